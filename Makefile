@@ -1,0 +1,32 @@
+# Every target is a script in scripts/ that can be run and read by itself.
+# PG_CONFIG=…/pg_config chooses the server; without it, the installed one.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export PG_CONFIG STAGES DEMO_SECONDS DEMO_CLIENTS
+
+.PHONY: help setup demo test install installcheck bench clean
+
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what is missing: PostgreSQL 15 with headers, libclang, the pinned cargo-pgrx
+	@bash scripts/setup.sh
+
+demo: ## one hot counter under 32 clients beside a plain UPDATE, live (DEMO_SECONDS=6)
+	@bash scripts/demo.sh
+
+test: ## everything (STAGES="fmt clippy doc house pgtest regress isolation cluster")
+	@bash scripts/test.sh
+
+install: ## release build into the server of PG_CONFIG
+	@bash scripts/install.sh
+
+installcheck: ## SQL tests against the running server (PGHOST, PGPORT, PGUSER)
+	@bash scripts/installcheck.sh
+
+bench: ## what bench/RESULTS.md reports, measured again
+	@bash bench/run
+
+clean: ## remove everything that was built
+	cargo clean

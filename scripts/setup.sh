@@ -1,0 +1,171 @@
+#!/usr/bin/env bash
+# Installs what is missing to build and test the extension, and nothing else:
+# safe to run again, quick when all is there. PG_CONFIG=… chooses a server.
+set -euo pipefail
+# shellcheck source=scripts/lib/postgres.sh
+source "$(dirname "$0")/lib/postgres.sh"
+
+steps=5
+step_number=0
+
+step() {
+    step_number=$((step_number + 1))
+    printf '[%s/%s] %s: ' "$step_number" "$steps" "$1"
+}
+
+# cargo-pgrx needs pkg-config and OpenSSL's headers, its tests call sudo even as root.
+build_packages="clang gcc libclang-dev libssl-dev make pkg-config sudo util-linux"
+
+package_is_installed() { dpkg-query -W -f '${Status}\n' "$1" 2>/dev/null | grep -q 'ok installed'; }
+
+missing_build_packages() {
+    local package
+    for package in $build_packages; do
+        if ! package_is_installed "$package"; then printf '%s ' "$package"; fi
+    done
+}
+
+apt_get() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@" </dev/null; }
+
+# A third party's list that cannot be had is no reason to stop.
+refresh_package_lists() {
+    if [ -n "${lists_are_fresh:-}" ]; then return; fi
+    apt_get update || say "some package lists could not be refreshed; trying with what is there"
+    lists_are_fresh=yes
+}
+
+# 2>/dev/null: apt-cache complains on a machine without any lists yet.
+package_is_available() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'; }
+
+check_rust() {
+    local wanted have
+    step "Rust"
+    use_cargo
+    wanted=$(cargo_toml_value rust-version)
+    have=$(rustc --version | cut -d ' ' -f 2)
+    if [ "$(printf '%s\n' "$wanted" "$have" | sort -V | head -n 1)" != "$wanted" ]; then
+        die "rustc $have is too old, $wanted or newer is needed"
+    fi
+    if cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1; then
+        say "rustc $have"
+    elif command -v rustup >/dev/null; then
+        say "rustc $have, adding rustfmt and clippy"
+        rustup component add rustfmt clippy
+    else
+        say "rustc $have; rustfmt or clippy is missing, \`make test\` needs both"
+    fi
+}
+
+install_build_packages() {
+    local missing
+    step "compilers and tools"
+    if ! command -v apt-get >/dev/null; then
+        say "not Debian or Ubuntu: taking for granted that clang, libclang, make, gcc and OpenSSL headers are there"
+        return
+    fi
+    missing=$(missing_build_packages)
+    if [ -z "$missing" ]; then
+        say "there"
+        return
+    fi
+    say "installing $missing"
+    refresh_package_lists
+    # shellcheck disable=SC2086 # a list of names
+    apt_get install --no-install-recommends $missing
+}
+
+# A server that is there only lacks its headers; else the first there is.
+choose_pg_major() {
+    local major
+    for major in $pg_majors; do
+        if [ -x "/usr/lib/postgresql/$major/bin/postgres" ] && package_is_available "postgresql-server-dev-$major"; then
+            printf '%s\n' "$major"
+            return
+        fi
+    done
+    for major in $pg_majors; do
+        if package_is_available "postgresql-$major" && package_is_available "postgresql-server-dev-$major"; then
+            printf '%s\n' "$major"
+            return
+        fi
+    done
+    return 1
+}
+
+# Debian makes and starts a cluster with the first server package. We want the
+# binaries only, so this one installation is told not to; the user's own
+# settings stay as they are.
+no_main_cluster=/etc/postgresql-common/createcluster.d/$extension-setup.conf
+
+forbid_main_cluster() {
+    at_exit allow_main_cluster
+    apt_get install --no-install-recommends postgresql-common
+    as_root mkdir -p "${no_main_cluster%/*}"
+    echo "create_main_cluster = false" | as_root tee "$no_main_cluster" >/dev/null
+}
+
+allow_main_cluster() {
+    if [ -e "$no_main_cluster" ]; then as_root rm -f "$no_main_cluster"; fi
+}
+
+install_postgres() {
+    local major
+    step "PostgreSQL and its server headers"
+    if find_pg_config >/dev/null; then
+        use_postgres
+        pg_headers_of "$PG_CONFIG" || die "$PG_CONFIG has no server headers ($("$PG_CONFIG" --includedir-server)/postgres.h)"
+        say "$("$PG_CONFIG" --version) ($PG_CONFIG)"
+        return
+    fi
+    if [ -n "${PG_CONFIG:-}" ]; then die "PG_CONFIG=$PG_CONFIG cannot be run"; fi
+    command -v apt-get >/dev/null || die "none found, and no apt-get to install it: give PG_CONFIG=…/pg_config"
+    refresh_package_lists
+    major=$(choose_pg_major) || die "this system has no package of PostgreSQL 15 to 18: give PG_CONFIG=…/pg_config"
+    say "installing postgresql-$major and postgresql-server-dev-$major, without a system cluster"
+    forbid_main_cluster
+    apt_get install --no-install-recommends "postgresql-$major" "postgresql-server-dev-$major"
+    allow_main_cluster
+    use_postgres
+}
+
+# A server that was built by hand comes without the system user that root's throwaway clusters need.
+ensure_postgres_user() {
+    if is_root && ! id postgres >/dev/null 2>&1; then
+        say "      adding the system user postgres: root's throwaway clusters run as it"
+        useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin postgres
+    fi
+    as_cluster_owner test -x "$PG_BIN/postgres" ||
+        die "the user postgres cannot run $PG_BIN/postgres; move the server where it can"
+}
+
+install_cargo_pgrx() {
+    local wanted
+    wanted=$(cargo_toml_value pgrx)
+    step "cargo-pgrx $wanted"
+    [ -n "$wanted" ] || die "Cargo.toml pins no pgrx"
+    if [ "$(cargo pgrx --version 2>/dev/null)" = "cargo-pgrx $wanted" ]; then
+        say "there"
+        return
+    fi
+    say "building it, about 4 minutes"
+    cargo install --locked cargo-pgrx --version "=$wanted" </dev/null
+}
+
+initialise_pgrx() {
+    step "pgrx for PostgreSQL $PG_MAJOR"
+    if pgrx_is_initialised; then
+        say "there"
+        return
+    fi
+    say "cargo pgrx init --pg$PG_MAJOR $PG_CONFIG"
+    mkdir -p "$(pgrx_default_home)"
+    # --no-run: the default would also make a development cluster that nobody asked for.
+    cargo pgrx init "--pg$PG_MAJOR" "$PG_CONFIG" --no-run </dev/null
+}
+
+check_rust
+install_build_packages
+install_postgres
+ensure_postgres_user
+install_cargo_pgrx
+initialise_pgrx

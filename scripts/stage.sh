@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# One stage of `make test`, by name. scripts/test.sh runs them in order and counts.
+set -euo pipefail
+# shellcheck source=scripts/lib/cluster.sh
+source "$(dirname "$0")/lib/cluster.sh"
+# shellcheck source=scripts/lib/regress.sh
+source "$root/scripts/lib/regress.sh"
+
+stage_fmt() { cargo fmt --all --check; }
+
+stage_clippy() {
+    cargo clippy --locked --workspace --all-targets "${features[@]}" -- -D warnings
+}
+
+stage_doc() {
+    RUSTDOCFLAGS="-D warnings" \
+        cargo doc --locked --workspace --no-deps --document-private-items "${features[@]}"
+}
+
+stage_house() { cargo test --locked --no-fail-fast -p counter_ext_house; }
+
+# pgrx's own cluster. Its user has to be one that PostgreSQL runs as and, where
+# the server's directories are not ours to write, sudo has to copy the library.
+stage_pgtest() {
+    local runas=()
+    if is_root || ! can_write_server_dirs; then
+        make_pgtest_dir
+        unlink_installed_library
+        runas=(--runas postgres --pgdata "$pgtest_dir")
+    fi
+    # pgrx takes the database user from USER, which a bare container lacks.
+    USER=${USER:-$(id -un)} cargo pgrx test "pg$PG_MAJOR" ${runas[@]+"${runas[@]}"}
+}
+
+make_pgtest_dir() {
+    at_exit drop_pgtest_dir
+    pgtest_dir=$(as_postgres mktemp -d "/tmp/$extension-pgtest.XXXXXX")
+    # pgrx looks into it as the user it was started by.
+    as_postgres chmod 755 "$pgtest_dir"
+}
+
+# pgrx stops its server when its tests end, but not when they are interrupted.
+drop_pgtest_dir() {
+    local pid_file
+    for pid_file in "$pgtest_dir"/*/postmaster.pid; do
+        if [ -e "$pid_file" ]; then
+            as_postgres "$PG_BIN/pg_ctl" stop -s -m immediate -D "${pid_file%/*}"
+        fi
+    done
+    as_root rm -rf "$pgtest_dir"
+}
+
+# fsync off: these clusters live for a minute and never crash.
+base_settings=(fsync=off max_prepared_transactions=10)
+
+stage_regress() {
+    install_extension
+    # A subshell a cluster: each is gone before the next begins. Both run, the
+    # second also when the first fails.
+    local failed=0
+    (regress_on tests/pg_regress schedule shared_preload_libraries=$extension) || failed=1
+    (regress_on tests/pg_regress schedule_no_preload) || failed=1
+    return "$failed"
+}
+
+stage_isolation() {
+    install_extension
+    cluster_start "${base_settings[@]}" shared_preload_libraries=$extension
+    regress_with_log isolation/pg_isolation_regress tests/isolation schedule --load-extension=$extension
+}
+
+regress_on() {
+    local directory=$1 schedule=$2
+    shift 2
+    say "--- $directory/$schedule, server started with: ${*:-defaults}"
+    cluster_start "${base_settings[@]}" "$@"
+    regress_with_log regress/pg_regress "$directory" "$schedule"
+}
+
+regress_with_log() {
+    if run_pg_regress "$@"; then return; fi
+    cluster_show_log
+    return 1
+}
+
+stage_cluster() {
+    install_extension
+    COUNTER_EXT_PG_CONFIG=$PG_CONFIG \
+        cargo test --locked --no-fail-fast -p counter_ext_cluster_tests --release -- --test-threads=1
+}
+
+main() {
+    declare -F "stage_$1" >/dev/null || die "there is no stage '$1'"
+    use_cargo
+    use_postgres
+    mapfile -t features < <(pg_features)
+    cd "$root"
+    "stage_$1"
+}
+
+main "${1:-}"

@@ -1,0 +1,11 @@
+//! The house rules of `counter_ext`, as checks over its source text.
+//!
+//! Each module holds one rule and takes text, so that `tests/` can show both that
+//! the repository keeps it and that a text that breaks it is found out.
+
+pub mod dependencies;
+pub mod layers;
+pub mod repository;
+pub mod tokens;
+pub mod traces;
+pub mod unsafety;
