@@ -1,0 +1,76 @@
+//! The server's log: its end for failed tests, and what must not stand in it.
+
+use std::fs;
+use std::path::PathBuf;
+
+/// What no test expects unless it says so. The waits are for another transaction's row or commit:
+/// the ones that an increment never has; waits for other locks are legitimate.
+const FORBIDDEN: &[&str] = &[
+    "PANIC:",
+    "TRAP:",
+    "panicked at",
+    "was terminated by signal",
+    "deadlock detected",
+    "could not serialize access",
+    "Lock on transaction",
+    "Lock on tuple",
+];
+
+const TAIL_LINES: usize = 60;
+
+pub struct ServerLog {
+    path: PathBuf,
+}
+
+impl ServerLog {
+    pub fn new(path: PathBuf) -> ServerLog {
+        ServerLog { path }
+    }
+
+    /// Where the server's stderr goes, over all its starts.
+    pub fn append(&self) -> fs::File {
+        fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&self.path)
+            .unwrap_or_else(|error| panic!("{}: {error}", self.path.display()))
+    }
+
+    fn text(&self) -> String {
+        // A process killed while it writes may leave half a character.
+        String::from_utf8_lossy(&fs::read(&self.path).unwrap_or_default()).into_owned()
+    }
+
+    pub fn tail(&self) -> String {
+        let text = self.text();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+    }
+
+    /// Panics on a forbidden line, or an ERROR of one of the extension's workers, without one of
+    /// the `allowed` words.
+    pub fn assert_clean(&self, allowed: &[&str]) {
+        let text = self.text();
+        let is_bad = |line: &&str| {
+            FORBIDDEN.iter().any(|word| line.contains(word))
+                || (line.contains("ERROR:")
+                    && (line.contains("counter_ext launcher")
+                        || line.contains("counter_ext compactor")))
+        };
+        let bad: Vec<&str> = text
+            .lines()
+            .filter(is_bad)
+            .filter(|line| !allowed.iter().any(|word| line.contains(word)))
+            .collect();
+        assert!(
+            bad.is_empty(),
+            "the server's log has {} lines like these:\n{}",
+            bad.len(),
+            first(&bad)
+        );
+    }
+}
+
+fn first(lines: &[&str]) -> String {
+    lines[..lines.len().min(10)].join("\n")
+}

@@ -1,0 +1,43 @@
+//! Waiting with a deadline, so that a test that hangs fails with a sentence instead.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+const POLL: Duration = Duration::from_millis(20);
+
+/// Polls until `ready` returns something; panics with `what` when the time is up.
+pub fn for_some<T>(what: &str, limit: Duration, mut ready: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = ready() {
+            return found;
+        }
+        assert!(start.elapsed() < limit, "waited {limit:?} in vain: {what}");
+        thread::sleep(POLL);
+    }
+}
+
+/// Polls until `ready` is true; panics with `what` when the time is up.
+pub fn until(what: &str, limit: Duration, mut ready: impl FnMut() -> bool) {
+    for_some(what, limit, || ready().then_some(()));
+}
+
+/// Runs `action` and panics when it took longer than `limit`: for what must not be delayed.
+pub fn in_time<T>(what: &str, limit: Duration, action: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = action();
+    let took = start.elapsed();
+    assert!(took < limit, "{what} took {took:?}, more than {limit:?}");
+    result
+}
+
+/// How long a phase of random load lasts: `COUNTER_EXT_TEST_SECONDS`, else `default_seconds`.
+pub fn load_time(default_seconds: f64) -> Duration {
+    let seconds = match std::env::var("COUNTER_EXT_TEST_SECONDS") {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("COUNTER_EXT_TEST_SECONDS is not a number: {text:?}")),
+        Err(_) => default_seconds,
+    };
+    Duration::from_secs_f64(seconds)
+}

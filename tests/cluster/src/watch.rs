@@ -1,0 +1,74 @@
+//! What the server shows of itself: workers, backlog, waits.
+
+use crate::session::{Address, Session};
+use crate::wait;
+use std::time::Duration;
+
+/// How soon a worker must be there, after a start, a crash or CREATE EXTENSION.
+const WORKER_SOON: Duration = Duration::from_secs(15);
+
+/// The compactor of the session's database, where one runs.
+pub fn compactor(session: &mut Session) -> Option<i32> {
+    session.value(
+        "SELECT (SELECT pid FROM pg_stat_activity
+         WHERE backend_type = 'counter_ext compactor' AND datname = current_database() LIMIT 1)",
+    )
+}
+
+pub fn launcher(session: &mut Session) -> Option<i32> {
+    session.value("SELECT (SELECT pid FROM pg_stat_activity WHERE backend_type = 'counter_ext launcher' LIMIT 1)")
+}
+
+pub fn wait_for_compactor(session: &mut Session) -> i32 {
+    wait::for_some("a compactor runs in this database", WORKER_SOON, || {
+        compactor(session)
+    })
+}
+
+/// A new process, after the one with this id was killed.
+pub fn wait_for_other_compactor(session: &mut Session, gone: i32) -> i32 {
+    wait::for_some(
+        "another compactor runs in this database",
+        WORKER_SOON,
+        || compactor(session).filter(|&pid| pid != gone),
+    )
+}
+
+pub fn wait_for_other_launcher(session: &mut Session, gone: i32) -> i32 {
+    wait::for_some("another launcher runs", WORKER_SOON, || {
+        launcher(session).filter(|&pid| pid != gone)
+    })
+}
+
+/// Everything committed so far is in `counter_ext.total` (emptied slot rows may stay).
+pub fn wait_until_folded(session: &mut Session) {
+    wait::until("every slot row is folded", WORKER_SOON, || {
+        unfolded(session) == 0
+    });
+}
+
+/// Slot rows that hold something not yet in `counter_ext.total`.
+pub fn unfolded(session: &mut Session) -> i64 {
+    session.value("SELECT count(*) FROM counter_ext.slot WHERE delta <> 0")
+}
+
+/// The worker is in its pause between two passes, so that stopping it stops it without any lock in
+/// its hands.
+pub fn wait_until_compactor_pauses(session: &mut Session) {
+    wait::until("the compactor pauses", WORKER_SOON, || {
+        session.value(
+            "SELECT coalesce(bool_or(wait_event_type IN ('Activity', 'Extension')), false) FROM pg_stat_activity
+             WHERE backend_type = 'counter_ext compactor' AND datname = current_database()",
+        )
+    });
+}
+
+/// Panics when some process keeps waiting for a lock.
+pub fn assert_no_lasting_wait(address: &Address) {
+    let mut session = address.connect();
+    wait::until("nobody waits for a lock", Duration::from_secs(3), || {
+        session.value(
+            "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock')",
+        )
+    });
+}

@@ -1,0 +1,91 @@
+//! pg_dump keeps every count (promise G8), folded or not.
+
+use counter_ext_cluster_tests::{Cluster, Settings, watch};
+use std::collections::BTreeMap;
+
+const COUNTS: &str = "SELECT id, value FROM counters";
+
+/// Folded rows, slot rows on top of them, slot rows alone, a negative count, a table that refers to
+/// counters.
+fn original() -> Cluster {
+    let cluster = Cluster::start(Settings::compacted_by_hand());
+    let mut session = cluster.connect();
+    session.must("SELECT counter_incr('page:' || n, n) FROM generate_series(1, 200) AS n");
+    session.compact().expect("counter_compact");
+    session.must("SELECT counter_incr('page:' || n, 1000) FROM generate_series(100, 300) AS n");
+    session.must("SELECT counter_incr('debt', -5), counter_incr('ünïcode \"quoted\" \\ id', 3)");
+    session.must(
+        "CREATE TABLE videos (title text PRIMARY KEY, views counter);
+         INSERT INTO videos SELECT 'video ' || n, 'page:' || n FROM generate_series(1, 300) AS n;
+         CREATE INDEX ON videos (views)",
+    );
+    assert!(
+        watch::unfolded(&mut session) > 0,
+        "there must be slot rows to dump"
+    );
+    cluster
+}
+
+/// Restores into a server whose worker compacts all the time.
+fn compare_with_copy(original: Cluster, restore: impl FnOnce(&Cluster)) {
+    let copy = Cluster::start(Settings::restless().without_extension());
+    restore(&copy);
+    let (mut before, mut after) = (original.connect(), copy.connect());
+    let expected: BTreeMap<String, i64> = before.pairs(COUNTS).into_iter().collect();
+    assert_eq!(expected.len(), 302, "counters in the original");
+    let compare = |after: &mut counter_ext_cluster_tests::Session, when: &str| {
+        assert_eq!(
+            after.pairs(COUNTS).into_iter().collect::<BTreeMap<_, _>>(),
+            expected,
+            "{when}"
+        );
+        for (id, &value) in &expected {
+            after.assert_count(id, value);
+        }
+    };
+    compare(&mut after, "as restored");
+    watch::wait_until_folded(&mut after);
+    compare(&mut after, "folded");
+
+    let live = "SELECT title, views::bigint FROM videos ORDER BY title";
+    let in_table: Vec<(String, i64)> = after.pairs(live);
+    assert_eq!(
+        in_table,
+        before.pairs::<String, i64>(live),
+        "live totals through the column"
+    );
+    assert_eq!(in_table.len(), 300);
+
+    after
+        .incr("page:1", 1)
+        .expect("increment after the restore");
+    after.assert_count("page:1", expected["page:1"] + 1);
+    original.finish();
+    copy.finish();
+}
+
+#[test]
+fn a_plain_dump_keeps_every_count() {
+    let original = original();
+    let script = original.file("dump.sql");
+    original.tool("pg_dump", &["--file", &script]);
+    compare_with_copy(original, |copy| {
+        copy.tool(
+            "psql",
+            &["-X", "-q", "-v", "ON_ERROR_STOP=1", "--file", &script],
+        );
+    });
+}
+
+#[test]
+fn a_custom_format_dump_keeps_every_count() {
+    let original = original();
+    let archive = original.file("dump.custom");
+    original.tool("pg_dump", &["-Fc", "--file", &archive]);
+    compare_with_copy(original, |copy| {
+        copy.tool(
+            "pg_restore",
+            &["--exit-on-error", "-j", "2", "-d", "postgres", &archive],
+        );
+    });
+}

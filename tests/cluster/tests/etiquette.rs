@@ -1,0 +1,162 @@
+//! Workers get out of the way of what an administrator does to databases and to the extension.
+
+use counter_ext_cluster_tests::blocking::while_blocked;
+use counter_ext_cluster_tests::wait::in_time;
+use counter_ext_cluster_tests::{Cluster, Session, Settings, watch};
+use std::time::Duration;
+
+const AT_ONCE: Duration = Duration::from_secs(3);
+/// Often enough to meet a worker in the middle of something.
+const ROUNDS: usize = 4;
+
+fn at_once(session: &mut Session, sql: &str) {
+    in_time(sql, AT_ONCE, || session.must(sql));
+}
+
+/// A new database with the extension, its worker, and a count that is partly folded.
+fn busy_database(cluster: &Cluster, name: &str) {
+    cluster.connect().must(&format!("CREATE DATABASE {name}"));
+    let mut session = cluster.connect_to(name);
+    session.must("CREATE EXTENSION counter_ext");
+    watch::wait_for_compactor(&mut session);
+    session.must("SELECT counter_incr('n', n) FROM generate_series(1, 100) AS n");
+    session.assert_count("n", 5050);
+}
+
+fn quick_cluster() -> Cluster {
+    Cluster::start(Settings::restless())
+}
+
+#[test]
+fn create_extension_in_one_more_database_starts_a_worker_without_a_restart() {
+    let cluster = quick_cluster();
+    busy_database(&cluster, "more");
+    let mut session = cluster.connect_to("more");
+    watch::wait_until_folded(&mut session);
+    session.assert_count("n", 5050);
+    cluster.connect().assert_count("n", 0);
+    cluster.finish();
+}
+
+#[test]
+fn drop_database_does_not_wait_for_workers() {
+    let cluster = quick_cluster();
+    let mut admin = cluster.connect();
+    for round in 0..ROUNDS {
+        // The same name again: what memory knows of the dropped one is gone.
+        busy_database(&cluster, "doomed");
+        at_once(&mut admin, "DROP DATABASE doomed");
+        println!("round {round} done");
+    }
+    watch::assert_no_lasting_wait(&cluster.address());
+    cluster.finish();
+}
+
+#[test]
+fn create_database_from_a_template_with_a_worker_copies_counts_that_go_on_independently() {
+    let cluster = quick_cluster();
+    let mut admin = cluster.connect();
+    busy_database(&cluster, "original");
+    for round in 0..ROUNDS {
+        let copy = format!("copy_{round}");
+        cluster
+            .connect_to("original")
+            .incr("n", 1)
+            .expect("increment");
+        at_once(
+            &mut admin,
+            &format!("CREATE DATABASE {copy} TEMPLATE original"),
+        );
+        let (mut copied, mut original) =
+            (cluster.connect_to(&copy), cluster.connect_to("original"));
+        let count = 5051 + i64::try_from(round).expect("few rounds");
+        copied.assert_count("n", count);
+        copied.incr("n", 1000).expect("increment");
+        copied.assert_count("n", count + 1000);
+        original.assert_count("n", count);
+        watch::wait_for_compactor(&mut copied);
+        watch::wait_until_folded(&mut copied);
+        copied.assert_count("n", count + 1000);
+        watch::wait_for_compactor(&mut original);
+        watch::wait_until_folded(&mut original);
+        original.assert_count("n", count);
+    }
+    watch::assert_no_lasting_wait(&cluster.address());
+    cluster.finish();
+}
+
+#[test]
+fn rename_of_a_database_with_a_worker_keeps_its_counts() {
+    let cluster = quick_cluster();
+    let mut admin = cluster.connect();
+    busy_database(&cluster, "name_0");
+    for round in 0..ROUNDS {
+        let next = format!("name_{}", round + 1);
+        at_once(
+            &mut admin,
+            &format!("ALTER DATABASE name_{round} RENAME TO {next}"),
+        );
+        let mut session = cluster.connect_to(&next);
+        session.assert_count("n", 5050);
+        session.must("SELECT counter_incr('n', 1), counter_incr('n', -1)");
+        watch::wait_for_compactor(&mut session);
+        watch::wait_until_folded(&mut session);
+        session.assert_count("n", 5050);
+    }
+    cluster.finish();
+}
+
+#[test]
+fn drop_extension_does_not_wait_for_workers_and_leaves_no_count_behind() {
+    let cluster = quick_cluster();
+    let mut session = cluster.connect();
+    for _ in 0..ROUNDS {
+        watch::wait_for_compactor(&mut session);
+        session.must("SELECT counter_incr('n', n) FROM generate_series(1, 100) AS n");
+        session.assert_count("n", 5050);
+        at_once(&mut session, "DROP EXTENSION counter_ext");
+        at_once(&mut session, "CREATE EXTENSION counter_ext");
+        session.assert_count("n", 0);
+        cluster.connect().assert_count("n", 0);
+        session.incr("n", 3).expect("increment");
+        session.assert_count("n", 3);
+        watch::wait_for_compactor(&mut session);
+        watch::wait_until_folded(&mut session);
+        session.assert_count("n", 3);
+        session.must("SELECT counter_reset('n')");
+    }
+    watch::assert_no_lasting_wait(&cluster.address());
+    cluster.finish();
+}
+
+#[test]
+fn a_rolled_back_drop_extension_changes_nothing() {
+    let cluster = quick_cluster();
+    let (mut admin, mut other) = (cluster.connect(), cluster.connect());
+    other.incr("n", 10).expect("increment");
+    other.assert_count("n", 10);
+    admin.must("BEGIN; DROP EXTENSION counter_ext; ROLLBACK");
+    other.assert_count("n", 10);
+    admin.must("BEGIN; DROP EXTENSION counter_ext; CREATE EXTENSION counter_ext; ROLLBACK");
+    other.incr("n", 1).expect("increment");
+    other.assert_count("n", 11);
+    watch::wait_for_compactor(&mut other);
+    watch::wait_until_folded(&mut other);
+    other.assert_count("n", 11);
+    cluster.finish();
+}
+
+/// An open transaction that has counted finds its tables at commit: DROP EXTENSION waits for it.
+#[test]
+fn drop_extension_waits_for_a_transaction_that_has_counted() {
+    let cluster = quick_cluster();
+    let (mut writer, mut admin) = (cluster.connect(), cluster.connect());
+    writer.must("BEGIN; SELECT counter_incr('n', 10)");
+    let drop_extension = |session: &mut Session| session.must("DROP EXTENSION counter_ext");
+    while_blocked(&cluster.address(), &mut admin, drop_extension, || {
+        writer.must("COMMIT")
+    });
+    admin.must("CREATE EXTENSION counter_ext");
+    admin.assert_count("n", 0);
+    cluster.finish();
+}

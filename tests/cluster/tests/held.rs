@@ -1,0 +1,172 @@
+//! What one open transaction holds delays no other (promise G1).
+
+use counter_ext_cluster_tests::session::describe;
+use counter_ext_cluster_tests::wait;
+use counter_ext_cluster_tests::{
+    Address, Cluster, Ledger, Session, Settings, Traffic, load_for, watch,
+};
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+/// A wait for another transaction would last until one of these.
+const NEVER_WAITS: &str = "SET lock_timeout = '1s'; SET statement_timeout = '5s'";
+const LOAD: Duration = Duration::from_millis(700);
+const ROUNDS: usize = 50;
+
+/// Two sessions make the same two new counters in opposite order and end at the same moment.
+fn in_opposite_order(address: &Address, end: impl Fn(&mut Session, &str) + Sync) {
+    let barrier = Barrier::new(2);
+    thread::scope(|scope| {
+        for (name, order) in [("left", [0, 1]), ("right", [1, 0])] {
+            let (barrier, end) = (&barrier, &end);
+            scope.spawn(move || {
+                let mut session = address.connect_with(NEVER_WAITS);
+                for round in 0..ROUNDS {
+                    session.must("BEGIN");
+                    for number in order {
+                        let result = session.incr(&format!("new:{round}:{number}"), 1);
+                        result.unwrap_or_else(|error| panic!("{}", describe(&error)));
+                    }
+                    barrier.wait();
+                    end(&mut session, &format!("{name} {round}"));
+                }
+            });
+        }
+    });
+    let mut session = address.connect();
+    for round in 0..ROUNDS {
+        session.assert_count(&format!("new:{round}:0"), 2);
+        session.assert_count(&format!("new:{round}:1"), 2);
+    }
+}
+
+#[test]
+fn two_new_counters_in_opposite_order_neither_wait_nor_deadlock() {
+    let cluster = Cluster::start(Settings::restless());
+    in_opposite_order(&cluster.address(), |session, _| session.must("COMMIT"));
+    cluster.finish();
+}
+
+#[test]
+fn two_new_counters_in_opposite_order_can_both_be_prepared() {
+    let cluster = Cluster::start(Settings::restless());
+    let both_are_prepared = Barrier::new(2);
+    in_opposite_order(&cluster.address(), |session, name| {
+        session.must(&format!("PREPARE TRANSACTION '{name}'"));
+        both_are_prepared.wait();
+        session.must(&format!("COMMIT PREPARED '{name}'"));
+    });
+    cluster.finish();
+}
+
+/// Something that an open transaction did before the load starts, and how it ends after it.
+struct Holder {
+    begin: &'static str,
+    end: &'static str,
+    /// What its end adds to counter `held:0`.
+    adds: i64,
+}
+
+const HOLDERS: [Holder; 8] = [
+    Holder {
+        begin: "SELECT counter_incr('held:0', 1000)",
+        end: "COMMIT",
+        adds: 1000,
+    },
+    Holder {
+        begin: "SAVEPOINT s; SELECT counter_incr('held:0', 1000); RELEASE s",
+        end: "ROLLBACK",
+        adds: 0,
+    },
+    Holder {
+        begin: "SELECT counter_incr('held:0', 1000); PREPARE TRANSACTION 'holder'",
+        end: "COMMIT PREPARED 'holder'",
+        adds: 1000,
+    },
+    // More counters than the map of pending increments takes: the first ones go to slot rows.
+    Holder {
+        begin: "SELECT counter_incr('held:0', 1000);
+                SELECT count(counter_incr('spilled:' || n)) FROM generate_series(1, 70000) AS n;
+                SELECT counter_incr('held:0', 1000)",
+        end: "COMMIT",
+        adds: 2000,
+    },
+    Holder {
+        begin: "SELECT counter_reset('held:0')",
+        end: "ROLLBACK",
+        adds: 0,
+    },
+    Holder {
+        begin: "SELECT counter_set('held:0', 5)",
+        end: "ROLLBACK",
+        adds: 0,
+    },
+    Holder {
+        begin: "SELECT count(*) FROM (SELECT FROM counter_ext.slot FOR UPDATE) AS locked",
+        end: "COMMIT",
+        adds: 0,
+    },
+    Holder {
+        begin: "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM counter_ext.slot",
+        end: "COMMIT",
+        adds: 0,
+    },
+];
+
+/// Also with two slot rows a counter, all of them held.
+#[test]
+fn an_open_transaction_delays_nobody() {
+    let cluster = Cluster::start(Settings::restless());
+    let ledger = Ledger::new("held", 3);
+    let set_up = format!("{NEVER_WAITS}; SET counter_ext.slots = 2");
+    let traffic = Traffic {
+        clients: 8,
+        readers: 2,
+        client_set_up: set_up,
+        ..Traffic::default()
+    };
+    let mut holder = cluster.connect();
+    let mut session = cluster.connect();
+    load_for(&cluster.address(), &ledger, &traffic, LOAD);
+    for Holder { begin, end, adds } in HOLDERS {
+        println!("held: {begin}");
+        holder.must("BEGIN");
+        holder.must(begin);
+        load_for(&cluster.address(), &ledger, &traffic, LOAD);
+        ledger.settle(&mut session, begin);
+
+        let attempt = ledger.attempt(&[(0, adds)]);
+        holder.must(end);
+        attempt.acknowledged();
+        ledger.settle(&mut session, end);
+    }
+    watch::wait_until_folded(&mut session);
+    cluster.finish();
+}
+
+/// Compaction goes round what is held, and folds the rest.
+#[test]
+fn an_open_transaction_delays_no_compaction_of_others() {
+    let cluster = Cluster::start(Settings::restless());
+    let mut session = cluster.connect();
+    session.must("SELECT counter_incr('free'), counter_incr('held')");
+    watch::wait_until_folded(&mut session);
+    session.must("BEGIN; SELECT counter_incr('held'); PREPARE TRANSACTION 'holder'");
+    session.must("SELECT counter_incr('held'), counter_incr('free')");
+    wait::until("the free counter is folded", Duration::from_secs(5), || {
+        session.value("SELECT value = 2 FROM counter_ext.total WHERE id = 'free'")
+    });
+    wait::in_time(
+        "counter_compact beside a held slot row",
+        Duration::from_secs(5),
+        || {
+            session.must("SELECT counter_compact()");
+        },
+    );
+    session.assert_count("held", 2);
+    session.must("COMMIT PREPARED 'holder'");
+    session.assert_count("held", 3);
+    watch::wait_until_folded(&mut session);
+    cluster.finish();
+}

@@ -1,0 +1,179 @@
+//! Loads into memory that race commits, with the windows between their steps stretched: never
+//! double, never lost, never a dip (promise G4; DESIGN section 7).
+
+use counter_ext_cluster_tests::chance;
+use counter_ext_cluster_tests::wait::load_time;
+use counter_ext_cluster_tests::{
+    Address, Cluster, Ledger, Session, Settings, Traffic, assert_sqlstate, load_for, watch,
+};
+use rand::Rng;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A commit that waits between being visible and being added to memory.
+fn slow_committer(address: &Address, milliseconds: u64) -> Session {
+    address.connect_with(&format!(
+        "SET counter_ext.debug_commit_window_ms = {milliseconds}"
+    ))
+}
+
+/// A load that waits between its snapshot and its sum.
+fn slow_loader(address: &Address, milliseconds: u64) -> Session {
+    address.connect_with(&format!(
+        "SET counter_ext.debug_load_window_ms = {milliseconds}"
+    ))
+}
+
+/// Reads so many others that memory, with room for 16, keeps nothing it had.
+fn evict_all(session: &mut Session, round: usize) {
+    session.must(&format!(
+        "SELECT counter_get('filler:' || {round} || ':' || n) FROM generate_series(1, 64) AS n"
+    ));
+}
+
+#[test]
+fn reads_are_exact_while_counters_are_evicted_and_loaded_again_in_stretched_windows() {
+    let cluster = Cluster::start(Settings::restless());
+    for (commit_window, load_window) in [(5, 5), (20, 1), (1, 20)] {
+        let ledger = Ledger::new(&format!("window:{commit_window}:{load_window}"), 60);
+        let traffic = Traffic {
+            clients: 16,
+            readers: 8,
+            client_set_up: format!("SET counter_ext.debug_commit_window_ms = {commit_window}"),
+            reader_set_up: format!("SET counter_ext.debug_load_window_ms = {load_window}"),
+            ..Traffic::default()
+        };
+        load_for(&cluster.address(), &ledger, &traffic, load_time(4.0));
+        ledger.settle(&mut cluster.connect(), "after the load");
+    }
+    cluster.finish();
+}
+
+/// One commit against one load of the same cold counter, at every offset between the two.
+#[test]
+fn one_commit_and_one_load_at_any_offset_count_once() {
+    const WINDOW: u64 = 30;
+    let cluster = Cluster::start(Settings::restless());
+    let address = cluster.address();
+    let mut random = chance::generator(0);
+    let mut committer = slow_committer(&address, WINDOW);
+    let mut loader = slow_loader(&address, WINDOW);
+    let mut observer = cluster.connect();
+    for round in 0..60_usize {
+        let id = format!("raced:{round}");
+        observer.incr(&id, 100).expect("increment");
+        evict_all(&mut observer, round);
+        let (first, second) = (
+            random.random_range(0..2 * WINDOW),
+            random.random_range(0..2 * WINDOW),
+        );
+        let what = format!("{id}, commit after {first} ms, load after {second} ms");
+        thread::scope(|scope| {
+            let committing = scope.spawn(|| {
+                thread::sleep(Duration::from_millis(first));
+                committer.incr(&id, 7).expect("increment");
+            });
+            let loading = scope.spawn(|| {
+                thread::sleep(Duration::from_millis(second));
+                loader.get(&id).expect("counter_get")
+            });
+            // Successive reads in the middle of it: 100, then at some point 107 and never 100
+            // again.
+            let mut last = 100;
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_millis(4 * WINDOW) {
+                let value = observer.get(&id).expect("counter_get");
+                assert!([100, 107].contains(&value), "{what}: read {value}");
+                assert!(value >= last, "{what}: fell from {last} to {value}");
+                last = value;
+            }
+            let loaded = loading.join().expect("the loader");
+            assert!(
+                [100, 107].contains(&loaded),
+                "{what}: the loader read {loaded}"
+            );
+            committing.join().expect("the committer");
+        });
+        observer.assert_count(&id, 107);
+    }
+    cluster.finish();
+}
+
+/// Also the other way round: increments that meet the fold of their own rows and a load between.
+#[test]
+fn compaction_during_a_load_moves_and_never_changes() {
+    let cluster =
+        Cluster::start(Settings::compacted_by_hand().with("counter_ext.max_counters", "16"));
+    let address = cluster.address();
+    let mut loader = slow_loader(&address, 100);
+    let (mut writer, mut compacting) = (cluster.connect(), cluster.connect());
+    for round in 0..10_i64 {
+        let id = format!("folded:{round}");
+        writer.incr(&id, 10).expect("increment");
+        thread::scope(|scope| {
+            let loading = scope.spawn(|| loader.get(&id).expect("counter_get"));
+            thread::sleep(Duration::from_millis(40));
+            compacting.compact().expect("counter_compact");
+            writer.incr(&id, 1).expect("increment");
+            compacting.compact().expect("counter_compact");
+            let loaded = loading.join().expect("the loader");
+            assert!(
+                (10..=11).contains(&loaded),
+                "{id}: the loader read {loaded}"
+            );
+        });
+        writer.assert_count(&id, 11);
+    }
+    cluster.finish();
+}
+
+#[test]
+fn a_load_that_is_cancelled_or_killed_leaves_nothing_behind() {
+    let cluster = Cluster::start(Settings::restless());
+    let address = cluster.address();
+    let mut session = cluster.connect();
+    let mut cancelled = slow_loader(&address, 2_000);
+    cancelled.must("SET statement_timeout = '200ms'");
+    for round in 0..3 {
+        let id = format!("cancelled:{round}");
+        session.incr(&id, 10).expect("increment");
+        thread::scope(|scope| {
+            scope.spawn(|| assert_sqlstate("a load cut short", cancelled.get(&id), "57014"));
+            thread::sleep(Duration::from_millis(100));
+            session.incr(&id, 1).expect("increment");
+        });
+        session.assert_count(&id, 11);
+
+        let id = format!("killed:{round}");
+        session.incr(&id, 10).expect("increment");
+        let mut killed = slow_loader(&address, 2_000);
+        let pid = killed.backend_pid();
+        thread::scope(|scope| {
+            scope.spawn(|| killed.get(&id).expect_err("a terminated backend"));
+            thread::sleep(Duration::from_millis(100));
+            session.incr(&id, 1).expect("increment");
+            session.must(&format!("SELECT pg_terminate_backend({pid})"));
+        });
+        session.assert_count(&id, 11);
+    }
+    cluster.finish();
+}
+
+/// Many want a cold counter at once: one loads, the others wait for it or read rows, and all are
+/// right.
+#[test]
+fn a_cold_viral_counter_is_loaded_by_one_for_all() {
+    let cluster = Cluster::start(Settings::restless());
+    let address = cluster.address();
+    let mut session = cluster.connect();
+    session.incr("viral", 123).expect("increment");
+    watch::wait_until_folded(&mut session);
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            let mut reader = slow_loader(&address, 200);
+            scope.spawn(move || assert_eq!(reader.get("viral").expect("counter_get"), 123));
+        }
+    });
+    session.assert_count("viral", 123);
+    cluster.finish();
+}

@@ -1,0 +1,159 @@
+//! A killed, stopped or busy worker delays compaction only (promise G5).
+
+use counter_ext_cluster_tests::load::pause;
+use counter_ext_cluster_tests::processes::signal;
+use counter_ext_cluster_tests::wait::{in_time, load_time};
+use counter_ext_cluster_tests::{Cluster, Ledger, Settings, Traffic, load_for, under_load, watch};
+use rustix::process::Signal;
+use std::thread;
+use std::time::Duration;
+
+fn light_traffic() -> Traffic {
+    Traffic {
+        clients: 8,
+        readers: 2,
+        ..Traffic::default()
+    }
+}
+
+#[test]
+fn a_terminated_compactor_comes_back_and_resumes() {
+    let cluster = Cluster::start(Settings::restless());
+    let ledger = Ledger::new("terminated", 30);
+    let mut session = cluster.connect();
+    let mut worker = watch::wait_for_compactor(&mut session);
+    for round in 1..=3 {
+        under_load(&cluster.address(), &ledger, &light_traffic(), |stop| {
+            pause(stop, Duration::from_millis(300));
+            signal(worker, Signal::TERM);
+            worker = watch::wait_for_other_compactor(&mut session, worker);
+        });
+        ledger.settle(&mut session, &format!("round {round}"));
+        watch::wait_until_folded(&mut session);
+    }
+    cluster.finish();
+}
+
+#[test]
+fn a_terminated_launcher_comes_back_and_so_do_its_compactors() {
+    let cluster = Cluster::start(Settings::restless());
+    let mut session = cluster.connect();
+    watch::wait_for_compactor(&mut session);
+    let launcher = watch::launcher(&mut session).expect("a launcher");
+    signal(launcher, Signal::TERM);
+    watch::wait_for_other_launcher(&mut session, launcher);
+    let worker = watch::wait_for_compactor(&mut session);
+    signal(worker, Signal::TERM);
+    watch::wait_for_other_compactor(&mut session, worker);
+    session.incr("n", 1).expect("increment");
+    watch::wait_until_folded(&mut session);
+    session.assert_count("n", 1);
+    let compactors: i64 = session.value(
+        "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'counter_ext compactor'",
+    );
+    assert_eq!(compactors, 1, "compactors of one database");
+    cluster.finish();
+}
+
+#[test]
+fn a_stopped_compactor_delays_compaction_only() {
+    let settings = Settings::restless().with("counter_ext.compact_interval", "1s");
+    let cluster = Cluster::start(settings);
+    let ledger = Ledger::new("stopped", 30);
+    let mut session = cluster.connect();
+    let worker = watch::wait_for_compactor(&mut session);
+    watch::wait_until_compactor_pauses(&mut session);
+    signal(worker, Signal::STOP);
+    load_for(
+        &cluster.address(),
+        &ledger,
+        &light_traffic(),
+        load_time(3.0),
+    );
+    ledger.settle(&mut session, "with a stopped worker");
+    assert!(
+        watch::unfolded(&mut session) > 0,
+        "nothing is left to fold: the worker was not stopped"
+    );
+
+    // Whether it gives up, or folds itself, is not promised; that it comes back is.
+    session.must("SET statement_timeout = '1s'");
+    in_time(
+        "counter_compact beside a stopped worker",
+        Duration::from_secs(5),
+        || {
+            println!(
+                "counter_compact: {:?}",
+                session.compact().map_err(|error| error.code().cloned())
+            );
+        },
+    );
+    session.must("RESET statement_timeout");
+
+    signal(worker, Signal::CONT);
+    watch::wait_until_folded(&mut session);
+    ledger.settle(&mut session, "folded");
+    cluster.finish();
+}
+
+#[test]
+fn a_paused_compactor_holds_no_transaction_open() {
+    let cluster = Cluster::start(Settings::restless().with("counter_ext.compact_interval", "2s"));
+    let mut session = cluster.connect();
+    watch::wait_for_compactor(&mut session);
+    session.incr("n", 1).expect("increment");
+    watch::wait_until_folded(&mut session);
+    watch::wait_until_compactor_pauses(&mut session);
+    let open: i64 = session.value(
+        "SELECT count(*) FROM pg_stat_activity
+         WHERE backend_type LIKE 'counter_ext%' AND (xact_start IS NOT NULL OR backend_xmin IS NOT NULL)",
+    );
+    assert_eq!(
+        open, 0,
+        "workers with an open transaction or a held snapshot"
+    );
+    cluster.finish();
+}
+
+#[test]
+fn a_changed_interval_takes_effect_at_reload() {
+    let cluster = Cluster::start(Settings::compacted_by_hand());
+    let mut session = cluster.connect();
+    watch::wait_for_compactor(&mut session);
+    session.incr("n", 1).expect("increment");
+    assert!(
+        watch::unfolded(&mut session) > 0,
+        "compacted before its time"
+    );
+    session.must("ALTER SYSTEM SET counter_ext.compact_interval = '50ms'");
+    session.must("SELECT pg_reload_conf()");
+    watch::wait_until_folded(&mut session);
+    session.assert_count("n", 1);
+    cluster.finish();
+}
+
+#[test]
+fn counter_compact_from_many_sessions_at_once_folds_everything_once() {
+    let cluster = Cluster::start(Settings::compacted_by_hand());
+    let ledger = Ledger::new("together", 50);
+    load_for(
+        &cluster.address(),
+        &ledger,
+        &light_traffic(),
+        load_time(1.0),
+    );
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            let mut session = cluster.connect();
+            scope.spawn(move || session.compact().expect("counter_compact"));
+        }
+    });
+    let mut session = cluster.connect();
+    assert_eq!(
+        watch::unfolded(&mut session),
+        0,
+        "slot rows left after counter_compact"
+    );
+    ledger.settle(&mut session, "compacted");
+    cluster.finish();
+}
