@@ -1,1 +1,64 @@
-pgrx::pg_module_magic!();
+//! `counter_ext`: counters that take a viral load inside PostgreSQL.
+//!
+//! | room | what lives there |
+//! | --- | --- |
+//! | [`api`] | the SQL surface: checks, then one call inwards |
+//! | [`counting`] | a transaction's pending deltas, what happens to them at commit, reads, compaction passes |
+//! | [`rows`] | slot and total rows: found, read, written, folded |
+//! | [`memory`] | totals in shared memory: table, loading, announcements, statistics |
+//! | [`worker`] | launcher and compactors; they come in from the other end |
+//! | [`pg`] | raw PostgreSQL calls behind safe names |
+//! | [`settings`], [`errors`] | GUCs; errors with SQLSTATE, message and HINT |
+//!
+//! Calls go one way: api → counting → rows, memory → pg. See docs/architecture.md.
+
+use pgrx::prelude::*;
+
+mod api;
+mod counting;
+mod errors;
+mod memory;
+mod pg;
+mod rows;
+mod settings;
+mod worker;
+
+pgrx::pg_module_magic!(name, version);
+
+static SERVER_HOOKS: pg::hooks::Hooks = pg::hooks::Hooks {
+    request_shared_memory: memory::request,
+    start_shared_memory: memory::start,
+    before_database_command: worker::etiquette::make_room,
+    after_database_command: worker::etiquette::end,
+    relation_dropped,
+};
+
+/// Called by PostgreSQL when it loads the library: in the postmaster, or in a session without preload.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    let preloading = pg::process::is_preloading();
+    settings::define(preloading);
+    pg::catalog::register();
+    pg::xact::register(&counting::transaction::HOOKS);
+    if preloading {
+        pg::hooks::install(&SERVER_HOOKS);
+        worker::register();
+    }
+}
+
+fn relation_dropped(relation: pg::Oid) {
+    if pg::catalog::is_relation(relation, c"counter_ext", c"total") {
+        counting::transaction::note_extension_dropped();
+    }
+}
+
+/// What `cargo pgrx test` starts its server with.
+#[cfg(test)]
+pub mod pg_test {
+    pub fn setup(_options: Vec<&str>) {}
+
+    #[must_use]
+    pub fn postgresql_conf_options() -> Vec<&'static str> {
+        vec!["shared_preload_libraries='counter_ext'", "max_prepared_transactions=10"]
+    }
+}

@@ -1,0 +1,46 @@
+//! `counter_reset`, `counter_set`, `counter_drop`.
+
+use pgrx::prelude::*;
+
+use crate::counting::change;
+use crate::errors::{OrRaise, check_id};
+use crate::pg::args::CounterArg;
+
+/// Takes a counter's whole amount away, in the caller's transaction, and returns it. Two that reset the same counter
+/// wait for each other and never take the same amount; increments go on meanwhile, and are kept.
+///
+/// Errors: those of `counter_incr`; 42501 also without SELECT on counter_ext.total.
+#[pg_extern(strict)]
+fn counter_reset(id: CounterArg<'_>) -> i64 {
+    check_id(id.0).and_then(|()| change::reset(id.0)).or_raise()
+}
+
+/// Makes a counter's value `value`, in the caller's transaction. Waits for others that set or reset it; what is
+/// incremented meanwhile comes on top.
+///
+/// Errors: those of `counter_incr`.
+#[pg_extern(strict)]
+fn counter_set(id: CounterArg<'_>, value: i64) {
+    check_id(id.0).and_then(|()| change::set(id.0, value)).or_raise()
+}
+
+/// Makes a counter not exist; returns whether it did. What is incremented meanwhile makes it anew.
+///
+/// Errors: 22023, 25006 as `counter_incr`; 42501 DELETE on counter_ext.total is missing.
+#[pg_extern(strict)]
+fn counter_drop(id: CounterArg<'_>) -> bool {
+    check_id(id.0).and_then(|()| change::drop_counter(id.0)).or_raise()
+}
+
+extension_sql!(
+    r#"
+CREATE FUNCTION counter_reset(id bigint) RETURNS bigint
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT counter_reset($1::text::counter); END;
+CREATE FUNCTION counter_set(id bigint, value bigint) RETURNS void
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT counter_set($1::text::counter, $2); END;
+CREATE FUNCTION counter_drop(id bigint) RETURNS boolean
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT counter_drop($1::text::counter); END;
+"#,
+    name = "counter_changes_bigint",
+    requires = [counter_reset, counter_set, counter_drop]
+);

@@ -1,0 +1,31 @@
+//! The type `counter`: a column holding a counter's id.
+
+use std::ffi::CStr;
+
+use pgrx::prelude::*;
+
+use crate::errors::{CounterError, OrRaise, check_id};
+use crate::pg::args::{CounterBytes, TextArg};
+
+fn checked(id: &[u8]) -> Result<CounterBytes, CounterError> {
+    check_id(id)?;
+    Ok(CounterBytes(id.to_vec()))
+}
+
+/// Reads an id. Errors: 22023 empty or over-long.
+#[pg_extern(sql = false, name = "counter_in")]
+fn counter_in(input: &CStr) -> CounterBytes {
+    checked(input.to_bytes()).or_raise()
+}
+
+/// An id from text. Errors: 22023 empty or over-long.
+#[pg_extern(sql = false, name = "counter_from_text")]
+fn counter_from_text(input: TextArg<'_>) -> CounterBytes {
+    checked(input.0).or_raise()
+}
+
+extension_sql_file!(
+    "../../sql/schema.sql",
+    name = "counter_ext_type",
+    bootstrap
+);

@@ -1,0 +1,185 @@
+//! `counter_get` and the other reads, and the views over them.
+
+use pgrx::prelude::*;
+
+use super::increments::checked_ids;
+use crate::counting::read;
+use crate::errors::{CounterError, OrRaise, check_id};
+use crate::pg::args::{CounterArg, TextArray, TextBytes};
+use crate::pg::process;
+use crate::rows::list::Id;
+use crate::rows::sum::RowSum;
+
+/// A counter's total: all that was committed before the call, and the caller's own uncommitted increments.
+/// 0 when there is no such counter. One read of shared memory once the counter is loaded.
+///
+/// Errors: 22023 empty or over-long id; 22003 the total leaves bigint; 42501 SELECT on counter_ext.total is missing.
+#[pg_extern(strict, parallel_restricted)]
+fn counter_get(id: CounterArg<'_>) -> i64 {
+    let get = || {
+        check_id(id.0)?;
+        read::current(read::enter()?, id.0)
+    };
+    get().or_raise()
+}
+
+/// A counter's total from rows, under the caller's snapshot, and the caller's own uncommitted increments.
+///
+/// Errors: those of `counter_get`.
+#[pg_extern(strict, parallel_restricted)]
+fn counter_get_exact(id: CounterArg<'_>) -> i64 {
+    let get = || {
+        check_id(id.0)?;
+        read::exact(read::enter()?, id.0)
+    };
+    get().or_raise()
+}
+
+/// Totals of many counters in the order asked for; 0 for those that do not exist.
+///
+/// Errors: those of `counter_get`, 22004 NULL array or element, 2202E more than one dimension.
+#[pg_extern(parallel_restricted)]
+fn counter_get_many(
+    ids: Option<TextArray<'_>>,
+) -> TableIterator<'static, (name!(id, TextBytes), name!(value, i64))> {
+    TableIterator::new(get_many(ids).or_raise().into_iter())
+}
+
+fn get_many(ids: Option<TextArray<'_>>) -> Result<Vec<(TextBytes, i64)>, CounterError> {
+    let ids = checked_ids(ids)?;
+    let tables = read::enter()?;
+    ids.into_iter()
+        .map(|id| Ok((TextBytes(id.to_vec()), read::current(tables, id)?)))
+        .collect()
+}
+
+/// A counter's total and where it stands: `exact` is false on a standby, which may lag behind its primary; `slots`
+/// is the number of its slot rows, `updated_at` when it was last compacted. No row when there is no such counter.
+///
+/// Errors: those of `counter_get`.
+#[pg_extern(strict, parallel_restricted)]
+#[allow(clippy::type_complexity)]
+fn counter_info(
+    id: CounterArg<'_>,
+) -> TableIterator<
+    'static,
+    (
+        name!(value, i64),
+        name!(exact, bool),
+        name!(slots, i32),
+        name!(updated_at, Option<TimestampWithTimeZone>),
+    ),
+> {
+    let info = || {
+        check_id(id.0)?;
+        read::info(read::enter()?, id.0)
+    };
+    TableIterator::new(info().or_raise().into_iter().map(|info| {
+        (info.value, info.exact, info.slots as i32, process::timestamp(info.updated_at_us))
+    }))
+}
+
+/// The counters with the most increments a second over the last seconds, most first. Without shared memory the rate
+/// is NULL and the order is by slot rows.
+///
+/// Errors: 22023 negative `n`; 42501 as `counter_get`.
+#[pg_extern(strict)]
+#[allow(clippy::type_complexity)]
+fn counter_hottest(
+    n: default!(i32, 10),
+) -> TableIterator<
+    'static,
+    (name!(id, TextBytes), name!(value, i64), name!(increments_per_s, Option<f64>)),
+> {
+    let hottest = || {
+        let limit = usize::try_from(n)
+            .map_err(|_| CounterError::NegativeLimit { value: i64::from(n) })?;
+        read::hottest(read::enter()?, limit)
+    };
+    TableIterator::new(
+        hottest()
+            .or_raise()
+            .into_iter()
+            .map(|hot| (TextBytes(hot.id), hot.value, hot.increments_per_s)),
+    )
+}
+
+/// All counters; behind the view `counters`. Reads in batches, under the query's snapshot.
+#[pg_extern(parallel_restricted, schema = "counter_ext")]
+#[allow(clippy::type_complexity)]
+fn list_counters() -> TableIterator<
+    'static,
+    (
+        name!(id, TextBytes),
+        name!(value, i64),
+        name!(slots, i32),
+        name!(updated_at, Option<TimestampWithTimeZone>),
+    ),
+> {
+    read::enter().or_raise();
+    TableIterator::new(Listing::default().map(|(id, sum)| {
+        let value = i64::try_from(sum.value)
+            .map_err(|_| CounterError::TotalOutOfRange { id: id.to_vec() })
+            .or_raise();
+        (
+            TextBytes(id.into_vec()),
+            value,
+            sum.slots as i32,
+            process::timestamp(sum.updated_at_us),
+        )
+    }))
+}
+
+#[derive(Default)]
+struct Listing {
+    batch: std::vec::IntoIter<(Id, RowSum)>,
+    last: Id,
+    ended: bool,
+}
+
+impl Iterator for Listing {
+    type Item = (Id, RowSum);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.batch.len() == 0 && !self.ended {
+            let tables = read::enter().or_raise();
+            self.batch = read::list_after(tables, &self.last).or_raise().into_iter();
+            self.ended = self.batch.len() == 0;
+        }
+        let (id, sum) = self.batch.next()?;
+        self.last = id.clone();
+        Some((id, sum))
+    }
+}
+
+extension_sql!(
+    r#"
+CREATE FUNCTION counter_get(id bigint) RETURNS bigint
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
+    BEGIN ATOMIC SELECT counter_get($1::text::counter); END;
+CREATE FUNCTION counter_get_exact(id bigint) RETURNS bigint
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
+    BEGIN ATOMIC SELECT counter_get_exact($1::text::counter); END;
+CREATE FUNCTION counter_info(id bigint)
+    RETURNS TABLE (value bigint, exact boolean, slots integer, updated_at timestamptz)
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED ROWS 1
+    BEGIN ATOMIC SELECT * FROM counter_info($1::text::counter); END;
+
+CREATE CAST (counter AS bigint) WITH FUNCTION counter_get(counter);
+CREATE FUNCTION counter_ext.total_as_integer(id counter) RETURNS integer
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
+    BEGIN ATOMIC SELECT counter_get($1)::integer; END;
+CREATE CAST (counter AS integer) WITH FUNCTION counter_ext.total_as_integer(counter);
+CREATE FUNCTION counter_ext.total_as_numeric(id counter) RETURNS numeric
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
+    BEGIN ATOMIC SELECT counter_get($1)::numeric; END;
+CREATE CAST (counter AS numeric) WITH FUNCTION counter_ext.total_as_numeric(counter);
+
+CREATE VIEW counters AS SELECT id, value, slots, updated_at FROM counter_ext.list_counters();
+-- The function behind it checks the calling user's rights on counter_ext.total.
+GRANT SELECT ON counters TO PUBLIC;
+GRANT USAGE ON SCHEMA counter_ext TO PUBLIC;
+"#,
+    name = "counter_reads_sql",
+    requires = [counter_get, counter_get_exact, counter_info, list_counters]
+);

@@ -1,0 +1,82 @@
+//! Increments, and the changes that read first: reset, set, drop.
+//!
+//! Whoever reads first takes a lock on the id that lasts to the end of the transaction, so that two of them cannot
+//! take the same amount. Increments do not take it: they go on, and are kept.
+
+use super::{read, transaction};
+use crate::errors::CounterError;
+use crate::pg::lock::{self, Subject};
+use crate::pg::xact;
+use crate::rows::access::{Purpose, Tables};
+use crate::rows::remove;
+use crate::settings;
+
+/// Checks that the caller may count.
+pub fn enter(function: &'static str) -> Result<(Tables, u32), CounterError> {
+    let level = xact::nest_level();
+    Ok((transaction::enter_to_change(function, Purpose::Count, level)?, level))
+}
+
+/// Adds a delta of a checked id to the transaction.
+pub fn increment(entered: (Tables, u32), id: &[u8], delta: i64) -> Result<(), CounterError> {
+    let (tables, level) = entered;
+    transaction::add(tables, id, delta, level)
+}
+
+fn lock_id(tables: Tables, id: &[u8]) {
+    lock::lock_exclusive(tables.total, Subject::Change(transaction::id_hash(id)));
+}
+
+/// Takes the whole amount away and returns it. What others increment meanwhile stays.
+pub fn reset(id: &[u8]) -> Result<i64, CounterError> {
+    let level = xact::nest_level();
+    let tables = transaction::enter_to_change("counter_reset", Purpose::Take, level)?;
+    lock_id(tables, id);
+    let value = read::current(tables, id)?;
+    if value != 0 {
+        add_difference(tables, id, 0, value, level)?;
+    }
+    Ok(value)
+}
+
+/// Makes the value what is asked for. What others increment meanwhile comes on top.
+pub fn set(id: &[u8], value: i64) -> Result<(), CounterError> {
+    let level = xact::nest_level();
+    let tables = transaction::enter_to_change("counter_set", Purpose::Count, level)?;
+    lock_id(tables, id);
+    let before = read::current(tables, id)?;
+    add_difference(tables, id, value, before, level)
+}
+
+/// Adds `to - from`, in two parts where no bigint holds it.
+fn add_difference(
+    tables: Tables,
+    id: &[u8],
+    to: i64,
+    from: i64,
+    level: u32,
+) -> Result<(), CounterError> {
+    match to.checked_sub(from) {
+        Some(delta) => transaction::add(tables, id, delta, level),
+        None => {
+            // Both parts fit, but their sum in the pending map does not: rows take them.
+            transaction::add_to_rows(tables, id, &[to / 2 - from / 2, (to - to / 2) - (from - from / 2)])
+        }
+    }
+}
+
+/// Makes the counter not exist. Returns whether it did. What others increment meanwhile makes it anew.
+pub fn drop_counter(id: &[u8]) -> Result<bool, CounterError> {
+    let level = xact::nest_level();
+    let tables = transaction::enter_to_change("counter_drop", Purpose::Drop, level)?;
+    lock_id(tables, id);
+    let had_own = transaction::has_own(id);
+    transaction::forget_own(id, level);
+    let had_rows =
+        xact::in_scratch_memory(|| remove::remove(tables, settings::node(), id))?;
+    if had_rows {
+        transaction::note_touched(tables, id);
+        xact::see_own_changes();
+    }
+    Ok(had_own || had_rows)
+}

@@ -1,0 +1,183 @@
+//! Reading totals: from memory where it has them, else loading them, else from rows.
+
+use crate::errors::CounterError;
+use crate::memory::load;
+use crate::memory::table::{self, Found, Key};
+use crate::pg::snapshot::Snapshot;
+use crate::pg::{catalog, process, xact};
+use crate::rows::access::{self, Purpose, Tables};
+use crate::rows::list::{self, Id};
+use crate::rows::sum::{Reader, RowSum};
+use crate::settings;
+
+use super::transaction;
+
+/// Checks that the caller may read counters.
+pub fn enter() -> Result<Tables, CounterError> {
+    access::enter(Purpose::Read, xact::nest_level())
+}
+
+/// The fresh total: everything committed by now, and the caller's own uncommitted increments.
+pub fn current(tables: Tables, id: &[u8]) -> Result<i64, CounterError> {
+    let out_of_range = || CounterError::TotalOutOfRange { id: id.to_vec() };
+    let own = transaction::own(id);
+    match from_memory(tables, id)? {
+        Some(value) => value.checked_add(own).ok_or_else(out_of_range),
+        None => {
+            let value = fresh_rows(tables, id)?.value + i128::from(own);
+            i64::try_from(value).map_err(|_| out_of_range())
+        }
+    }
+}
+
+/// Whether this transaction can be served from shared memory at all.
+fn memory_serves(id: &[u8]) -> bool {
+    crate::memory::is_attached() && !xact::in_recovery() && !transaction::is_touched(id)
+}
+
+fn from_memory(tables: Tables, id: &[u8]) -> Result<Option<i64>, CounterError> {
+    if !memory_serves(id) {
+        return Ok(None);
+    }
+    let key = Key {
+        database: u32::from(catalog::my_database()),
+        relation: u32::from(tables.total),
+        id,
+    };
+    let found = match table::read(key) {
+        Found::Loading { generation, cell } => load::await_load(key, generation, cell),
+        found => found,
+    };
+    match found {
+        Found::Value(value) => Ok(Some(value)),
+        Found::Loading { .. } => Ok(None),
+        Found::Absent => load_counter(tables, key),
+    }
+}
+
+/// `None` when the counter cannot be cached exactly now: rows answer then.
+fn load_counter(tables: Tables, key: Key<'_>) -> Result<Option<i64>, CounterError> {
+    crate::memory::databases::register(key.database);
+    let reader = Reader::open(tables)?;
+    let Some(ticket) = load::begin(key) else {
+        // Another backend may have begun this moment; its load serves us too.
+        return Ok(match table::read(key) {
+            Found::Value(value) => Some(value),
+            Found::Loading { generation, cell } => match load::await_load(key, generation, cell) {
+                Found::Value(value) => Some(value),
+                _ => None,
+            },
+            Found::Absent => None,
+        });
+    };
+    if transaction::is_prepared(tables, key.id) {
+        return Ok(None);
+    }
+    let Some(mut snapshot) = ticket.take_snapshot() else { return Ok(None) };
+    let window_ms = settings::debug_load_window_ms();
+    if window_ms > 0 {
+        process::sleep_us(window_ms as i64 * 1000);
+    }
+    let sum = xact::in_scratch_memory(|| reader.sum(key.id, &mut snapshot));
+    Ok(ticket.finish(&snapshot, sum.value))
+}
+
+/// What the rows say now.
+fn fresh_rows(tables: Tables, id: &[u8]) -> Result<RowSum, CounterError> {
+    let reader = Reader::open(tables)?;
+    let mut snapshot = Snapshot::fresh();
+    let sum = xact::in_scratch_memory(|| reader.sum(id, &mut snapshot));
+    load::settle_after_rows(&snapshot);
+    Ok(sum)
+}
+
+/// The total from rows as the caller's query sees them, and the caller's own uncommitted increments.
+pub fn exact(tables: Tables, id: &[u8]) -> Result<i64, CounterError> {
+    let reader = Reader::open(tables)?;
+    let mut snapshot = Snapshot::of_query();
+    let sum = xact::in_scratch_memory(|| reader.sum(id, &mut snapshot));
+    i64::try_from(sum.value + i128::from(transaction::own(id)))
+        .map_err(|_| CounterError::TotalOutOfRange { id: id.to_vec() })
+}
+
+/// What `counter_info` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Info {
+    pub value: i64,
+    /// False on a standby, which lags behind its primary.
+    pub exact: bool,
+    pub slots: u32,
+    pub updated_at_us: i64,
+}
+
+/// A counter's total and where it stands; `None` when there is no such counter.
+pub fn info(tables: Tables, id: &[u8]) -> Result<Option<Info>, CounterError> {
+    let rows = fresh_rows(tables, id)?;
+    if !rows.exists() && !transaction::has_own(id) {
+        return Ok(None);
+    }
+    let value = i64::try_from(rows.value + i128::from(transaction::own(id)))
+        .map_err(|_| CounterError::TotalOutOfRange { id: id.to_vec() })?;
+    Ok(Some(Info {
+        value,
+        exact: !xact::in_recovery(),
+        slots: rows.slots,
+        updated_at_us: rows.updated_at_us,
+    }))
+}
+
+/// Counters a batch of the listing holds.
+const BATCH: usize = 1000;
+
+/// The next batch of committed counters after an id, as the caller's query sees them; empty at the end.
+pub fn list_after(tables: Tables, after: &[u8]) -> Result<Vec<(Id, RowSum)>, CounterError> {
+    let reader = Reader::open(tables)?;
+    let mut snapshot = Snapshot::of_query();
+    Ok(xact::in_scratch_memory(|| list::counters_after(&reader, after, BATCH, &mut snapshot)))
+}
+
+/// A counter that is being incremented.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hottest {
+    pub id: Vec<u8>,
+    pub value: i64,
+    /// `None` where there is no shared memory to measure in.
+    pub increments_per_s: Option<f64>,
+}
+
+/// The counters with the most increments a second; without shared memory, those with the most slot rows.
+pub fn hottest(tables: Tables, limit: usize) -> Result<Vec<Hottest>, CounterError> {
+    if crate::memory::is_attached() && !xact::in_recovery() {
+        let database = u32::from(catalog::my_database());
+        let mut hot = table::rates(database, u32::from(tables.total));
+        hot.sort_by(|a, b| {
+            b.increments_per_s.total_cmp(&a.increments_per_s).then_with(|| a.id.cmp(&b.id))
+        });
+        hot.truncate(limit);
+        return hot
+            .into_iter()
+            .map(|hot| {
+                let value = current(tables, &hot.id)?;
+                Ok(Hottest { id: hot.id, value, increments_per_s: Some(hot.increments_per_s) })
+            })
+            .collect();
+    }
+    let mut widest: Vec<(Id, RowSum)> = Vec::new();
+    let mut after = Id::default();
+    loop {
+        let batch = list_after(tables, &after)?;
+        let Some((last, _)) = batch.last() else { break };
+        after = last.clone();
+        widest.extend(batch.into_iter().filter(|(_, sum)| sum.slots > 0));
+        widest.sort_by(|(a, x), (b, y)| y.slots.cmp(&x.slots).then_with(|| a.cmp(b)));
+        widest.truncate(limit);
+    }
+    widest
+        .into_iter()
+        .map(|(id, sum)| {
+            let value = i64::try_from(sum.value)
+                .map_err(|_| CounterError::TotalOutOfRange { id: id.to_vec() })?;
+            Ok(Hottest { id: id.into_vec(), value, increments_per_s: None })
+        })
+        .collect()
+}

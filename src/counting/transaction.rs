@@ -1,0 +1,369 @@
+//! The transaction's counting state, and what happens to it at savepoints, commit, abort and prepare.
+//!
+//! Order at commit: PRE_COMMIT announces the xid and settles pending deltas into slot rows (errors abort as any
+//! would); PostgreSQL commits; COMMIT adds the same deltas to shared memory, invalidates what was changed in rows
+//! directly, and withdraws the announcement. A crash in between loses shared memory as a whole, and rows hold all.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+
+use super::pending::{Delta, Pending};
+use super::settle;
+use crate::errors::CounterError;
+use crate::memory::table::Key;
+use crate::memory::{cells, databases, load, table};
+use crate::pg::lock::{self, Subject};
+use crate::pg::{catalog, process, xact};
+use crate::rows::access::{self, Purpose, Tables};
+use crate::settings;
+
+/// Ids a transaction holds pending before it writes them out.
+const MAX_PENDING: usize = 65_536;
+/// At a savepoint, pending ids of its own that make a spill worth while.
+const MIN_SPILL: usize = 1024;
+/// Ids remembered as changed in rows; past it, everything of the database is invalidated.
+const MAX_TOUCHED: usize = 65_536;
+/// Ids a prepared transaction marks one by one; past it, one mark stands for all.
+const MAX_MARKS: usize = 64;
+
+type Ids = HashSet<Box<[u8]>, foldhash::fast::RandomState>;
+
+/// Ids whose rows this transaction changed itself. It reads them from rows, and forgets them in memory at commit.
+#[derive(Default)]
+struct Touched {
+    /// The total table the ids belong to: a COMMIT callback may not look into the catalogs.
+    relation: u32,
+    ids: Ids,
+    all: bool,
+}
+
+impl Touched {
+    fn is_empty(&self) -> bool {
+        self.ids.is_empty() && !self.all
+    }
+
+    fn contains(&self, id: &[u8]) -> bool {
+        self.all || self.ids.contains(id)
+    }
+
+    fn note(&mut self, id: &[u8]) {
+        if self.all || self.ids.contains(id) {
+            return;
+        }
+        if self.ids.len() >= MAX_TOUCHED {
+            self.all = true;
+            self.ids = Ids::default();
+        } else {
+            self.ids.insert(id.into());
+        }
+    }
+}
+
+/// Settled deltas on their way from rows to memory.
+struct Settled {
+    xid: u32,
+    relation: u32,
+    deltas: Vec<Delta>,
+}
+
+thread_local! {
+    static PENDING: RefCell<Pending> = RefCell::new(Pending::default());
+    static TOUCHED: RefCell<Touched> = RefCell::new(Touched::default());
+    static SETTLED: RefCell<Option<Settled>> = const { RefCell::new(None) };
+    /// Increments this transaction spilled, for statistics.
+    static SPILLED: Cell<u64> = const { Cell::new(0) };
+    /// The transaction's deltas are written: nothing may be added any more.
+    static IS_SETTLED: Cell<bool> = const { Cell::new(false) };
+    static DROPS_EXTENSION: Cell<bool> = const { Cell::new(false) };
+    static CREATES_EXTENSION: Cell<bool> = const { Cell::new(false) };
+    /// The compactor's and our own row changes are not foreign.
+    static IS_DIRTY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The callbacks to register.
+pub static HOOKS: xact::Hooks = xact::Hooks {
+    pre_commit,
+    commit,
+    abort,
+    pre_prepare,
+    prepared,
+    savepoint_released,
+    savepoint_rolled_back,
+};
+
+/// Checks that this call may change counters, for its purpose.
+pub fn enter_to_change(
+    function: &'static str,
+    purpose: Purpose,
+    level: u32,
+) -> Result<Tables, CounterError> {
+    if xact::is_read_only() {
+        return Err(if xact::in_recovery() {
+            CounterError::InRecovery { function }
+        } else {
+            CounterError::ReadOnly { function }
+        });
+    }
+    if IS_SETTLED.get() {
+        return Err(CounterError::AfterSettling);
+    }
+    access::enter(purpose, level)
+}
+
+/// Adds a checked delta of a checked id.
+pub fn add(tables: Tables, id: &[u8], delta: i64, level: u32) -> Result<(), CounterError> {
+    let pending = PENDING.with_borrow_mut(|pending| {
+        pending.add(id, delta, level).map(|()| pending.len())
+    });
+    IS_DIRTY.set(true);
+    match pending {
+        Ok(len) if len > MAX_PENDING => spill(tables, level),
+        Ok(_) => Ok(()),
+        Err(_) => Err(CounterError::PendingOutOfRange { id: id.to_vec() }),
+    }
+}
+
+/// Writes this level's pending deltas to slot rows, inside the transaction.
+fn spill(tables: Tables, level: u32) -> Result<(), CounterError> {
+    let over = PENDING.with_borrow(Pending::len).saturating_sub(MAX_PENDING);
+    if level > 1 && over < MIN_SPILL {
+        return Ok(());
+    }
+    let deltas = PENDING.with_borrow_mut(|pending| pending.take_level(level));
+    for delta in &deltas {
+        note_touched(tables, &delta.id);
+        SPILLED.set(SPILLED.get() + delta.increments);
+    }
+    settle::insert_fresh(tables, &deltas)?;
+    xact::see_own_changes();
+    Ok(())
+}
+
+/// Writes deltas of one id straight to slot rows, for sums that the pending map cannot hold.
+pub fn add_to_rows(tables: Tables, id: &[u8], deltas: &[i64]) -> Result<(), CounterError> {
+    let deltas: Vec<Delta> =
+        deltas.iter().map(|net| Delta { id: id.into(), net: *net, increments: 1 }).collect();
+    note_touched(tables, id);
+    settle::insert_fresh(tables, &deltas)?;
+    xact::see_own_changes();
+    Ok(())
+}
+
+/// This transaction's own pending delta of an id.
+pub fn own(id: &[u8]) -> i64 {
+    if !IS_DIRTY.get() {
+        return 0;
+    }
+    PENDING.with_borrow(|pending| pending.net(id)).unwrap_or(0)
+}
+
+/// Whether this transaction made the counter, or added to it.
+pub fn has_own(id: &[u8]) -> bool {
+    IS_DIRTY.get() && PENDING.with_borrow(|pending| pending.net(id)).is_some()
+}
+
+/// Forgets this transaction's own pending delta of an id.
+pub fn forget_own(id: &[u8], level: u32) {
+    PENDING.with_borrow_mut(|pending| pending.forget(id, level));
+}
+
+/// Notes that this transaction changed rows of an id directly.
+pub fn note_touched(tables: Tables, id: &[u8]) {
+    IS_DIRTY.set(true);
+    TOUCHED.with_borrow_mut(|touched| {
+        touched.relation = u32::from(tables.total);
+        touched.note(id);
+    });
+}
+
+/// Notes that this transaction changed rows of any id.
+pub fn note_all_touched() {
+    IS_DIRTY.set(true);
+    TOUCHED.with_borrow_mut(|touched| touched.all = true);
+}
+
+/// Whether an id must be read from rows in this transaction.
+pub fn is_touched(id: &[u8]) -> bool {
+    IS_DIRTY.get() && TOUCHED.with_borrow(|touched| touched.contains(id))
+}
+
+/// The extension's tables are about to be dropped.
+pub fn note_extension_dropped() {
+    IS_DIRTY.set(true);
+    DROPS_EXTENSION.set(true);
+}
+
+/// The extension was just created.
+pub fn note_extension_created() {
+    IS_DIRTY.set(true);
+    CREATES_EXTENSION.set(true);
+}
+
+fn key(relation: u32, id: &[u8]) -> Key<'_> {
+    Key { database: u32::from(catalog::my_database()), relation, id }
+}
+
+fn pre_commit() {
+    IS_SETTLED.set(true);
+    if !IS_DIRTY.get() {
+        return;
+    }
+    if PENDING.with_borrow(Pending::is_empty) {
+        return;
+    }
+    // The tables are locked since the first increment, so they are still there.
+    let Some(tables) = access::find_tables() else { return };
+    let deltas = PENDING.with_borrow_mut(Pending::take);
+    let xid = xact::assign_xid();
+    cells::announce(xid);
+    if let Err(error) = settle::settle(tables, &deltas) {
+        error.raise();
+    }
+    let relation = u32::from(tables.total);
+    SETTLED.with_borrow_mut(|settled| *settled = Some(Settled { xid, relation, deltas }));
+}
+
+fn commit() {
+    if !IS_DIRTY.get() {
+        reset();
+        return;
+    }
+    let database = u32::from(catalog::my_database());
+    let mut increments = SPILLED.get();
+    if let Some(settled) = SETTLED.take() {
+        stretch_window();
+        for delta in &settled.deltas {
+            table::add(key(settled.relation, &delta.id), settled.xid, delta.net, delta.increments);
+            increments += delta.increments;
+        }
+    }
+    invalidate_touched(database);
+    cells::withdraw();
+    if increments > 0 && databases::register(database) {
+        databases::count_increments(database, increments);
+        databases::want_worker(database);
+    }
+    if DROPS_EXTENSION.get() {
+        table::invalidate_database(database);
+        databases::wake_worker(database);
+    }
+    if CREATES_EXTENSION.get() && databases::register(database) {
+        databases::extension_created(database);
+    }
+    reset();
+}
+
+/// For tests: the commit is visible, and not yet in memory.
+fn stretch_window() {
+    let window_ms = settings::debug_commit_window_ms();
+    if window_ms > 0 {
+        process::sleep_us(window_ms as i64 * 1000);
+    }
+}
+
+fn invalidate_touched(database: u32) {
+    TOUCHED.with_borrow(|touched| {
+        if touched.all {
+            table::invalidate_database(database);
+        } else {
+            for id in &touched.ids {
+                table::invalidate(key(touched.relation, id));
+            }
+        }
+    });
+}
+
+fn abort() {
+    load::abandon();
+    cells::withdraw();
+    reset();
+}
+
+/// COMMIT PREPARED runs no callback, and may come after a restart. So the ids are marked by locks that the prepared
+/// transaction keeps, which bars them from being loaded, and only then invalidated.
+fn pre_prepare() {
+    IS_SETTLED.set(true);
+    if !IS_DIRTY.get() {
+        return;
+    }
+    let Some(tables) = access::find_tables() else { return };
+    let deltas = PENDING.with_borrow_mut(Pending::take);
+    for delta in &deltas {
+        note_touched(tables, &delta.id);
+    }
+    let hashes: Option<Vec<u32>> = TOUCHED.with_borrow(|touched| {
+        (!touched.all && touched.ids.len() <= MAX_MARKS)
+            .then(|| touched.ids.iter().map(|id| id_hash(id)).collect())
+    });
+    match hashes {
+        Some(hashes) => {
+            for hash in hashes {
+                lock::mark(tables.total, Subject::Prepared(hash));
+            }
+        }
+        None => lock::mark(tables.total, Subject::Prepared(ALL_IDS)),
+    }
+    invalidate_touched(u32::from(catalog::my_database()));
+    if !deltas.is_empty()
+        && let Err(error) = settle::settle(tables, &deltas)
+    {
+        error.raise();
+    }
+}
+
+fn prepared() {
+    cells::withdraw();
+    reset();
+}
+
+/// Stands for every id among prepared transactions' marks.
+const ALL_IDS: u32 = 0;
+
+/// Whether a prepared transaction holds rows of the id.
+pub fn is_prepared(tables: Tables, id: &[u8]) -> bool {
+    lock::prepared_transactions_allowed()
+        && (lock::is_marked(tables.total, Subject::Prepared(id_hash(id)))
+            || lock::is_marked(tables.total, Subject::Prepared(ALL_IDS)))
+}
+
+/// A lock tag's number for an id (FNV-1a): the same in every process and after a restart, never `ALL_IDS`.
+pub fn id_hash(id: &[u8]) -> u32 {
+    let hash =
+        id.iter().fold(0x811c_9dc5u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    hash.max(1)
+}
+
+fn savepoint_released(level: u32) {
+    if IS_DIRTY.get() {
+        PENDING.with_borrow_mut(|pending| pending.release(level));
+    }
+    access::hand_locks_down(level);
+}
+
+fn savepoint_rolled_back(level: u32) {
+    load::abandon();
+    if IS_DIRTY.get() {
+        PENDING.with_borrow_mut(|pending| pending.roll_back(level));
+    }
+    access::forget_locks_above(level);
+}
+
+fn reset() {
+    access::forget_locks();
+    IS_SETTLED.set(false);
+    if !IS_DIRTY.get() {
+        return;
+    }
+    PENDING.with_borrow_mut(Pending::clear);
+    TOUCHED.with_borrow_mut(|touched| {
+        if !touched.is_empty() {
+            *touched = Touched::default();
+        }
+    });
+    SETTLED.take();
+    SPILLED.set(0);
+    DROPS_EXTENSION.set(false);
+    CREATES_EXTENSION.set(false);
+    IS_DIRTY.set(false);
+}
+

@@ -1,0 +1,162 @@
+//! What can go wrong, with SQLSTATE, message and HINT.
+
+use std::fmt;
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{PgLogLevel, PgSqlErrorCode};
+
+/// Longest id in bytes.
+pub const MAX_ID_BYTES: usize = 255;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CounterError {
+    EmptyId,
+    LongId { bytes: usize },
+    NullArgument { argument: &'static str },
+    NullElement { argument: &'static str, position: usize },
+    NotOneDimensional { argument: &'static str },
+    LengthsDiffer { ids: usize, deltas: usize },
+    NegativeLimit { value: i64 },
+    /// The committed total, or that and the caller's own pending delta, is outside bigint.
+    TotalOutOfRange { id: Vec<u8> },
+    /// The caller's own deltas alone add up past bigint.
+    PendingOutOfRange { id: Vec<u8> },
+    ReadOnly { function: &'static str },
+    InRecovery { function: &'static str },
+    NoPrivilege { needed: &'static str },
+    RowSecurity,
+    NotInstalled,
+    AfterSettling,
+    NoPrimaryKey { table: &'static str },
+}
+
+impl CounterError {
+    fn code(&self) -> PgSqlErrorCode {
+        use PgSqlErrorCode::*;
+        match self {
+            Self::EmptyId | Self::LongId { .. } | Self::NegativeLimit { .. } => {
+                ERRCODE_INVALID_PARAMETER_VALUE
+            }
+            Self::NullArgument { .. } | Self::NullElement { .. } => ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            Self::NotOneDimensional { .. } | Self::LengthsDiffer { .. } => {
+                ERRCODE_ARRAY_ELEMENT_ERROR
+            }
+            Self::TotalOutOfRange { .. } | Self::PendingOutOfRange { .. } => {
+                ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE
+            }
+            Self::ReadOnly { .. } | Self::InRecovery { .. } => ERRCODE_READ_ONLY_SQL_TRANSACTION,
+            Self::NoPrivilege { .. } | Self::RowSecurity => ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Self::NotInstalled | Self::AfterSettling | Self::NoPrimaryKey { .. } => {
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+            }
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::EmptyId | Self::LongId { .. } => Some("A counter's id is text of 1 to 255 bytes."),
+            Self::TotalOutOfRange { .. } => {
+                Some("Increment it by a negative delta, or call counter_reset or counter_set.")
+            }
+            Self::PendingOutOfRange { .. } => Some("Commit in between, or use smaller deltas."),
+            Self::NoPrivilege { .. } => Some(
+                "GRANT it on counter_ext.total: counting needs INSERT and UPDATE, reading SELECT, \
+                 dropping DELETE.",
+            ),
+            Self::RowSecurity => Some("Disable row security on counter_ext.total."),
+            Self::NotInstalled => Some("Run CREATE EXTENSION counter_ext in this database."),
+            Self::AfterSettling => {
+                Some("Call it before the transaction commits, for example in a deferred trigger.")
+            }
+            _ => None,
+        }
+    }
+
+    /// Raises the error to the caller.
+    pub fn raise(self) -> ! {
+        let mut report = ErrorReport::new(self.code(), self.to_string(), "counter_ext");
+        if let Some(hint) = self.hint() {
+            report = report.set_hint(hint);
+        }
+        report.report(PgLogLevel::ERROR);
+        unreachable!("an ERROR does not return")
+    }
+}
+
+impl fmt::Display for CounterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EmptyId => f.write_str("counter id is empty"),
+            Self::LongId { bytes } => {
+                write!(f, "counter id is {bytes} bytes long, at most {MAX_ID_BYTES} are allowed")
+            }
+            Self::NullArgument { argument } => write!(f, "argument \"{argument}\" is NULL"),
+            Self::NullElement { argument, position } => {
+                write!(f, "element {position} of argument \"{argument}\" is NULL")
+            }
+            Self::NotOneDimensional { argument } => {
+                write!(f, "argument \"{argument}\" is not a one-dimensional array")
+            }
+            Self::LengthsDiffer { ids, deltas } => {
+                write!(f, "arrays differ in length: {ids} ids, {deltas} deltas")
+            }
+            Self::NegativeLimit { value } => write!(f, "limit {value} is negative"),
+            Self::TotalOutOfRange { id } => {
+                write!(f, "total of counter \"{}\" is out of range for bigint", text(id))
+            }
+            Self::PendingOutOfRange { id } => write!(
+                f,
+                "increments of counter \"{}\" in this transaction are out of range for bigint",
+                text(id)
+            ),
+            Self::ReadOnly { function } => {
+                write!(f, "cannot execute {function}() in a read-only transaction")
+            }
+            Self::InRecovery { function } => {
+                write!(f, "cannot execute {function}() during recovery")
+            }
+            Self::NoPrivilege { needed } => {
+                write!(f, "permission denied for counters: {needed} on table counter_ext.total is missing")
+            }
+            Self::RowSecurity => {
+                f.write_str("row security on table counter_ext.total is not supported")
+            }
+            Self::NotInstalled => {
+                f.write_str("extension counter_ext is not installed in this database")
+            }
+            Self::AfterSettling => f.write_str(
+                "counters cannot change any more: this transaction's increments are already written",
+            ),
+            Self::NoPrimaryKey { table } => {
+                write!(f, "table counter_ext.{table} has lost its primary key")
+            }
+        }
+    }
+}
+
+fn text(id: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(id)
+}
+
+/// Ids are checked where they come in.
+pub fn check_id(id: &[u8]) -> Result<(), CounterError> {
+    match id.len() {
+        0 => Err(CounterError::EmptyId),
+        1..=MAX_ID_BYTES => Ok(()),
+        bytes => Err(CounterError::LongId { bytes }),
+    }
+}
+
+/// Turns an error into PostgreSQL's at the SQL boundary.
+pub trait OrRaise<T> {
+    fn or_raise(self) -> T;
+}
+
+impl<T> OrRaise<T> for Result<T, CounterError> {
+    fn or_raise(self) -> T {
+        match self {
+            Ok(value) => value,
+            Err(error) => error.raise(),
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! PostgreSQL's lightweight locks, held by a guard.
+
+use pgrx::pg_sys;
+
+/// A held lock. After a PostgreSQL `ERROR` the transaction's abort releases it, so a drop while unwinding does not.
+pub(super) struct Held(*mut pg_sys::LWLock);
+
+/// # Safety
+/// `lock` must be an initialised lock of the segment that this process does not hold.
+pub(super) unsafe fn shared(lock: *mut pg_sys::LWLock) -> Held {
+    // SAFETY: by the caller's promise.
+    unsafe { pg_sys::LWLockAcquire(lock, pg_sys::LWLockMode::LW_SHARED) };
+    Held(lock)
+}
+
+/// # Safety
+/// `lock` must be an initialised lock of the segment that this process does not hold.
+pub(super) unsafe fn exclusive(lock: *mut pg_sys::LWLock) -> Held {
+    // SAFETY: by the caller's promise.
+    unsafe { pg_sys::LWLockAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE) };
+    Held(lock)
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: acquired by the constructor, released once.
+            unsafe { pg_sys::LWLockRelease(self.0) }
+        }
+    }
+}

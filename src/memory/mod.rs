@@ -1,0 +1,25 @@
+//! Totals in shared memory: what makes `counter_get` one read. Derived from rows, never the source of truth.
+//!
+//! Contract of the whole room:
+//!
+//! - The segment is made once by the postmaster and made anew after a crash restart; nothing in it survives.
+//! - Lock order: heavyweight locks → one partition lock → ProcArrayLock (inside GetSnapshotData). Never two
+//!   partition locks, never a partition lock while a heavyweight lock is waited for. The database lock is taken
+//!   alone.
+//! - Structure (which entry holds which key, chains, free lists, entry state, load cells) changes under the
+//!   partition's exclusive lock. Values and statistics are atomics, changed under at least the shared lock, which
+//!   keeps the entry from being given to another key meanwhile.
+//! - A process that dies inside a locked section dies in PostgreSQL's eyes by crash (everything is made anew) or by
+//!   `ERROR`/`FATAL`, where PostgreSQL releases the lock; no section calls anything that can raise between two
+//!   dependent steps.
+
+pub mod cells;
+pub mod databases;
+mod layout;
+pub mod load;
+mod lwlock;
+mod segment;
+pub mod table;
+mod visibility;
+
+pub use segment::{is_attached, request, start};

@@ -1,0 +1,234 @@
+//! The shared segment: asked for, made, found again.
+//!
+//! Contract: `start` runs in the postmaster (and again after a crash restart) under AddinShmemInitLock; every other
+//! process inherits the base address by fork. Readers of the layout need no lock: it is constant from then on.
+
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use pgrx::pg_sys;
+
+use super::layout::*;
+use super::lwlock::{self, Held};
+use crate::pg::{process, random};
+
+static BASE: AtomicPtr<Header> = AtomicPtr::new(std::ptr::null_mut());
+
+const TRANCHE: &std::ffi::CStr = c"counter_ext";
+const SEGMENT: &std::ffi::CStr = c"counter_ext";
+
+unsafe extern "C-unwind" {
+    // twophase.h; not among pgrx's bindings.
+    static max_prepared_xacts: std::ffi::c_int;
+}
+
+fn geometry() -> Geometry {
+    // Auxiliary processes have slots past the backends' own; prepared transactions show up in snapshots.
+    const AUXILIARY_PROCESSES: usize = 64;
+    // SAFETY: a postmaster-start setting, final before shared memory is requested.
+    let prepared = unsafe { max_prepared_xacts.max(0) as usize };
+    Geometry::new(
+        crate::settings::max_counters(),
+        process::max_backends() + AUXILIARY_PROCESSES + prepared,
+    )
+}
+
+/// Asks for memory and locks; called from the request hook.
+pub fn request() {
+    let geometry = geometry();
+    // SAFETY: called from shmem_request_hook, where this is allowed.
+    unsafe {
+        pg_sys::RequestAddinShmemSpace(geometry.bytes());
+        pg_sys::RequestNamedLWLockTranche(TRANCHE.as_ptr(), geometry.partitions as i32 + 1);
+    }
+}
+
+/// Makes the segment, or finds it made.
+pub fn start() {
+    let geometry = geometry();
+    let mut found = false;
+    // SAFETY: called from shmem_startup_hook. The segment is as large as `geometry` says, zeroed or not; every
+    // field is written before anybody else can see the base address.
+    unsafe {
+        let init = &raw mut (*pg_sys::MainLWLockArray.add(ADDIN_SHMEM_INIT_LOCK)).lock;
+        let _held = lwlock::exclusive(init);
+        let raw = pg_sys::ShmemInitStruct(SEGMENT.as_ptr(), geometry.bytes(), &mut found) as usize;
+        let base = raw.next_multiple_of(CACHE_LINE) as *mut Header;
+        if !found {
+            std::ptr::write_bytes(base as *mut u8, 0, geometry.bytes() - CACHE_LINE);
+            (*base).version = FORMAT_VERSION;
+            (*base).partitions = geometry.partitions as u32;
+            (*base).buckets_per_partition = geometry.buckets_per_partition as u32;
+            (*base).entries_per_partition = geometry.entries_per_partition as u32;
+            (*base).backend_cells = geometry.backend_cells as u32;
+            (*base).xids_per_load = geometry.xids_per_load as u32;
+            (*base).seed = random::bits();
+            (*base).locks = pg_sys::GetNamedLWLockTranche(TRANCHE.as_ptr());
+            (*base).next_generation.store(1, Ordering::Relaxed);
+            let segment = Segment { base };
+            for p in 0..geometry.partitions {
+                segment.clear_partition(p);
+            }
+            for cell in 0..LOAD_CELLS {
+                pg_sys::ConditionVariableInit(&raw mut (*segment.load_cell(cell)).finished);
+            }
+            for cell in 0..DATABASES {
+                pg_sys::ConditionVariableInit(&raw mut (*segment.database_cell(cell)).pass_done);
+            }
+        }
+        assert_eq!((*base).version, FORMAT_VERSION);
+        BASE.store(base, Ordering::Release);
+    }
+}
+
+/// lwlocklist.h; the same number in every supported version.
+const ADDIN_SHMEM_INIT_LOCK: usize = 21;
+
+/// Whether this server has the segment, that is, preloads the library.
+pub fn is_attached() -> bool {
+    !BASE.load(Ordering::Relaxed).is_null()
+}
+
+/// The mapped segment.
+#[derive(Clone, Copy)]
+pub(super) struct Segment {
+    base: *mut Header,
+}
+
+/// The segment, where there is one.
+pub(super) fn segment() -> Option<Segment> {
+    let base = BASE.load(Ordering::Relaxed);
+    (!base.is_null()).then_some(Segment { base })
+}
+
+impl Segment {
+    pub fn header(&self) -> &Header {
+        // SAFETY: mapped for the life of the process; fields are constants or atomics.
+        unsafe { &*self.base }
+    }
+
+    fn geometry(&self) -> Geometry {
+        let header = self.header();
+        Geometry {
+            partitions: header.partitions as usize,
+            buckets_per_partition: header.buckets_per_partition as usize,
+            entries_per_partition: header.entries_per_partition as usize,
+            backend_cells: header.backend_cells as usize,
+            xids_per_load: header.xids_per_load as usize,
+        }
+    }
+
+    fn at<T>(&self, offset: usize) -> *mut T {
+        // SAFETY: offsets come from the geometry that the segment was sized by.
+        unsafe { (self.base as *mut u8).add(offset) as *mut T }
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.geometry().bytes()
+    }
+
+    pub fn partitions(&self) -> usize {
+        self.header().partitions as usize
+    }
+
+    pub fn entries_per_partition(&self) -> usize {
+        self.header().entries_per_partition as usize
+    }
+
+    /// Capacity in counters.
+    pub fn capacity(&self) -> usize {
+        self.partitions() * self.entries_per_partition()
+    }
+
+    pub fn partition(&self, index: usize) -> *mut Partition {
+        assert!(index < self.partitions());
+        let g = self.geometry();
+        self.at(g.partitions_at() + index * std::mem::size_of::<Partition>())
+    }
+
+    pub fn entry(&self, partition: usize, index: u32) -> *mut Entry {
+        let g = self.geometry();
+        assert!(partition < g.partitions && (index as usize) < g.entries_per_partition);
+        let number = partition * g.entries_per_partition + index as usize;
+        self.at(g.entries_at() + number * std::mem::size_of::<Entry>())
+    }
+
+    pub fn bucket(&self, partition: usize, hash: u64) -> *mut u32 {
+        let g = self.geometry();
+        let bucket = hash as usize & (g.buckets_per_partition - 1);
+        self.at(g.buckets_at() + (partition * g.buckets_per_partition + bucket) * 4)
+    }
+
+    pub fn backend_cells(&self) -> usize {
+        self.header().backend_cells as usize
+    }
+
+    pub fn backend_cell(&self, index: usize) -> &BackendCell {
+        assert!(index < self.backend_cells());
+        let g = self.geometry();
+        // SAFETY: in bounds; only atomics inside.
+        unsafe {
+            &*self.at(g.backend_cells_at() + index * std::mem::size_of::<BackendCell>())
+        }
+    }
+
+    pub fn load_cell(&self, index: usize) -> *mut LoadCell {
+        assert!(index < LOAD_CELLS);
+        let g = self.geometry();
+        self.at(g.load_cells_at() + index * g.load_cell_bytes())
+    }
+
+    /// The transaction ids behind a load cell, and how many there is room for.
+    pub fn load_cell_xids(&self, index: usize) -> (*mut u32, usize) {
+        // SAFETY: the ids lie right behind the cell, inside load_cell_bytes.
+        let xids = unsafe { self.load_cell(index).add(1) as *mut u32 };
+        (xids, self.header().xids_per_load as usize)
+    }
+
+    pub fn database_cell(&self, index: usize) -> *mut DatabaseCell {
+        assert!(index < DATABASES);
+        let g = self.geometry();
+        self.at(g.databases_at() + index * std::mem::size_of::<DatabaseCell>())
+    }
+
+    fn lock(&self, index: usize) -> *mut pg_sys::LWLock {
+        assert!(index <= self.partitions());
+        // SAFETY: the tranche has one lock a partition and one for databases.
+        unsafe { &raw mut (*self.header().locks.add(index)).lock }
+    }
+
+    pub fn lock_partition_shared(&self, partition: usize) -> Held {
+        // SAFETY: a lock of the segment; no caller holds a partition lock already.
+        unsafe { lwlock::shared(self.lock(partition)) }
+    }
+
+    pub fn lock_partition(&self, partition: usize) -> Held {
+        // SAFETY: a lock of the segment; no caller holds a partition lock already.
+        unsafe { lwlock::exclusive(self.lock(partition)) }
+    }
+
+    pub fn lock_databases(&self) -> Held {
+        // SAFETY: a lock of the segment, taken alone.
+        unsafe { lwlock::exclusive(self.lock(self.partitions())) }
+    }
+
+    /// Empties a partition. The caller holds its exclusive lock, or nobody else can see the segment yet.
+    pub fn clear_partition(&self, partition: usize) {
+        let g = self.geometry();
+        // SAFETY: in bounds; exclusive by the caller's lock.
+        unsafe {
+            for bucket in 0..g.buckets_per_partition {
+                *self.bucket(partition, bucket as u64) = NIL;
+            }
+            for index in 0..g.entries_per_partition as u32 {
+                let entry = self.entry(partition, index);
+                (*entry).state.store(FREE, Ordering::Relaxed);
+                let last = index as usize + 1 == g.entries_per_partition;
+                (*entry).next = if last { NIL } else { index + 1 };
+            }
+            let head = self.partition(partition);
+            (*head).free = 0;
+            (*head).hand = 0;
+            (*head).used.store(0, Ordering::Relaxed);
+        }
+    }
+}

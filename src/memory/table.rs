@@ -1,0 +1,299 @@
+//! The hash table of totals: look-up, adding, invalidation, eviction.
+//!
+//! Contract: see `memory/mod.rs`. An entry is found, added to and read under its partition's shared lock; made,
+//! evicted, invalidated or given its sum under the exclusive one. There is nothing to flush: dropping an entry at
+//! any time loses nothing, since rows hold everything.
+
+use std::hash::BuildHasher;
+use std::sync::atomic::Ordering;
+
+use super::databases;
+use super::layout::*;
+use super::segment::{Segment, segment};
+use super::visibility;
+
+/// A counter's key in memory: never shared between databases, nor between a dropped and a new extension.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    pub database: u32,
+    pub relation: u32,
+    pub id: &'a [u8],
+}
+
+/// A key with its hash.
+#[derive(Clone, Copy)]
+pub(super) struct Hashed<'a> {
+    pub key: Key<'a>,
+    pub hash: u64,
+    pub partition: usize,
+}
+
+impl<'a> Hashed<'a> {
+    pub fn new(segment: &Segment, key: Key<'a>) -> Hashed<'a> {
+        let state = foldhash::quality::FixedState::with_seed(segment.header().seed);
+        let hash = state.hash_one((key.database, key.relation, key.id));
+        // The low bits choose the bucket, the high bits the partition.
+        let partition = (hash >> 48) as usize & (segment.partitions() - 1);
+        Hashed { key, hash, partition }
+    }
+}
+
+/// What memory knows of a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    Value(i64),
+    /// Another backend is loading it.
+    Loading { generation: u64, cell: u32 },
+    Absent,
+}
+
+/// Reads a counter's total.
+pub fn read(key: Key<'_>) -> Found {
+    let Some(segment) = segment() else { return Found::Absent };
+    let hashed = Hashed::new(&segment, key);
+    let _held = segment.lock_partition_shared(hashed.partition);
+    let Some(index) = find(&segment, &hashed) else { return Found::Absent };
+    // SAFETY: found under the partition lock, which keeps the entry this key's.
+    let entry = unsafe { &*segment.entry(hashed.partition, index) };
+    if entry.state.load(Ordering::Relaxed) == LOADING {
+        return Found::Loading { generation: entry.generation, cell: entry.load_cell };
+    }
+    touch(entry);
+    Found::Value(entry.value.load(Ordering::SeqCst))
+}
+
+fn touch(entry: &Entry) {
+    // Written only when it changes: readers of a hot counter keep its line shared.
+    if entry.used.load(Ordering::Relaxed) == 0 {
+        entry.used.store(1, Ordering::Relaxed);
+    }
+}
+
+/// Adds a committed delta that is in slot rows of top-level transaction `xid`. Called in the COMMIT callback: it
+/// cannot fail, and allocates nothing.
+pub fn add(key: Key<'_>, xid: u32, delta: i64, increments: u64) {
+    let Some(segment) = segment() else { return };
+    let hashed = Hashed::new(&segment, key);
+    let fits = {
+        let _held = segment.lock_partition_shared(hashed.partition);
+        let Some(index) = find(&segment, &hashed) else { return };
+        // SAFETY: found under the partition lock, which keeps the entry this key's.
+        let entry = unsafe { &*segment.entry(hashed.partition, index) };
+        touch(entry);
+        entry.increments.fetch_add(increments, Ordering::Relaxed);
+        if entry.state.load(Ordering::Relaxed) == LOADING
+            && load_sees(&segment, entry.load_cell as usize, xid)
+        {
+            true
+        } else {
+            entry
+                .value
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |value| value.checked_add(delta))
+                .is_ok()
+        }
+    };
+    if !fits {
+        // Memory holds bigints only. Rows can add up further, and tell the reader.
+        invalidate(key);
+    }
+}
+
+/// Whether the load's sum includes (or will include) what this transaction committed.
+fn load_sees(segment: &Segment, cell: usize, xid: u32) -> bool {
+    let (xids, _) = segment.load_cell_xids(cell);
+    // SAFETY: the snapshot is written under the entry's exclusive partition lock; the caller holds the shared one.
+    unsafe {
+        let cell = &*segment.load_cell(cell);
+        // No snapshot yet: it will be taken later than this commit became visible.
+        cell.has_snapshot == 0
+            || visibility::is_seen(
+                xid,
+                cell.xmin,
+                cell.xmax,
+                std::slice::from_raw_parts(xids, cell.running as usize),
+            )
+    }
+}
+
+/// Forgets a counter; the next read loads it from rows.
+pub fn invalidate(key: Key<'_>) {
+    let Some(segment) = segment() else { return };
+    let hashed = Hashed::new(&segment, key);
+    let _held = segment.lock_partition(hashed.partition);
+    if let Some(index) = find(&segment, &hashed) {
+        remove(&segment, hashed.partition, index);
+        databases::count(key.database, |cell| &cell.invalidations, 1);
+    }
+}
+
+/// Forgets every counter of a database.
+pub fn invalidate_database(database: u32) {
+    let Some(segment) = segment() else { return };
+    for partition in 0..segment.partitions() {
+        let _held = segment.lock_partition(partition);
+        for index in 0..segment.entries_per_partition() as u32 {
+            // SAFETY: exclusive under the partition lock.
+            let entry = unsafe { &*segment.entry(partition, index) };
+            if entry.state.load(Ordering::Relaxed) != FREE && entry.database == database {
+                remove(&segment, partition, index);
+                databases::count(database, |cell| &cell.invalidations, 1);
+            }
+        }
+    }
+}
+
+/// Finds a key's entry. The caller holds the partition lock.
+pub(super) fn find(segment: &Segment, hashed: &Hashed<'_>) -> Option<u32> {
+    let Hashed { key, hash, partition } = *hashed;
+    // SAFETY: chains change under the exclusive partition lock only; the caller holds it at least shared.
+    unsafe {
+        let mut index = *segment.bucket(partition, hash);
+        while index != NIL {
+            let entry = &*segment.entry(partition, index);
+            if entry.hash == hash
+                && entry.database == key.database
+                && entry.relation == key.relation
+                && &entry.id[..usize::from(entry.id_length)] == key.id
+            {
+                return Some(index);
+            }
+            index = entry.next;
+        }
+    }
+    None
+}
+
+/// Makes a LOADING entry for a key that has none. `None` when the partition has nothing to evict. The caller holds
+/// the exclusive partition lock.
+pub(super) fn make(segment: &Segment, hashed: &Hashed<'_>, load_cell: u32) -> Option<u64> {
+    let partition = hashed.partition;
+    // SAFETY: exclusive under the partition lock.
+    unsafe {
+        let head = segment.partition(partition);
+        if (*head).free == NIL {
+            evict_one(segment, partition)?;
+        }
+        let index = (*head).free;
+        let entry = segment.entry(partition, index);
+        (*head).free = (*entry).next;
+        (*head).used.fetch_add(1, Ordering::Relaxed);
+
+        let generation = segment.header().next_generation.fetch_add(1, Ordering::Relaxed);
+        let id = hashed.key.id;
+        (*entry).hash = hashed.hash;
+        (*entry).database = hashed.key.database;
+        (*entry).relation = hashed.key.relation;
+        (*entry).id_length = id.len() as u8;
+        let stored = &mut (*entry).id;
+        stored[..id.len()].copy_from_slice(id);
+        (*entry).value.store(0, Ordering::Relaxed);
+        (*entry).increments.store(0, Ordering::Relaxed);
+        (*entry).increments_seen.store(0, Ordering::Relaxed);
+        (*entry).rate.store(0, Ordering::Relaxed);
+        (*entry).generation = generation;
+        (*entry).used.store(1, Ordering::Relaxed);
+        (*entry).load_cell = load_cell;
+        (*entry).state.store(LOADING, Ordering::Relaxed);
+        let bucket = segment.bucket(partition, hashed.hash);
+        (*entry).next = *bucket;
+        *bucket = index;
+        databases::adjust_entries(hashed.key.database, 1);
+        Some(generation)
+    }
+}
+
+/// Takes an entry out of its chain. The caller holds the exclusive partition lock.
+pub(super) fn remove(segment: &Segment, partition: usize, index: u32) {
+    // SAFETY: exclusive under the partition lock; the entry is in its bucket's chain.
+    unsafe {
+        let entry = segment.entry(partition, index);
+        let mut link = segment.bucket(partition, (*entry).hash);
+        while *link != index {
+            assert!(*link != NIL, "an entry is missing from its chain");
+            link = &raw mut (*segment.entry(partition, *link)).next;
+        }
+        *link = (*entry).next;
+        (*entry).state.store(FREE, Ordering::Relaxed);
+        let head = segment.partition(partition);
+        (*entry).next = (*head).free;
+        (*head).free = index;
+        (*head).used.fetch_sub(1, Ordering::Relaxed);
+        databases::adjust_entries((*entry).database, -1);
+    }
+}
+
+/// Second-chance clock over the partition. Entries being loaded stay.
+fn evict_one(segment: &Segment, partition: usize) -> Option<()> {
+    let entries = segment.entries_per_partition() as u32;
+    // SAFETY: exclusive under the partition lock.
+    unsafe {
+        let head = segment.partition(partition);
+        for _ in 0..2 * entries {
+            let index = (*head).hand;
+            (*head).hand = (index + 1) % entries;
+            let entry = &*segment.entry(partition, index);
+            if entry.state.load(Ordering::Relaxed) == LOADED
+                && entry.used.swap(0, Ordering::Relaxed) == 0
+            {
+                let database = entry.database;
+                remove(segment, partition, index);
+                databases::count(database, |cell| &cell.evictions, 1);
+                return Some(());
+            }
+        }
+    }
+    None
+}
+
+/// A counter that has been incremented lately.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hot {
+    pub id: Vec<u8>,
+    pub increments_per_s: f64,
+}
+
+/// Takes the rates of a database's counters anew; `elapsed_s` has passed since the last time.
+pub fn take_rates(database: u32, elapsed_s: f64) {
+    /// Weight of the newest interval.
+    const SMOOTHING: f64 = 0.5;
+    for_each_loaded(database, |entry| {
+        let increments = entry.increments.load(Ordering::Relaxed);
+        let before = entry.increments_seen.swap(increments, Ordering::Relaxed);
+        let now = increments.saturating_sub(before) as f64 / elapsed_s.max(1e-3);
+        let rate = f64::from_bits(entry.rate.load(Ordering::Relaxed));
+        let smoothed = rate + SMOOTHING * (now - rate);
+        entry.rate.store(smoothed.to_bits(), Ordering::Relaxed);
+    });
+}
+
+/// A database's counters of one extension's tables with their rates.
+pub fn rates(database: u32, relation: u32) -> Vec<Hot> {
+    let mut rates = Vec::new();
+    for_each_loaded(database, |entry| {
+        let increments_per_s = f64::from_bits(entry.rate.load(Ordering::Relaxed));
+        if entry.relation == relation && increments_per_s > 0.0 {
+            let id = entry.id[..usize::from(entry.id_length)].to_vec();
+            rates.push(Hot { id, increments_per_s });
+        }
+    });
+    rates
+}
+
+fn for_each_loaded(database: u32, mut see: impl FnMut(&Entry)) {
+    let Some(segment) = segment() else { return };
+    for partition in 0..segment.partitions() {
+        let _held = segment.lock_partition_shared(partition);
+        for index in 0..segment.entries_per_partition() as u32 {
+            // SAFETY: the shared partition lock keeps the entry its key's.
+            let entry = unsafe { &*segment.entry(partition, index) };
+            if entry.state.load(Ordering::Relaxed) == LOADED && entry.database == database {
+                see(entry);
+            }
+        }
+    }
+}
+
+/// Bytes of the segment and the counters it has room for; zeros without preload.
+pub fn capacity() -> (usize, usize) {
+    segment().map_or((0, 0), |segment| (segment.bytes(), segment.capacity()))
+}

@@ -1,0 +1,247 @@
+//! SQL argument and result types that stay bytes, so that ids work in every server encoding.
+
+use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
+use pgrx::datum::Datum;
+use pgrx::nullable::Nullable;
+use pgrx::pg_sys;
+use pgrx::pgrx_sql_entity_graph::metadata::{
+    ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
+};
+use pgrx::{FromDatum, IntoDatum};
+
+/// The payload of a varlena that is neither compressed nor out of line.
+///
+/// # Safety
+/// `pointer` must point to a varlena that outlives `'a`.
+pub(super) unsafe fn inline_varlena<'a>(pointer: *mut pg_sys::varlena) -> Option<&'a [u8]> {
+    // SAFETY: by the caller's promise; the first byte says which header it has.
+    unsafe {
+        if pgrx::varatt_is_1b_e(pointer) || pgrx::varatt_is_4b_c(pointer) {
+            return None;
+        }
+        let length = pgrx::varsize_any_exhdr(pointer);
+        Some(std::slice::from_raw_parts(pgrx::vardata_any(pointer).cast(), length))
+    }
+}
+
+/// # Safety
+/// `datum` must be a non-null varlena argument of the running function call.
+unsafe fn argument_bytes<'fcx>(datum: pg_sys::Datum) -> &'fcx [u8] {
+    // SAFETY: by the caller's promise; a detoasted copy lives in the call's memory context.
+    unsafe {
+        let pointer: *mut pg_sys::varlena = datum.cast_mut_ptr();
+        match inline_varlena(pointer) {
+            Some(bytes) => bytes,
+            None => inline_varlena(pg_sys::pg_detoast_datum_packed(pointer)).unwrap_or(&[]),
+        }
+    }
+}
+
+macro_rules! sql_type {
+    ($type:ty, $sql:literal) => {
+        // SAFETY: the mapping names the SQL type whose representation From/IntoDatum handle below.
+        unsafe impl SqlTranslatable for $type {
+            const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!($type);
+            const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+            const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> =
+                Ok(SqlMappingRef::literal($sql));
+            const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
+                Ok(ReturnsRef::One(SqlMappingRef::literal($sql)));
+        }
+    };
+}
+
+/// An argument of type `counter`: an id's bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct CounterArg<'fcx>(pub &'fcx [u8]);
+
+sql_type!(CounterArg<'_>, "counter");
+
+impl FromDatum for CounterArg<'_> {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _typoid: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: `counter` is a varlena type, and the datum is not null here.
+        (!is_null).then(|| CounterArg(unsafe { argument_bytes(datum) }))
+    }
+}
+
+/// An argument of type `text`, as bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct TextArg<'fcx>(pub &'fcx [u8]);
+
+sql_type!(TextArg<'_>, "text");
+
+impl FromDatum for TextArg<'_> {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _typoid: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: text is a varlena type, and the datum is not null here.
+        (!is_null).then(|| TextArg(unsafe { argument_bytes(datum) }))
+    }
+}
+
+/// An argument of type `text[]` or `bigint[]`, not yet taken apart.
+#[derive(Clone, Copy, Debug)]
+struct ArrayArg(*mut pg_sys::ArrayType);
+
+impl ArrayArg {
+    /// # Safety
+    /// `datum` must be a non-null array argument of the running function call.
+    unsafe fn new(datum: pg_sys::Datum) -> ArrayArg {
+        // SAFETY: by the caller's promise.
+        ArrayArg(unsafe { pg_sys::pg_detoast_datum(datum.cast_mut_ptr()) as *mut pg_sys::ArrayType })
+    }
+
+    fn dimensions(self) -> i32 {
+        // SAFETY: a detoasted array.
+        unsafe { (*self.0).ndim }
+    }
+
+    fn elements(self, oid: u32, length: i32, by_value: bool, align: u8) -> Vec<Option<pg_sys::Datum>> {
+        let mut values = std::ptr::null_mut();
+        let mut nulls = std::ptr::null_mut();
+        let mut count = 0;
+        // SAFETY: a detoasted array of the element type the function was declared with; deconstruct_array fills
+        // `count` values and null flags.
+        unsafe {
+            pg_sys::deconstruct_array(
+                self.0,
+                pg_sys::Oid::from(oid),
+                length,
+                by_value,
+                align as std::ffi::c_char,
+                &mut values,
+                &mut nulls,
+                &mut count,
+            );
+            (0..count as usize).map(|i| (!*nulls.add(i)).then(|| *values.add(i))).collect()
+        }
+    }
+}
+
+/// `text[]`
+#[derive(Clone, Copy, Debug)]
+pub struct TextArray<'fcx>(ArrayArg, std::marker::PhantomData<&'fcx ()>);
+
+sql_type!(TextArray<'_>, "text[]");
+
+impl<'fcx> TextArray<'fcx> {
+    /// The elements' bytes in order; `None` for NULL.
+    pub fn elements(self) -> Vec<Option<&'fcx [u8]>> {
+        const TEXT: u32 = 25;
+        let datums = self.0.elements(TEXT, -1, false, b'i');
+        // SAFETY: non-null text elements of an array that lives as long as the call.
+        datums.into_iter().map(|datum| datum.map(|d| unsafe { argument_bytes(d) })).collect()
+    }
+
+    pub fn dimensions(self) -> i32 {
+        self.0.dimensions()
+    }
+}
+
+impl FromDatum for TextArray<'_> {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _typoid: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: declared as text[], and not null here.
+        (!is_null).then(|| TextArray(unsafe { ArrayArg::new(datum) }, std::marker::PhantomData))
+    }
+}
+
+/// `bigint[]`
+#[derive(Clone, Copy, Debug)]
+pub struct BigintArray<'fcx>(ArrayArg, std::marker::PhantomData<&'fcx ()>);
+
+sql_type!(BigintArray<'_>, "bigint[]");
+
+impl BigintArray<'_> {
+    /// The elements in order; `None` for NULL.
+    pub fn elements(self) -> Vec<Option<i64>> {
+        const INT8: u32 = 20;
+        let datums = self.0.elements(INT8, 8, true, b'd');
+        datums.into_iter().map(|datum| datum.map(|d| d.value() as i64)).collect()
+    }
+
+    pub fn dimensions(self) -> i32 {
+        self.0.dimensions()
+    }
+}
+
+impl FromDatum for BigintArray<'_> {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _typoid: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: declared as bigint[], and not null here.
+        (!is_null).then(|| BigintArray(unsafe { ArrayArg::new(datum) }, std::marker::PhantomData))
+    }
+}
+
+macro_rules! argument {
+    ($($type:ident),*) => {
+        $(
+            // SAFETY: unboxes through FromDatum above, which checks for null.
+            unsafe impl<'fcx> ArgAbi<'fcx> for $type<'fcx> {
+                unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+                    // SAFETY: the function is declared with the mapped SQL type.
+                    match unsafe { arg.unbox_arg_using_from_datum() } {
+                        Some(value) => value,
+                        None => unreachable!("a STRICT function got NULL"),
+                    }
+                }
+
+                unsafe fn unbox_nullable_arg(arg: Arg<'_, 'fcx>) -> Nullable<Self> {
+                    // SAFETY: the function is declared with the mapped SQL type.
+                    unsafe { arg.unbox_arg_using_from_datum().into() }
+                }
+            }
+        )*
+    };
+}
+
+argument!(CounterArg, TextArg, TextArray, BigintArray);
+
+fn bytes_datum(bytes: &[u8]) -> pg_sys::Datum {
+    // SAFETY: copies the bytes into the current memory context.
+    pg_sys::Datum::from(unsafe {
+        pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast(), bytes.len() as i32)
+    })
+}
+
+macro_rules! returned_bytes {
+    ($type:ident, $sql:literal, $oid:expr) => {
+        #[derive(Clone, Debug)]
+        pub struct $type(pub Vec<u8>);
+
+        sql_type!($type, $sql);
+
+        impl IntoDatum for $type {
+            fn into_datum(self) -> Option<pg_sys::Datum> {
+                Some(bytes_datum(&self.0))
+            }
+
+            fn type_oid() -> pg_sys::Oid {
+                $oid
+            }
+        }
+
+        // SAFETY: returns a palloc'd varlena of the mapped SQL type.
+        unsafe impl BoxRet for $type {
+            unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+                // SAFETY: the datum is what the function is declared to return.
+                unsafe { fcinfo.return_raw_datum(bytes_datum(&self.0)) }
+            }
+        }
+    };
+}
+
+returned_bytes!(TextBytes, "text", pg_sys::TEXTOID);
+returned_bytes!(CounterBytes, "counter", pg_sys::TEXTOID);

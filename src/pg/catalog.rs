@@ -1,0 +1,136 @@
+//! Names to oids, and being told when what was learned from the catalogs is out of date.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::Oid;
+
+thread_local! {
+    static RELATIONS: Cell<u64> = const { Cell::new(0) };
+    static ROLES: Cell<u64> = const { Cell::new(0) };
+    static WATCHED: Cell<[u32; 2]> = const { Cell::new([0; 2]) };
+}
+
+/// Changes whenever something about the watched relations changed.
+pub fn relations_version() -> u64 {
+    RELATIONS.get()
+}
+
+/// Changes whenever something about roles or memberships changed.
+pub fn roles_version() -> u64 {
+    ROLES.get()
+}
+
+/// The relations whose changes `relations_version` counts. While none is watched every change counts.
+pub fn watch(relations: [Oid; 2]) {
+    WATCHED.set(relations.map(u32::from));
+}
+
+/// Registers the callbacks, once a process.
+pub fn register() {
+    // SAFETY: the callbacks have PostgreSQL's signatures, do nothing but set backend variables, and live as long
+    // as the process.
+    unsafe {
+        let none = pg_sys::Datum::null();
+        pg_sys::CacheRegisterRelcacheCallback(Some(on_relation), none);
+        pg_sys::CacheRegisterSyscacheCallback(
+            pg_sys::SysCacheIdentifier::AUTHOID as i32,
+            Some(on_role),
+            none,
+        );
+        pg_sys::CacheRegisterSyscacheCallback(
+            pg_sys::SysCacheIdentifier::AUTHMEMROLEMEM as i32,
+            Some(on_role),
+            none,
+        );
+    }
+}
+
+#[pg_guard]
+extern "C-unwind" fn on_relation(_arg: pg_sys::Datum, relation: Oid) {
+    let relation = u32::from(relation);
+    let watched = WATCHED.get();
+    if relation == 0 || watched == [0; 2] || watched.contains(&relation) {
+        RELATIONS.set(RELATIONS.get() + 1);
+    }
+}
+
+#[pg_guard]
+extern "C-unwind" fn on_role(_arg: pg_sys::Datum, _cache: std::ffi::c_int, _hash: u32) {
+    ROLES.set(ROLES.get() + 1);
+}
+
+/// The relation's oid, or `None` when there is no such schema or relation.
+pub fn relation(schema: &CStr, name: &CStr) -> Option<Oid> {
+    // SAFETY: syscache look-ups inside a transaction.
+    let oid = unsafe {
+        let namespace = pg_sys::get_namespace_oid(schema.as_ptr(), true);
+        if namespace == pg_sys::InvalidOid {
+            return None;
+        }
+        pg_sys::get_relname_relid(name.as_ptr(), namespace)
+    };
+    (oid != pg_sys::InvalidOid).then_some(oid)
+}
+
+/// Whether the relation is the named one; for use where it is about to be dropped.
+pub fn is_relation(oid: Oid, schema: &CStr, name: &CStr) -> bool {
+    // SAFETY: syscache look-ups inside a transaction; the name is a palloc'd copy or null.
+    unsafe {
+        let found = pg_sys::get_rel_name(oid);
+        if found.is_null() || CStr::from_ptr(found) != name {
+            return false;
+        }
+        let found = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(oid));
+        !found.is_null() && CStr::from_ptr(found) == schema
+    }
+}
+
+/// The database this process is connected to.
+pub fn my_database() -> Oid {
+    // SAFETY: a plain read of a backend variable.
+    unsafe { pg_sys::MyDatabaseId }
+}
+
+/// A database's oid by name.
+pub fn database(name: &CStr) -> Option<Oid> {
+    // SAFETY: a catalog look-up inside a transaction.
+    let oid = unsafe { pg_sys::get_database_oid(name.as_ptr(), true) };
+    (oid != pg_sys::InvalidOid).then_some(oid)
+}
+
+/// Databases that accept connections. Needs a transaction, but no database.
+pub fn connectable_databases() -> Vec<Oid> {
+    const DATABASE_RELATION: u32 = 1262;
+    let mut found = Vec::new();
+    // SAFETY: the autovacuum launcher's way to list databases: a catalog scan of the shared pg_database, whose
+    // rows are FormData_pg_database.
+    unsafe {
+        let rel = pg_sys::table_open(
+            Oid::from(DATABASE_RELATION),
+            pg_sys::AccessShareLock as pg_sys::LOCKMODE,
+        );
+        let scan = pg_sys::table_beginscan_catalog(rel, 0, std::ptr::null_mut());
+        loop {
+            let tuple = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
+            if tuple.is_null() {
+                break;
+            }
+            let data = (*tuple).t_data;
+            let form =
+                (data as *mut u8).add(usize::from((*data).t_hoff)) as pg_sys::Form_pg_database;
+            if (*form).datallowconn {
+                found.push((*form).oid);
+            }
+        }
+        let am = (*(*scan).rs_rd).rd_tableam;
+        if let Some(end) = (*am).scan_end {
+            end(scan);
+        }
+        pg_sys::table_close(rel, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
+    }
+    found
+}

@@ -1,0 +1,229 @@
+//! Server hooks: shared memory at start, utility commands on databases, dropped relations.
+
+use std::ffi::CStr;
+use std::sync::OnceLock;
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::{Oid, catalog};
+
+/// What is called when.
+pub struct Hooks {
+    /// Before shared memory is made: how many bytes and locks are wanted.
+    pub request_shared_memory: fn(),
+    /// Shared memory is there.
+    pub start_shared_memory: fn(),
+    /// A command is about to need a database free of connections.
+    pub before_database_command: fn(Oid),
+    /// That command has ended, well or with an error.
+    pub after_database_command: fn(DatabaseCommand),
+    /// A relation is about to be dropped by this transaction.
+    pub relation_dropped: fn(Oid),
+}
+
+/// How a command on a database ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DatabaseCommand {
+    pub database: Oid,
+    pub dropped: bool,
+}
+
+static HOOKS: OnceLock<&'static Hooks> = OnceLock::new();
+
+static mut PREVIOUS_REQUEST: pg_sys::shmem_request_hook_type = None;
+static mut PREVIOUS_STARTUP: pg_sys::shmem_startup_hook_type = None;
+static mut PREVIOUS_UTILITY: pg_sys::ProcessUtility_hook_type = None;
+static mut PREVIOUS_ACCESS: pg_sys::object_access_hook_type = None;
+
+/// Installs the hooks in the postmaster, from where every process inherits them.
+pub fn install(hooks: &'static Hooks) {
+    if HOOKS.set(hooks).is_err() {
+        return;
+    }
+    // SAFETY: runs once, in the postmaster, while it loads libraries; each hook calls the previous one.
+    unsafe {
+        PREVIOUS_REQUEST = pg_sys::shmem_request_hook;
+        pg_sys::shmem_request_hook = Some(on_request);
+        PREVIOUS_STARTUP = pg_sys::shmem_startup_hook;
+        pg_sys::shmem_startup_hook = Some(on_startup);
+        PREVIOUS_UTILITY = pg_sys::ProcessUtility_hook;
+        pg_sys::ProcessUtility_hook = Some(on_utility);
+        PREVIOUS_ACCESS = pg_sys::object_access_hook;
+        pg_sys::object_access_hook = Some(on_access);
+    }
+}
+
+#[pg_guard]
+extern "C-unwind" fn on_request() {
+    // SAFETY: the previous hook is what was installed before ours.
+    unsafe {
+        if let Some(previous) = PREVIOUS_REQUEST {
+            pg_sys::ffi::pg_guard_ffi_boundary(|| previous());
+        }
+    }
+    if let Some(hooks) = HOOKS.get() {
+        (hooks.request_shared_memory)();
+    }
+}
+
+#[pg_guard]
+extern "C-unwind" fn on_startup() {
+    // SAFETY: the previous hook is what was installed before ours.
+    unsafe {
+        if let Some(previous) = PREVIOUS_STARTUP {
+            pg_sys::ffi::pg_guard_ffi_boundary(|| previous());
+        }
+    }
+    if let Some(hooks) = HOOKS.get() {
+        (hooks.start_shared_memory)();
+    }
+}
+
+#[pg_guard]
+#[allow(clippy::too_many_arguments)]
+extern "C-unwind" fn on_utility(
+    statement: *mut pg_sys::PlannedStmt,
+    query: *const std::ffi::c_char,
+    read_only_tree: bool,
+    context: pg_sys::ProcessUtilityContext::Type,
+    params: pg_sys::ParamListInfo,
+    environment: *mut pg_sys::QueryEnvironment,
+    receiver: *mut pg_sys::DestReceiver,
+    completion: *mut pg_sys::QueryCompletion,
+) {
+    let run = || {
+        // SAFETY: passes PostgreSQL's own arguments on, to the previous hook or to the standard function.
+        unsafe {
+            match PREVIOUS_UTILITY {
+                Some(previous) => pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                    previous(
+                        statement,
+                        query,
+                        read_only_tree,
+                        context,
+                        params,
+                        environment,
+                        receiver,
+                        completion,
+                    )
+                }),
+                None => pg_sys::standard_ProcessUtility(
+                    statement,
+                    query,
+                    read_only_tree,
+                    context,
+                    params,
+                    environment,
+                    receiver,
+                    completion,
+                ),
+            }
+        }
+    };
+    // SAFETY: the statement's utility node is valid for the call.
+    let (database, drops) = match unsafe { database_needed_alone((*statement).utilityStmt) } {
+        Some(found) => found,
+        None => return run(),
+    };
+    let Some(hooks) = HOOKS.get() else { return run() };
+    (hooks.before_database_command)(database);
+    let ended = |dropped| (hooks.after_database_command)(DatabaseCommand { database, dropped });
+    PgTryBuilder::new(std::panic::AssertUnwindSafe(run))
+        .catch_others(|cause| {
+            ended(false);
+            cause.rethrow()
+        })
+        .execute();
+    ended(drops);
+}
+
+/// The database that a command needs without connections, and whether it drops it.
+///
+/// # Safety
+/// `node` must be a valid utility statement.
+unsafe fn database_needed_alone(node: *mut pg_sys::Node) -> Option<(Oid, bool)> {
+    let name = |pointer: *const std::ffi::c_char| {
+        // SAFETY: names in parse nodes are NUL-terminated or null.
+        (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) })
+    };
+    // SAFETY: each cast follows the node's tag.
+    unsafe {
+        match (*node).type_ {
+            pg_sys::NodeTag::T_DropdbStmt => {
+                let statement = node as *mut pg_sys::DropdbStmt;
+                Some((catalog::database(name((*statement).dbname)?)?, true))
+            }
+            pg_sys::NodeTag::T_CreatedbStmt => {
+                let statement = node as *mut pg_sys::CreatedbStmt;
+                let template = option_string((*statement).options, c"template");
+                Some((catalog::database(template.unwrap_or(c"template1"))?, false))
+            }
+            pg_sys::NodeTag::T_RenameStmt => {
+                let statement = node as *mut pg_sys::RenameStmt;
+                if (*statement).renameType != pg_sys::ObjectType::OBJECT_DATABASE {
+                    return None;
+                }
+                Some((catalog::database(name((*statement).subname)?)?, false))
+            }
+            pg_sys::NodeTag::T_AlterDatabaseStmt => {
+                let statement = node as *mut pg_sys::AlterDatabaseStmt;
+                option_string((*statement).options, c"tablespace")?;
+                Some((catalog::database(name((*statement).dbname)?)?, false))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A string-valued option of a statement.
+///
+/// # Safety
+/// `options` must be a list of DefElem, or null.
+unsafe fn option_string<'a>(options: *mut pg_sys::List, wanted: &CStr) -> Option<&'a CStr> {
+    // SAFETY: a list of DefElem by the caller's promise; only String values are read as strings.
+    unsafe {
+        if options.is_null() {
+            return None;
+        }
+        (0..(*options).length).find_map(|i| {
+            let element =
+                (*(*options).elements.add(i as usize)).ptr_value as *mut pg_sys::DefElem;
+            if CStr::from_ptr((*element).defname) != wanted || (*element).arg.is_null() {
+                return None;
+            }
+            let value = pg_sys::defGetString(element);
+            (!value.is_null()).then(|| CStr::from_ptr(value))
+        })
+    }
+}
+
+#[pg_guard]
+extern "C-unwind" fn on_access(
+    access: pg_sys::ObjectAccessType::Type,
+    class: Oid,
+    object: Oid,
+    sub: std::ffi::c_int,
+    arg: *mut std::ffi::c_void,
+) {
+    const RELATION_RELATION: u32 = 1259;
+    // SAFETY: the previous hook is what was installed before ours.
+    unsafe {
+        if let Some(previous) = PREVIOUS_ACCESS {
+            pg_sys::ffi::pg_guard_ffi_boundary(|| previous(access, class, object, sub, arg));
+        }
+    }
+    if access == pg_sys::ObjectAccessType::OAT_DROP
+        && u32::from(class) == RELATION_RELATION
+        && sub == 0
+        && let Some(hooks) = HOOKS.get()
+    {
+        (hooks.relation_dropped)(object);
+    }
+}
+
+/// Refuses settings of this prefix that nobody defined, so that a misspelt one is an error.
+pub fn reserve_setting_prefix(prefix: &'static CStr) {
+    // SAFETY: a NUL-terminated string of static life.
+    unsafe { pg_sys::MarkGUCPrefixReserved(prefix.as_ptr()) }
+}

@@ -1,0 +1,96 @@
+//! Heavyweight locks: on our tables, and on ids. All last to the end of the transaction unless said otherwise.
+
+use pgrx::pg_sys;
+
+use super::Oid;
+use super::table::Access;
+
+/// Locks a table; waits for DDL on it, never for another increment or read.
+pub fn lock_table(oid: Oid, access: Access) {
+    // SAFETY: takes a lock by oid; whether the table still exists is checked by the caller afterwards.
+    unsafe { pg_sys::LockRelationOid(oid, access.lock_mode()) }
+}
+
+/// Locks a table unless somebody holds a conflicting lock.
+pub fn try_lock_table(oid: Oid, access: Access) -> bool {
+    // SAFETY: as in `lock_table`.
+    unsafe { pg_sys::ConditionalLockRelationOid(oid, access.lock_mode()) }
+}
+
+/// Whether a relation of this oid exists, after its lock was taken.
+pub fn relation_exists(oid: Oid) -> bool {
+    // SAFETY: a syscache look-up inside a transaction.
+    unsafe { pg_sys::get_rel_relkind(oid) != 0 }
+}
+
+/// What an object lock on our table stands for; the number is the lock tag's sub-id (pg_locks.objsubid).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Reset, set or drop of the ids that hash to the number.
+    Change(u32),
+    /// A prepared transaction holds slot rows of the ids that hash to the number; 0 stands for all ids.
+    Prepared(u32),
+    /// A compaction pass.
+    Compaction,
+}
+
+impl Subject {
+    fn tag(self) -> (Oid, u16) {
+        match self {
+            Subject::Change(hash) => (Oid::from(hash), 1),
+            Subject::Prepared(hash) => (Oid::from(hash), 2),
+            Subject::Compaction => (Oid::from(0), 3),
+        }
+    }
+}
+
+const EXCLUSIVE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
+/// Compatible with itself, not with `PROBE`.
+const MARK: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
+const PROBE: pg_sys::LOCKMODE = pg_sys::ShareLock as pg_sys::LOCKMODE;
+
+/// Waits until nobody else holds the subject exclusively, then holds it.
+pub fn lock_exclusive(table: Oid, subject: Subject) {
+    let (object, sub) = subject.tag();
+    // SAFETY: object locks need no object behind them; the table's oid keeps tags of ours apart from others.
+    unsafe { pg_sys::LockDatabaseObject(table, object, sub, EXCLUSIVE) }
+}
+
+/// As `lock_exclusive`, but gives up at once where it would wait.
+pub fn try_lock_exclusive(table: Oid, subject: Subject) -> bool {
+    let (object, sub) = subject.tag();
+    // SAFETY: as in `lock_exclusive`.
+    unsafe { pg_sys::ConditionalLockDatabaseObject(table, object, sub, EXCLUSIVE) }
+}
+
+/// Marks the subject; marks of several transactions go together. Survives PREPARE TRANSACTION and a restart.
+pub fn mark(table: Oid, subject: Subject) {
+    let (object, sub) = subject.tag();
+    // SAFETY: as in `lock_exclusive`.
+    unsafe { pg_sys::LockDatabaseObject(table, object, sub, MARK) }
+}
+
+/// Whether any transaction marks the subject now.
+pub fn is_marked(table: Oid, subject: Subject) -> bool {
+    let (object, sub) = subject.tag();
+    // SAFETY: as in `lock_exclusive`; the probe is released at once.
+    unsafe {
+        if pg_sys::ConditionalLockDatabaseObject(table, object, sub, PROBE) {
+            pg_sys::UnlockDatabaseObject(table, object, sub, PROBE);
+            false
+        } else {
+            true
+        }
+    }
+}
+
+unsafe extern "C-unwind" {
+    // twophase.h; not among pgrx's bindings.
+    static max_prepared_xacts: std::ffi::c_int;
+}
+
+/// Whether this server allows PREPARE TRANSACTION at all.
+pub fn prepared_transactions_allowed() -> bool {
+    // SAFETY: a postmaster-start setting, constant for the life of the process.
+    unsafe { max_prepared_xacts > 0 }
+}

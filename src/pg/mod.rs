@@ -1,0 +1,22 @@
+//! The only raw PostgreSQL calls beside `memory/`, behind safe names.
+//!
+//! Errors: a PostgreSQL `ERROR` inside any call here unwinds as a Rust panic that pgrx turns back into the
+//! same `ERROR` at the SQL boundary. Guards (pins, locks, open relations) therefore release on a normal drop
+//! only; after an `ERROR` PostgreSQL's own transaction abort releases them, and doing it twice would be wrong.
+
+pub mod args;
+pub mod background;
+pub mod catalog;
+pub mod hooks;
+pub mod id_scan;
+pub mod lock;
+pub mod page;
+pub mod privilege;
+pub mod process;
+pub mod random;
+pub mod snapshot;
+pub mod table;
+pub mod write;
+pub mod xact;
+
+pub use pgrx::pg_sys::Oid;

@@ -1,0 +1,361 @@
+//! Heap pages by hand: pins, share locks, row versions.
+//!
+//! Contract: a `Page` is a pin. While it is held no version on the page moves and no line pointer is reused
+//! (pruning and vacuum need a cleanup lock, which needs the last pin), so bytes seen under the share lock stay
+//! readable after it. A `LockedPage` is the share lock; visibility is judged under it only. Nothing here waits
+//! for another transaction; content locks are held for microseconds.
+
+use std::ops::ControlFlow;
+
+use pgrx::pg_sys;
+
+use super::snapshot::Snapshot;
+use super::table::{MAX_COLUMNS, Table};
+
+/// Where a row version is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tid {
+    pub block: u32,
+    pub offset: u16,
+}
+
+impl Tid {
+    pub(super) fn from_raw(raw: &pg_sys::ItemPointerData) -> Tid {
+        Tid {
+            block: (u32::from(raw.ip_blkid.bi_hi) << 16) | u32::from(raw.ip_blkid.bi_lo),
+            offset: raw.ip_posid,
+        }
+    }
+
+    pub(super) fn to_raw(self) -> pg_sys::ItemPointerData {
+        pg_sys::ItemPointerData {
+            ip_blkid: pg_sys::BlockIdData {
+                bi_hi: (self.block >> 16) as u16,
+                bi_lo: (self.block & 0xffff) as u16,
+            },
+            ip_posid: self.offset,
+        }
+    }
+}
+
+/// What an updater would find, without waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Latest version, committed, nobody holds it.
+    Free,
+    /// Another running transaction updates, deletes or locks it.
+    Held,
+    /// A newer committed version exists.
+    Updated,
+    Deleted,
+    /// This transaction made or changed it in the running command.
+    Mine,
+    /// Inserted by another transaction that is still running.
+    Unborn,
+}
+
+/// A pinned page of a table.
+pub struct Page<'t> {
+    table: &'t Table,
+    buffer: pg_sys::Buffer,
+    block: u32,
+}
+
+impl<'t> Page<'t> {
+    /// Pins the block, which must exist.
+    pub fn pin(table: &'t Table, block: u32) -> Page<'t> {
+        // SAFETY: the table is open; a block that cannot be read is an ERROR.
+        let buffer = unsafe { pg_sys::ReadBuffer(table.raw(), block) };
+        Page { table, buffer, block }
+    }
+
+    pub fn block(&self) -> u32 {
+        self.block
+    }
+
+    /// Makes room on a page that holds versions nobody can see any more; cheap when there are none.
+    /// Updates by hand must ask for it, since no ordinary scan comes by to do it.
+    pub fn prune(&self) {
+        // SAFETY: pinned and not locked by us, as heap_page_prune_opt requires.
+        unsafe { pg_sys::heap_page_prune_opt(self.table.raw(), self.buffer) }
+    }
+
+    pub fn lock_shared(&self) -> LockedPage<'_> {
+        // SAFETY: pinned, and we hold no content lock on it.
+        unsafe { pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_SHARE as i32) }
+        LockedPage { page: self }
+    }
+}
+
+impl Drop for Page<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: pinned in `pin`, released once.
+            unsafe { pg_sys::ReleaseBuffer(self.buffer) }
+        }
+    }
+}
+
+const LP_NORMAL: u32 = 1;
+const LP_REDIRECT: u32 = 2;
+
+/// A page under its share lock.
+pub struct LockedPage<'p> {
+    page: &'p Page<'p>,
+}
+
+impl LockedPage<'_> {
+    /// Follows a redirect that pruning left behind; `None` when no version is at the offset.
+    pub fn resolve(&self, offset: u16) -> Option<u16> {
+        match self.line(offset)? {
+            (LP_NORMAL, _) => Some(offset),
+            (LP_REDIRECT, target) => match self.line(target)? {
+                (LP_NORMAL, _) => Some(target),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn line(&self, offset: u16) -> Option<(u32, u16)> {
+        // SAFETY: the page is pinned and share locked; the offset is checked against the line pointer array.
+        unsafe {
+            let header = pg_sys::BufferGetPage(self.page.buffer) as *mut pg_sys::PageHeaderData;
+            let array = (*header).pd_linp.as_ptr();
+            let bytes = usize::from((*header).pd_lower)
+                .saturating_sub(std::mem::offset_of!(pg_sys::PageHeaderData, pd_linp));
+            let lines = bytes / std::mem::size_of::<pg_sys::ItemIdData>();
+            if offset == 0 || usize::from(offset) > lines {
+                return None;
+            }
+            let line = &*array.add(usize::from(offset) - 1);
+            Some((line.lp_flags(), line.lp_off() as u16))
+        }
+    }
+
+    /// The version at a normal line pointer.
+    pub fn version(&self, offset: u16) -> Option<Version<'_>> {
+        let (flags, at) = self.line(offset)?;
+        if flags != LP_NORMAL {
+            return None;
+        }
+        // SAFETY: a normal line pointer names a tuple inside the pinned page; ItemIdData is read under the lock.
+        unsafe {
+            let page = pg_sys::BufferGetPage(self.page.buffer) as *mut u8;
+            let header = page as *mut pg_sys::PageHeaderData;
+            let line = &*(*header).pd_linp.as_ptr().add(usize::from(offset) - 1);
+            let tuple = pg_sys::HeapTupleData {
+                t_len: line.lp_len(),
+                t_self: Tid { block: self.page.block, offset }.to_raw(),
+                t_tableOid: self.page.table.oid(),
+                t_data: page.add(usize::from(at)) as pg_sys::HeapTupleHeader,
+            };
+            Some(Version { tuple, page: self.page })
+        }
+    }
+
+    /// Shows every version of the HOT chain that starts at an index entry's offset, oldest first.
+    /// Returns whether all of them are dead to everybody, so that the index entry may be marked so.
+    pub fn chain(
+        &self,
+        root: u16,
+        mut see: impl FnMut(&mut Version<'_>) -> ControlFlow<()>,
+    ) -> bool {
+        let Some(mut offset) = self.resolve(root) else {
+            return true;
+        };
+        let mut all_dead = true;
+        let mut previous_xmax = None;
+        while let Some(mut version) = self.version(offset) {
+            if previous_xmax.is_some_and(|xmax| xmax != version.xmin()) {
+                break;
+            }
+            let flow = see(&mut version);
+            all_dead = all_dead && version.surely_dead();
+            if flow.is_break() {
+                return false;
+            }
+            match version.next_in_page() {
+                Some(next) => {
+                    previous_xmax = Some(version.update_xid());
+                    offset = next;
+                }
+                None => break,
+            }
+        }
+        all_dead
+    }
+}
+
+impl Drop for LockedPage<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: locked in `lock_shared`, unlocked once.
+            unsafe { pg_sys::LockBuffer(self.page.buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32) }
+        }
+    }
+}
+
+/// One version of a row, on a share-locked page.
+pub struct Version<'p> {
+    tuple: pg_sys::HeapTupleData,
+    page: &'p Page<'p>,
+}
+
+impl<'p> Version<'p> {
+    pub fn tid(&self) -> Tid {
+        Tid::from_raw(&self.tuple.t_self)
+    }
+
+    /// What an update by this transaction would find.
+    pub fn status(&mut self) -> Status {
+        // SAFETY: the tuple lies on the pinned page whose share lock the borrow of LockedPage proves.
+        let result = unsafe {
+            pg_sys::HeapTupleSatisfiesUpdate(
+                &mut self.tuple,
+                pg_sys::GetCurrentCommandId(false),
+                self.page.buffer,
+            )
+        };
+        match status_of(result) {
+            Status::Unborn => self.status_of_invisible(),
+            status => status,
+        }
+    }
+
+    /// Tells an insert that still runs from one that aborted (as good as deleted).
+    fn status_of_invisible(&self) -> Status {
+        let xmin = pg_sys::TransactionId::from(self.xmin());
+        // SAFETY: looks up transaction state.
+        unsafe {
+            if pg_sys::TransactionIdIsCurrentTransactionId(xmin) {
+                Status::Mine
+            } else if pg_sys::TransactionIdIsInProgress(xmin) {
+                Status::Unborn
+            } else {
+                Status::Deleted
+            }
+        }
+    }
+
+    /// Whether the snapshot sees this version.
+    pub fn visible(&mut self, snapshot: &mut Snapshot) -> bool {
+        // SAFETY: as in `status`; the snapshot is an MVCC snapshot with live arrays.
+        unsafe {
+            pg_sys::HeapTupleSatisfiesVisibility(
+                &mut self.tuple,
+                snapshot.raw(),
+                self.page.buffer,
+            )
+        }
+    }
+
+    fn surely_dead(&mut self) -> bool {
+        // SAFETY: as in `status`; the visibility state is a backend-local static of PostgreSQL.
+        unsafe {
+            let horizon = pg_sys::GlobalVisTestFor(self.page.table.raw());
+            pg_sys::HeapTupleIsSurelyDead(&mut self.tuple, horizon)
+        }
+    }
+
+    /// The version that replaced this one, perhaps on another page; `None` at the end of the chain.
+    pub fn next(&self) -> Option<Tid> {
+        // SAFETY: the header lies on the pinned, share-locked page.
+        let next = Tid::from_raw(unsafe { &(*self.tuple.t_data).t_ctid });
+        (next != self.tid()).then_some(next)
+    }
+
+    fn next_in_page(&self) -> Option<u16> {
+        // SAFETY: the header lies on the pinned, share-locked page.
+        let (mask2, mask) =
+            unsafe { ((*self.tuple.t_data).t_infomask2, (*self.tuple.t_data).t_infomask) };
+        let hot_updated = u32::from(mask2) & pg_sys::HEAP_HOT_UPDATED != 0
+            && u32::from(mask) & pg_sys::HEAP_XMAX_INVALID == 0;
+        if hot_updated { self.next().map(|tid| tid.offset) } else { None }
+    }
+
+    /// The inserting transaction.
+    pub fn xmin(&self) -> u32 {
+        // SAFETY: the header lies on the pinned, share-locked page.
+        unsafe { pg_sys::HeapTupleHeaderGetXmin(self.tuple.t_data) }.into_inner()
+    }
+
+    /// The updating transaction, also behind a multixact.
+    pub fn update_xid(&self) -> u32 {
+        // SAFETY: the header lies on the pinned, share-locked page; a multixact is resolved only where its
+        // bits say that it holds an updater.
+        unsafe {
+            let header = self.tuple.t_data;
+            let mask = u32::from((*header).t_infomask);
+            if mask & pg_sys::HEAP_XMAX_INVALID == 0
+                && mask & pg_sys::HEAP_XMAX_IS_MULTI != 0
+                && mask & pg_sys::HEAP_XMAX_LOCK_ONLY == 0
+            {
+                pg_sys::HeapTupleGetUpdateXid(header).into_inner()
+            } else {
+                (*header).t_choice.t_heap.t_xmax.into_inner()
+            }
+        }
+    }
+
+    /// The version's columns. Bytes borrowed from it stay readable while the page is pinned.
+    pub fn columns(&mut self) -> Columns<'p> {
+        let mut columns = Columns {
+            values: [pg_sys::Datum::null(); MAX_COLUMNS],
+            nulls: [true; MAX_COLUMNS],
+            page: std::marker::PhantomData,
+        };
+        // SAFETY: Table::open checked that the descriptor has at most MAX_COLUMNS columns.
+        unsafe {
+            pg_sys::heap_deform_tuple(
+                &mut self.tuple,
+                self.page.table.descriptor(),
+                columns.values.as_mut_ptr(),
+                columns.nulls.as_mut_ptr(),
+            );
+        }
+        columns
+    }
+
+    pub(super) fn raw(&mut self) -> &mut pg_sys::HeapTupleData {
+        &mut self.tuple
+    }
+}
+
+pub(super) fn status_of(result: pg_sys::TM_Result::Type) -> Status {
+    match result {
+        pg_sys::TM_Result::TM_Ok => Status::Free,
+        pg_sys::TM_Result::TM_Updated => Status::Updated,
+        pg_sys::TM_Result::TM_Deleted => Status::Deleted,
+        pg_sys::TM_Result::TM_SelfModified => Status::Mine,
+        pg_sys::TM_Result::TM_Invisible => Status::Unborn,
+        _ => Status::Held,
+    }
+}
+
+/// Decoded columns of one version. Column numbers start at 0.
+pub struct Columns<'p> {
+    values: [pg_sys::Datum; MAX_COLUMNS],
+    nulls: [bool; MAX_COLUMNS],
+    page: std::marker::PhantomData<&'p ()>,
+}
+
+impl<'p> Columns<'p> {
+    /// A short text column's bytes. Our ids are at most 255 bytes, which PostgreSQL neither compresses nor
+    /// moves out of line at the table's settings; anything else is not ours and reads as empty.
+    pub fn text(&self, column: usize) -> &'p [u8] {
+        if self.nulls[column] {
+            return &[];
+        }
+        // SAFETY: a text column's datum points to a varlena on the pinned page.
+        unsafe { super::args::inline_varlena(self.values[column].cast_mut_ptr()).unwrap_or(&[]) }
+    }
+
+    pub fn bigint(&self, column: usize) -> i64 {
+        if self.nulls[column] { 0 } else { self.values[column].value() as i64 }
+    }
+
+    pub fn int(&self, column: usize) -> i32 {
+        if self.nulls[column] { 0 } else { self.values[column].value() as i32 }
+    }
+}

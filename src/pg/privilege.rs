@@ -1,0 +1,58 @@
+//! Who is calling, and what they may do to a table.
+
+use pgrx::pg_sys;
+
+use super::Oid;
+
+/// A set of table privileges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rights(u32);
+
+impl Rights {
+    pub const SELECT: Rights = Rights(pg_sys::ACL_SELECT);
+    pub const INSERT: Rights = Rights(pg_sys::ACL_INSERT);
+    pub const UPDATE: Rights = Rights(pg_sys::ACL_UPDATE);
+    pub const DELETE: Rights = Rights(pg_sys::ACL_DELETE);
+
+    pub const fn and(self, other: Rights) -> Rights {
+        Rights(self.0 | other.0)
+    }
+
+    pub const fn contains(self, other: Rights) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// The user whose rights count now: the caller, or the owner of a SECURITY DEFINER function.
+pub fn current_user() -> Oid {
+    // SAFETY: a plain read of backend state.
+    unsafe { pg_sys::GetUserId() }
+}
+
+/// Whether the user has all the rights on the table.
+pub fn has_all(table: Oid, user: Oid, rights: Rights) -> bool {
+    [Rights::SELECT, Rights::INSERT, Rights::UPDATE, Rights::DELETE]
+        .into_iter()
+        .filter(|right| rights.contains(*right))
+        // SAFETY: a syscache look-up; a missing relation is an ERROR.
+        .all(|right| unsafe {
+            pg_sys::pg_class_aclcheck(table, user, right.0 as pg_sys::AclMode)
+                == pg_sys::AclResult::ACLCHECK_OK
+        })
+}
+
+/// Whether row security on the table would filter what this user sees or writes.
+pub fn row_security_applies(table: Oid, user: Oid) -> bool {
+    // SAFETY: a syscache look-up; noError makes it report instead of raise.
+    unsafe {
+        pg_sys::check_enable_rls(table, user, true)
+            == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
+    }
+}
+
+/// Whether the user may see what monitoring roles see.
+pub fn may_monitor(user: Oid) -> bool {
+    const ROLE_PG_READ_ALL_STATS: u32 = 3375;
+    // SAFETY: a syscache look-up.
+    unsafe { pg_sys::has_privs_of_role(user, Oid::from(ROLE_PG_READ_ALL_STATS)) }
+}

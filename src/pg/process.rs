@@ -1,0 +1,90 @@
+//! This process, its neighbours, and time.
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+/// This process's slot in PostgreSQL's process array, or `None` in one that has none.
+pub fn my_slot() -> Option<usize> {
+    // SAFETY: reads pointers set at process start; MyProc points into allProcs. Computed since the field that
+    // holds it has another name in each version.
+    unsafe {
+        if pg_sys::MyProc.is_null() {
+            return None;
+        }
+        Some(pg_sys::MyProc.offset_from((*pg_sys::ProcGlobal).allProcs) as usize)
+    }
+}
+
+pub fn my_pid() -> i32 {
+    // SAFETY: a plain read of a backend variable.
+    unsafe { pg_sys::MyProcPid }
+}
+
+/// Whether a backend of this process id is there.
+pub fn is_backend(pid: i32) -> bool {
+    // SAFETY: looks in the process array under its own lock.
+    pid != 0 && unsafe { !pg_sys::BackendPidGetProc(pid).is_null() }
+}
+
+/// Wakes the process in a slot of the process array.
+pub fn wake(slot: usize) {
+    // SAFETY: callers pass what `my_slot` gave; a latch stays mapped for the server's life, and a wrong owner
+    // just wakes up once too often.
+    unsafe {
+        let process = (*pg_sys::ProcGlobal).allProcs.add(slot);
+        pg_sys::SetLatch(&raw mut (*process).procLatch);
+    }
+}
+
+/// Asks a process to end as pg_terminate_backend does.
+pub fn terminate(pid: i32) {
+    if is_backend(pid) {
+        // SAFETY: plain kill(2) of a server process that was there a moment ago.
+        unsafe { libc_kill(pid, 15) };
+    }
+}
+
+unsafe extern "C" {
+    #[link_name = "kill"]
+    fn libc_kill(pid: std::ffi::c_int, signal: std::ffi::c_int) -> std::ffi::c_int;
+}
+
+/// Lets a cancel or terminate request through.
+pub fn check_for_interrupts() {
+    pgrx::check_for_interrupts!();
+}
+
+/// Sleeps without listening to the latch; interrupts are let through by the caller.
+pub fn sleep_us(us: i64) {
+    // SAFETY: plain sleep.
+    unsafe { pg_sys::pg_usleep(us as _) }
+}
+
+/// Microseconds since 2000-01-01 (PostgreSQL's timestamptz), now.
+pub fn now_us() -> i64 {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
+/// A timestamptz from microseconds since 2000-01-01; 0 stands for never.
+pub fn timestamp(us: i64) -> Option<TimestampWithTimeZone> {
+    if us == 0 { None } else { TimestampWithTimeZone::try_from(us).ok() }
+}
+
+/// Processes that may be connected at once.
+pub fn max_backends() -> usize {
+    // SAFETY: set before shared memory is requested, constant afterwards.
+    unsafe { pg_sys::MaxBackends as usize }
+}
+
+/// Whether shared_preload_libraries are being loaded right now.
+pub fn is_preloading() -> bool {
+    // SAFETY: a plain read of a backend variable.
+    unsafe { pg_sys::process_shared_preload_libraries_in_progress }
+}
+
+/// Runs `callback` when this process exits in any way but a crash; registered once by the caller.
+pub fn before_exit(callback: unsafe extern "C-unwind" fn(std::ffi::c_int, pg_sys::Datum)) {
+    // SAFETY: the callback has PostgreSQL's signature and lives as long as the process.
+    unsafe { pg_sys::before_shmem_exit(Some(callback), pg_sys::Datum::null()) }
+}

@@ -1,0 +1,109 @@
+//! Open relations. A lock taken here is kept to the end of the transaction, as the executor does.
+
+use pgrx::pg_sys;
+
+use super::Oid;
+
+/// Lock strength on a relation, by what it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    Write,
+}
+
+impl Access {
+    pub(super) fn lock_mode(self) -> pg_sys::LOCKMODE {
+        match self {
+            Access::Read => pg_sys::AccessShareLock as pg_sys::LOCKMODE,
+            Access::Write => pg_sys::RowExclusiveLock as pg_sys::LOCKMODE,
+        }
+    }
+}
+
+/// An open table.
+pub struct Table {
+    rel: pg_sys::Relation,
+}
+
+/// More columns than our own tables have: room for some that an administrator added.
+pub(super) const MAX_COLUMNS: usize = 32;
+
+impl Table {
+    /// Opens and locks the table until the transaction ends.
+    pub fn open(oid: Oid, access: Access) -> Table {
+        // SAFETY: table_open reports a missing relation as an ERROR, so the pointer is valid.
+        let rel = unsafe { pg_sys::table_open(oid, access.lock_mode()) };
+        let table = Table { rel };
+        // SAFETY: an open relation has a tuple descriptor.
+        let columns = unsafe { (*(*rel).rd_att).natts } as usize;
+        assert!(columns <= MAX_COLUMNS, "a counter_ext table has more than {MAX_COLUMNS} columns");
+        table
+    }
+
+    pub(super) fn raw(&self) -> pg_sys::Relation {
+        self.rel
+    }
+
+    pub fn oid(&self) -> Oid {
+        // SAFETY: `rel` is open while `self` lives.
+        unsafe { (*self.rel).rd_id }
+    }
+
+    pub fn owner(&self) -> Oid {
+        // SAFETY: `rel` is open while `self` lives, and rd_rel is its pg_class row.
+        unsafe { (*(*self.rel).rd_rel).relowner }
+    }
+
+    /// The primary key's index; `InvalidOid` when somebody dropped it.
+    pub fn primary_key(&self) -> Oid {
+        // SAFETY: `rel` is open while `self` lives.
+        unsafe { pg_sys::RelationGetPrimaryKeyIndex(self.rel) }
+    }
+
+    /// Blocks of the main fork now. A remembered block at or past it was truncated away.
+    pub fn blocks(&self) -> u32 {
+        // SAFETY: `rel` is open while `self` lives.
+        unsafe {
+            pg_sys::RelationGetNumberOfBlocksInFork(self.rel, pg_sys::ForkNumber::MAIN_FORKNUM)
+        }
+    }
+
+    pub(super) fn descriptor(&self) -> pg_sys::TupleDesc {
+        // SAFETY: `rel` is open while `self` lives.
+        unsafe { (*self.rel).rd_att }
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: opened in `open`, closed once; NoLock keeps the lock to the transaction's end.
+            unsafe { pg_sys::table_close(self.rel, pg_sys::NoLock as pg_sys::LOCKMODE) }
+        }
+    }
+}
+
+/// An open index.
+pub struct Index {
+    rel: pg_sys::Relation,
+}
+
+impl Index {
+    pub fn open(oid: Oid, access: Access) -> Index {
+        // SAFETY: index_open reports a missing index as an ERROR.
+        Index { rel: unsafe { pg_sys::index_open(oid, access.lock_mode()) } }
+    }
+
+    pub(super) fn raw(&self) -> pg_sys::Relation {
+        self.rel
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: opened in `open`, closed once; NoLock keeps the lock to the transaction's end.
+            unsafe { pg_sys::index_close(self.rel, pg_sys::NoLock as pg_sys::LOCKMODE) }
+        }
+    }
+}

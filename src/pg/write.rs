@@ -1,0 +1,198 @@
+//! Inserts, updates and deletes of single rows that never wait for another transaction, whatever the isolation
+//! level: what is held by somebody else comes back as a `Status`.
+
+use pgrx::pg_sys;
+
+use super::page::{Page, Status, Tid, Version, status_of};
+use super::table::{MAX_COLUMNS, Table};
+
+/// A column's new value.
+#[derive(Clone, Copy, Debug)]
+pub enum Value<'a> {
+    Text(&'a [u8]),
+    Bigint(i64),
+    Int(i32),
+    /// The transaction's start time, as `now()`.
+    Now,
+}
+
+impl Value<'_> {
+    fn datum(self) -> pg_sys::Datum {
+        match self {
+            // SAFETY: copies the bytes into the current memory context.
+            Value::Text(bytes) => pg_sys::Datum::from(unsafe {
+                pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast(), bytes.len() as i32)
+            }),
+            Value::Bigint(value) => pg_sys::Datum::from(value),
+            Value::Int(value) => pg_sys::Datum::from(value),
+            // SAFETY: a plain read of transaction state.
+            Value::Now => {
+                pg_sys::Datum::from(unsafe { pg_sys::GetCurrentTransactionStartTimestamp() })
+            }
+        }
+    }
+}
+
+/// Inserts a row; `values` are the leading columns, any further ones become NULL.
+pub fn insert(table: &Table, values: &[Value<'_>]) -> Tid {
+    let mut datums = [pg_sys::Datum::null(); MAX_COLUMNS];
+    let mut nulls = [true; MAX_COLUMNS];
+    for (column, value) in values.iter().enumerate() {
+        datums[column] = value.datum();
+        nulls[column] = false;
+    }
+    // SAFETY: Table::open checked that the descriptor has at most MAX_COLUMNS columns.
+    unsafe {
+        let tuple =
+            pg_sys::heap_form_tuple(table.descriptor(), datums.as_mut_ptr(), nulls.as_mut_ptr());
+        pg_sys::heap_insert(
+            table.raw(),
+            tuple,
+            pg_sys::GetCurrentCommandId(true),
+            0,
+            std::ptr::null_mut(),
+        );
+        insert_index_entries(table, tuple);
+        Tid::from_raw(&(*tuple).t_self)
+    }
+}
+
+/// A version copied off its page, to be changed while the page stays pinned.
+pub struct Candidate {
+    tid: Tid,
+    header: pg_sys::HeapTupleData,
+}
+
+impl Candidate {
+    pub fn new(version: &mut Version<'_>) -> Candidate {
+        let tuple = version.raw();
+        Candidate {
+            tid: Tid::from_raw(&tuple.t_self),
+            header: pg_sys::HeapTupleData {
+                t_len: tuple.t_len,
+                t_self: tuple.t_self,
+                t_tableOid: tuple.t_tableOid,
+                t_data: tuple.t_data,
+            },
+        }
+    }
+
+    pub fn tid(&self) -> Tid {
+        self.tid
+    }
+}
+
+/// Replaces some columns of the candidate, if it still is the latest version and nobody holds it; returns where
+/// the new version is. `_pinned` is the page the candidate was taken from: while it is pinned the tuple's bytes
+/// stay where they are.
+pub fn update(
+    table: &Table,
+    _pinned: &Page<'_>,
+    candidate: &mut Candidate,
+    changes: &[(usize, Value<'_>)],
+) -> Result<Tid, Status> {
+    let mut datums = [pg_sys::Datum::null(); MAX_COLUMNS];
+    let nulls = [false; MAX_COLUMNS];
+    let mut replace = [false; MAX_COLUMNS];
+    for (column, value) in changes {
+        datums[*column] = value.datum();
+        replace[*column] = true;
+    }
+    // SAFETY: the candidate's bytes are on a page that the caller keeps pinned; heap_update takes its own lock
+    // and says whether this is still the latest version.
+    unsafe {
+        let tuple = pg_sys::heap_modify_tuple(
+            &mut candidate.header,
+            table.descriptor(),
+            datums.as_mut_ptr(),
+            nulls.as_ptr().cast_mut(),
+            replace.as_mut_ptr(),
+        );
+        let mut raw_tid = candidate.tid.to_raw();
+        let mut failure = std::mem::zeroed::<pg_sys::TM_FailureData>();
+        let mut mode: pg_sys::LockTupleMode::Type = 0;
+        #[cfg(not(feature = "pg15"))]
+        let mut indexes: pg_sys::TU_UpdateIndexes::Type = 0;
+        let result = pg_sys::heap_update(
+            table.raw(),
+            &mut raw_tid,
+            tuple,
+            pg_sys::GetCurrentCommandId(true),
+            std::ptr::null_mut(),
+            false,
+            &mut failure,
+            &mut mode,
+            #[cfg(not(feature = "pg15"))]
+            &mut indexes,
+        );
+        match status_of(result) {
+            Status::Free => {}
+            other => return Err(other),
+        }
+        let heap_only =
+            u32::from((*(*tuple).t_data).t_infomask2) & pg_sys::HEAP_ONLY_TUPLE != 0;
+        if !heap_only {
+            insert_index_entries(table, tuple);
+        }
+        Ok(Tid::from_raw(&(*tuple).t_self))
+    }
+}
+
+/// Deletes the candidate, if it still is the latest version and nobody holds it.
+pub fn delete(table: &Table, _pinned: &Page<'_>, candidate: &Candidate) -> Result<(), Status> {
+    // SAFETY: as in `update`.
+    let result = unsafe {
+        let mut raw_tid = candidate.tid.to_raw();
+        let mut failure = std::mem::zeroed::<pg_sys::TM_FailureData>();
+        pg_sys::heap_delete(
+            table.raw(),
+            &mut raw_tid,
+            pg_sys::GetCurrentCommandId(true),
+            std::ptr::null_mut(),
+            false,
+            &mut failure,
+            false,
+        )
+    };
+    match status_of(result) {
+        Status::Free => Ok(()),
+        other => Err(other),
+    }
+}
+
+/// Enters a new version into all of the table's indexes, also those an administrator added.
+///
+/// # Safety
+/// `tuple` must have been stored in `table` by this transaction, with `t_self` set.
+unsafe fn insert_index_entries(table: &Table, tuple: pg_sys::HeapTuple) {
+    // SAFETY: the executor's own steps for one row of an open relation; everything made here is freed here, or
+    // by the transaction's abort.
+    unsafe {
+        let estate = pg_sys::CreateExecutorState();
+        let info = pg_sys::palloc0(std::mem::size_of::<pg_sys::ResultRelInfo>())
+            as *mut pg_sys::ResultRelInfo;
+        (*info).type_ = pg_sys::NodeTag::T_ResultRelInfo;
+        pg_sys::InitResultRelInfo(info, table.raw(), 0, std::ptr::null_mut(), 0);
+        pg_sys::ExecOpenIndices(info, false);
+        let slot =
+            pg_sys::MakeSingleTupleTableSlot(table.descriptor(), &raw const pg_sys::TTSOpsHeapTuple);
+        pg_sys::ExecStoreHeapTuple(tuple, slot, false);
+        (*slot).tts_tid = (*tuple).t_self;
+        (*slot).tts_tableOid = table.oid();
+        pg_sys::ExecInsertIndexTuples(
+            info,
+            slot,
+            estate,
+            false,
+            false,
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            #[cfg(not(feature = "pg15"))]
+            false,
+        );
+        pg_sys::ExecDropSingleTupleTableSlot(slot);
+        pg_sys::ExecCloseIndices(info);
+        pg_sys::FreeExecutorState(estate);
+        pg_sys::pfree(info.cast());
+    }
+}

@@ -1,0 +1,173 @@
+//! Transaction state and callbacks.
+
+use std::sync::OnceLock;
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+/// What the extension does as a transaction ends. `commit`, `abort` and `prepared` run where nothing may fail.
+pub struct Hooks {
+    pub pre_commit: fn(),
+    pub commit: fn(),
+    pub abort: fn(),
+    pub pre_prepare: fn(),
+    pub prepared: fn(),
+    /// Nest level of the savepoint that was released; the top transaction is level 1.
+    pub savepoint_released: fn(u32),
+    pub savepoint_rolled_back: fn(u32),
+}
+
+static HOOKS: OnceLock<&'static Hooks> = OnceLock::new();
+
+/// Registers the hooks for all transactions of this process and of those it forks.
+pub fn register(hooks: &'static Hooks) {
+    if HOOKS.set(hooks).is_ok() {
+        // SAFETY: the callbacks have PostgreSQL's signatures and live as long as the process.
+        unsafe {
+            pg_sys::RegisterXactCallback(Some(on_xact), std::ptr::null_mut());
+            pg_sys::RegisterSubXactCallback(Some(on_subxact), std::ptr::null_mut());
+        }
+    }
+}
+
+#[pg_guard]
+extern "C-unwind" fn on_xact(event: pg_sys::XactEvent::Type, _arg: *mut std::ffi::c_void) {
+    use pg_sys::XactEvent::*;
+    let Some(hooks) = HOOKS.get() else { return };
+    match event {
+        XACT_EVENT_PRE_COMMIT => (hooks.pre_commit)(),
+        XACT_EVENT_COMMIT => (hooks.commit)(),
+        XACT_EVENT_ABORT => (hooks.abort)(),
+        XACT_EVENT_PRE_PREPARE => (hooks.pre_prepare)(),
+        XACT_EVENT_PREPARE => (hooks.prepared)(),
+        _ => {}
+    }
+}
+
+#[pg_guard]
+extern "C-unwind" fn on_subxact(
+    event: pg_sys::SubXactEvent::Type,
+    _my_subid: pg_sys::SubTransactionId,
+    _parent_subid: pg_sys::SubTransactionId,
+    _arg: *mut std::ffi::c_void,
+) {
+    use pg_sys::SubXactEvent::*;
+    let Some(hooks) = HOOKS.get() else { return };
+    match event {
+        SUBXACT_EVENT_COMMIT_SUB => (hooks.savepoint_released)(nest_level()),
+        SUBXACT_EVENT_ABORT_SUB => (hooks.savepoint_rolled_back)(nest_level()),
+        _ => {}
+    }
+}
+
+/// 1 in the top transaction, one more a savepoint.
+pub fn nest_level() -> u32 {
+    // SAFETY: a plain read of transaction state.
+    unsafe { pg_sys::GetCurrentTransactionNestLevel() as u32 }
+}
+
+/// This transaction's id, assigned now if it has none yet.
+pub fn assign_xid() -> u32 {
+    // SAFETY: called inside a transaction that may write.
+    unsafe { pg_sys::GetTopTransactionId() }.into_inner()
+}
+
+/// Makes this command's own row changes visible to what follows in the transaction.
+pub fn see_own_changes() {
+    // SAFETY: called inside a transaction, outside parallel mode.
+    unsafe { pg_sys::CommandCounterIncrement() }
+}
+
+/// `READ ONLY` transaction; always so during recovery.
+pub fn is_read_only() -> bool {
+    // SAFETY: a plain read of a backend variable.
+    unsafe { pg_sys::XactReadOnly }
+}
+
+/// A standby, or a server that is still recovering.
+pub fn in_recovery() -> bool {
+    // SAFETY: a plain read of shared state.
+    unsafe { pg_sys::RecoveryInProgress() }
+}
+
+/// Runs a transaction of a background worker, as the given owner under security restriction: code that hangs off
+/// that owner's tables (expression indexes) then runs with the owner's rights, and cannot change the session.
+/// An error aborts the transaction and comes back as its message.
+pub fn run_in_worker<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    use std::panic::AssertUnwindSafe;
+    // SAFETY: a background worker connected to a database, outside any transaction. The isolation level and
+    // writability are set by hand since the database's defaults must not decide about ours.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        pg_sys::XactIsoLevel = pg_sys::XACT_READ_COMMITTED as i32;
+        pg_sys::XactReadOnly = false;
+    }
+    let result = PgTryBuilder::new(AssertUnwindSafe(|| {
+        let active = super::snapshot::ActiveSnapshot::push();
+        let value = work();
+        drop(active);
+        // SAFETY: ends the transaction started above.
+        unsafe { pg_sys::CommitTransactionCommand() };
+        Ok(value)
+    }))
+    .catch_others(|cause| Err(message_of(&cause)))
+    .catch_rust_panic(|cause| Err(message_of(&cause)))
+    .execute();
+    if result.is_err() {
+        // SAFETY: the transaction started above is still open, or already half aborted; both are allowed.
+        unsafe { pg_sys::AbortCurrentTransaction() };
+    }
+    result
+}
+
+fn message_of(cause: &pg_sys::panic::CaughtError) -> String {
+    use pg_sys::panic::CaughtError::*;
+    match cause {
+        PostgresError(report) | ErrorReport(report) => report.message().to_string(),
+        RustPanic { ereport, .. } => ereport.message().to_string(),
+    }
+}
+
+/// Runs `work` with the rights of `owner` under security restriction; after an error the transaction's abort
+/// restores the user.
+pub fn as_owner<T>(owner: super::Oid, work: impl FnOnce() -> T) -> T {
+    let mut user = pg_sys::InvalidOid;
+    let mut context = 0;
+    // SAFETY: saves and sets backend variables that transaction abort restores too.
+    unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        pg_sys::SetUserIdAndSecContext(
+            owner,
+            context
+                | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32
+                | pg_sys::SECURITY_RESTRICTED_OPERATION as i32,
+        );
+    }
+    let value = work();
+    // SAFETY: puts back what was saved above.
+    unsafe { pg_sys::SetUserIdAndSecContext(user, context) };
+    value
+}
+
+/// Runs `work` in a memory context of its own, which is freed with all that was palloc'd in it. After an error
+/// the context goes with the transaction.
+pub fn in_scratch_memory<T>(work: impl FnOnce() -> T) -> T {
+    // SAFETY: a child of the current context, made and deleted here; nothing palloc'd inside escapes, since
+    // every caller returns Rust-owned values.
+    unsafe {
+        let parent = pg_sys::CurrentMemoryContext;
+        let scratch = pg_sys::AllocSetContextCreateExtended(
+            parent,
+            c"counter_ext scratch".as_ptr(),
+            0,
+            8 * 1024,
+            8 * 1024 * 1024,
+        );
+        pg_sys::CurrentMemoryContext = scratch;
+        let value = work();
+        pg_sys::CurrentMemoryContext = parent;
+        pg_sys::MemoryContextDelete(scratch);
+        value
+    }
+}

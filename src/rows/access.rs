@@ -1,0 +1,219 @@
+//! Our tables' oids, the transaction's locks on them, and the caller's rights, each looked up once and cached
+//! until PostgreSQL says that it changed.
+
+use std::cell::Cell;
+
+use crate::errors::CounterError;
+use crate::pg::privilege::{self, Rights};
+use crate::pg::table::{Access, Index, Table};
+use crate::pg::{Oid, catalog, lock};
+
+/// Oids of the tables and their primary keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tables {
+    pub total: Oid,
+    pub slot: Oid,
+}
+
+/// What a call is about to do, and the privileges on counter_ext.total that it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Count,
+    Read,
+    Take,
+    Drop,
+}
+
+impl Purpose {
+    fn rights(self) -> Rights {
+        match self {
+            Purpose::Count => Rights::INSERT.and(Rights::UPDATE),
+            Purpose::Read => Rights::SELECT,
+            Purpose::Take => Rights::INSERT.and(Rights::UPDATE).and(Rights::SELECT),
+            Purpose::Drop => Rights::DELETE,
+        }
+    }
+
+    fn described(self) -> &'static str {
+        match self {
+            Purpose::Count => "INSERT and UPDATE",
+            Purpose::Read => "SELECT",
+            Purpose::Take => "SELECT, INSERT and UPDATE",
+            Purpose::Drop => "DELETE",
+        }
+    }
+
+    fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    tables: Tables,
+    relations_version: u64,
+}
+
+/// Purposes that were checked and allowed for a user.
+#[derive(Clone, Copy)]
+struct Allowed {
+    user: u32,
+    purposes: u8,
+    relations_version: u64,
+    roles_version: u64,
+}
+
+const NOBODY: Allowed = Allowed { user: 0, purposes: 0, relations_version: 0, roles_version: 0 };
+
+/// Nest level at which the transaction took its lock on both tables; 0 when it has not.
+#[derive(Clone, Copy)]
+struct Locked {
+    read: u32,
+    write: u32,
+}
+
+thread_local! {
+    static KNOWN: Cell<Option<Known>> = const { Cell::new(None) };
+    static ALLOWED: Cell<Allowed> = const { Cell::new(NOBODY) };
+    static LOCKED: Cell<Locked> = const { Cell::new(Locked { read: 0, write: 0 }) };
+}
+
+/// The tables, or an error where the extension is not installed.
+pub fn tables() -> Result<Tables, CounterError> {
+    find_tables().ok_or(CounterError::NotInstalled)
+}
+
+/// The tables, if the extension is installed here.
+pub fn find_tables() -> Option<Tables> {
+    if let Some(known) = KNOWN.get()
+        && known.relations_version == catalog::relations_version()
+    {
+        return Some(known.tables);
+    }
+    // The version is read before the look-up: a change in between makes the next call look again.
+    let relations_version = catalog::relations_version();
+    KNOWN.set(None);
+    let tables = Tables {
+        total: catalog::relation(c"counter_ext", c"total")?,
+        slot: catalog::relation(c"counter_ext", c"slot")?,
+    };
+    catalog::watch([tables.total, tables.slot]);
+    KNOWN.set(Some(Known { tables, relations_version }));
+    Some(tables)
+}
+
+/// Checks the caller's rights and locks the tables against DDL until the transaction ends, once a transaction.
+pub fn enter(purpose: Purpose, nest_level: u32) -> Result<Tables, CounterError> {
+    let access = match purpose {
+        Purpose::Read => Access::Read,
+        _ => Access::Write,
+    };
+    let tables = lock_tables(access, nest_level)?;
+    check_rights(tables.total, purpose)?;
+    Ok(tables)
+}
+
+fn lock_tables(access: Access, nest_level: u32) -> Result<Tables, CounterError> {
+    let locked = LOCKED.get();
+    if locked.write != 0 || (access == Access::Read && locked.read != 0) {
+        return tables();
+    }
+    loop {
+        let before = tables()?;
+        lock::lock_table(before.total, access);
+        lock::lock_table(before.slot, access);
+        // Taking a lock also takes in what others changed: the tables may have been dropped, and made anew.
+        let after = tables()?;
+        if before == after && lock::relation_exists(after.total) {
+            let mut locked = LOCKED.get();
+            match access {
+                Access::Read => locked.read = nest_level,
+                Access::Write => locked.write = nest_level,
+            }
+            LOCKED.set(locked);
+            return Ok(after);
+        }
+    }
+}
+
+fn check_rights(total: Oid, purpose: Purpose) -> Result<(), CounterError> {
+    let user = privilege::current_user();
+    let mut allowed = ALLOWED.get();
+    let current = allowed.user == u32::from(user)
+        && allowed.relations_version == catalog::relations_version()
+        && allowed.roles_version == catalog::roles_version();
+    if current && allowed.purposes & purpose.bit() != 0 {
+        return Ok(());
+    }
+    if !current {
+        allowed = Allowed {
+            user: u32::from(user),
+            purposes: 0,
+            relations_version: catalog::relations_version(),
+            roles_version: catalog::roles_version(),
+        };
+    }
+    if !privilege::has_all(total, user, purpose.rights()) {
+        return Err(CounterError::NoPrivilege { needed: purpose.described() });
+    }
+    if privilege::row_security_applies(total, user) {
+        return Err(CounterError::RowSecurity);
+    }
+    allowed.purposes |= purpose.bit();
+    ALLOWED.set(allowed);
+    Ok(())
+}
+
+/// The transaction is over: its locks are gone.
+pub fn forget_locks() {
+    LOCKED.set(Locked { read: 0, write: 0 });
+}
+
+/// A savepoint was rolled back: locks taken inside it are gone.
+pub fn forget_locks_above(level: u32) {
+    let mut locked = LOCKED.get();
+    if locked.read >= level {
+        locked.read = 0;
+    }
+    if locked.write >= level {
+        locked.write = 0;
+    }
+    LOCKED.set(locked);
+}
+
+/// A savepoint was released: its locks are the parent's.
+pub fn hand_locks_down(level: u32) {
+    let mut locked = LOCKED.get();
+    if locked.read == level {
+        locked.read = level - 1;
+    }
+    if locked.write == level {
+        locked.write = level - 1;
+    }
+    LOCKED.set(locked);
+}
+
+/// An open table with its primary key.
+pub struct Keyed {
+    pub table: Table,
+    pub key: Index,
+}
+
+impl Keyed {
+    pub fn open(oid: Oid, name: &'static str, access: Access) -> Result<Keyed, CounterError> {
+        let table = Table::open(oid, access);
+        let key = table.primary_key();
+        if u32::from(key) == 0 {
+            return Err(CounterError::NoPrimaryKey { table: name });
+        }
+        Ok(Keyed { key: Index::open(key, access), table })
+    }
+
+    pub fn total(tables: Tables, access: Access) -> Result<Keyed, CounterError> {
+        Keyed::open(tables.total, "total", access)
+    }
+
+    pub fn slot(tables: Tables, access: Access) -> Result<Keyed, CounterError> {
+        Keyed::open(tables.slot, "slot", access)
+    }
+}

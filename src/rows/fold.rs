@@ -1,0 +1,195 @@
+//! Folding slot rows into totals: compaction of one counter.
+//!
+//! It moves, never changes: the sum of a counter's rows is the same before and after, and as it all happens in one
+//! transaction a snapshot sees it whole or not at all. A crash at any step leaves an aborted transaction, that is,
+//! the rows as they were. What somebody else holds is left for the next pass; nothing waits.
+
+use std::ops::ControlFlow;
+
+use super::access::{Keyed, Tables};
+use super::{slot_columns, total_columns};
+use crate::errors::CounterError;
+use crate::pg::id_scan::{IdScan, Range};
+use crate::pg::page::Status;
+use crate::pg::random;
+use crate::pg::table::Access;
+use crate::pg::write::{self, Candidate, Value};
+
+/// Which of a counter's slot rows one transaction takes, by slot number. A hot counter's rows are folded in
+/// several transactions, so that its writers always find most of them free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    pub index: u64,
+    pub of: u64,
+}
+
+impl Share {
+    pub const ALL: Share = Share { index: 0, of: 1 };
+
+    fn takes(self, slot: i64) -> bool {
+        slot as u64 % self.of == self.index
+    }
+}
+
+/// What folding one counter came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Folded {
+    /// Slot rows folded.
+    pub rows: u64,
+    /// Slot rows alive before, also those held by others.
+    pub width: usize,
+    /// The total would leave bigint: some rows stay unfolded.
+    pub overflowed: bool,
+    /// The total row is held by somebody: the counter waits for the next pass.
+    pub skipped: bool,
+}
+
+/// Both tables, open for folding.
+pub struct Folder {
+    total: Keyed,
+    slot: Keyed,
+    node: i32,
+    max_slots: usize,
+}
+
+impl Folder {
+    pub fn open(tables: Tables, node: i32, max_slots: usize) -> Result<Folder, CounterError> {
+        Ok(Folder {
+            total: Keyed::total(tables, Access::Write)?,
+            slot: Keyed::slot(tables, Access::Write)?,
+            node,
+            max_slots,
+        })
+    }
+
+    /// Folds the share of a counter's slot rows that nobody holds.
+    pub fn fold(&self, id: &[u8], share: Share) -> Folded {
+        let width = self.width(id);
+        let mut folded = Folded { width, ..Folded::default() };
+        // One row is taken whole by the first share.
+        let share = match (width, share.index) {
+            (0, _) => return folded,
+            (1, 0) => Share::ALL,
+            (1, _) => return folded,
+            _ => share,
+        };
+
+        let mut scan = IdScan::begin(&self.total.table, &self.total.key, Range::Id(id));
+        let mut before = 0;
+        let mut total = None;
+        loop {
+            let mut found = None;
+            let entry = scan.next_entry(|version| {
+                let columns = version.columns();
+                if columns.int(total_columns::NODE) == self.node {
+                    match version.status() {
+                        Status::Free => {
+                            before = columns.bigint(total_columns::VALUE);
+                            found = Some(Candidate::new(version));
+                        }
+                        Status::Held | Status::Unborn | Status::Mine => folded.skipped = true,
+                        Status::Updated | Status::Deleted => {}
+                    }
+                }
+                ControlFlow::Continue(())
+            });
+            let Some(page) = entry else { break };
+            if folded.skipped {
+                return folded;
+            }
+            if let Some(mut candidate) = found {
+                let amount = self.take(id, share, before, &mut folded);
+                if amount != 0 {
+                    let changes = [
+                        (total_columns::VALUE, Value::Bigint(before + amount)),
+                        (total_columns::UPDATED_AT, Value::Now),
+                    ];
+                    if write::update(&self.total.table, page, &mut candidate, &changes).is_err() {
+                        // An administrator changed the total this moment: what was taken goes back into a slot.
+                        self.give_back(id, amount);
+                        folded.skipped = true;
+                    }
+                }
+                total = Some(());
+                break;
+            }
+        }
+        drop(scan);
+        if total.is_none() {
+            let amount = self.take(id, share, 0, &mut folded);
+            if folded.rows > 0 {
+                write::insert(
+                    &self.total.table,
+                    &[Value::Text(id), Value::Int(self.node), Value::Bigint(amount), Value::Now],
+                );
+            }
+        }
+        folded
+    }
+
+    /// Takes slot rows as long as `before` and what was taken fit bigint; returns what was taken.
+    fn take(&self, id: &[u8], share: Share, before: i64, folded: &mut Folded) -> i64 {
+        let mut amount = 0i64;
+        let mut left = folded.width;
+        let mut scan = IdScan::begin(&self.slot.table, &self.slot.key, Range::Id(id));
+        loop {
+            let mut found = None;
+            let entry = scan.next_entry(|version| {
+                let columns = version.columns();
+                if share.takes(columns.bigint(slot_columns::SLOT))
+                    && version.status() == Status::Free
+                {
+                    found = Some((Candidate::new(version), columns.bigint(slot_columns::DELTA)));
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            });
+            let Some(page) = entry else { return amount };
+            let Some((mut candidate, delta)) = found else { continue };
+            let fits = amount
+                .checked_add(delta)
+                .is_some_and(|sum| before.checked_add(sum).is_some());
+            if !fits {
+                folded.overflowed = true;
+                continue;
+            }
+            // A row that gained nothing since the last pass goes, and so do rows past the limit: a cold counter
+            // shrinks to none. A busy counter keeps its rows, emptied in place.
+            let goes = delta == 0 || folded.width == 1 || left > self.max_slots;
+            let done = if goes {
+                write::delete(&self.slot.table, page, &candidate).is_ok()
+            } else {
+                let change = [(slot_columns::DELTA, Value::Bigint(0))];
+                write::update(&self.slot.table, page, &mut candidate, &change).is_ok()
+            };
+            if done {
+                amount += delta;
+                folded.rows += 1;
+                left -= usize::from(goes);
+            }
+        }
+    }
+
+    fn give_back(&self, id: &[u8], amount: i64) {
+        write::insert(
+            &self.slot.table,
+            &[Value::Text(id), Value::Bigint(random::bits() as i64), Value::Bigint(amount)],
+        );
+    }
+
+    fn width(&self, id: &[u8]) -> usize {
+        let mut width = 0;
+        let mut scan = IdScan::begin(&self.slot.table, &self.slot.key, Range::Id(id));
+        while scan
+            .next_entry(|version| match version.status() {
+                Status::Free | Status::Held => {
+                    width += 1;
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            })
+            .is_some()
+        {}
+        width
+    }
+}

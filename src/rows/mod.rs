@@ -1,0 +1,26 @@
+//! Slot and total rows: found, read, written and folded by hand, without waiting and without predicate locks.
+//!
+//! Source of truth: a counter's value is the sum of its committed rows in `counter_ext.total` (one a node) and
+//! `counter_ext.slot`. Everything in shared memory is derived from them.
+
+pub mod access;
+pub mod fold;
+pub mod list;
+pub mod remove;
+pub mod slots;
+pub mod sum;
+
+/// Columns of counter_ext.total.
+pub(crate) mod total_columns {
+    pub const ID: usize = 0;
+    pub const NODE: usize = 1;
+    pub const VALUE: usize = 2;
+    pub const UPDATED_AT: usize = 3;
+}
+
+/// Columns of counter_ext.slot.
+pub(crate) mod slot_columns {
+    pub const ID: usize = 0;
+    pub const SLOT: usize = 1;
+    pub const DELTA: usize = 2;
+}

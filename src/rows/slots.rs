@@ -1,0 +1,227 @@
+//! Adding to a counter's slot rows without waiting.
+//!
+//! A backend remembers where it last saw a counter's slot rows. A remembered place is only a hint: it is used with
+//! its page pinned from check to update, and after checking that the version there carries the same id and slot
+//! number; then the chain of newer versions is followed. So a search through the index, slow where old versions
+//! have piled up behind a held snapshot, is needed only at the first increment and when rows have gone.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use super::access::{Keyed, Tables};
+use super::slot_columns;
+use crate::errors::CounterError;
+use crate::pg::id_scan::{IdScan, Range};
+use crate::pg::page::{LockedPage, Page, Status, Tid};
+use crate::pg::table::Access;
+use crate::pg::write::{self, Candidate, Value};
+
+/// Counters a backend remembers slot rows of; past it, it starts over.
+const MAX_REMEMBERED: usize = 1024;
+/// Index entries a search looks at: enough for the widest counter, bounded where dead ones have piled up.
+const MAX_ENTRIES_SEARCHED: usize = 2048;
+/// Versions followed from a remembered place before it is given up.
+const MAX_STEPS: usize = 4096;
+
+/// A slot row, and where its latest version was last seen.
+#[derive(Clone, Copy, Debug)]
+pub struct SlotRow {
+    slot: i64,
+    tid: Tid,
+}
+
+/// A counter's slot rows as far as this backend knows.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub rows: Vec<SlotRow>,
+    /// When the index was last searched for more.
+    pub searched_at: Option<Instant>,
+}
+
+thread_local! {
+    static REMEMBERED: RefCell<Remembered> = RefCell::new(Remembered::default());
+}
+
+#[derive(Default)]
+struct Remembered {
+    relations_version: u64,
+    slot_table: u32,
+    counters: HashMap<Box<[u8]>, Known, foldhash::fast::RandomState>,
+}
+
+/// What an attempt to add to a remembered row came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Added,
+    /// Another transaction holds the row, or its delta would leave bigint: try another.
+    Held,
+    /// The row is gone: forget it.
+    Gone,
+}
+
+/// The slot table, open for writing.
+pub struct Writer {
+    slot: Keyed,
+    blocks: u32,
+}
+
+impl Writer {
+    pub fn open(tables: Tables) -> Result<Writer, CounterError> {
+        let slot = Keyed::slot(tables, Access::Write)?;
+        // Read under the lock that also keeps vacuum from truncating the table.
+        let blocks = slot.table.blocks();
+        Ok(Writer { slot, blocks })
+    }
+
+    /// Takes what is remembered of a counter out of the backend's memory.
+    pub fn recall(&self, id: &[u8]) -> Known {
+        REMEMBERED.with_borrow_mut(|remembered| {
+            let version = crate::pg::catalog::relations_version();
+            let table = u32::from(self.slot.table.oid());
+            if remembered.relations_version != version || remembered.slot_table != table {
+                // The table was rewritten, truncated or replaced: places in it mean nothing any more.
+                remembered.counters.clear();
+                remembered.relations_version = version;
+                remembered.slot_table = table;
+            }
+            match remembered.counters.get_mut(id) {
+                Some(known) => {
+                    std::mem::replace(known, Known { rows: Vec::new(), searched_at: None })
+                }
+                None => Known { rows: Vec::new(), searched_at: None },
+            }
+        })
+    }
+
+    /// Puts it back.
+    pub fn remember(&self, id: &[u8], known: Known) {
+        REMEMBERED.with_borrow_mut(|remembered| {
+            if let Some(place) = remembered.counters.get_mut(id) {
+                *place = known;
+                return;
+            }
+            if remembered.counters.len() >= MAX_REMEMBERED {
+                remembered.counters.clear();
+            }
+            remembered.counters.insert(id.into(), known);
+        });
+    }
+
+    /// Looks the counter's live slot rows up in the index, up to `limit` of them.
+    pub fn search(&self, id: &[u8], limit: usize) -> Vec<SlotRow> {
+        let mut rows: Vec<SlotRow> = Vec::new();
+        let mut scan = IdScan::begin(&self.slot.table, &self.slot.key, Range::Id(id));
+        for _ in 0..MAX_ENTRIES_SEARCHED {
+            let entry = scan.next_entry(|version| {
+                if matches!(version.status(), Status::Free | Status::Held) {
+                    let slot = version.columns().bigint(slot_columns::SLOT);
+                    rows.push(SlotRow { slot, tid: version.tid() });
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            });
+            if entry.is_none() || rows.len() >= limit {
+                break;
+            }
+        }
+        rows
+    }
+
+    /// Adds to a known row if it can be had now; notes where the row was found.
+    pub fn try_add(&self, id: &[u8], row: &mut SlotRow, delta: i64) -> Outcome {
+        if row.tid.block >= self.blocks && row.tid.block >= self.slot.table.blocks() {
+            return Outcome::Gone;
+        }
+        let mut page = Page::pin(&self.slot.table, row.tid.block);
+        page.prune();
+        let mut at = row.tid;
+        for _ in 0..MAX_STEPS {
+            if at.block != page.block() {
+                page = Page::pin(&self.slot.table, at.block);
+                page.prune();
+            }
+            let found = {
+                let locked = page.lock_shared();
+                examine(&locked, at.offset, id, row.slot)
+            };
+            match found {
+                Found::Free(mut candidate, current) => {
+                    row.tid = candidate.tid();
+                    let Some(sum) = current.checked_add(delta) else {
+                        return Outcome::Held;
+                    };
+                    let change = [(slot_columns::DELTA, Value::Bigint(sum))];
+                    return match write::update(&self.slot.table, &page, &mut candidate, &change) {
+                        Ok(tid) => {
+                            row.tid = tid;
+                            Outcome::Added
+                        }
+                        // Somebody was faster between our look and our update.
+                        Err(_) => Outcome::Held,
+                    };
+                }
+                Found::Held(tid) => {
+                    row.tid = tid;
+                    return Outcome::Held;
+                }
+                Found::Next(next) => at = next,
+                Found::Nothing => return Outcome::Gone,
+            }
+        }
+        Outcome::Gone
+    }
+
+    /// Inserts a fresh slot row. The number is random over 64 bits, so that two transactions never meet in the
+    /// unique index.
+    pub fn insert(&self, id: &[u8], slot: i64, delta: i64) -> SlotRow {
+        let tid = write::insert(
+            &self.slot.table,
+            &[Value::Text(id), Value::Bigint(slot), Value::Bigint(delta)],
+        );
+        SlotRow { slot, tid }
+    }
+}
+
+enum Found {
+    Free(Candidate, i64),
+    Held(Tid),
+    /// The newer version is on another page.
+    Next(Tid),
+    Nothing,
+}
+
+/// Follows the row's versions on one page to the latest there.
+fn examine(page: &LockedPage<'_>, offset: u16, id: &[u8], slot: i64) -> Found {
+    let Some(mut offset) = page.resolve(offset) else { return Found::Nothing };
+    let mut previous_xmax = None;
+    loop {
+        let Some(mut version) = page.version(offset) else { return Found::Nothing };
+        if previous_xmax.is_some_and(|xmax| xmax != version.xmin()) {
+            return Found::Nothing;
+        }
+        // Another row may live there by now. A slot number is never used twice, so whatever carries ours is a
+        // version of our row.
+        let columns = version.columns();
+        if columns.bigint(slot_columns::SLOT) != slot || columns.text(slot_columns::ID) != id {
+            return Found::Nothing;
+        }
+        match version.status() {
+            Status::Free => {
+                let delta = columns.bigint(slot_columns::DELTA);
+                return Found::Free(Candidate::new(&mut version), delta);
+            }
+            Status::Held | Status::Mine => return Found::Held(version.tid()),
+            Status::Updated => match version.next() {
+                Some(next) if next.block == version.tid().block => {
+                    previous_xmax = Some(version.update_xid());
+                    offset = next.offset;
+                }
+                Some(next) => return Found::Next(next),
+                None => return Found::Nothing,
+            },
+            Status::Deleted | Status::Unborn => return Found::Nothing,
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! A counter's value from its rows, under a snapshot.
+
+use std::ops::ControlFlow;
+
+use super::access::{Keyed, Tables};
+use super::{slot_columns, total_columns};
+use crate::errors::CounterError;
+use crate::pg::id_scan::{IdScan, Range};
+use crate::pg::page::Columns;
+use crate::pg::snapshot::Snapshot;
+use crate::pg::table::Access;
+
+/// What the rows of one counter say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowSum {
+    /// Wider than bigint: single rows fit, their sum need not.
+    pub value: i128,
+    pub slots: u32,
+    pub totals: u32,
+    /// Microseconds since 2000-01-01; 0 when never compacted.
+    pub updated_at_us: i64,
+}
+
+impl RowSum {
+    pub fn exists(&self) -> bool {
+        self.slots > 0 || self.totals > 0
+    }
+
+    pub(super) fn add_total(&mut self, columns: &Columns<'_>) {
+        self.value += i128::from(columns.bigint(total_columns::VALUE));
+        self.totals += 1;
+        self.updated_at_us = self.updated_at_us.max(columns.bigint(total_columns::UPDATED_AT));
+    }
+
+    pub(super) fn add_slot(&mut self, columns: &Columns<'_>) {
+        self.value += i128::from(columns.bigint(slot_columns::DELTA));
+        self.slots += 1;
+    }
+}
+
+/// The counters' tables, open for reading.
+pub struct Reader {
+    total: Keyed,
+    slot: Keyed,
+}
+
+impl Reader {
+    pub fn open(tables: Tables) -> Result<Reader, CounterError> {
+        Ok(Reader {
+            total: Keyed::total(tables, Access::Read)?,
+            slot: Keyed::slot(tables, Access::Read)?,
+        })
+    }
+
+    /// Sums one counter's rows as the snapshot sees them.
+    pub fn sum(&self, id: &[u8], snapshot: &mut Snapshot) -> RowSum {
+        let mut sum = RowSum::default();
+        for_each_visible(&self.total, Range::Id(id), snapshot, |columns| {
+            sum.add_total(columns);
+            ControlFlow::Continue(())
+        });
+        for_each_visible(&self.slot, Range::Id(id), snapshot, |columns| {
+            sum.add_slot(columns);
+            ControlFlow::Continue(())
+        });
+        sum
+    }
+
+    pub(super) fn total(&self) -> &Keyed {
+        &self.total
+    }
+
+    pub(super) fn slot(&self) -> &Keyed {
+        &self.slot
+    }
+}
+
+/// Shows each row that the snapshot sees, once, in key order, until told to stop.
+pub(super) fn for_each_visible(
+    keyed: &Keyed,
+    range: Range<'_>,
+    snapshot: &mut Snapshot,
+    mut see: impl FnMut(&Columns<'_>) -> ControlFlow<()>,
+) {
+    let mut scan = IdScan::begin(&keyed.table, &keyed.key, range);
+    let mut stop = false;
+    while !stop {
+        let entry = scan.next_entry(|version| {
+            if version.visible(snapshot) {
+                stop = see(&version.columns()).is_break();
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        if entry.is_none() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The extension's settings (GUCs). The prefix `counter_ext` is reserved.
+
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+static SLOTS: GucSetting<i32> = GucSetting::<i32>::new(64);
+static COMPACT_INTERVAL_MS: GucSetting<i32> = GucSetting::<i32>::new(1000);
+static MAX_COUNTERS: GucSetting<i32> = GucSetting::<i32>::new(65_536);
+static NODE: GucSetting<i32> = GucSetting::<i32>::new(0);
+static DEBUG_COMMIT_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
+static DEBUG_LOAD_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
+
+/// Most slot rows a counter may grow to.
+pub fn slots() -> usize {
+    SLOTS.get().max(1) as usize
+}
+
+/// How often the worker compacts.
+pub fn compact_interval_ms() -> u64 {
+    COMPACT_INTERVAL_MS.get() as u64
+}
+
+/// Counters held in shared memory at once.
+pub fn max_counters() -> usize {
+    MAX_COUNTERS.get() as usize
+}
+
+/// This node's number in a multi-node set-up.
+pub fn node() -> i32 {
+    NODE.get()
+}
+
+/// For tests: stretches the time between a commit's becoming visible and its entering shared memory.
+pub fn debug_commit_window_ms() -> u64 {
+    DEBUG_COMMIT_WINDOW_MS.get() as u64
+}
+
+/// For tests: stretches the time between a loader's snapshot and its reading rows.
+pub fn debug_load_window_ms() -> u64 {
+    DEBUG_LOAD_WINDOW_MS.get() as u64
+}
+
+/// Defines the settings. `max_counters` exists only where it can act: while libraries are preloaded.
+pub fn define(preloading: bool) {
+    GucRegistry::define_int_guc(
+        c"counter_ext.slots",
+        c"Most slot rows a counter may grow to.",
+        c"A cold counter has one row; writers that meet add more, up to this number.",
+        &SLOTS,
+        1,
+        1024,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"counter_ext.compact_interval",
+        c"How often the worker folds slot rows into totals.",
+        c"Reads are exact whatever the interval is.",
+        &COMPACT_INTERVAL_MS,
+        10,
+        3_600_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+    if preloading {
+        GucRegistry::define_int_guc(
+            c"counter_ext.max_counters",
+            c"Counters held in shared memory at once.",
+            c"Colder ones are served from rows. Each takes about 0.4 kB.",
+            &MAX_COUNTERS,
+            16,
+            16_777_216,
+            GucContext::Postmaster,
+            GucFlags::default(),
+        );
+    }
+    GucRegistry::define_int_guc(
+        c"counter_ext.node",
+        c"This node's number in a multi-node set-up.",
+        c"Each node writes only its own rows of counter_ext.total.",
+        &NODE,
+        0,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"counter_ext.debug_commit_window_ms",
+        c"Developer option: delays entering committed increments into shared memory.",
+        c"Stretches a window of microseconds so that tests can look into it.",
+        &DEBUG_COMMIT_WINDOW_MS,
+        0,
+        60_000,
+        GucContext::Suset,
+        GucFlags::UNIT_MS | GucFlags::NO_SHOW_ALL,
+    );
+    GucRegistry::define_int_guc(
+        c"counter_ext.debug_load_window_ms",
+        c"Developer option: delays a loader between its snapshot and its reading rows.",
+        c"Stretches a window of microseconds so that tests can look into it.",
+        &DEBUG_LOAD_WINDOW_MS,
+        0,
+        60_000,
+        GucContext::Suset,
+        GucFlags::UNIT_MS | GucFlags::NO_SHOW_ALL,
+    );
+    crate::pg::hooks::reserve_setting_prefix(c"counter_ext");
+}

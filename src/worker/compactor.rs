@@ -1,0 +1,165 @@
+//! The compactor of one database: a pass now and then, each in several short transactions.
+//!
+//! Its commits are asynchronous: a pass that a crash takes back only leaves the rows as they were, and whoever
+//! commits later makes it durable on the way. An error ends the pass, not the worker; it is logged when it is new,
+//! counted always, and the next pass tries again, later each time.
+
+use std::time::{Duration, Instant};
+
+use pgrx::prelude::*;
+
+use crate::counting::compaction::{self, Batch, SHARES};
+use crate::memory::databases::{self, Pass, WorkerState};
+use crate::memory::table;
+use crate::pg::background::{self, StartArgument};
+use crate::pg::lock::{self, Subject};
+use crate::pg::table::Access;
+use crate::pg::{Oid, catalog, process, xact};
+use crate::rows::access::{self, Tables};
+use crate::rows::fold::Share;
+use crate::rows::list::Id;
+use crate::settings;
+
+/// A pass is followed by at least so many times its own duration of rest: under a held snapshot, where dead rows
+/// pile up, it then costs no more than a fifth of a core.
+const REST_PER_WORK: u32 = 4;
+/// Without increments a pass is still made now and then, for what came in by other ways (COMMIT PREPARED, a restore).
+const IDLE_PASS_INTERVAL: Duration = Duration::from_secs(10);
+const RATE_INTERVAL: Duration = Duration::from_secs(1);
+const LONGEST_ERROR_DELAY: Duration = Duration::from_secs(60);
+
+/// Why a pass ended early.
+enum Obstacle {
+    NoExtension,
+    /// DDL or another pass holds the tables.
+    Busy,
+    Ending,
+    Failed(String),
+}
+
+background::entry_point!(counter_ext_compactor_main, serve);
+
+fn serve(argument: StartArgument) {
+    let database = background::argument_database(argument);
+    background::connect(Some(database));
+    background::set_setting("synchronous_commit", "off");
+    background::set_setting("lock_timeout", "1s");
+    background::set_setting("statement_timeout", "0");
+    background::set_setting("search_path", "pg_catalog");
+    let number = u32::from(database);
+    databases::register(number);
+    databases::worker_started(number);
+    process::before_exit(on_exit);
+    let state = run(number);
+    databases::worker_ended(number, state);
+}
+
+#[pg_guard]
+extern "C-unwind" fn on_exit(_code: std::ffi::c_int, _argument: StartArgument) {
+    databases::worker_ended(u32::from(catalog::my_database()), WorkerState::None);
+}
+
+/// Works until told to end.
+fn run(database: u32) -> WorkerState {
+    let mut last_pass = Instant::now() - IDLE_PASS_INTERVAL;
+    let mut last_rates = Instant::now();
+    let mut seen_increments = u64::MAX;
+    let mut idle = false;
+    let mut error_delay = Duration::ZERO;
+    loop {
+        let requested = databases::passes_requested(database);
+        let increments = databases::increments(database);
+        let due = !idle
+            || increments != seen_increments
+            || databases::pass_wanted(database)
+            || last_pass.elapsed() >= IDLE_PASS_INTERVAL;
+        let mut rest = Duration::from_millis(settings::compact_interval_ms());
+        if due {
+            let started = Instant::now();
+            databases::set_worker_state(database, WorkerState::Compacting);
+            background::report_activity(Some("compacting counters"));
+            match run_pass() {
+                Ok(pass) => {
+                    databases::pass_completed(database, requested, pass);
+                    idle = pass.rows == 0;
+                    seen_increments = increments;
+                    error_delay = Duration::ZERO;
+                }
+                Err(Obstacle::NoExtension) => return WorkerState::NoExtension,
+                Err(Obstacle::Ending) => return WorkerState::None,
+                Err(Obstacle::Busy) => idle = false,
+                Err(Obstacle::Failed(message)) => {
+                    if databases::note_error(database, &message) {
+                        pgrx::warning!("counter_ext compactor: pass failed, will retry: {message}");
+                    }
+                    idle = false;
+                    error_delay =
+                        (error_delay * 2).clamp(Duration::from_secs(1), LONGEST_ERROR_DELAY);
+                }
+            }
+            databases::set_worker_state(database, WorkerState::Idle);
+            background::report_activity(None);
+            background::report_statistics();
+            last_pass = Instant::now();
+            rest = rest.max(started.elapsed() * REST_PER_WORK).max(error_delay);
+        }
+        if last_rates.elapsed() >= RATE_INTERVAL {
+            table::take_rates(database, last_rates.elapsed().as_secs_f64());
+            last_rates = Instant::now();
+        }
+        if !background::rest(rest) {
+            return WorkerState::None;
+        }
+    }
+}
+
+/// One pass over all counters that have slot rows.
+fn run_pass() -> Result<Pass, Obstacle> {
+    let mut pass = Pass::default();
+    let mut after = Id::default();
+    loop {
+        let first = Share { index: 0, of: SHARES };
+        let batch: Batch =
+            in_transaction(|tables| compaction::fold_after(tables, &after, first))?;
+        pass.rows += batch.pass.rows;
+        pass.overflowed += batch.pass.overflowed;
+        for index in 1..SHARES {
+            if batch.wide.is_empty() {
+                break;
+            }
+            let share = Share { index, of: SHARES };
+            let part: Pass =
+                in_transaction(|tables| compaction::fold_share(tables, &batch.wide, share))?;
+            pass.rows += part.rows;
+            pass.overflowed = pass.overflowed.max(part.overflowed);
+        }
+        match batch.last {
+            Some(last) => after = last,
+            None => return Ok(pass),
+        }
+    }
+}
+
+/// One transaction of a pass. It takes its locks without waiting, so that DDL never meets it in a deadlock.
+fn in_transaction<T>(
+    work: impl FnOnce(Tables) -> Result<T, crate::errors::CounterError>,
+) -> Result<T, Obstacle> {
+    if background::is_ending() {
+        return Err(Obstacle::Ending);
+    }
+    let result = xact::run_in_worker(|| {
+        let tables = access::find_tables().ok_or(Obstacle::NoExtension)?;
+        let locked = lock_all(tables);
+        if !locked || access::find_tables() != Some(tables) {
+            return Err(Obstacle::Busy);
+        }
+        work(tables).map_err(|error| Obstacle::Failed(error.to_string()))
+    });
+    result.unwrap_or_else(|message| Err(Obstacle::Failed(message)))
+}
+
+fn lock_all(tables: Tables) -> bool {
+    let each: [Oid; 2] = [tables.total, tables.slot];
+    each.into_iter().all(|table| lock::try_lock_table(table, Access::Write))
+        && lock::try_lock_exclusive(tables.total, Subject::Compaction)
+}

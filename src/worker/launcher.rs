@@ -1,0 +1,148 @@
+//! The launcher: finds databases that have the extension, and keeps a compactor in each.
+//!
+//! It cannot look into a database itself, so it sends a compactor to each one it does not know yet; a compactor that
+//! finds no extension says so and ends. From then on the database is left alone until CREATE EXTENSION there, or an
+//! increment, asks for a worker. What dies is started again, with a growing delay.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use super::{COMPACTOR_MAIN, COMPACTOR_TYPE};
+use crate::memory::{databases, table};
+use crate::pg::background::{self, Condition, StartArgument, Started};
+use crate::pg::{Oid, catalog, xact};
+
+/// How often the launcher looks for new databases without being asked.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+/// How often it looks after workers that are starting or ending.
+const BUSY_INTERVAL: Duration = Duration::from_millis(200);
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
+/// A worker that lived so long did not fail at its start.
+const HEALTHY_AFTER: Duration = Duration::from_secs(30);
+/// Databases that are sent their first worker at once: the others' turn comes when these have answered.
+const PROBES_AT_ONCE: usize = 2;
+
+/// A database's worker as the launcher sees it.
+struct Ward {
+    worker: Option<Started>,
+    started_at: Instant,
+    delay: Duration,
+    not_before: Instant,
+    /// It has answered: it stays, or there is no extension.
+    known: bool,
+}
+
+impl Ward {
+    fn new() -> Ward {
+        let now = Instant::now();
+        Ward { worker: None, started_at: now, delay: FIRST_DELAY, not_before: now, known: false }
+    }
+}
+
+background::entry_point!(counter_ext_launcher_main, run);
+
+fn run(_argument: StartArgument) {
+    background::connect(None);
+    databases::launcher_started();
+    let mut wards: HashMap<u32, Ward> = HashMap::new();
+    let mut complained = false;
+    loop {
+        match xact::run_in_worker(catalog::connectable_databases) {
+            Ok(present) => forget_dropped(&mut wards, &present),
+            Err(message) => pgrx::log!("counter_ext launcher: cannot list databases: {message}"),
+        }
+        let mut busy = false;
+        for (database, ward) in &mut wards {
+            busy |= look_after(*database, ward);
+        }
+        let (started_all, probing) = start_wanted(&mut wards);
+        busy |= probing;
+        if !started_all && !complained {
+            pgrx::log!(
+                "counter_ext launcher: no background worker slot is free; raise max_worker_processes"
+            );
+        }
+        complained = !started_all;
+        if !background::rest(if busy { BUSY_INTERVAL } else { LOOK_INTERVAL }) {
+            break;
+        }
+    }
+    databases::launcher_ended();
+}
+
+/// Takes in new databases, and frees what dropped ones had.
+fn forget_dropped(wards: &mut HashMap<u32, Ward>, present: &[Oid]) {
+    let present: HashSet<u32> = present.iter().map(|oid| u32::from(*oid)).collect();
+    for database in &present {
+        wards.entry(*database).or_insert_with(Ward::new);
+    }
+    wards.retain(|database, _| present.contains(database));
+    for database in databases::registered() {
+        if !present.contains(&database) {
+            table::invalidate_database(database);
+            databases::unregister(database);
+        }
+    }
+}
+
+/// Takes note of what became of a worker. Returns whether to look again soon.
+fn look_after(database: u32, ward: &mut Ward) -> bool {
+    let Some(worker) = &ward.worker else {
+        return Instant::now() < ward.not_before && databases::wants_worker(database);
+    };
+    match worker.condition() {
+        Condition::Starting => true,
+        Condition::Running => {
+            ward.known |= databases::worker_pid(database) != 0;
+            !ward.known
+        }
+        Condition::Stopped => {
+            ward.worker = None;
+            ward.known = true;
+            if databases::is_held(database) {
+                ward.not_before = Instant::now();
+                return true;
+            }
+            if databases::has_no_extension(database) || ward.started_at.elapsed() > HEALTHY_AFTER {
+                ward.delay = FIRST_DELAY;
+                ward.not_before = Instant::now();
+            } else {
+                ward.not_before = Instant::now() + ward.delay;
+                ward.delay = (ward.delay * 2).min(LONGEST_DELAY);
+            }
+            true
+        }
+    }
+}
+
+/// Starts the workers that are wanted. Returns whether there was a place for each, and whether a first answer is
+/// still awaited.
+fn start_wanted(wards: &mut HashMap<u32, Ward>) -> (bool, bool) {
+    let mut probes = wards.values().filter(|w| w.worker.is_some() && !w.known).count();
+    let mut started_all = true;
+    let mut waiting = probes > 0;
+    for (database, ward) in wards.iter_mut() {
+        if ward.worker.is_some() || Instant::now() < ward.not_before {
+            continue;
+        }
+        if !databases::register(*database) || !databases::wants_worker(*database) {
+            continue;
+        }
+        if databases::is_held(*database) || (!ward.known && probes >= PROBES_AT_ONCE) {
+            waiting = true;
+            continue;
+        }
+        let name = format!("{COMPACTOR_TYPE} for database {database}");
+        match background::start(&name, COMPACTOR_TYPE, COMPACTOR_MAIN, Oid::from(*database)) {
+            Some(worker) => {
+                ward.worker = Some(worker);
+                ward.started_at = Instant::now();
+                probes += usize::from(!ward.known);
+                waiting = true;
+            }
+            None => started_all = false,
+        }
+    }
+    (started_all, waiting)
+}
