@@ -11,23 +11,49 @@ pub const MAX_ID_BYTES: usize = 255;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CounterError {
     EmptyId,
-    LongId { bytes: usize },
-    NullArgument { argument: &'static str },
-    NullElement { argument: &'static str, position: usize },
-    NotOneDimensional { argument: &'static str },
-    LengthsDiffer { ids: usize, deltas: usize },
-    NegativeLimit { value: i64 },
+    LongId {
+        bytes: usize,
+    },
+    NullArgument {
+        argument: &'static str,
+    },
+    NullElement {
+        argument: &'static str,
+        position: usize,
+    },
+    NotOneDimensional {
+        argument: &'static str,
+    },
+    LengthsDiffer {
+        ids: usize,
+        deltas: usize,
+    },
+    NegativeLimit {
+        value: i64,
+    },
     /// The committed total, or that and the caller's own pending delta, is outside bigint.
-    TotalOutOfRange { id: Vec<u8> },
+    TotalOutOfRange {
+        id: Vec<u8>,
+    },
     /// The caller's own deltas alone add up past bigint.
-    PendingOutOfRange { id: Vec<u8> },
-    ReadOnly { function: &'static str },
-    InRecovery { function: &'static str },
-    NoPrivilege { needed: &'static str },
+    PendingOutOfRange {
+        id: Vec<u8>,
+    },
+    ReadOnly {
+        function: &'static str,
+    },
+    InRecovery {
+        function: &'static str,
+    },
+    NoPrivilege {
+        needed: &'static str,
+    },
     RowSecurity,
     NotInstalled,
     AfterSettling,
-    NoPrimaryKey { table: &'static str },
+    NoPrimaryKey {
+        table: &'static str,
+    },
 }
 
 impl CounterError {
@@ -54,7 +80,9 @@ impl CounterError {
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::EmptyId | Self::LongId { .. } => Some("A counter's id is text of 1 to 255 bytes."),
+            Self::EmptyId | Self::LongId { .. } => {
+                Some("A counter's id is text of 1 to 255 bytes.")
+            }
             Self::TotalOutOfRange { .. } => {
                 Some("Increment it by a negative delta, or call counter_reset or counter_set.")
             }

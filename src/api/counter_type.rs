@@ -24,8 +24,4 @@ fn counter_from_text(input: TextArg<'_>) -> CounterBytes {
     checked(input.0).or_raise()
 }
 
-extension_sql_file!(
-    "../../sql/schema.sql",
-    name = "counter_ext_type",
-    bootstrap
-);
+extension_sql_file!("../../sql/schema.sql", name = "counter_ext_type", bootstrap);

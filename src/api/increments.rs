@@ -40,7 +40,10 @@ fn increment_many(
     if let Some(deltas) = &deltas
         && deltas.len() != ids.len()
     {
-        return Err(CounterError::LengthsDiffer { ids: ids.len(), deltas: deltas.len() });
+        return Err(CounterError::LengthsDiffer {
+            ids: ids.len(),
+            deltas: deltas.len(),
+        });
     }
     let entered = change::enter("counter_incr_many")?;
     for (position, id) in ids.iter().enumerate() {
@@ -81,7 +84,10 @@ fn checked_deltas(deltas: BigintArray<'_>) -> Result<Vec<i64>, CounterError> {
         .into_iter()
         .enumerate()
         .map(|(index, delta)| {
-            delta.ok_or(CounterError::NullElement { argument: ARGUMENT, position: index + 1 })
+            delta.ok_or(CounterError::NullElement {
+                argument: ARGUMENT,
+                position: index + 1,
+            })
         })
         .collect()
 }

@@ -40,73 +40,78 @@ fn counter_version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-/// What the extension's script calls at its end: a worker may start here when this commits.
-#[pg_extern(schema = "counter_ext")]
-fn note_extension_created() {
-    transaction::note_extension_created();
-}
+#[pg_schema]
+mod counter_ext {
+    use super::*;
 
-/// Behind the view `counter_stats`, whose comment says what each column means.
-///
-/// Errors: 42501 neither SELECT on counter_ext.total nor membership in pg_read_all_stats.
-#[pg_extern(schema = "counter_ext")]
-#[allow(clippy::type_complexity)]
-fn statistics() -> TableIterator<
-    'static,
-    (
-        name!(preloaded, bool),
-        name!(worker_pid, Option<i32>),
-        name!(worker_state, &'static str),
-        name!(increments, Option<i64>),
-        name!(compactions, Option<i64>),
-        name!(rows_folded, Option<i64>),
-        name!(last_compaction_at, Option<TimestampWithTimeZone>),
-        name!(slot_rows, i64),
-        name!(errors, Option<i64>),
-        name!(last_error, Option<String>),
-        name!(last_error_at, Option<TimestampWithTimeZone>),
-        name!(overflowed, Option<i64>),
-        name!(counters_in_memory, i64),
-        name!(max_counters, i64),
-        name!(memory_bytes, i64),
-        name!(loads, Option<i64>),
-        name!(load_timeouts, Option<i64>),
-        name!(evictions, Option<i64>),
-        name!(invalidations, Option<i64>),
-    ),
-> {
-    let slot_rows = count_slot_rows().or_raise() as i64;
-    let preloaded = crate::memory::is_attached();
-    let database = u32::from(catalog::my_database());
-    if preloaded && !xact::in_recovery() {
-        databases::register(database);
+    /// What the extension's script calls at its end: a worker may start here when this commits.
+    #[pg_extern]
+    fn note_extension_created() {
+        transaction::note_extension_created();
     }
-    let known = databases::statistics(database);
-    let (memory_bytes, max_counters) = table::capacity();
-    let s = known.clone().unwrap_or_default();
-    // Without shared memory nothing is measured, which is not the same as zero.
-    let measured = |value: u64| known.is_some().then_some(value as i64);
-    TableIterator::once((
-        preloaded,
-        (s.worker_pid != 0).then_some(s.worker_pid as i32),
-        s.worker_state.map_or("none", |state| state.name()),
-        measured(s.increments),
-        measured(s.compactions),
-        measured(s.rows_folded),
-        process::timestamp(s.last_compaction_at_us),
-        slot_rows,
-        measured(s.errors),
-        (!s.last_error.is_empty()).then_some(s.last_error),
-        process::timestamp(s.last_error_at_us),
-        measured(s.overflowed),
-        s.entries.max(0),
-        max_counters as i64,
-        memory_bytes as i64,
-        measured(s.loads),
-        measured(s.load_timeouts),
-        measured(s.evictions),
-        measured(s.invalidations),
-    ))
+
+    /// Behind the view `counter_stats`, whose comment says what each column means.
+    ///
+    /// Errors: 42501 neither SELECT on counter_ext.total nor membership in pg_read_all_stats.
+    #[pg_extern]
+    #[allow(clippy::type_complexity)]
+    fn statistics() -> TableIterator<
+        'static,
+        (
+            name!(preloaded, bool),
+            name!(worker_pid, Option<i32>),
+            name!(worker_state, &'static str),
+            name!(increments, Option<i64>),
+            name!(compactions, Option<i64>),
+            name!(rows_folded, Option<i64>),
+            name!(last_compaction_at, Option<TimestampWithTimeZone>),
+            name!(slot_rows, i64),
+            name!(errors, Option<i64>),
+            name!(last_error, Option<String>),
+            name!(last_error_at, Option<TimestampWithTimeZone>),
+            name!(overflowed, Option<i64>),
+            name!(counters_in_memory, i64),
+            name!(max_counters, i64),
+            name!(memory_bytes, i64),
+            name!(loads, Option<i64>),
+            name!(load_timeouts, Option<i64>),
+            name!(evictions, Option<i64>),
+            name!(invalidations, Option<i64>),
+        ),
+    > {
+        let slot_rows = count_slot_rows().or_raise() as i64;
+        let preloaded = crate::memory::is_attached();
+        let database = u32::from(catalog::my_database());
+        if preloaded && !xact::in_recovery() {
+            databases::register(database);
+        }
+        let known = databases::statistics(database);
+        let (memory_bytes, max_counters) = table::capacity();
+        let s = known.clone().unwrap_or_default();
+        // Without shared memory nothing is measured, which is not the same as zero.
+        let measured = |value: u64| known.is_some().then_some(value as i64);
+        TableIterator::once((
+            preloaded,
+            (s.worker_pid != 0).then_some(s.worker_pid as i32),
+            s.worker_state.map_or("none", |state| state.name()),
+            measured(s.increments),
+            measured(s.compactions),
+            measured(s.rows_folded),
+            process::timestamp(s.last_compaction_at_us),
+            slot_rows,
+            measured(s.errors),
+            (!s.last_error.is_empty()).then_some(s.last_error),
+            process::timestamp(s.last_error_at_us),
+            measured(s.overflowed),
+            s.entries.max(0),
+            max_counters as i64,
+            memory_bytes as i64,
+            measured(s.loads),
+            measured(s.load_timeouts),
+            measured(s.evictions),
+            measured(s.invalidations),
+        ))
+    }
 }
 
 fn count_slot_rows() -> Result<u64, CounterError> {
@@ -117,7 +122,9 @@ fn count_slot_rows() -> Result<u64, CounterError> {
     };
     let reader = Reader::open(tables)?;
     let mut snapshot = Snapshot::of_query();
-    Ok(xact::in_scratch_memory(|| list::slot_rows(&reader, &mut snapshot)))
+    Ok(xact::in_scratch_memory(|| {
+        list::slot_rows(&reader, &mut snapshot)
+    }))
 }
 
 extension_sql!(
@@ -127,6 +134,5 @@ GRANT SELECT ON counter_stats TO PUBLIC;
 SELECT counter_ext.note_extension_created();
 "#,
     name = "counter_operations_sql",
-    requires = [statistics, note_extension_created, counter_compact],
     finalize
 );

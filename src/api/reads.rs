@@ -75,7 +75,12 @@ fn counter_info(
         read::info(read::enter()?, id.0)
     };
     TableIterator::new(info().or_raise().into_iter().map(|info| {
-        (info.value, info.exact, info.slots as i32, process::timestamp(info.updated_at_us))
+        (
+            info.value,
+            info.exact,
+            info.slots as i32,
+            process::timestamp(info.updated_at_us),
+        )
     }))
 }
 
@@ -89,11 +94,16 @@ fn counter_hottest(
     n: default!(i32, 10),
 ) -> TableIterator<
     'static,
-    (name!(id, TextBytes), name!(value, i64), name!(increments_per_s, Option<f64>)),
+    (
+        name!(id, TextBytes),
+        name!(value, i64),
+        name!(increments_per_s, Option<f64>),
+    ),
 > {
     let hottest = || {
-        let limit = usize::try_from(n)
-            .map_err(|_| CounterError::NegativeLimit { value: i64::from(n) })?;
+        let limit = usize::try_from(n).map_err(|_| CounterError::NegativeLimit {
+            value: i64::from(n),
+        })?;
         read::hottest(read::enter()?, limit)
     };
     TableIterator::new(
@@ -104,30 +114,35 @@ fn counter_hottest(
     )
 }
 
-/// All counters; behind the view `counters`. Reads in batches, under the query's snapshot.
-#[pg_extern(parallel_restricted, schema = "counter_ext")]
-#[allow(clippy::type_complexity)]
-fn list_counters() -> TableIterator<
-    'static,
-    (
-        name!(id, TextBytes),
-        name!(value, i64),
-        name!(slots, i32),
-        name!(updated_at, Option<TimestampWithTimeZone>),
-    ),
-> {
-    read::enter().or_raise();
-    TableIterator::new(Listing::default().map(|(id, sum)| {
-        let value = i64::try_from(sum.value)
-            .map_err(|_| CounterError::TotalOutOfRange { id: id.to_vec() })
-            .or_raise();
+#[pg_schema]
+mod counter_ext {
+    use super::*;
+
+    /// All counters; behind the view `counters`. Reads in batches, under the query's snapshot.
+    #[pg_extern(parallel_restricted)]
+    #[allow(clippy::type_complexity)]
+    fn list_counters() -> TableIterator<
+        'static,
         (
-            TextBytes(id.into_vec()),
-            value,
-            sum.slots as i32,
-            process::timestamp(sum.updated_at_us),
-        )
-    }))
+            name!(id, TextBytes),
+            name!(value, i64),
+            name!(slots, i32),
+            name!(updated_at, Option<TimestampWithTimeZone>),
+        ),
+    > {
+        read::enter().or_raise();
+        TableIterator::new(Listing::default().map(|(id, sum)| {
+            let value = i64::try_from(sum.value)
+                .map_err(|_| CounterError::TotalOutOfRange { id: id.to_vec() })
+                .or_raise();
+            (
+                TextBytes(id.into_vec()),
+                value,
+                sum.slots as i32,
+                process::timestamp(sum.updated_at_us),
+            )
+        }))
+    }
 }
 
 #[derive(Default)]
@@ -181,5 +196,10 @@ GRANT SELECT ON counters TO PUBLIC;
 GRANT USAGE ON SCHEMA counter_ext TO PUBLIC;
 "#,
     name = "counter_reads_sql",
-    requires = [counter_get, counter_get_exact, counter_info, list_counters]
+    requires = [
+        counter_get,
+        counter_get_exact,
+        counter_info,
+        counter_ext::list_counters
+    ]
 );

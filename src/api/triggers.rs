@@ -1,8 +1,8 @@
 //! Triggers on our own tables: what an administrator, a restore or an apply worker changes in rows is forgotten in
 //! memory when it commits.
 
-use pgrx::prelude::*;
 use pgrx::WhoAllocated;
+use pgrx::prelude::*;
 
 use crate::counting::transaction;
 use crate::rows::access;
@@ -15,30 +15,32 @@ fn note(row: Option<PgHeapTuple<'_, impl WhoAllocated>>) {
     }
 }
 
-/// Row trigger: notes the changed row's id.
-#[pg_trigger]
-fn note_foreign_change<'a>(
-    trigger: &'a PgTrigger<'a>,
-) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, core::convert::Infallible> {
-    note(trigger.old());
-    note(trigger.new());
-    Ok(trigger.new().or(trigger.old()))
-}
+#[pg_schema]
+mod counter_ext {
+    use super::*;
 
-/// Statement trigger: TRUNCATE changes everything.
-#[pg_trigger]
-fn note_foreign_truncate<'a>(
-    trigger: &'a PgTrigger<'a>,
-) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, core::convert::Infallible> {
-    transaction::note_all_touched();
-    Ok(trigger.new())
+    /// Row trigger: notes the changed row's id.
+    #[pg_trigger]
+    fn note_foreign_change<'a>(
+        trigger: &'a PgTrigger<'a>,
+    ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, core::convert::Infallible> {
+        note(trigger.old());
+        note(trigger.new());
+        Ok(trigger.new().or(trigger.old()))
+    }
+
+    /// Statement trigger: TRUNCATE changes everything.
+    #[pg_trigger]
+    fn note_foreign_truncate<'a>(
+        trigger: &'a PgTrigger<'a>,
+    ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, core::convert::Infallible> {
+        transaction::note_all_touched();
+        Ok(trigger.new())
+    }
 }
 
 extension_sql!(
     r#"
-ALTER FUNCTION note_foreign_change() SET SCHEMA counter_ext;
-ALTER FUNCTION note_foreign_truncate() SET SCHEMA counter_ext;
-
 CREATE TRIGGER note_foreign_change AFTER INSERT OR UPDATE OR DELETE ON counter_ext.total
     FOR EACH ROW EXECUTE FUNCTION counter_ext.note_foreign_change();
 CREATE TRIGGER note_foreign_change AFTER INSERT OR UPDATE OR DELETE ON counter_ext.slot
@@ -54,5 +56,8 @@ ALTER TABLE counter_ext.total ENABLE ALWAYS TRIGGER note_foreign_truncate;
 ALTER TABLE counter_ext.slot ENABLE ALWAYS TRIGGER note_foreign_truncate;
 "#,
     name = "foreign_change_triggers",
-    requires = [note_foreign_change, note_foreign_truncate]
+    requires = [
+        counter_ext::note_foreign_change,
+        counter_ext::note_foreign_truncate
+    ]
 );

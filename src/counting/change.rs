@@ -14,7 +14,10 @@ use crate::settings;
 /// Checks that the caller may count.
 pub fn enter(function: &'static str) -> Result<(Tables, u32), CounterError> {
     let level = xact::nest_level();
-    Ok((transaction::enter_to_change(function, Purpose::Count, level)?, level))
+    Ok((
+        transaction::enter_to_change(function, Purpose::Count, level)?,
+        level,
+    ))
 }
 
 /// Adds a delta of a checked id to the transaction.
@@ -60,7 +63,11 @@ fn add_difference(
         Some(delta) => transaction::add(tables, id, delta, level),
         None => {
             // Both parts fit, but their sum in the pending map does not: rows take them.
-            transaction::add_to_rows(tables, id, &[to / 2 - from / 2, (to - to / 2) - (from - from / 2)])
+            transaction::add_to_rows(
+                tables,
+                id,
+                &[to / 2 - from / 2, (to - to / 2) - (from - from / 2)],
+            )
         }
     }
 }
@@ -72,8 +79,7 @@ pub fn drop_counter(id: &[u8]) -> Result<bool, CounterError> {
     lock_id(tables, id);
     let had_own = transaction::has_own(id);
     transaction::forget_own(id, level);
-    let had_rows =
-        xact::in_scratch_memory(|| remove::remove(tables, settings::node(), id))?;
+    let had_rows = xact::in_scratch_memory(|| remove::remove(tables, settings::node(), id))?;
     if had_rows {
         transaction::note_touched(tables, id);
         xact::see_own_changes();

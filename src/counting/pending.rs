@@ -59,7 +59,10 @@ impl Pending {
         let entry = &mut self.entries[position];
         let net = entry.net.checked_add(delta).ok_or(Overflow)?;
         if entry.level < level {
-            let undo = Undo { position, before: *entry };
+            let undo = Undo {
+                position,
+                before: *entry,
+            };
             log(&mut self.layers, level, undo);
         }
         let entry = &mut self.entries[position];
@@ -83,7 +86,12 @@ impl Pending {
             Some(position) => position,
             None => {
                 // Dead until its first delta is in; below every level, so that a savepoint logs it.
-                let entry = Entry { net: 0, increments: 0, level: 0, live: false };
+                let entry = Entry {
+                    net: 0,
+                    increments: 0,
+                    level: 0,
+                    live: false,
+                };
                 self.entries.insert_full(id.into(), entry).0
             }
         };
@@ -93,20 +101,37 @@ impl Pending {
 
     /// The transaction's own delta of a counter, `None` when it has none.
     pub fn net(&self, id: &[u8]) -> Option<i64> {
-        self.entries.get(id).filter(|entry| entry.live).map(|entry| entry.net)
+        self.entries
+            .get(id)
+            .filter(|entry| entry.live)
+            .map(|entry| entry.net)
     }
 
     /// Forgets a counter's delta; a savepoint's rollback brings it back.
     pub fn forget(&mut self, id: &[u8], level: u32) {
-        let Some(position) = self.entries.get_index_of(id) else { return };
+        let Some(position) = self.entries.get_index_of(id) else {
+            return;
+        };
         let entry = self.entries[position];
         if !entry.live {
             return;
         }
         if entry.level < level {
-            log(&mut self.layers, level, Undo { position, before: entry });
+            log(
+                &mut self.layers,
+                level,
+                Undo {
+                    position,
+                    before: entry,
+                },
+            );
         }
-        self.entries[position] = Entry { net: 0, increments: 0, level, live: false };
+        self.entries[position] = Entry {
+            net: 0,
+            increments: 0,
+            level,
+            live: false,
+        };
         self.live -= 1;
     }
 
@@ -121,7 +146,9 @@ impl Pending {
 
     /// A savepoint is gone, its changes are the parent's.
     pub fn release(&mut self, level: u32) {
-        let Some(layer) = self.layers.pop_if(|layer| layer.level >= level) else { return };
+        let Some(layer) = self.layers.pop_if(|layer| layer.level >= level) else {
+            return;
+        };
         let parent = level - 1;
         for undo in layer.undo {
             self.entries[undo.position].level = parent;
@@ -165,7 +192,11 @@ impl Pending {
                 && let Some(net) = entry.net.checked_sub(undo.before.net)
             {
                 let increments = entry.increments - undo.before.increments;
-                taken.push(Delta { id: id.clone(), net, increments });
+                taken.push(Delta {
+                    id: id.clone(),
+                    net,
+                    increments,
+                });
                 if !undo.before.live {
                     self.live -= 1;
                 }
@@ -205,7 +236,11 @@ impl Pending {
             .entries
             .drain(..)
             .filter(|(_, entry)| entry.live)
-            .map(|(id, entry)| Delta { id, net: entry.net, increments: entry.increments })
+            .map(|(id, entry)| Delta {
+                id,
+                net: entry.net,
+                increments: entry.increments,
+            })
             .collect();
         if self.entries.capacity() > 4096 {
             // A large transaction's memory is not kept for the next small one.
@@ -227,8 +262,20 @@ fn log(layers: &mut Vec<Layer>, level: u32, undo: Undo) {
     }
     match layers.iter().rposition(|layer| layer.level <= level) {
         Some(at) if layers[at].level == level => layers[at].undo.push(undo),
-        Some(at) => layers.insert(at + 1, Layer { level, undo: vec![undo] }),
-        None => layers.insert(0, Layer { level, undo: vec![undo] }),
+        Some(at) => layers.insert(
+            at + 1,
+            Layer {
+                level,
+                undo: vec![undo],
+            },
+        ),
+        None => layers.insert(
+            0,
+            Layer {
+                level,
+                undo: vec![undo],
+            },
+        ),
     }
 }
 
@@ -355,7 +402,14 @@ mod tests {
     fn a_zero_delta_makes_the_counter() {
         let mut pending = Pending::default();
         pending.add(b"a", 0, 1).unwrap();
-        assert_eq!(pending.take(), vec![Delta { id: (*b"a").into(), net: 0, increments: 1 }]);
+        assert_eq!(
+            pending.take(),
+            vec![Delta {
+                id: (*b"a").into(),
+                net: 0,
+                increments: 1
+            }]
+        );
     }
 
     #[test]

@@ -73,7 +73,9 @@ fn load_counter(tables: Tables, key: Key<'_>) -> Result<Option<i64>, CounterErro
     if transaction::is_prepared(tables, key.id) {
         return Ok(None);
     }
-    let Some(mut snapshot) = ticket.take_snapshot() else { return Ok(None) };
+    let Some(mut snapshot) = ticket.take_snapshot() else {
+        return Ok(None);
+    };
     let window_ms = settings::debug_load_window_ms();
     if window_ms > 0 {
         process::sleep_us(window_ms as i64 * 1000);
@@ -133,7 +135,9 @@ const BATCH: usize = 1000;
 pub fn list_after(tables: Tables, after: &[u8]) -> Result<Vec<(Id, RowSum)>, CounterError> {
     let reader = Reader::open(tables)?;
     let mut snapshot = Snapshot::of_query();
-    Ok(xact::in_scratch_memory(|| list::counters_after(&reader, after, BATCH, &mut snapshot)))
+    Ok(xact::in_scratch_memory(|| {
+        list::counters_after(&reader, after, BATCH, &mut snapshot)
+    }))
 }
 
 /// A counter that is being incremented.
@@ -151,14 +155,20 @@ pub fn hottest(tables: Tables, limit: usize) -> Result<Vec<Hottest>, CounterErro
         let database = u32::from(catalog::my_database());
         let mut hot = table::rates(database, u32::from(tables.total));
         hot.sort_by(|a, b| {
-            b.increments_per_s.total_cmp(&a.increments_per_s).then_with(|| a.id.cmp(&b.id))
+            b.increments_per_s
+                .total_cmp(&a.increments_per_s)
+                .then_with(|| a.id.cmp(&b.id))
         });
         hot.truncate(limit);
         return hot
             .into_iter()
             .map(|hot| {
                 let value = current(tables, &hot.id)?;
-                Ok(Hottest { id: hot.id, value, increments_per_s: Some(hot.increments_per_s) })
+                Ok(Hottest {
+                    id: hot.id,
+                    value,
+                    increments_per_s: Some(hot.increments_per_s),
+                })
             })
             .collect();
     }
@@ -177,7 +187,11 @@ pub fn hottest(tables: Tables, limit: usize) -> Result<Vec<Hottest>, CounterErro
         .map(|(id, sum)| {
             let value = i64::try_from(sum.value)
                 .map_err(|_| CounterError::TotalOutOfRange { id: id.to_vec() })?;
-            Ok(Hottest { id: id.into_vec(), value, increments_per_s: None })
+            Ok(Hottest {
+                id: id.into_vec(),
+                value,
+                increments_per_s: None,
+            })
         })
         .collect()
 }

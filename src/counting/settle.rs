@@ -17,11 +17,13 @@ const SEARCH_INTERVAL: Duration = Duration::from_millis(250);
 /// Adds each delta to a slot row.
 pub fn settle(tables: Tables, deltas: &[Delta]) -> Result<(), CounterError> {
     xact::in_scratch_memory(|| {
+        let active = ActiveSnapshot::push();
         let writer = Writer::open(tables)?;
         for delta in deltas {
             add(&writer, delta);
             process::check_for_interrupts();
         }
+        drop(active);
         Ok(())
     })
 }
@@ -47,22 +49,24 @@ fn add(writer: &Writer, delta: &Delta) {
         search(writer, &delta.id, limit, &mut known);
     }
     if !try_known(writer, delta, limit, &mut known) {
-        let stale = known.searched_at.is_none_or(|at| at.elapsed() >= SEARCH_INTERVAL);
+        let stale = known
+            .searched_at
+            .is_none_or(|at| at.elapsed() >= SEARCH_INTERVAL);
         let found_more = stale && {
             let before = known.rows.len();
             search(writer, &delta.id, limit, &mut known);
             known.rows.len() > before
         };
         if !(found_more && try_known(writer, delta, limit, &mut known)) {
-            let _active = ActiveSnapshot::push();
-            known.rows.push(writer.insert(&delta.id, random::bits() as i64, delta.net));
+            known
+                .rows
+                .push(writer.insert(&delta.id, random::bits() as i64, delta.net));
         }
     }
     writer.remember(&delta.id, known);
 }
 
 fn search(writer: &Writer, id: &[u8], limit: usize, known: &mut Known) {
-    let _active = ActiveSnapshot::push();
     known.rows = writer.search(id, limit);
     known.searched_at = Some(Instant::now());
 }

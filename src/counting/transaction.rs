@@ -112,9 +112,8 @@ pub fn enter_to_change(
 
 /// Adds a checked delta of a checked id.
 pub fn add(tables: Tables, id: &[u8], delta: i64, level: u32) -> Result<(), CounterError> {
-    let pending = PENDING.with_borrow_mut(|pending| {
-        pending.add(id, delta, level).map(|()| pending.len())
-    });
+    let pending =
+        PENDING.with_borrow_mut(|pending| pending.add(id, delta, level).map(|()| pending.len()));
     IS_DIRTY.set(true);
     match pending {
         Ok(len) if len > MAX_PENDING => spill(tables, level),
@@ -125,7 +124,9 @@ pub fn add(tables: Tables, id: &[u8], delta: i64, level: u32) -> Result<(), Coun
 
 /// Writes this level's pending deltas to slot rows, inside the transaction.
 fn spill(tables: Tables, level: u32) -> Result<(), CounterError> {
-    let over = PENDING.with_borrow(Pending::len).saturating_sub(MAX_PENDING);
+    let over = PENDING
+        .with_borrow(Pending::len)
+        .saturating_sub(MAX_PENDING);
     if level > 1 && over < MIN_SPILL {
         return Ok(());
     }
@@ -141,8 +142,14 @@ fn spill(tables: Tables, level: u32) -> Result<(), CounterError> {
 
 /// Writes deltas of one id straight to slot rows, for sums that the pending map cannot hold.
 pub fn add_to_rows(tables: Tables, id: &[u8], deltas: &[i64]) -> Result<(), CounterError> {
-    let deltas: Vec<Delta> =
-        deltas.iter().map(|net| Delta { id: id.into(), net: *net, increments: 1 }).collect();
+    let deltas: Vec<Delta> = deltas
+        .iter()
+        .map(|net| Delta {
+            id: id.into(),
+            net: *net,
+            increments: 1,
+        })
+        .collect();
     note_touched(tables, id);
     settle::insert_fresh(tables, &deltas)?;
     xact::see_own_changes();
@@ -200,7 +207,11 @@ pub fn note_extension_created() {
 }
 
 fn key(relation: u32, id: &[u8]) -> Key<'_> {
-    Key { database: u32::from(catalog::my_database()), relation, id }
+    Key {
+        database: u32::from(catalog::my_database()),
+        relation,
+        id,
+    }
 }
 
 fn pre_commit() {
@@ -212,7 +223,9 @@ fn pre_commit() {
         return;
     }
     // The tables are locked since the first increment, so they are still there.
-    let Some(tables) = access::find_tables() else { return };
+    let Some(tables) = access::find_tables() else {
+        return;
+    };
     let deltas = PENDING.with_borrow_mut(Pending::take);
     let xid = xact::assign_xid();
     cells::announce(xid);
@@ -220,7 +233,13 @@ fn pre_commit() {
         error.raise();
     }
     let relation = u32::from(tables.total);
-    SETTLED.with_borrow_mut(|settled| *settled = Some(Settled { xid, relation, deltas }));
+    SETTLED.with_borrow_mut(|settled| {
+        *settled = Some(Settled {
+            xid,
+            relation,
+            deltas,
+        })
+    });
 }
 
 fn commit() {
@@ -233,7 +252,12 @@ fn commit() {
     if let Some(settled) = SETTLED.take() {
         stretch_window();
         for delta in &settled.deltas {
-            table::add(key(settled.relation, &delta.id), settled.xid, delta.net, delta.increments);
+            table::add(
+                key(settled.relation, &delta.id),
+                settled.xid,
+                delta.net,
+                delta.increments,
+            );
             increments += delta.increments;
         }
     }
@@ -286,7 +310,9 @@ fn pre_prepare() {
     if !IS_DIRTY.get() {
         return;
     }
-    let Some(tables) = access::find_tables() else { return };
+    let Some(tables) = access::find_tables() else {
+        return;
+    };
     let deltas = PENDING.with_borrow_mut(Pending::take);
     for delta in &deltas {
         note_touched(tables, &delta.id);
@@ -328,8 +354,9 @@ pub fn is_prepared(tables: Tables, id: &[u8]) -> bool {
 
 /// A lock tag's number for an id (FNV-1a): the same in every process and after a restart, never `ALL_IDS`.
 pub fn id_hash(id: &[u8]) -> u32 {
-    let hash =
-        id.iter().fold(0x811c_9dc5u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    let hash = id.iter().fold(0x811c_9dc5u32, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    });
     hash.max(1)
 }
 
@@ -366,4 +393,3 @@ fn reset() {
     CREATES_EXTENSION.set(false);
     IS_DIRTY.set(false);
 }
-

@@ -38,7 +38,9 @@ pub fn withdraw() {
 /// Waits until every backend whose commit the snapshot saw has its deltas in memory. False when one took longer
 /// than `patience` (stopped by a debugger, say).
 pub fn await_commits_seen_by(snapshot: &Snapshot, patience: Duration) -> bool {
-    let Some(segment) = segment() else { return true };
+    let Some(segment) = segment() else {
+        return true;
+    };
     let me = process::my_slot();
     let started = Instant::now();
     for index in 0..segment.backend_cells() {

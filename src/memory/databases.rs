@@ -100,7 +100,9 @@ fn with<T>(database: u32, look: impl FnOnce(&'static DatabaseCell) -> T) -> Opti
 
 /// Gives the database a cell, if it has none and one is free.
 pub fn register(database: u32) -> bool {
-    let Some(segment) = segment() else { return false };
+    let Some(segment) = segment() else {
+        return false;
+    };
     if find(&segment, database).is_some() {
         return true;
     }
@@ -108,8 +110,7 @@ pub fn register(database: u32) -> bool {
     if find(&segment, database).is_some() {
         return true;
     }
-    let free =
-        (0..DATABASES).find(|i| cell_of(&segment, *i).database.load(Ordering::Relaxed) == 0);
+    let free = (0..DATABASES).find(|i| cell_of(&segment, *i).database.load(Ordering::Relaxed) == 0);
     let Some(free) = free else { return false };
     let cell = cell_of(&segment, free);
     for counter in [
@@ -128,10 +129,19 @@ pub fn register(database: u32) -> bool {
     ] {
         counter.store(0, Ordering::Relaxed);
     }
-    for number in [&cell.worker_pid, &cell.worker_state, &cell.held_by, &cell.wanted] {
+    for number in [
+        &cell.worker_pid,
+        &cell.worker_state,
+        &cell.held_by,
+        &cell.wanted,
+    ] {
         number.store(0, Ordering::Relaxed);
     }
-    for number in [&cell.last_compaction_at_us, &cell.last_error_at_us, &cell.entries] {
+    for number in [
+        &cell.last_compaction_at_us,
+        &cell.last_error_at_us,
+        &cell.entries,
+    ] {
         number.store(0, Ordering::Relaxed);
     }
     // SAFETY: guarded by the database lock.
@@ -145,13 +155,17 @@ pub fn unregister(database: u32) {
     let Some(segment) = segment() else { return };
     let _held = segment.lock_databases();
     if let Some(index) = find(&segment, database) {
-        cell_of(&segment, index).database.store(0, Ordering::Release);
+        cell_of(&segment, index)
+            .database
+            .store(0, Ordering::Release);
     }
 }
 
 /// Databases that have a cell.
 pub fn registered() -> Vec<u32> {
-    let Some(segment) = segment() else { return Vec::new() };
+    let Some(segment) = segment() else {
+        return Vec::new();
+    };
     (0..DATABASES)
         .map(|i| cell_of(&segment, i).database.load(Ordering::Acquire))
         .filter(|database| *database != 0)
@@ -160,11 +174,15 @@ pub fn registered() -> Vec<u32> {
 
 /// Adds to one of the database's counters; nothing where it has no cell.
 pub(super) fn count(database: u32, field: impl FnOnce(&DatabaseCell) -> &AtomicU64, by: u64) {
-    with(database, |cell| field(cell).fetch_add(by, Ordering::Relaxed));
+    with(database, |cell| {
+        field(cell).fetch_add(by, Ordering::Relaxed)
+    });
 }
 
 pub(super) fn adjust_entries(database: u32, by: i64) {
-    with(database, |cell| cell.entries.fetch_add(by, Ordering::Relaxed));
+    with(database, |cell| {
+        cell.entries.fetch_add(by, Ordering::Relaxed)
+    });
 }
 
 /// Counts committed increments.
@@ -182,10 +200,13 @@ pub fn increments(database: u32) -> u64 {
 /// The worker is there.
 pub fn worker_started(database: u32) {
     with(database, |cell| {
-        cell.worker_slot.store(process::my_slot().unwrap_or(0) as u32, Ordering::Relaxed);
-        cell.worker_state.store(WorkerState::Idle as u32, Ordering::Relaxed);
+        cell.worker_slot
+            .store(process::my_slot().unwrap_or(0) as u32, Ordering::Relaxed);
+        cell.worker_state
+            .store(WorkerState::Idle as u32, Ordering::Relaxed);
         cell.wanted.store(0, Ordering::Relaxed);
-        cell.worker_pid.store(process::my_pid() as u32, Ordering::Release);
+        cell.worker_pid
+            .store(process::my_pid() as u32, Ordering::Release);
     });
 }
 
@@ -205,12 +226,17 @@ pub fn worker_ended(database: u32, state: WorkerState) {
 }
 
 pub fn set_worker_state(database: u32, state: WorkerState) {
-    with(database, |cell| cell.worker_state.store(state as u32, Ordering::Relaxed));
+    with(database, |cell| {
+        cell.worker_state.store(state as u32, Ordering::Relaxed)
+    });
 }
 
 /// The number of the last pass asked for; a pass that begins after reading it serves all requests up to it.
 pub fn passes_requested(database: u32) -> u64 {
-    with(database, |cell| cell.passes_requested.load(Ordering::SeqCst)).unwrap_or(0)
+    with(database, |cell| {
+        cell.passes_requested.load(Ordering::SeqCst)
+    })
+    .unwrap_or(0)
 }
 
 /// Whether somebody waits for a pass.
@@ -247,17 +273,23 @@ pub fn note_pass(database: u32, pass: Pass) {
         cell.compactions.fetch_add(1, Ordering::Relaxed);
         cell.rows_folded.fetch_add(pass.rows, Ordering::Relaxed);
         cell.overflowed.store(pass.overflowed, Ordering::Relaxed);
-        cell.last_compaction_at_us.store(process::now_us(), Ordering::Relaxed);
+        cell.last_compaction_at_us
+            .store(process::now_us(), Ordering::Relaxed);
     });
 }
 
 /// Notes a worker's error. Returns whether it differs from the last one, that is, deserves a log line.
 pub fn note_error(database: u32, message: &str) -> bool {
-    let Some(segment) = segment() else { return true };
-    let Some(index) = find(&segment, database) else { return true };
+    let Some(segment) = segment() else {
+        return true;
+    };
+    let Some(index) = find(&segment, database) else {
+        return true;
+    };
     let cell = cell_of(&segment, index);
     cell.errors.fetch_add(1, Ordering::Relaxed);
-    cell.last_error_at_us.store(process::now_us(), Ordering::Relaxed);
+    cell.last_error_at_us
+        .store(process::now_us(), Ordering::Relaxed);
     let _held = segment.lock_databases();
     // SAFETY: the error text is guarded by the database lock.
     let cell = unsafe { &mut *segment.database_cell(index) };
@@ -277,8 +309,7 @@ pub fn note_error(database: u32, message: &str) -> bool {
 /// Asks the launcher for a worker where there is none. Called at commit: cheap, and cannot fail.
 pub fn want_worker(database: u32) {
     let wake = with(database, |cell| {
-        cell.worker_pid.load(Ordering::Relaxed) == 0
-            && cell.wanted.swap(1, Ordering::SeqCst) == 0
+        cell.worker_pid.load(Ordering::Relaxed) == 0 && cell.wanted.swap(1, Ordering::SeqCst) == 0
     });
     if wake == Some(true) {
         wake_launcher();
@@ -288,7 +319,8 @@ pub fn want_worker(database: u32) {
 /// Asks for a worker even where one looked and found no extension: the extension was just created.
 pub fn extension_created(database: u32) {
     with(database, |cell| {
-        cell.worker_state.store(WorkerState::None as u32, Ordering::Relaxed);
+        cell.worker_state
+            .store(WorkerState::None as u32, Ordering::Relaxed);
         cell.wanted.store(1, Ordering::SeqCst);
     });
     wake_launcher();
@@ -357,7 +389,9 @@ pub fn statistics(database: u32) -> Option<Statistics> {
     let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     Some(Statistics {
         worker_pid: cell.worker_pid.load(Ordering::Acquire),
-        worker_state: Some(WorkerState::from_number(cell.worker_state.load(Ordering::Relaxed))),
+        worker_state: Some(WorkerState::from_number(
+            cell.worker_state.load(Ordering::Relaxed),
+        )),
         increments: number(&cell.increments),
         compactions: number(&cell.compactions),
         rows_folded: number(&cell.rows_folded),
@@ -379,7 +413,8 @@ pub fn statistics(database: u32) -> Option<Statistics> {
 /// Keeps workers out of a database while this process runs such a command; returns the worker to be ended.
 pub fn hold(database: u32) -> u32 {
     with(database, |cell| {
-        cell.held_by.store(process::my_pid() as u32, Ordering::SeqCst);
+        cell.held_by
+            .store(process::my_pid() as u32, Ordering::SeqCst);
         cell.worker_pid.load(Ordering::SeqCst)
     })
     .unwrap_or(0)
@@ -396,8 +431,10 @@ pub fn release(database: u32) {
 
 /// Whether a live process holds workers out.
 pub fn is_held(database: u32) -> bool {
-    with(database, |cell| process::is_backend(cell.held_by.load(Ordering::SeqCst) as i32))
-        .unwrap_or(false)
+    with(database, |cell| {
+        process::is_backend(cell.held_by.load(Ordering::SeqCst) as i32)
+    })
+    .unwrap_or(false)
 }
 
 // --- the launcher's side ---
@@ -423,8 +460,12 @@ pub fn has_no_extension(database: u32) -> bool {
 pub fn launcher_started() {
     if let Some(segment) = segment() {
         let header = segment.header();
-        header.launcher_slot.store(process::my_slot().unwrap_or(0) as u32, Ordering::Relaxed);
-        header.launcher_pid.store(process::my_pid() as u32, Ordering::Release);
+        header
+            .launcher_slot
+            .store(process::my_slot().unwrap_or(0) as u32, Ordering::Relaxed);
+        header
+            .launcher_pid
+            .store(process::my_pid() as u32, Ordering::Release);
     }
 }
 

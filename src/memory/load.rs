@@ -73,7 +73,13 @@ pub fn begin(key: Key<'_>) -> Option<Ticket<'_>> {
         generation,
         cell,
     }));
-    Some(Ticket { segment, hashed, generation, cell, finished: false })
+    Some(Ticket {
+        segment,
+        hashed,
+        generation,
+        cell,
+        finished: false,
+    })
 }
 
 impl Ticket<'_> {
@@ -154,7 +160,9 @@ impl Drop for Ticket<'_> {
 /// Gives up this backend's load, if it has one: called at transaction and savepoint abort, after PostgreSQL released
 /// all lightweight locks.
 pub fn abandon() {
-    let (Some(segment), Some(mine)) = (segment(), UNFINISHED.take()) else { return };
+    let (Some(segment), Some(mine)) = (segment(), UNFINISHED.take()) else {
+        return;
+    };
     {
         let _held = segment.lock_partition(mine.partition);
         // SAFETY: chains are walked under the exclusive partition lock.
@@ -180,7 +188,10 @@ fn take_cell(segment: &Segment) -> Option<u32> {
         // SAFETY: in bounds; ownership goes by compare-and-swap, and the owner alone writes the rest until the
         // entry is published under the partition lock.
         unsafe {
-            (*cell).owner.compare_exchange(0, pid, Ordering::SeqCst, Ordering::Relaxed).ok()?;
+            (*cell)
+                .owner
+                .compare_exchange(0, pid, Ordering::SeqCst, Ordering::Relaxed)
+                .ok()?;
             (*cell).has_snapshot = 0;
         }
         Some(index as u32)
@@ -199,7 +210,9 @@ fn free_cell(segment: &Segment, cell: u32) {
 /// Waits for another backend's load. Returns what memory then says; past its patience removes the stuck entry, so
 /// that only one reader had to wait, and says `Absent`.
 pub fn await_load(key: Key<'_>, generation: u64, cell: u32) -> Found {
-    let Some(segment) = segment() else { return Found::Absent };
+    let Some(segment) = segment() else {
+        return Found::Absent;
+    };
     if cell as usize >= LOAD_CELLS {
         return table::read(key);
     }
@@ -211,7 +224,9 @@ pub fn await_load(key: Key<'_>, generation: u64, cell: u32) -> Found {
     unsafe { pg_sys::ConditionVariablePrepareToSleep(finished) };
     let found = loop {
         match table::read(key) {
-            Found::Loading { generation: now, .. } if now == generation => {}
+            Found::Loading {
+                generation: now, ..
+            } if now == generation => {}
             found => break found,
         }
         if started.elapsed() > PATIENCE {

@@ -166,9 +166,7 @@ impl Segment {
         assert!(index < self.backend_cells());
         let g = self.geometry();
         // SAFETY: in bounds; only atomics inside.
-        unsafe {
-            &*self.at(g.backend_cells_at() + index * std::mem::size_of::<BackendCell>())
-        }
+        unsafe { &*self.at(g.backend_cells_at() + index * std::mem::size_of::<BackendCell>()) }
     }
 
     pub fn load_cell(&self, index: usize) -> *mut LoadCell {

@@ -34,7 +34,11 @@ impl<'a> Hashed<'a> {
         let hash = state.hash_one((key.database, key.relation, key.id));
         // The low bits choose the bucket, the high bits the partition.
         let partition = (hash >> 48) as usize & (segment.partitions() - 1);
-        Hashed { key, hash, partition }
+        Hashed {
+            key,
+            hash,
+            partition,
+        }
     }
 }
 
@@ -43,20 +47,30 @@ impl<'a> Hashed<'a> {
 pub enum Found {
     Value(i64),
     /// Another backend is loading it.
-    Loading { generation: u64, cell: u32 },
+    Loading {
+        generation: u64,
+        cell: u32,
+    },
     Absent,
 }
 
 /// Reads a counter's total.
 pub fn read(key: Key<'_>) -> Found {
-    let Some(segment) = segment() else { return Found::Absent };
+    let Some(segment) = segment() else {
+        return Found::Absent;
+    };
     let hashed = Hashed::new(&segment, key);
     let _held = segment.lock_partition_shared(hashed.partition);
-    let Some(index) = find(&segment, &hashed) else { return Found::Absent };
+    let Some(index) = find(&segment, &hashed) else {
+        return Found::Absent;
+    };
     // SAFETY: found under the partition lock, which keeps the entry this key's.
     let entry = unsafe { &*segment.entry(hashed.partition, index) };
     if entry.state.load(Ordering::Relaxed) == LOADING {
-        return Found::Loading { generation: entry.generation, cell: entry.load_cell };
+        return Found::Loading {
+            generation: entry.generation,
+            cell: entry.load_cell,
+        };
     }
     touch(entry);
     Found::Value(entry.value.load(Ordering::SeqCst))
@@ -76,7 +90,9 @@ pub fn add(key: Key<'_>, xid: u32, delta: i64, increments: u64) {
     let hashed = Hashed::new(&segment, key);
     let fits = {
         let _held = segment.lock_partition_shared(hashed.partition);
-        let Some(index) = find(&segment, &hashed) else { return };
+        let Some(index) = find(&segment, &hashed) else {
+            return;
+        };
         // SAFETY: found under the partition lock, which keeps the entry this key's.
         let entry = unsafe { &*segment.entry(hashed.partition, index) };
         touch(entry);
@@ -88,7 +104,9 @@ pub fn add(key: Key<'_>, xid: u32, delta: i64, increments: u64) {
         } else {
             entry
                 .value
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |value| value.checked_add(delta))
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |value| {
+                    value.checked_add(delta)
+                })
                 .is_ok()
         }
     };
@@ -144,7 +162,11 @@ pub fn invalidate_database(database: u32) {
 
 /// Finds a key's entry. The caller holds the partition lock.
 pub(super) fn find(segment: &Segment, hashed: &Hashed<'_>) -> Option<u32> {
-    let Hashed { key, hash, partition } = *hashed;
+    let Hashed {
+        key,
+        hash,
+        partition,
+    } = *hashed;
     // SAFETY: chains change under the exclusive partition lock only; the caller holds it at least shared.
     unsafe {
         let mut index = *segment.bucket(partition, hash);
@@ -178,7 +200,10 @@ pub(super) fn make(segment: &Segment, hashed: &Hashed<'_>, load_cell: u32) -> Op
         (*head).free = (*entry).next;
         (*head).used.fetch_add(1, Ordering::Relaxed);
 
-        let generation = segment.header().next_generation.fetch_add(1, Ordering::Relaxed);
+        let generation = segment
+            .header()
+            .next_generation
+            .fetch_add(1, Ordering::Relaxed);
         let id = hashed.key.id;
         (*entry).hash = hashed.hash;
         (*entry).database = hashed.key.database;
@@ -273,7 +298,10 @@ pub fn rates(database: u32, relation: u32) -> Vec<Hot> {
         let increments_per_s = f64::from_bits(entry.rate.load(Ordering::Relaxed));
         if entry.relation == relation && increments_per_s > 0.0 {
             let id = entry.id[..usize::from(entry.id_length)].to_vec();
-            rates.push(Hot { id, increments_per_s });
+            rates.push(Hot {
+                id,
+                increments_per_s,
+            });
         }
     });
     rates

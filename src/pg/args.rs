@@ -20,7 +20,10 @@ pub(super) unsafe fn inline_varlena<'a>(pointer: *mut pg_sys::varlena) -> Option
             return None;
         }
         let length = pgrx::varsize_any_exhdr(pointer);
-        Some(std::slice::from_raw_parts(pgrx::vardata_any(pointer).cast(), length))
+        Some(std::slice::from_raw_parts(
+            pgrx::vardata_any(pointer).cast(),
+            length,
+        ))
     }
 }
 
@@ -94,7 +97,9 @@ impl ArrayArg {
     /// `datum` must be a non-null array argument of the running function call.
     unsafe fn new(datum: pg_sys::Datum) -> ArrayArg {
         // SAFETY: by the caller's promise.
-        ArrayArg(unsafe { pg_sys::pg_detoast_datum(datum.cast_mut_ptr()) as *mut pg_sys::ArrayType })
+        ArrayArg(unsafe {
+            pg_sys::pg_detoast_datum(datum.cast_mut_ptr()) as *mut pg_sys::ArrayType
+        })
     }
 
     fn dimensions(self) -> i32 {
@@ -102,7 +107,13 @@ impl ArrayArg {
         unsafe { (*self.0).ndim }
     }
 
-    fn elements(self, oid: u32, length: i32, by_value: bool, align: u8) -> Vec<Option<pg_sys::Datum>> {
+    fn elements(
+        self,
+        oid: u32,
+        length: i32,
+        by_value: bool,
+        align: u8,
+    ) -> Vec<Option<pg_sys::Datum>> {
         let mut values = std::ptr::null_mut();
         let mut nulls = std::ptr::null_mut();
         let mut count = 0;
@@ -119,7 +130,9 @@ impl ArrayArg {
                 &mut nulls,
                 &mut count,
             );
-            (0..count as usize).map(|i| (!*nulls.add(i)).then(|| *values.add(i))).collect()
+            (0..count as usize)
+                .map(|i| (!*nulls.add(i)).then(|| *values.add(i)))
+                .collect()
         }
     }
 }
@@ -136,7 +149,10 @@ impl<'fcx> TextArray<'fcx> {
         const TEXT: u32 = 25;
         let datums = self.0.elements(TEXT, -1, false, b'i');
         // SAFETY: non-null text elements of an array that lives as long as the call.
-        datums.into_iter().map(|datum| datum.map(|d| unsafe { argument_bytes(d) })).collect()
+        datums
+            .into_iter()
+            .map(|datum| datum.map(|d| unsafe { argument_bytes(d) }))
+            .collect()
     }
 
     pub fn dimensions(self) -> i32 {
@@ -166,7 +182,10 @@ impl BigintArray<'_> {
     pub fn elements(self) -> Vec<Option<i64>> {
         const INT8: u32 = 20;
         let datums = self.0.elements(INT8, 8, true, b'd');
-        datums.into_iter().map(|datum| datum.map(|d| d.value() as i64)).collect()
+        datums
+            .into_iter()
+            .map(|datum| datum.map(|d| d.value() as i64))
+            .collect()
     }
 
     pub fn dimensions(self) -> i32 {

@@ -119,7 +119,9 @@ pub fn connect(database: Option<Oid>) {
 
 /// Sets a setting for this worker whatever the database's or role's defaults are.
 pub fn set_setting(name: &str, value: &str) {
-    let (Ok(name), Ok(value)) = (CString::new(name), CString::new(value)) else { return };
+    let (Ok(name), Ok(value)) = (CString::new(name), CString::new(value)) else {
+        return;
+    };
     // SAFETY: NUL-terminated strings, copied by the callee.
     unsafe {
         pg_sys::SetConfigOption(

@@ -126,7 +126,9 @@ extern "C-unwind" fn on_utility(
         Some(found) => found,
         None => return run(),
     };
-    let Some(hooks) = HOOKS.get() else { return run() };
+    let Some(hooks) = HOOKS.get() else {
+        return run();
+    };
     (hooks.before_database_command)(database);
     let ended = |dropped| (hooks.after_database_command)(DatabaseCommand { database, dropped });
     PgTryBuilder::new(std::panic::AssertUnwindSafe(run))
@@ -187,8 +189,7 @@ unsafe fn option_string<'a>(options: *mut pg_sys::List, wanted: &CStr) -> Option
             return None;
         }
         (0..(*options).length).find_map(|i| {
-            let element =
-                (*(*options).elements.add(i as usize)).ptr_value as *mut pg_sys::DefElem;
+            let element = (*(*options).elements.add(i as usize)).ptr_value as *mut pg_sys::DefElem;
             if CStr::from_ptr((*element).defname) != wanted || (*element).arg.is_null() {
                 return None;
             }

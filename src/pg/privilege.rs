@@ -31,14 +31,19 @@ pub fn current_user() -> Oid {
 
 /// Whether the user has all the rights on the table.
 pub fn has_all(table: Oid, user: Oid, rights: Rights) -> bool {
-    [Rights::SELECT, Rights::INSERT, Rights::UPDATE, Rights::DELETE]
-        .into_iter()
-        .filter(|right| rights.contains(*right))
-        // SAFETY: a syscache look-up; a missing relation is an ERROR.
-        .all(|right| unsafe {
-            pg_sys::pg_class_aclcheck(table, user, right.0 as pg_sys::AclMode)
-                == pg_sys::AclResult::ACLCHECK_OK
-        })
+    [
+        Rights::SELECT,
+        Rights::INSERT,
+        Rights::UPDATE,
+        Rights::DELETE,
+    ]
+    .into_iter()
+    .filter(|right| rights.contains(*right))
+    // SAFETY: a syscache look-up; a missing relation is an ERROR.
+    .all(|right| unsafe {
+        pg_sys::pg_class_aclcheck(table, user, right.0 as pg_sys::AclMode)
+            == pg_sys::AclResult::ACLCHECK_OK
+    })
 }
 
 /// Whether row security on the table would filter what this user sees or writes.

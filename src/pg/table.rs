@@ -36,7 +36,10 @@ impl Table {
         let table = Table { rel };
         // SAFETY: an open relation has a tuple descriptor.
         let columns = unsafe { (*(*rel).rd_att).natts } as usize;
-        assert!(columns <= MAX_COLUMNS, "a counter_ext table has more than {MAX_COLUMNS} columns");
+        assert!(
+            columns <= MAX_COLUMNS,
+            "a counter_ext table has more than {MAX_COLUMNS} columns"
+        );
         table
     }
 
@@ -91,7 +94,9 @@ pub struct Index {
 impl Index {
     pub fn open(oid: Oid, access: Access) -> Index {
         // SAFETY: index_open reports a missing index as an ERROR.
-        Index { rel: unsafe { pg_sys::index_open(oid, access.lock_mode()) } }
+        Index {
+            rel: unsafe { pg_sys::index_open(oid, access.lock_mode()) },
+        }
     }
 
     pub(super) fn raw(&self) -> pg_sys::Relation {

@@ -129,8 +129,7 @@ pub fn update(
             Status::Free => {}
             other => return Err(other),
         }
-        let heap_only =
-            u32::from((*(*tuple).t_data).t_infomask2) & pg_sys::HEAP_ONLY_TUPLE != 0;
+        let heap_only = u32::from((*(*tuple).t_data).t_infomask2) & pg_sys::HEAP_ONLY_TUPLE != 0;
         if !heap_only {
             insert_index_entries(table, tuple);
         }
@@ -174,8 +173,10 @@ unsafe fn insert_index_entries(table: &Table, tuple: pg_sys::HeapTuple) {
         (*info).type_ = pg_sys::NodeTag::T_ResultRelInfo;
         pg_sys::InitResultRelInfo(info, table.raw(), 0, std::ptr::null_mut(), 0);
         pg_sys::ExecOpenIndices(info, false);
-        let slot =
-            pg_sys::MakeSingleTupleTableSlot(table.descriptor(), &raw const pg_sys::TTSOpsHeapTuple);
+        let slot = pg_sys::MakeSingleTupleTableSlot(
+            table.descriptor(),
+            &raw const pg_sys::TTSOpsHeapTuple,
+        );
         pg_sys::ExecStoreHeapTuple(tuple, slot, false);
         (*slot).tts_tid = (*tuple).t_self;
         (*slot).tts_tableOid = table.oid();

@@ -63,7 +63,12 @@ struct Allowed {
     roles_version: u64,
 }
 
-const NOBODY: Allowed = Allowed { user: 0, purposes: 0, relations_version: 0, roles_version: 0 };
+const NOBODY: Allowed = Allowed {
+    user: 0,
+    purposes: 0,
+    relations_version: 0,
+    roles_version: 0,
+};
 
 /// Nest level at which the transaction took its lock on both tables; 0 when it has not.
 #[derive(Clone, Copy)]
@@ -98,7 +103,10 @@ pub fn find_tables() -> Option<Tables> {
         slot: catalog::relation(c"counter_ext", c"slot")?,
     };
     catalog::watch([tables.total, tables.slot]);
-    KNOWN.set(Some(Known { tables, relations_version }));
+    KNOWN.set(Some(Known {
+        tables,
+        relations_version,
+    }));
     Some(tables)
 }
 
@@ -154,7 +162,9 @@ fn check_rights(total: Oid, purpose: Purpose) -> Result<(), CounterError> {
         };
     }
     if !privilege::has_all(total, user, purpose.rights()) {
-        return Err(CounterError::NoPrivilege { needed: purpose.described() });
+        return Err(CounterError::NoPrivilege {
+            needed: purpose.described(),
+        });
     }
     if privilege::row_security_applies(total, user) {
         return Err(CounterError::RowSecurity);
@@ -206,7 +216,10 @@ impl Keyed {
         if u32::from(key) == 0 {
             return Err(CounterError::NoPrimaryKey { table: name });
         }
-        Ok(Keyed { key: Index::open(key, access), table })
+        Ok(Keyed {
+            key: Index::open(key, access),
+            table,
+        })
     }
 
     pub fn total(tables: Tables, access: Access) -> Result<Keyed, CounterError> {

@@ -65,7 +65,10 @@ impl Folder {
     /// Folds the share of a counter's slot rows that nobody holds.
     pub fn fold(&self, id: &[u8], share: Share) -> Folded {
         let width = self.width(id);
-        let mut folded = Folded { width, ..Folded::default() };
+        let mut folded = Folded {
+            width,
+            ..Folded::default()
+        };
         // One row is taken whole by the first share.
         let share = match (width, share.index) {
             (0, _) => return folded,
@@ -120,7 +123,12 @@ impl Folder {
             if folded.rows > 0 {
                 write::insert(
                     &self.total.table,
-                    &[Value::Text(id), Value::Int(self.node), Value::Bigint(amount), Value::Now],
+                    &[
+                        Value::Text(id),
+                        Value::Int(self.node),
+                        Value::Bigint(amount),
+                        Value::Now,
+                    ],
                 );
             }
         }
@@ -145,7 +153,9 @@ impl Folder {
                 ControlFlow::Continue(())
             });
             let Some(page) = entry else { return amount };
-            let Some((mut candidate, delta)) = found else { continue };
+            let Some((mut candidate, delta)) = found else {
+                continue;
+            };
             let fits = amount
                 .checked_add(delta)
                 .is_some_and(|sum| before.checked_add(sum).is_some());
@@ -173,7 +183,11 @@ impl Folder {
     fn give_back(&self, id: &[u8], amount: i64) {
         write::insert(
             &self.slot.table,
-            &[Value::Text(id), Value::Bigint(random::bits() as i64), Value::Bigint(amount)],
+            &[
+                Value::Text(id),
+                Value::Bigint(random::bits() as i64),
+                Value::Bigint(amount),
+            ],
         );
     }
 

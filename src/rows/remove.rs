@@ -34,7 +34,11 @@ pub fn remove(tables: Tables, node: i32, id: &[u8]) -> Result<bool, CounterError
         let part = left.clamp(i128::from(i64::MIN + 1), i128::from(i64::MAX)) as i64;
         write::insert(
             &slot.table,
-            &[Value::Text(id), Value::Bigint(random::bits() as i64), Value::Bigint(-part)],
+            &[
+                Value::Text(id),
+                Value::Bigint(random::bits() as i64),
+                Value::Bigint(-part),
+            ],
         );
         left -= i128::from(part);
     }
@@ -64,10 +68,11 @@ fn remove_from(
             ControlFlow::Continue(())
         });
         let Some(page) = entry else { return };
-        let Some((candidate, value)) = found else { continue };
+        let Some((candidate, value)) = found else {
+            continue;
+        };
         *existed = true;
-        let deleted =
-            candidate.is_some_and(|c| write::delete(&keyed.table, page, &c).is_ok());
+        let deleted = candidate.is_some_and(|c| write::delete(&keyed.table, page, &c).is_ok());
         if !deleted {
             *left += i128::from(value);
         }

@@ -87,10 +87,17 @@ impl Writer {
                 remembered.slot_table = table;
             }
             match remembered.counters.get_mut(id) {
-                Some(known) => {
-                    std::mem::replace(known, Known { rows: Vec::new(), searched_at: None })
-                }
-                None => Known { rows: Vec::new(), searched_at: None },
+                Some(known) => std::mem::replace(
+                    known,
+                    Known {
+                        rows: Vec::new(),
+                        searched_at: None,
+                    },
+                ),
+                None => Known {
+                    rows: Vec::new(),
+                    searched_at: None,
+                },
             }
         })
     }
@@ -117,7 +124,10 @@ impl Writer {
             let entry = scan.next_entry(|version| {
                 if matches!(version.status(), Status::Free | Status::Held) {
                     let slot = version.columns().bigint(slot_columns::SLOT);
-                    rows.push(SlotRow { slot, tid: version.tid() });
+                    rows.push(SlotRow {
+                        slot,
+                        tid: version.tid(),
+                    });
                     return ControlFlow::Break(());
                 }
                 ControlFlow::Continue(())
@@ -194,10 +204,14 @@ enum Found {
 
 /// Follows the row's versions on one page to the latest there.
 fn examine(page: &LockedPage<'_>, offset: u16, id: &[u8], slot: i64) -> Found {
-    let Some(mut offset) = page.resolve(offset) else { return Found::Nothing };
+    let Some(mut offset) = page.resolve(offset) else {
+        return Found::Nothing;
+    };
     let mut previous_xmax = None;
     loop {
-        let Some(mut version) = page.version(offset) else { return Found::Nothing };
+        let Some(mut version) = page.version(offset) else {
+            return Found::Nothing;
+        };
         if previous_xmax.is_some_and(|xmax| xmax != version.xmin()) {
             return Found::Nothing;
         }

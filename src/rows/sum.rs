@@ -29,7 +29,9 @@ impl RowSum {
     pub(super) fn add_total(&mut self, columns: &Columns<'_>) {
         self.value += i128::from(columns.bigint(total_columns::VALUE));
         self.totals += 1;
-        self.updated_at_us = self.updated_at_us.max(columns.bigint(total_columns::UPDATED_AT));
+        self.updated_at_us = self
+            .updated_at_us
+            .max(columns.bigint(total_columns::UPDATED_AT));
     }
 
     pub(super) fn add_slot(&mut self, columns: &Columns<'_>) {

@@ -118,9 +118,11 @@ fn run_pass() -> Result<Pass, Obstacle> {
     let mut pass = Pass::default();
     let mut after = Id::default();
     loop {
-        let first = Share { index: 0, of: SHARES };
-        let batch: Batch =
-            in_transaction(|tables| compaction::fold_after(tables, &after, first))?;
+        let first = Share {
+            index: 0,
+            of: SHARES,
+        };
+        let batch: Batch = in_transaction(|tables| compaction::fold_after(tables, &after, first))?;
         pass.rows += batch.pass.rows;
         pass.overflowed += batch.pass.overflowed;
         for index in 1..SHARES {
@@ -160,6 +162,7 @@ fn in_transaction<T>(
 
 fn lock_all(tables: Tables) -> bool {
     let each: [Oid; 2] = [tables.total, tables.slot];
-    each.into_iter().all(|table| lock::try_lock_table(table, Access::Write))
+    each.into_iter()
+        .all(|table| lock::try_lock_table(table, Access::Write))
         && lock::try_lock_exclusive(tables.total, Subject::Compaction)
 }

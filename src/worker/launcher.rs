@@ -36,7 +36,13 @@ struct Ward {
 impl Ward {
     fn new() -> Ward {
         let now = Instant::now();
-        Ward { worker: None, started_at: now, delay: FIRST_DELAY, not_before: now, known: false }
+        Ward {
+            worker: None,
+            started_at: now,
+            delay: FIRST_DELAY,
+            not_before: now,
+            known: false,
+        }
     }
 }
 
@@ -119,7 +125,10 @@ fn look_after(database: u32, ward: &mut Ward) -> bool {
 /// Starts the workers that are wanted. Returns whether there was a place for each, and whether a first answer is
 /// still awaited.
 fn start_wanted(wards: &mut HashMap<u32, Ward>) -> (bool, bool) {
-    let mut probes = wards.values().filter(|w| w.worker.is_some() && !w.known).count();
+    let mut probes = wards
+        .values()
+        .filter(|w| w.worker.is_some() && !w.known)
+        .count();
     let mut started_all = true;
     let mut waiting = probes > 0;
     for (database, ward) in wards.iter_mut() {
