@@ -16,7 +16,9 @@ step() {
 # cargo-pgrx needs pkg-config and OpenSSL's headers, its tests call sudo even as root.
 build_packages="clang gcc libclang-dev libssl-dev make pkg-config sudo util-linux"
 
-package_is_installed() { dpkg-query -W -f '${Status}\n' "$1" 2>/dev/null | grep -q 'ok installed'; }
+package_is_installed() {
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
 
 missing_build_packages() {
     local package
@@ -34,8 +36,9 @@ refresh_package_lists() {
     lists_are_fresh=yes
 }
 
-# 2>/dev/null: apt-cache complains on a machine without any lists yet.
-package_is_available() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'; }
+# grep without -q: one that leaves at the first match kills apt-cache by SIGPIPE,
+# and pipefail makes that "not available".
+package_is_available() { apt-cache policy "$1" 2>/dev/null | grep 'Candidate: [0-9]' >/dev/null; }
 
 check_rust() {
     local wanted have
@@ -43,7 +46,7 @@ check_rust() {
     use_cargo
     wanted=$(cargo_toml_value rust-version)
     have=$(rustc --version | cut -d ' ' -f 2)
-    if [ "$(printf '%s\n' "$wanted" "$have" | sort -V | head -n 1)" != "$wanted" ]; then
+    if ! printf '%s\n' "$wanted" "$have" | sort -V -C; then
         die "rustc $have is too old, $wanted or newer is needed"
     fi
     if cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1; then
@@ -119,9 +122,10 @@ install_postgres() {
     fi
     if [ -n "${PG_CONFIG:-}" ]; then die "PG_CONFIG=$PG_CONFIG cannot be run"; fi
     command -v apt-get >/dev/null || die "none found, and no apt-get to install it: give PG_CONFIG=…/pg_config"
+    say "none with headers yet"
     refresh_package_lists
     major=$(choose_pg_major) || die "this system has no package of PostgreSQL 15 to 18: give PG_CONFIG=…/pg_config"
-    say "installing postgresql-$major and postgresql-server-dev-$major, without a system cluster"
+    say "      installing postgresql-$major and postgresql-server-dev-$major, without a system cluster"
     forbid_main_cluster
     apt_get install --no-install-recommends "postgresql-$major" "postgresql-server-dev-$major"
     allow_main_cluster

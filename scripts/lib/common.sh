@@ -62,7 +62,7 @@ run_exit_actions() {
 
 # The Cargo.toml value of NAME in the first line that sets it, without quotes and '='.
 cargo_toml_value() {
-    sed -n "s/^$1 *= *\"=\{0,1\}\([^\"]*\)\".*/\1/p" "$root/Cargo.toml" | head -n 1
+    sed -n "/^$1 *= *\"/{ s/^[^\"]*\"=\{0,1\}\([^\"]*\)\".*/\1/p; q; }" "$root/Cargo.toml"
 }
 
 # rustup puts cargo where a fresh shell may not look yet.
