@@ -47,7 +47,7 @@ CREATE FUNCTION counter_ext.counter_out(counter) RETURNS cstring
 CREATE FUNCTION counter_ext.counter_send(counter) RETURNS bytea
     AS 'textsend' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
 CREATE FUNCTION counter_ext.counter_recv(internal) RETURNS counter
-    AS 'textrecv' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+    AS 'MODULE_PATHNAME', 'counter_recv_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE TYPE counter (
     INPUT = counter_ext.counter_in,

@@ -64,9 +64,7 @@ impl CounterError {
                 ERRCODE_INVALID_PARAMETER_VALUE
             }
             Self::NullArgument { .. } | Self::NullElement { .. } => ERRCODE_NULL_VALUE_NOT_ALLOWED,
-            Self::NotOneDimensional { .. } | Self::LengthsDiffer { .. } => {
-                ERRCODE_ARRAY_ELEMENT_ERROR
-            }
+            Self::NotOneDimensional { .. } | Self::LengthsDiffer { .. } => ERRCODE_ARRAY_ELEMENT_ERROR,
             Self::TotalOutOfRange { .. } | Self::PendingOutOfRange { .. } => {
                 ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE
             }
@@ -80,9 +78,7 @@ impl CounterError {
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::EmptyId | Self::LongId { .. } => {
-                Some("A counter's id is text of 1 to 255 bytes.")
-            }
+            Self::EmptyId | Self::LongId { .. } => Some("A counter's id is text of 1 to 255 bytes."),
             Self::TotalOutOfRange { .. } => {
                 Some("Increment it by a negative delta, or call counter_reset or counter_set.")
             }
@@ -146,12 +142,8 @@ impl fmt::Display for CounterError {
             Self::NoPrivilege { needed } => {
                 write!(f, "permission denied for counters: {needed} on table counter_ext.total is missing")
             }
-            Self::RowSecurity => {
-                f.write_str("row security on table counter_ext.total is not supported")
-            }
-            Self::NotInstalled => {
-                f.write_str("extension counter_ext is not installed in this database")
-            }
+            Self::RowSecurity => f.write_str("row security on table counter_ext.total is not supported"),
+            Self::NotInstalled => f.write_str("extension counter_ext is not installed in this database"),
             Self::AfterSettling => f.write_str(
                 "counters cannot change any more: this transaction's increments are already written",
             ),

@@ -59,9 +59,6 @@ pub mod pg_test {
 
     #[must_use]
     pub fn postgresql_conf_options() -> Vec<&'static str> {
-        vec![
-            "shared_preload_libraries='counter_ext'",
-            "max_prepared_transactions=10",
-        ]
+        vec!["shared_preload_libraries='counter_ext'", "max_prepared_transactions=10"]
     }
 }

@@ -21,9 +21,7 @@ fn counter_reset(id: CounterArg<'_>) -> i64 {
 /// Errors: those of `counter_incr`.
 #[pg_extern(strict)]
 fn counter_set(id: CounterArg<'_>, value: i64) {
-    check_id(id.0)
-        .and_then(|()| change::set(id.0, value))
-        .or_raise()
+    check_id(id.0).and_then(|()| change::set(id.0, value)).or_raise()
 }
 
 /// Makes a counter not exist; returns whether it did. What is incremented meanwhile makes it anew.
@@ -31,9 +29,7 @@ fn counter_set(id: CounterArg<'_>, value: i64) {
 /// Errors: 22023, 25006 as `counter_incr`; 42501 DELETE on counter_ext.total is missing.
 #[pg_extern(strict)]
 fn counter_drop(id: CounterArg<'_>) -> bool {
-    check_id(id.0)
-        .and_then(|()| change::drop_counter(id.0))
-        .or_raise()
+    check_id(id.0).and_then(|()| change::drop_counter(id.0)).or_raise()
 }
 
 extension_sql!(

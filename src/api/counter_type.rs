@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use pgrx::prelude::*;
 
 use crate::errors::{CounterError, OrRaise, check_id};
-use crate::pg::args::{CounterBytes, TextArg};
+use crate::pg::args::{CounterBytes, MessageArg, TextArg};
 
 fn checked(id: &[u8]) -> Result<CounterBytes, CounterError> {
     check_id(id)?;
@@ -16,6 +16,12 @@ fn checked(id: &[u8]) -> Result<CounterBytes, CounterError> {
 #[pg_extern(sql = false, name = "counter_in")]
 fn counter_in(input: &CStr) -> CounterBytes {
     checked(input.to_bytes()).or_raise()
+}
+
+/// Reads an id in binary form. Errors: 22023 empty or over-long.
+#[pg_extern(sql = false, name = "counter_recv")]
+fn counter_recv(message: MessageArg<'_>) -> CounterBytes {
+    checked(&message.text()).or_raise()
 }
 
 /// An id from text. Errors: 22023 empty or over-long.

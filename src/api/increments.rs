@@ -24,26 +24,17 @@ fn counter_incr(id: CounterArg<'_>, delta: default!(i64, 1)) {
 /// Errors: those of `counter_incr`, 22004 NULL array or element, 2202E arrays of different length or dimension;
 /// nothing is counted then.
 #[pg_extern]
-fn counter_incr_many(
-    ids: Option<TextArray<'_>>,
-    deltas: default!(Option<BigintArray<'_>>, "NULL"),
-) {
+fn counter_incr_many(ids: Option<TextArray<'_>>, deltas: default!(Option<BigintArray<'_>>, "NULL")) {
     increment_many(ids, deltas).or_raise();
 }
 
-fn increment_many(
-    ids: Option<TextArray<'_>>,
-    deltas: Option<BigintArray<'_>>,
-) -> Result<(), CounterError> {
+fn increment_many(ids: Option<TextArray<'_>>, deltas: Option<BigintArray<'_>>) -> Result<(), CounterError> {
     let ids = checked_ids(ids)?;
     let deltas = deltas.map(checked_deltas).transpose()?;
     if let Some(deltas) = &deltas
         && deltas.len() != ids.len()
     {
-        return Err(CounterError::LengthsDiffer {
-            ids: ids.len(),
-            deltas: deltas.len(),
-        });
+        return Err(CounterError::LengthsDiffer { ids: ids.len(), deltas: deltas.len() });
     }
     let entered = change::enter("counter_incr_many")?;
     for (position, id) in ids.iter().enumerate() {
@@ -64,10 +55,7 @@ pub(super) fn checked_ids(ids: Option<TextArray<'_>>) -> Result<Vec<&[u8]>, Coun
         .into_iter()
         .enumerate()
         .map(|(index, id)| {
-            let id = id.ok_or(CounterError::NullElement {
-                argument: ARGUMENT,
-                position: index + 1,
-            })?;
+            let id = id.ok_or(CounterError::NullElement { argument: ARGUMENT, position: index + 1 })?;
             check_id(id)?;
             Ok(id)
         })
@@ -84,10 +72,7 @@ fn checked_deltas(deltas: BigintArray<'_>) -> Result<Vec<i64>, CounterError> {
         .into_iter()
         .enumerate()
         .map(|(index, delta)| {
-            delta.ok_or(CounterError::NullElement {
-                argument: ARGUMENT,
-                position: index + 1,
-            })
+            delta.ok_or(CounterError::NullElement { argument: ARGUMENT, position: index + 1 })
         })
         .collect()
 }

@@ -48,9 +48,7 @@ fn counter_get_many(
 fn get_many(ids: Option<TextArray<'_>>) -> Result<Vec<(TextBytes, i64)>, CounterError> {
     let ids = checked_ids(ids)?;
     let tables = read::enter()?;
-    ids.into_iter()
-        .map(|id| Ok((TextBytes(id.to_vec()), read::current(tables, id)?)))
-        .collect()
+    ids.into_iter().map(|id| Ok((TextBytes(id.to_vec()), read::current(tables, id)?))).collect()
 }
 
 /// A counter's total and where it stands: `exact` is false on a standby, which may lag behind its primary; `slots`
@@ -74,14 +72,12 @@ fn counter_info(
         check_id(id.0)?;
         read::info(read::enter()?, id.0)
     };
-    TableIterator::new(info().or_raise().into_iter().map(|info| {
-        (
-            info.value,
-            info.exact,
-            info.slots as i32,
-            process::timestamp(info.updated_at_us),
-        )
-    }))
+    TableIterator::new(
+        info()
+            .or_raise()
+            .into_iter()
+            .map(|info| (info.value, info.exact, info.slots as i32, process::timestamp(info.updated_at_us))),
+    )
 }
 
 /// The counters with the most increments a second over the last seconds, most first. Without shared memory the rate
@@ -92,25 +88,13 @@ fn counter_info(
 #[allow(clippy::type_complexity)]
 fn counter_hottest(
     n: default!(i32, 10),
-) -> TableIterator<
-    'static,
-    (
-        name!(id, TextBytes),
-        name!(value, i64),
-        name!(increments_per_s, Option<f64>),
-    ),
-> {
+) -> TableIterator<'static, (name!(id, TextBytes), name!(value, i64), name!(increments_per_s, Option<f64>))> {
     let hottest = || {
-        let limit = usize::try_from(n).map_err(|_| CounterError::NegativeLimit {
-            value: i64::from(n),
-        })?;
+        let limit = usize::try_from(n).map_err(|_| CounterError::NegativeLimit { value: i64::from(n) })?;
         read::hottest(read::enter()?, limit)
     };
     TableIterator::new(
-        hottest()
-            .or_raise()
-            .into_iter()
-            .map(|hot| (TextBytes(hot.id), hot.value, hot.increments_per_s)),
+        hottest().or_raise().into_iter().map(|hot| (TextBytes(hot.id), hot.value, hot.increments_per_s)),
     )
 }
 
@@ -135,12 +119,7 @@ mod counter_ext {
             let value = i64::try_from(sum.value)
                 .map_err(|_| CounterError::TotalOutOfRange { id: id.to_vec() })
                 .or_raise();
-            (
-                TextBytes(id.into_vec()),
-                value,
-                sum.slots as i32,
-                process::timestamp(sum.updated_at_us),
-            )
+            (TextBytes(id.into_vec()), value, sum.slots as i32, process::timestamp(sum.updated_at_us))
         }))
     }
 }
@@ -196,10 +175,5 @@ GRANT SELECT ON counters TO PUBLIC;
 GRANT USAGE ON SCHEMA counter_ext TO PUBLIC;
 "#,
     name = "counter_reads_sql",
-    requires = [
-        counter_get,
-        counter_get_exact,
-        counter_info,
-        counter_ext::list_counters
-    ]
+    requires = [counter_get, counter_get_exact, counter_info, counter_ext::list_counters]
 );

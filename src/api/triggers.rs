@@ -5,12 +5,13 @@ use pgrx::WhoAllocated;
 use pgrx::prelude::*;
 
 use crate::counting::transaction;
+use crate::pg::args::TextBytes;
 use crate::rows::access;
 
 fn note(row: Option<PgHeapTuple<'_, impl WhoAllocated>>) {
     let Some(row) = row else { return };
-    match (access::find_tables(), row.get_by_name::<String>("id")) {
-        (Some(tables), Ok(Some(id))) => transaction::note_touched(tables, id.as_bytes()),
+    match (access::find_tables(), row.get_by_name::<TextBytes>("id")) {
+        (Some(tables), Ok(Some(id))) => transaction::note_touched(tables, &id.0),
         _ => transaction::note_all_touched(),
     }
 }
@@ -56,8 +57,5 @@ ALTER TABLE counter_ext.total ENABLE ALWAYS TRIGGER note_foreign_truncate;
 ALTER TABLE counter_ext.slot ENABLE ALWAYS TRIGGER note_foreign_truncate;
 "#,
     name = "foreign_change_triggers",
-    requires = [
-        counter_ext::note_foreign_change,
-        counter_ext::note_foreign_truncate
-    ]
+    requires = [counter_ext::note_foreign_change, counter_ext::note_foreign_truncate]
 );

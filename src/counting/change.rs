@@ -14,10 +14,7 @@ use crate::settings;
 /// Checks that the caller may count.
 pub fn enter(function: &'static str) -> Result<(Tables, u32), CounterError> {
     let level = xact::nest_level();
-    Ok((
-        transaction::enter_to_change(function, Purpose::Count, level)?,
-        level,
-    ))
+    Ok((transaction::enter_to_change(function, Purpose::Count, level)?, level))
 }
 
 /// Adds a delta of a checked id to the transaction.
@@ -52,22 +49,12 @@ pub fn set(id: &[u8], value: i64) -> Result<(), CounterError> {
 }
 
 /// Adds `to - from`, in two parts where no bigint holds it.
-fn add_difference(
-    tables: Tables,
-    id: &[u8],
-    to: i64,
-    from: i64,
-    level: u32,
-) -> Result<(), CounterError> {
+fn add_difference(tables: Tables, id: &[u8], to: i64, from: i64, level: u32) -> Result<(), CounterError> {
     match to.checked_sub(from) {
         Some(delta) => transaction::add(tables, id, delta, level),
         None => {
             // Both parts fit, but their sum in the pending map does not: rows take them.
-            transaction::add_to_rows(
-                tables,
-                id,
-                &[to / 2 - from / 2, (to - to / 2) - (from - from / 2)],
-            )
+            transaction::add_to_rows(tables, id, &[to / 2 - from / 2, (to - to / 2) - (from - from / 2)])
         }
     }
 }

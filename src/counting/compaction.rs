@@ -3,7 +3,7 @@
 use crate::errors::CounterError;
 use crate::memory::databases::Pass;
 use crate::pg::lock::{self, Subject};
-use crate::pg::table::{Access, Table};
+use crate::pg::table::Table;
 use crate::pg::{process, xact};
 use crate::rows::access::Tables;
 use crate::rows::fold::{Folder, Share};
@@ -57,7 +57,7 @@ fn fold_each(tables: Tables, ids: &[Id], share: Share) -> Result<Batch, CounterE
 
 /// Index expressions and such run with the rights of the tables' owner, whoever asked for the pass.
 fn as_owner<T>(tables: Tables, work: impl FnOnce() -> T) -> T {
-    let owner = Table::open(tables.total, Access::Write).owner();
+    let owner = Table::open(tables.total).owner();
     xact::as_owner(owner, work)
 }
 

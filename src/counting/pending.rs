@@ -59,10 +59,7 @@ impl Pending {
         let entry = &mut self.entries[position];
         let net = entry.net.checked_add(delta).ok_or(Overflow)?;
         if entry.level < level {
-            let undo = Undo {
-                position,
-                before: *entry,
-            };
+            let undo = Undo { position, before: *entry };
             log(&mut self.layers, level, undo);
         }
         let entry = &mut self.entries[position];
@@ -86,12 +83,7 @@ impl Pending {
             Some(position) => position,
             None => {
                 // Dead until its first delta is in; below every level, so that a savepoint logs it.
-                let entry = Entry {
-                    net: 0,
-                    increments: 0,
-                    level: 0,
-                    live: false,
-                };
+                let entry = Entry { net: 0, increments: 0, level: 0, live: false };
                 self.entries.insert_full(id.into(), entry).0
             }
         };
@@ -101,10 +93,7 @@ impl Pending {
 
     /// The transaction's own delta of a counter, `None` when it has none.
     pub fn net(&self, id: &[u8]) -> Option<i64> {
-        self.entries
-            .get(id)
-            .filter(|entry| entry.live)
-            .map(|entry| entry.net)
+        self.entries.get(id).filter(|entry| entry.live).map(|entry| entry.net)
     }
 
     /// Forgets a counter's delta; a savepoint's rollback brings it back.
@@ -117,21 +106,9 @@ impl Pending {
             return;
         }
         if entry.level < level {
-            log(
-                &mut self.layers,
-                level,
-                Undo {
-                    position,
-                    before: entry,
-                },
-            );
+            log(&mut self.layers, level, Undo { position, before: entry });
         }
-        self.entries[position] = Entry {
-            net: 0,
-            increments: 0,
-            level,
-            live: false,
-        };
+        self.entries[position] = Entry { net: 0, increments: 0, level, live: false };
         self.live -= 1;
     }
 
@@ -192,11 +169,7 @@ impl Pending {
                 && let Some(net) = entry.net.checked_sub(undo.before.net)
             {
                 let increments = entry.increments - undo.before.increments;
-                taken.push(Delta {
-                    id: id.clone(),
-                    net,
-                    increments,
-                });
+                taken.push(Delta { id: id.clone(), net, increments });
                 if !undo.before.live {
                     self.live -= 1;
                 }
@@ -212,16 +185,9 @@ impl Pending {
 
     /// Frees entries that nothing refers to any more.
     fn drop_dead_tail(&mut self) {
-        let needed = self
-            .layers
-            .iter()
-            .flat_map(|layer| &layer.undo)
-            .map(|undo| undo.position + 1)
-            .max()
-            .unwrap_or(0);
-        while self.entries.len() > needed
-            && self.entries.last().is_some_and(|(_, entry)| !entry.live)
-        {
+        let needed =
+            self.layers.iter().flat_map(|layer| &layer.undo).map(|undo| undo.position + 1).max().unwrap_or(0);
+        while self.entries.len() > needed && self.entries.last().is_some_and(|(_, entry)| !entry.live) {
             self.entries.pop();
         }
         self.last = 0;
@@ -236,11 +202,7 @@ impl Pending {
             .entries
             .drain(..)
             .filter(|(_, entry)| entry.live)
-            .map(|(id, entry)| Delta {
-                id,
-                net: entry.net,
-                increments: entry.increments,
-            })
+            .map(|(id, entry)| Delta { id, net: entry.net, increments: entry.increments })
             .collect();
         if self.entries.capacity() > 4096 {
             // A large transaction's memory is not kept for the next small one.
@@ -262,20 +224,8 @@ fn log(layers: &mut Vec<Layer>, level: u32, undo: Undo) {
     }
     match layers.iter().rposition(|layer| layer.level <= level) {
         Some(at) if layers[at].level == level => layers[at].undo.push(undo),
-        Some(at) => layers.insert(
-            at + 1,
-            Layer {
-                level,
-                undo: vec![undo],
-            },
-        ),
-        None => layers.insert(
-            0,
-            Layer {
-                level,
-                undo: vec![undo],
-            },
-        ),
+        Some(at) => layers.insert(at + 1, Layer { level, undo: vec![undo] }),
+        None => layers.insert(0, Layer { level, undo: vec![undo] }),
     }
 }
 
@@ -402,14 +352,7 @@ mod tests {
     fn a_zero_delta_makes_the_counter() {
         let mut pending = Pending::default();
         pending.add(b"a", 0, 1).unwrap();
-        assert_eq!(
-            pending.take(),
-            vec![Delta {
-                id: (*b"a").into(),
-                net: 0,
-                increments: 1
-            }]
-        );
+        assert_eq!(pending.take(), vec![Delta { id: (*b"a").into(), net: 0, increments: 1 }]);
     }
 
     #[test]

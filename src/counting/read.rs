@@ -39,11 +39,7 @@ fn from_memory(tables: Tables, id: &[u8]) -> Result<Option<i64>, CounterError> {
     if !memory_serves(id) {
         return Ok(None);
     }
-    let key = Key {
-        database: u32::from(catalog::my_database()),
-        relation: u32::from(tables.total),
-        id,
-    };
+    let key = Key { database: u32::from(catalog::my_database()), relation: u32::from(tables.total), id };
     let found = match table::read(key) {
         Found::Loading { generation, cell } => load::await_load(key, generation, cell),
         found => found,
@@ -135,9 +131,7 @@ const BATCH: usize = 1000;
 pub fn list_after(tables: Tables, after: &[u8]) -> Result<Vec<(Id, RowSum)>, CounterError> {
     let reader = Reader::open(tables)?;
     let mut snapshot = Snapshot::of_query();
-    Ok(xact::in_scratch_memory(|| {
-        list::counters_after(&reader, after, BATCH, &mut snapshot)
-    }))
+    Ok(xact::in_scratch_memory(|| list::counters_after(&reader, after, BATCH, &mut snapshot)))
 }
 
 /// A counter that is being incremented.
@@ -154,21 +148,13 @@ pub fn hottest(tables: Tables, limit: usize) -> Result<Vec<Hottest>, CounterErro
     if crate::memory::is_attached() && !xact::in_recovery() {
         let database = u32::from(catalog::my_database());
         let mut hot = table::rates(database, u32::from(tables.total));
-        hot.sort_by(|a, b| {
-            b.increments_per_s
-                .total_cmp(&a.increments_per_s)
-                .then_with(|| a.id.cmp(&b.id))
-        });
+        hot.sort_by(|a, b| b.increments_per_s.total_cmp(&a.increments_per_s).then_with(|| a.id.cmp(&b.id)));
         hot.truncate(limit);
         return hot
             .into_iter()
             .map(|hot| {
                 let value = current(tables, &hot.id)?;
-                Ok(Hottest {
-                    id: hot.id,
-                    value,
-                    increments_per_s: Some(hot.increments_per_s),
-                })
+                Ok(Hottest { id: hot.id, value, increments_per_s: Some(hot.increments_per_s) })
             })
             .collect();
     }
@@ -185,13 +171,9 @@ pub fn hottest(tables: Tables, limit: usize) -> Result<Vec<Hottest>, CounterErro
     widest
         .into_iter()
         .map(|(id, sum)| {
-            let value = i64::try_from(sum.value)
-                .map_err(|_| CounterError::TotalOutOfRange { id: id.to_vec() })?;
-            Ok(Hottest {
-                id: id.into_vec(),
-                value,
-                increments_per_s: None,
-            })
+            let value =
+                i64::try_from(sum.value).map_err(|_| CounterError::TotalOutOfRange { id: id.to_vec() })?;
+            Ok(Hottest { id: id.into_vec(), value, increments_per_s: None })
         })
         .collect()
 }

@@ -20,7 +20,7 @@ pub fn settle(tables: Tables, deltas: &[Delta]) -> Result<(), CounterError> {
         let active = ActiveSnapshot::push();
         let writer = Writer::open(tables)?;
         for delta in deltas {
-            add(&writer, delta);
+            add(&writer, delta)?;
             process::check_for_interrupts();
         }
         drop(active);
@@ -42,33 +42,30 @@ pub fn insert_fresh(tables: Tables, deltas: &[Delta]) -> Result<(), CounterError
     })
 }
 
-fn add(writer: &Writer, delta: &Delta) {
+fn add(writer: &Writer, delta: &Delta) -> Result<(), CounterError> {
     let limit = settings::slots();
     let mut known = writer.recall(&delta.id);
     if known.rows.is_empty() {
-        search(writer, &delta.id, limit, &mut known);
+        search(writer, &delta.id, limit, &mut known)?;
     }
     if !try_known(writer, delta, limit, &mut known) {
-        let stale = known
-            .searched_at
-            .is_none_or(|at| at.elapsed() >= SEARCH_INTERVAL);
-        let found_more = stale && {
-            let before = known.rows.len();
-            search(writer, &delta.id, limit, &mut known);
-            known.rows.len() > before
+        let stale = known.searched_at.is_none_or(|at| at.elapsed() >= SEARCH_INTERVAL);
+        let added = stale && {
+            search(writer, &delta.id, limit, &mut known)?;
+            try_known(writer, delta, limit, &mut known)
         };
-        if !(found_more && try_known(writer, delta, limit, &mut known)) {
-            known
-                .rows
-                .push(writer.insert(&delta.id, random::bits() as i64, delta.net));
+        if !added {
+            known.rows.push(writer.insert(&delta.id, random::bits() as i64, delta.net));
         }
     }
     writer.remember(&delta.id, known);
+    Ok(())
 }
 
-fn search(writer: &Writer, id: &[u8], limit: usize, known: &mut Known) {
-    known.rows = writer.search(id, limit);
+fn search(writer: &Writer, id: &[u8], limit: usize, known: &mut Known) -> Result<(), CounterError> {
+    known.rows = writer.search(id, limit)?;
     known.searched_at = Some(Instant::now());
+    Ok(())
 }
 
 fn try_known(writer: &Writer, delta: &Delta, limit: usize, known: &mut Known) -> bool {

@@ -24,19 +24,12 @@ pub struct SlotChoice {
 impl SlotChoice {
     /// `random` decides where to start.
     pub fn new(random: u64) -> SlotChoice {
-        SlotChoice {
-            start: random as usize,
-            tried: 0,
-        }
+        SlotChoice { start: random as usize, tried: 0 }
     }
 
     /// The next step, with `known` rows of at most `limit`.
     pub fn next(&mut self, known: usize, limit: usize) -> Step {
-        let tries = if known < limit {
-            known.min(TRIES_BEFORE_GROWING)
-        } else {
-            known
-        };
+        let tries = if known < limit { known.min(TRIES_BEFORE_GROWING) } else { known };
         if self.tried >= tries {
             return Step::Insert;
         }

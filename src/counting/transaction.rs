@@ -70,6 +70,8 @@ thread_local! {
     static PENDING: RefCell<Pending> = RefCell::new(Pending::default());
     static TOUCHED: RefCell<Touched> = RefCell::new(Touched::default());
     static SETTLED: RefCell<Option<Settled>> = const { RefCell::new(None) };
+    /// The total table that pending deltas are meant for: the extension may be dropped and made anew meanwhile.
+    static PENDING_FOR: Cell<u32> = const { Cell::new(0) };
     /// Increments this transaction spilled, for statistics.
     static SPILLED: Cell<u64> = const { Cell::new(0) };
     /// The transaction's deltas are written: nothing may be added any more.
@@ -92,11 +94,7 @@ pub static HOOKS: xact::Hooks = xact::Hooks {
 };
 
 /// Checks that this call may change counters, for its purpose.
-pub fn enter_to_change(
-    function: &'static str,
-    purpose: Purpose,
-    level: u32,
-) -> Result<Tables, CounterError> {
+pub fn enter_to_change(function: &'static str, purpose: Purpose, level: u32) -> Result<Tables, CounterError> {
     if xact::is_read_only() {
         return Err(if xact::in_recovery() {
             CounterError::InRecovery { function }
@@ -112,8 +110,11 @@ pub fn enter_to_change(
 
 /// Adds a checked delta of a checked id.
 pub fn add(tables: Tables, id: &[u8], delta: i64, level: u32) -> Result<(), CounterError> {
-    let pending =
-        PENDING.with_borrow_mut(|pending| pending.add(id, delta, level).map(|()| pending.len()));
+    let relation = u32::from(tables.total);
+    if PENDING_FOR.replace(relation) != relation {
+        PENDING.with_borrow_mut(Pending::clear);
+    }
+    let pending = PENDING.with_borrow_mut(|pending| pending.add(id, delta, level).map(|()| pending.len()));
     IS_DIRTY.set(true);
     match pending {
         Ok(len) if len > MAX_PENDING => spill(tables, level),
@@ -124,9 +125,7 @@ pub fn add(tables: Tables, id: &[u8], delta: i64, level: u32) -> Result<(), Coun
 
 /// Writes this level's pending deltas to slot rows, inside the transaction.
 fn spill(tables: Tables, level: u32) -> Result<(), CounterError> {
-    let over = PENDING
-        .with_borrow(Pending::len)
-        .saturating_sub(MAX_PENDING);
+    let over = PENDING.with_borrow(Pending::len).saturating_sub(MAX_PENDING);
     if level > 1 && over < MIN_SPILL {
         return Ok(());
     }
@@ -142,14 +141,8 @@ fn spill(tables: Tables, level: u32) -> Result<(), CounterError> {
 
 /// Writes deltas of one id straight to slot rows, for sums that the pending map cannot hold.
 pub fn add_to_rows(tables: Tables, id: &[u8], deltas: &[i64]) -> Result<(), CounterError> {
-    let deltas: Vec<Delta> = deltas
-        .iter()
-        .map(|net| Delta {
-            id: id.into(),
-            net: *net,
-            increments: 1,
-        })
-        .collect();
+    let deltas: Vec<Delta> =
+        deltas.iter().map(|net| Delta { id: id.into(), net: *net, increments: 1 }).collect();
     note_touched(tables, id);
     settle::insert_fresh(tables, &deltas)?;
     xact::see_own_changes();
@@ -207,11 +200,7 @@ pub fn note_extension_created() {
 }
 
 fn key(relation: u32, id: &[u8]) -> Key<'_> {
-    Key {
-        database: u32::from(catalog::my_database()),
-        relation,
-        id,
-    }
+    Key { database: u32::from(catalog::my_database()), relation, id }
 }
 
 fn pre_commit() {
@@ -227,19 +216,16 @@ fn pre_commit() {
         return;
     };
     let deltas = PENDING.with_borrow_mut(Pending::take);
+    if PENDING_FOR.get() != u32::from(tables.total) {
+        return;
+    }
     let xid = xact::assign_xid();
     cells::announce(xid);
     if let Err(error) = settle::settle(tables, &deltas) {
         error.raise();
     }
     let relation = u32::from(tables.total);
-    SETTLED.with_borrow_mut(|settled| {
-        *settled = Some(Settled {
-            xid,
-            relation,
-            deltas,
-        })
-    });
+    SETTLED.with_borrow_mut(|settled| *settled = Some(Settled { xid, relation, deltas }));
 }
 
 fn commit() {
@@ -252,12 +238,7 @@ fn commit() {
     if let Some(settled) = SETTLED.take() {
         stretch_window();
         for delta in &settled.deltas {
-            table::add(
-                key(settled.relation, &delta.id),
-                settled.xid,
-                delta.net,
-                delta.increments,
-            );
+            table::add(key(settled.relation, &delta.id), settled.xid, delta.net, delta.increments);
             increments += delta.increments;
         }
     }
@@ -269,7 +250,7 @@ fn commit() {
     }
     if DROPS_EXTENSION.get() {
         table::invalidate_database(database);
-        databases::wake_worker(database);
+        databases::extension_dropped(database);
     }
     if CREATES_EXTENSION.get() && databases::register(database) {
         databases::extension_created(database);
@@ -313,7 +294,10 @@ fn pre_prepare() {
     let Some(tables) = access::find_tables() else {
         return;
     };
-    let deltas = PENDING.with_borrow_mut(Pending::take);
+    let mut deltas = PENDING.with_borrow_mut(Pending::take);
+    if PENDING_FOR.get() != u32::from(tables.total) {
+        deltas.clear();
+    }
     for delta in &deltas {
         note_touched(tables, &delta.id);
     }
@@ -354,9 +338,8 @@ pub fn is_prepared(tables: Tables, id: &[u8]) -> bool {
 
 /// A lock tag's number for an id (FNV-1a): the same in every process and after a restart, never `ALL_IDS`.
 pub fn id_hash(id: &[u8]) -> u32 {
-    let hash = id.iter().fold(0x811c_9dc5u32, |hash, byte| {
-        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash =
+        id.iter().fold(0x811c_9dc5u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
     hash.max(1)
 }
 
@@ -389,6 +372,7 @@ fn reset() {
     });
     SETTLED.take();
     SPILLED.set(0);
+    PENDING_FOR.set(0);
     DROPS_EXTENSION.set(false);
     CREATES_EXTENSION.set(false);
     IS_DIRTY.set(false);

@@ -49,8 +49,7 @@ pub fn await_commits_seen_by(snapshot: &Snapshot, patience: Duration) -> bool {
         }
         let cell = segment.backend_cell(index);
         let xid = cell.xid.load(Ordering::SeqCst);
-        let seen = xid != 0
-            && visibility::is_seen(xid, snapshot.xmin(), snapshot.xmax(), snapshot.running());
+        let seen = xid != 0 && visibility::is_seen(xid, snapshot.xmin(), snapshot.xmax(), snapshot.running());
         if !seen {
             continue;
         }

@@ -85,8 +85,7 @@ fn find(segment: &Segment, database: u32) -> Option<usize> {
     {
         return Some(index);
     }
-    let index = (0..DATABASES)
-        .find(|i| cell_of(segment, *i).database.load(Ordering::Acquire) == database)?;
+    let index = (0..DATABASES).find(|i| cell_of(segment, *i).database.load(Ordering::Acquire) == database)?;
     if u32::from(crate::pg::catalog::my_database()) == database {
         MINE.set(Some((database, index)));
     }
@@ -129,19 +128,10 @@ pub fn register(database: u32) -> bool {
     ] {
         counter.store(0, Ordering::Relaxed);
     }
-    for number in [
-        &cell.worker_pid,
-        &cell.worker_state,
-        &cell.held_by,
-        &cell.wanted,
-    ] {
+    for number in [&cell.worker_pid, &cell.worker_state, &cell.held_by, &cell.wanted] {
         number.store(0, Ordering::Relaxed);
     }
-    for number in [
-        &cell.last_compaction_at_us,
-        &cell.last_error_at_us,
-        &cell.entries,
-    ] {
+    for number in [&cell.last_compaction_at_us, &cell.last_error_at_us, &cell.entries] {
         number.store(0, Ordering::Relaxed);
     }
     // SAFETY: guarded by the database lock.
@@ -155,9 +145,7 @@ pub fn unregister(database: u32) {
     let Some(segment) = segment() else { return };
     let _held = segment.lock_databases();
     if let Some(index) = find(&segment, database) {
-        cell_of(&segment, index)
-            .database
-            .store(0, Ordering::Release);
+        cell_of(&segment, index).database.store(0, Ordering::Release);
     }
 }
 
@@ -174,15 +162,11 @@ pub fn registered() -> Vec<u32> {
 
 /// Adds to one of the database's counters; nothing where it has no cell.
 pub(super) fn count(database: u32, field: impl FnOnce(&DatabaseCell) -> &AtomicU64, by: u64) {
-    with(database, |cell| {
-        field(cell).fetch_add(by, Ordering::Relaxed)
-    });
+    with(database, |cell| field(cell).fetch_add(by, Ordering::Relaxed));
 }
 
 pub(super) fn adjust_entries(database: u32, by: i64) {
-    with(database, |cell| {
-        cell.entries.fetch_add(by, Ordering::Relaxed)
-    });
+    with(database, |cell| cell.entries.fetch_add(by, Ordering::Relaxed));
 }
 
 /// Counts committed increments.
@@ -200,13 +184,10 @@ pub fn increments(database: u32) -> u64 {
 /// The worker is there.
 pub fn worker_started(database: u32) {
     with(database, |cell| {
-        cell.worker_slot
-            .store(process::my_slot().unwrap_or(0) as u32, Ordering::Relaxed);
-        cell.worker_state
-            .store(WorkerState::Idle as u32, Ordering::Relaxed);
+        cell.worker_slot.store(process::my_slot().unwrap_or(0) as u32, Ordering::Relaxed);
+        cell.worker_state.store(WorkerState::Idle as u32, Ordering::Relaxed);
         cell.wanted.store(0, Ordering::Relaxed);
-        cell.worker_pid
-            .store(process::my_pid() as u32, Ordering::Release);
+        cell.worker_pid.store(process::my_pid() as u32, Ordering::Release);
     });
 }
 
@@ -214,11 +195,7 @@ pub fn worker_started(database: u32) {
 pub fn worker_ended(database: u32, state: WorkerState) {
     with(database, |cell| {
         let me = process::my_pid() as u32;
-        if cell
-            .worker_pid
-            .compare_exchange(me, 0, Ordering::SeqCst, Ordering::Relaxed)
-            .is_ok()
-        {
+        if cell.worker_pid.compare_exchange(me, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
             cell.worker_state.store(state as u32, Ordering::Relaxed);
         }
     });
@@ -226,17 +203,12 @@ pub fn worker_ended(database: u32, state: WorkerState) {
 }
 
 pub fn set_worker_state(database: u32, state: WorkerState) {
-    with(database, |cell| {
-        cell.worker_state.store(state as u32, Ordering::Relaxed)
-    });
+    with(database, |cell| cell.worker_state.store(state as u32, Ordering::Relaxed));
 }
 
 /// The number of the last pass asked for; a pass that begins after reading it serves all requests up to it.
 pub fn passes_requested(database: u32) -> u64 {
-    with(database, |cell| {
-        cell.passes_requested.load(Ordering::SeqCst)
-    })
-    .unwrap_or(0)
+    with(database, |cell| cell.passes_requested.load(Ordering::SeqCst)).unwrap_or(0)
 }
 
 /// Whether somebody waits for a pass.
@@ -273,8 +245,7 @@ pub fn note_pass(database: u32, pass: Pass) {
         cell.compactions.fetch_add(1, Ordering::Relaxed);
         cell.rows_folded.fetch_add(pass.rows, Ordering::Relaxed);
         cell.overflowed.store(pass.overflowed, Ordering::Relaxed);
-        cell.last_compaction_at_us
-            .store(process::now_us(), Ordering::Relaxed);
+        cell.last_compaction_at_us.store(process::now_us(), Ordering::Relaxed);
     });
 }
 
@@ -288,8 +259,7 @@ pub fn note_error(database: u32, message: &str) -> bool {
     };
     let cell = cell_of(&segment, index);
     cell.errors.fetch_add(1, Ordering::Relaxed);
-    cell.last_error_at_us
-        .store(process::now_us(), Ordering::Relaxed);
+    cell.last_error_at_us.store(process::now_us(), Ordering::Relaxed);
     let _held = segment.lock_databases();
     // SAFETY: the error text is guarded by the database lock.
     let cell = unsafe { &mut *segment.database_cell(index) };
@@ -319,11 +289,16 @@ pub fn want_worker(database: u32) {
 /// Asks for a worker even where one looked and found no extension: the extension was just created.
 pub fn extension_created(database: u32) {
     with(database, |cell| {
-        cell.worker_state
-            .store(WorkerState::None as u32, Ordering::Relaxed);
+        cell.worker_state.store(WorkerState::None as u32, Ordering::Relaxed);
         cell.wanted.store(1, Ordering::SeqCst);
     });
     wake_launcher();
+    wake_worker(database);
+}
+
+/// Makes the worker look again: the extension was just dropped.
+pub fn extension_dropped(database: u32) {
+    with(database, |cell| cell.passes_requested.fetch_add(1, Ordering::SeqCst));
     wake_worker(database);
 }
 
@@ -389,9 +364,7 @@ pub fn statistics(database: u32) -> Option<Statistics> {
     let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     Some(Statistics {
         worker_pid: cell.worker_pid.load(Ordering::Acquire),
-        worker_state: Some(WorkerState::from_number(
-            cell.worker_state.load(Ordering::Relaxed),
-        )),
+        worker_state: Some(WorkerState::from_number(cell.worker_state.load(Ordering::Relaxed))),
         increments: number(&cell.increments),
         compactions: number(&cell.compactions),
         rows_folded: number(&cell.rows_folded),
@@ -413,8 +386,7 @@ pub fn statistics(database: u32) -> Option<Statistics> {
 /// Keeps workers out of a database while this process runs such a command; returns the worker to be ended.
 pub fn hold(database: u32) -> u32 {
     with(database, |cell| {
-        cell.held_by
-            .store(process::my_pid() as u32, Ordering::SeqCst);
+        cell.held_by.store(process::my_pid() as u32, Ordering::SeqCst);
         cell.worker_pid.load(Ordering::SeqCst)
     })
     .unwrap_or(0)
@@ -431,10 +403,7 @@ pub fn release(database: u32) {
 
 /// Whether a live process holds workers out.
 pub fn is_held(database: u32) -> bool {
-    with(database, |cell| {
-        process::is_backend(cell.held_by.load(Ordering::SeqCst) as i32)
-    })
-    .unwrap_or(false)
+    with(database, |cell| process::is_backend(cell.held_by.load(Ordering::SeqCst) as i32)).unwrap_or(false)
 }
 
 // --- the launcher's side ---
@@ -450,22 +419,16 @@ pub fn wants_worker(database: u32) -> bool {
 
 /// What a worker that ended said of the database.
 pub fn has_no_extension(database: u32) -> bool {
-    with(database, |cell| {
-        cell.worker_state.load(Ordering::Relaxed) == WorkerState::NoExtension as u32
-    })
-    .unwrap_or(false)
+    with(database, |cell| cell.worker_state.load(Ordering::Relaxed) == WorkerState::NoExtension as u32)
+        .unwrap_or(false)
 }
 
 /// This process is the launcher.
 pub fn launcher_started() {
     if let Some(segment) = segment() {
         let header = segment.header();
-        header
-            .launcher_slot
-            .store(process::my_slot().unwrap_or(0) as u32, Ordering::Relaxed);
-        header
-            .launcher_pid
-            .store(process::my_pid() as u32, Ordering::Release);
+        header.launcher_slot.store(process::my_slot().unwrap_or(0) as u32, Ordering::Relaxed);
+        header.launcher_pid.store(process::my_pid() as u32, Ordering::Release);
     }
 }
 

@@ -186,14 +186,12 @@ impl Geometry {
     }
 
     pub fn buckets_at(&self) -> usize {
-        self.entries_at()
-            + self.partitions * self.entries_per_partition * std::mem::size_of::<Entry>()
+        self.entries_at() + self.partitions * self.entries_per_partition * std::mem::size_of::<Entry>()
     }
 
     /// Bytes of the whole segment.
     pub fn bytes(&self) -> usize {
-        (self.buckets_at() + self.partitions * self.buckets_per_partition * 4)
-            .next_multiple_of(CACHE_LINE)
+        (self.buckets_at() + self.partitions * self.buckets_per_partition * 4).next_multiple_of(CACHE_LINE)
             + CACHE_LINE
     }
 }

@@ -67,19 +67,8 @@ pub fn begin(key: Key<'_>) -> Option<Ticket<'_>> {
         free_cell(&segment, cell);
         return None;
     };
-    UNFINISHED.set(Some(Unfinished {
-        partition: hashed.partition,
-        hash: hashed.hash,
-        generation,
-        cell,
-    }));
-    Some(Ticket {
-        segment,
-        hashed,
-        generation,
-        cell,
-        finished: false,
-    })
+    UNFINISHED.set(Some(Unfinished { partition: hashed.partition, hash: hashed.hash, generation, cell }));
+    Some(Ticket { segment, hashed, generation, cell, finished: false })
 }
 
 impl Ticket<'_> {
@@ -188,10 +177,7 @@ fn take_cell(segment: &Segment) -> Option<u32> {
         // SAFETY: in bounds; ownership goes by compare-and-swap, and the owner alone writes the rest until the
         // entry is published under the partition lock.
         unsafe {
-            (*cell)
-                .owner
-                .compare_exchange(0, pid, Ordering::SeqCst, Ordering::Relaxed)
-                .ok()?;
+            (*cell).owner.compare_exchange(0, pid, Ordering::SeqCst, Ordering::Relaxed).ok()?;
             (*cell).has_snapshot = 0;
         }
         Some(index as u32)
@@ -224,9 +210,7 @@ pub fn await_load(key: Key<'_>, generation: u64, cell: u32) -> Found {
     unsafe { pg_sys::ConditionVariablePrepareToSleep(finished) };
     let found = loop {
         match table::read(key) {
-            Found::Loading {
-                generation: now, ..
-            } if now == generation => {}
+            Found::Loading { generation: now, .. } if now == generation => {}
             found => break found,
         }
         if started.elapsed() > PATIENCE {

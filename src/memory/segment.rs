@@ -26,10 +26,7 @@ fn geometry() -> Geometry {
     const AUXILIARY_PROCESSES: usize = 64;
     // SAFETY: a postmaster-start setting, final before shared memory is requested.
     let prepared = unsafe { max_prepared_xacts.max(0) as usize };
-    Geometry::new(
-        crate::settings::max_counters(),
-        process::max_backends() + AUXILIARY_PROCESSES + prepared,
-    )
+    Geometry::new(crate::settings::max_counters(), process::max_backends() + AUXILIARY_PROCESSES + prepared)
 }
 
 /// Asks for memory and locks; called from the request hook.

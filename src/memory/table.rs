@@ -34,11 +34,7 @@ impl<'a> Hashed<'a> {
         let hash = state.hash_one((key.database, key.relation, key.id));
         // The low bits choose the bucket, the high bits the partition.
         let partition = (hash >> 48) as usize & (segment.partitions() - 1);
-        Hashed {
-            key,
-            hash,
-            partition,
-        }
+        Hashed { key, hash, partition }
     }
 }
 
@@ -67,10 +63,7 @@ pub fn read(key: Key<'_>) -> Found {
     // SAFETY: found under the partition lock, which keeps the entry this key's.
     let entry = unsafe { &*segment.entry(hashed.partition, index) };
     if entry.state.load(Ordering::Relaxed) == LOADING {
-        return Found::Loading {
-            generation: entry.generation,
-            cell: entry.load_cell,
-        };
+        return Found::Loading { generation: entry.generation, cell: entry.load_cell };
     }
     touch(entry);
     Found::Value(entry.value.load(Ordering::SeqCst))
@@ -104,9 +97,7 @@ pub fn add(key: Key<'_>, xid: u32, delta: i64, increments: u64) {
         } else {
             entry
                 .value
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |value| {
-                    value.checked_add(delta)
-                })
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |value| value.checked_add(delta))
                 .is_ok()
         }
     };
@@ -162,11 +153,7 @@ pub fn invalidate_database(database: u32) {
 
 /// Finds a key's entry. The caller holds the partition lock.
 pub(super) fn find(segment: &Segment, hashed: &Hashed<'_>) -> Option<u32> {
-    let Hashed {
-        key,
-        hash,
-        partition,
-    } = *hashed;
+    let Hashed { key, hash, partition } = *hashed;
     // SAFETY: chains change under the exclusive partition lock only; the caller holds it at least shared.
     unsafe {
         let mut index = *segment.bucket(partition, hash);
@@ -200,10 +187,7 @@ pub(super) fn make(segment: &Segment, hashed: &Hashed<'_>, load_cell: u32) -> Op
         (*head).free = (*entry).next;
         (*head).used.fetch_add(1, Ordering::Relaxed);
 
-        let generation = segment
-            .header()
-            .next_generation
-            .fetch_add(1, Ordering::Relaxed);
+        let generation = segment.header().next_generation.fetch_add(1, Ordering::Relaxed);
         let id = hashed.key.id;
         (*entry).hash = hashed.hash;
         (*entry).database = hashed.key.database;
@@ -257,9 +241,7 @@ fn evict_one(segment: &Segment, partition: usize) -> Option<()> {
             let index = (*head).hand;
             (*head).hand = (index + 1) % entries;
             let entry = &*segment.entry(partition, index);
-            if entry.state.load(Ordering::Relaxed) == LOADED
-                && entry.used.swap(0, Ordering::Relaxed) == 0
-            {
+            if entry.state.load(Ordering::Relaxed) == LOADED && entry.used.swap(0, Ordering::Relaxed) == 0 {
                 let database = entry.database;
                 remove(segment, partition, index);
                 databases::count(database, |cell| &cell.evictions, 1);
@@ -298,10 +280,7 @@ pub fn rates(database: u32, relation: u32) -> Vec<Hot> {
         let increments_per_s = f64::from_bits(entry.rate.load(Ordering::Relaxed));
         if entry.relation == relation && increments_per_s > 0.0 {
             let id = entry.id[..usize::from(entry.id_length)].to_vec();
-            rates.push(Hot {
-                id,
-                increments_per_s,
-            });
+            rates.push(Hot { id, increments_per_s });
         }
     });
     rates

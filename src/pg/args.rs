@@ -1,7 +1,7 @@
 //! SQL argument and result types that stay bytes, so that ids work in every server encoding.
 
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
-use pgrx::datum::Datum;
+use pgrx::datum::{Datum, UnboxDatum};
 use pgrx::nullable::Nullable;
 use pgrx::pg_sys;
 use pgrx::pgrx_sql_entity_graph::metadata::{
@@ -20,10 +20,7 @@ pub(super) unsafe fn inline_varlena<'a>(pointer: *mut pg_sys::varlena) -> Option
             return None;
         }
         let length = pgrx::varsize_any_exhdr(pointer);
-        Some(std::slice::from_raw_parts(
-            pgrx::vardata_any(pointer).cast(),
-            length,
-        ))
+        Some(std::slice::from_raw_parts(pgrx::vardata_any(pointer).cast(), length))
     }
 }
 
@@ -46,8 +43,7 @@ macro_rules! sql_type {
         unsafe impl SqlTranslatable for $type {
             const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!($type);
             const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
-            const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> =
-                Ok(SqlMappingRef::literal($sql));
+            const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Ok(SqlMappingRef::literal($sql));
             const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
                 Ok(ReturnsRef::One(SqlMappingRef::literal($sql)));
         }
@@ -88,6 +84,59 @@ impl FromDatum for TextArg<'_> {
     }
 }
 
+impl FromDatum for TextBytes {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _typoid: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: text is a varlena type, and the datum is not null here.
+        (!is_null).then(|| TextBytes(unsafe { argument_bytes(datum) }.to_vec()))
+    }
+}
+
+// SAFETY: copies the bytes, so that nothing outlives the datum.
+unsafe impl UnboxDatum for TextBytes {
+    type As<'src> = TextBytes;
+
+    unsafe fn unbox<'src>(datum: Datum<'src>) -> TextBytes
+    where
+        Self: 'src,
+    {
+        // SAFETY: by the caller's promise a text datum.
+        TextBytes(unsafe { argument_bytes(datum.sans_lifetime()) }.to_vec())
+    }
+}
+
+/// The `internal` argument of a receive function: what is left of a message in the client's encoding.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageArg<'fcx>(pg_sys::StringInfo, std::marker::PhantomData<&'fcx ()>);
+
+sql_type!(MessageArg<'_>, "internal");
+
+impl MessageArg<'_> {
+    /// The rest of the message as text in the server's encoding, checked.
+    pub fn text(self) -> Vec<u8> {
+        let mut bytes = 0;
+        // SAFETY: PostgreSQL calls receive functions with a StringInfo; the result is palloc'd.
+        unsafe {
+            let left = (*self.0).len - (*self.0).cursor;
+            let text = pg_sys::pq_getmsgtext(self.0, left, &mut bytes);
+            std::slice::from_raw_parts(text as *const u8, bytes as usize).to_vec()
+        }
+    }
+}
+
+impl FromDatum for MessageArg<'_> {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _typoid: pg_sys::Oid,
+    ) -> Option<Self> {
+        (!is_null).then(|| MessageArg(datum.cast_mut_ptr(), std::marker::PhantomData))
+    }
+}
+
 /// An argument of type `text[]` or `bigint[]`, not yet taken apart.
 #[derive(Clone, Copy, Debug)]
 struct ArrayArg(*mut pg_sys::ArrayType);
@@ -97,9 +146,7 @@ impl ArrayArg {
     /// `datum` must be a non-null array argument of the running function call.
     unsafe fn new(datum: pg_sys::Datum) -> ArrayArg {
         // SAFETY: by the caller's promise.
-        ArrayArg(unsafe {
-            pg_sys::pg_detoast_datum(datum.cast_mut_ptr()) as *mut pg_sys::ArrayType
-        })
+        ArrayArg(unsafe { pg_sys::pg_detoast_datum(datum.cast_mut_ptr()) as *mut pg_sys::ArrayType })
     }
 
     fn dimensions(self) -> i32 {
@@ -107,13 +154,7 @@ impl ArrayArg {
         unsafe { (*self.0).ndim }
     }
 
-    fn elements(
-        self,
-        oid: u32,
-        length: i32,
-        by_value: bool,
-        align: u8,
-    ) -> Vec<Option<pg_sys::Datum>> {
+    fn elements(self, oid: u32, length: i32, by_value: bool, align: u8) -> Vec<Option<pg_sys::Datum>> {
         let mut values = std::ptr::null_mut();
         let mut nulls = std::ptr::null_mut();
         let mut count = 0;
@@ -130,9 +171,7 @@ impl ArrayArg {
                 &mut nulls,
                 &mut count,
             );
-            (0..count as usize)
-                .map(|i| (!*nulls.add(i)).then(|| *values.add(i)))
-                .collect()
+            (0..count as usize).map(|i| (!*nulls.add(i)).then(|| *values.add(i))).collect()
         }
     }
 }
@@ -149,10 +188,7 @@ impl<'fcx> TextArray<'fcx> {
         const TEXT: u32 = 25;
         let datums = self.0.elements(TEXT, -1, false, b'i');
         // SAFETY: non-null text elements of an array that lives as long as the call.
-        datums
-            .into_iter()
-            .map(|datum| datum.map(|d| unsafe { argument_bytes(d) }))
-            .collect()
+        datums.into_iter().map(|datum| datum.map(|d| unsafe { argument_bytes(d) })).collect()
     }
 
     pub fn dimensions(self) -> i32 {
@@ -182,10 +218,7 @@ impl BigintArray<'_> {
     pub fn elements(self) -> Vec<Option<i64>> {
         const INT8: u32 = 20;
         let datums = self.0.elements(INT8, 8, true, b'd');
-        datums
-            .into_iter()
-            .map(|datum| datum.map(|d| d.value() as i64))
-            .collect()
+        datums.into_iter().map(|datum| datum.map(|d| d.value() as i64)).collect()
     }
 
     pub fn dimensions(self) -> i32 {
@@ -226,7 +259,7 @@ macro_rules! argument {
     };
 }
 
-argument!(CounterArg, TextArg, TextArray, BigintArray);
+argument!(CounterArg, TextArg, MessageArg, TextArray, BigintArray);
 
 fn bytes_datum(bytes: &[u8]) -> pg_sys::Datum {
     // SAFETY: copies the bytes into the current memory context.

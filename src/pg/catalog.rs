@@ -76,6 +76,24 @@ pub fn relation(schema: &CStr, name: &CStr) -> Option<Oid> {
     (oid != pg_sys::InvalidOid).then_some(oid)
 }
 
+/// Whether the relation belongs to the extension. A table of the same name that somebody else made does not.
+pub fn is_member(relation: Oid, extension: &CStr) -> bool {
+    const RELATION_RELATION: u32 = 1259;
+    // SAFETY: catalog look-ups inside a transaction.
+    unsafe {
+        let owner = pg_sys::getExtensionOfObject(Oid::from(RELATION_RELATION), relation);
+        owner != pg_sys::InvalidOid && owner == pg_sys::get_extension_oid(extension.as_ptr(), true)
+    }
+}
+
+/// Whether the relation's leading columns are of these types, as code that decodes rows by hand must know.
+pub fn has_column_types(relation: Oid, types: &[u32]) -> bool {
+    types.iter().zip(1..).all(|(wanted, number)| {
+        // SAFETY: a syscache look-up inside a transaction.
+        u32::from(unsafe { pg_sys::get_atttype(relation, number) }) == *wanted
+    })
+}
+
 /// Whether the relation is the named one; for use where it is about to be dropped.
 pub fn is_relation(oid: Oid, schema: &CStr, name: &CStr) -> bool {
     // SAFETY: syscache look-ups inside a transaction; the name is a palloc'd copy or null.
@@ -109,10 +127,8 @@ pub fn connectable_databases() -> Vec<Oid> {
     // SAFETY: the autovacuum launcher's way to list databases: a catalog scan of the shared pg_database, whose
     // rows are FormData_pg_database.
     unsafe {
-        let rel = pg_sys::table_open(
-            Oid::from(DATABASE_RELATION),
-            pg_sys::AccessShareLock as pg_sys::LOCKMODE,
-        );
+        let rel =
+            pg_sys::table_open(Oid::from(DATABASE_RELATION), pg_sys::AccessShareLock as pg_sys::LOCKMODE);
         let scan = pg_sys::table_beginscan_catalog(rel, 0, std::ptr::null_mut());
         loop {
             let tuple = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
@@ -120,8 +136,7 @@ pub fn connectable_databases() -> Vec<Oid> {
                 break;
             }
             let data = (*tuple).t_data;
-            let form =
-                (data as *mut u8).add(usize::from((*data).t_hoff)) as pg_sys::Form_pg_database;
+            let form = (data as *mut u8).add(usize::from((*data).t_hoff)) as pg_sys::Form_pg_database;
             if (*form).datallowconn {
                 found.push((*form).oid);
             }

@@ -37,17 +37,12 @@ impl<'t> IdScan<'t> {
         let scan = unsafe {
             let any = &raw mut pg_sys::SnapshotAnyData;
             #[cfg(feature = "pg18")]
-            let scan =
-                pg_sys::index_beginscan(table.raw(), index.raw(), any, std::ptr::null_mut(), 1, 0);
+            let scan = pg_sys::index_beginscan(table.raw(), index.raw(), any, std::ptr::null_mut(), 1, 0);
             #[cfg(not(feature = "pg18"))]
             let scan = pg_sys::index_beginscan(table.raw(), index.raw(), any, 1, 0);
             scan
         };
-        let mut this = IdScan {
-            table,
-            scan,
-            page: None,
-        };
+        let mut this = IdScan { table, scan, page: None };
         this.restart(range);
         this
     }
@@ -86,19 +81,14 @@ impl<'t> IdScan<'t> {
     ) -> Option<&Page<'t>> {
         // SAFETY: the scan is open; a returned item pointer is valid until the next call.
         let tid = unsafe {
-            let next =
-                pg_sys::index_getnext_tid(self.scan, pg_sys::ScanDirection::ForwardScanDirection);
+            let next = pg_sys::index_getnext_tid(self.scan, pg_sys::ScanDirection::ForwardScanDirection);
             if next.is_null() {
                 self.page = None;
                 return None;
             }
             Tid::from_raw(&*next)
         };
-        if self
-            .page
-            .as_ref()
-            .is_none_or(|page| page.block() != tid.block)
-        {
+        if self.page.as_ref().is_none_or(|page| page.block() != tid.block) {
             self.page = None;
             let page = Page::pin(self.table, tid.block);
             page.prune();

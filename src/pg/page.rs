@@ -66,11 +66,7 @@ impl<'t> Page<'t> {
     pub fn pin(table: &'t Table, block: u32) -> Page<'t> {
         // SAFETY: the table is open; a block that cannot be read is an ERROR.
         let buffer = unsafe { pg_sys::ReadBuffer(table.raw(), block) };
-        Page {
-            table,
-            buffer,
-            block,
-        }
+        Page { table, buffer, block }
     }
 
     pub fn block(&self) -> u32 {
@@ -150,28 +146,17 @@ impl LockedPage<'_> {
             let line = &*(*header).pd_linp.as_ptr().add(usize::from(offset) - 1);
             let tuple = pg_sys::HeapTupleData {
                 t_len: line.lp_len(),
-                t_self: Tid {
-                    block: self.page.block,
-                    offset,
-                }
-                .to_raw(),
+                t_self: Tid { block: self.page.block, offset }.to_raw(),
                 t_tableOid: self.page.table.oid(),
                 t_data: page.add(usize::from(at)) as pg_sys::HeapTupleHeader,
             };
-            Some(Version {
-                tuple,
-                page: self.page,
-            })
+            Some(Version { tuple, page: self.page })
         }
     }
 
     /// Shows every version of the HOT chain that starts at an index entry's offset, oldest first.
     /// Returns whether all of them are dead to everybody, so that the index entry may be marked so.
-    pub fn chain(
-        &self,
-        root: u16,
-        mut see: impl FnMut(&mut Version<'_>) -> ControlFlow<()>,
-    ) -> bool {
+    pub fn chain(&self, root: u16, mut see: impl FnMut(&mut Version<'_>) -> ControlFlow<()>) -> bool {
         let Some(mut offset) = self.resolve(root) else {
             return true;
         };
@@ -252,9 +237,7 @@ impl<'p> Version<'p> {
     /// Whether the snapshot sees this version.
     pub fn visible(&mut self, snapshot: &mut Snapshot) -> bool {
         // SAFETY: as in `status`; the snapshot is an MVCC snapshot with live arrays.
-        unsafe {
-            pg_sys::HeapTupleSatisfiesVisibility(&mut self.tuple, snapshot.raw(), self.page.buffer)
-        }
+        unsafe { pg_sys::HeapTupleSatisfiesVisibility(&mut self.tuple, snapshot.raw(), self.page.buffer) }
     }
 
     fn surely_dead(&mut self) -> bool {
@@ -274,19 +257,10 @@ impl<'p> Version<'p> {
 
     fn next_in_page(&self) -> Option<u16> {
         // SAFETY: the header lies on the pinned, share-locked page.
-        let (mask2, mask) = unsafe {
-            (
-                (*self.tuple.t_data).t_infomask2,
-                (*self.tuple.t_data).t_infomask,
-            )
-        };
+        let (mask2, mask) = unsafe { ((*self.tuple.t_data).t_infomask2, (*self.tuple.t_data).t_infomask) };
         let hot_updated = u32::from(mask2) & pg_sys::HEAP_HOT_UPDATED != 0
             && u32::from(mask) & pg_sys::HEAP_XMAX_INVALID == 0;
-        if hot_updated {
-            self.next().map(|tid| tid.offset)
-        } else {
-            None
-        }
+        if hot_updated { self.next().map(|tid| tid.offset) } else { None }
     }
 
     /// The inserting transaction.
@@ -367,18 +341,10 @@ impl<'p> Columns<'p> {
     }
 
     pub fn bigint(&self, column: usize) -> i64 {
-        if self.nulls[column] {
-            0
-        } else {
-            self.values[column].value() as i64
-        }
+        if self.nulls[column] { 0 } else { self.values[column].value() as i64 }
     }
 
     pub fn int(&self, column: usize) -> i32 {
-        if self.nulls[column] {
-            0
-        } else {
-            self.values[column].value() as i32
-        }
+        if self.nulls[column] { 0 } else { self.values[column].value() as i32 }
     }
 }

@@ -31,28 +31,20 @@ pub fn current_user() -> Oid {
 
 /// Whether the user has all the rights on the table.
 pub fn has_all(table: Oid, user: Oid, rights: Rights) -> bool {
-    [
-        Rights::SELECT,
-        Rights::INSERT,
-        Rights::UPDATE,
-        Rights::DELETE,
-    ]
-    .into_iter()
-    .filter(|right| rights.contains(*right))
-    // SAFETY: a syscache look-up; a missing relation is an ERROR.
-    .all(|right| unsafe {
-        pg_sys::pg_class_aclcheck(table, user, right.0 as pg_sys::AclMode)
-            == pg_sys::AclResult::ACLCHECK_OK
-    })
+    [Rights::SELECT, Rights::INSERT, Rights::UPDATE, Rights::DELETE]
+        .into_iter()
+        .filter(|right| rights.contains(*right))
+        // SAFETY: a syscache look-up; a missing relation is an ERROR.
+        .all(|right| unsafe {
+            pg_sys::pg_class_aclcheck(table, user, right.0 as pg_sys::AclMode)
+                == pg_sys::AclResult::ACLCHECK_OK
+        })
 }
 
 /// Whether row security on the table would filter what this user sees or writes.
 pub fn row_security_applies(table: Oid, user: Oid) -> bool {
     // SAFETY: a syscache look-up; noError makes it report instead of raise.
-    unsafe {
-        pg_sys::check_enable_rls(table, user, true)
-            == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
-    }
+    unsafe { pg_sys::check_enable_rls(table, user, true) == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32 }
 }
 
 /// Whether the user may see what monitoring roles see.

@@ -68,11 +68,7 @@ pub fn now_us() -> i64 {
 
 /// A timestamptz from microseconds since 2000-01-01; 0 stands for never.
 pub fn timestamp(us: i64) -> Option<TimestampWithTimeZone> {
-    if us == 0 {
-        None
-    } else {
-        TimestampWithTimeZone::try_from(us).ok()
-    }
+    if us == 0 { None } else { TimestampWithTimeZone::try_from(us).ok() }
 }
 
 /// Processes that may be connected at once.

@@ -24,9 +24,7 @@ impl Snapshot {
         // ones (type MVCC is 0), and GetSnapshotData allocates its arrays once, on the first call.
         unsafe {
             pg_sys::GetSnapshotData(taken);
-            Snapshot {
-                data: Box::new(std::ptr::read(taken)),
-            }
+            Snapshot { data: Box::new(std::ptr::read(taken)) }
         }
     }
 

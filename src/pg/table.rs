@@ -1,4 +1,4 @@
-//! Open relations. A lock taken here is kept to the end of the transaction, as the executor does.
+//! Open relations. Locks are kept to the end of the transaction, as the executor does.
 
 use pgrx::pg_sys;
 
@@ -29,17 +29,15 @@ pub struct Table {
 pub(super) const MAX_COLUMNS: usize = 32;
 
 impl Table {
-    /// Opens and locks the table until the transaction ends.
-    pub fn open(oid: Oid, access: Access) -> Table {
-        // SAFETY: table_open reports a missing relation as an ERROR, so the pointer is valid.
-        let rel = unsafe { pg_sys::table_open(oid, access.lock_mode()) };
+    /// Opens a table that this transaction has locked already, as it must.
+    pub fn open(oid: Oid) -> Table {
+        // SAFETY: table_open reports a missing relation as an ERROR, so the pointer is valid; the caller's lock keeps
+        // its definition as it is.
+        let rel = unsafe { pg_sys::table_open(oid, pg_sys::NoLock as pg_sys::LOCKMODE) };
         let table = Table { rel };
         // SAFETY: an open relation has a tuple descriptor.
         let columns = unsafe { (*(*rel).rd_att).natts } as usize;
-        assert!(
-            columns <= MAX_COLUMNS,
-            "a counter_ext table has more than {MAX_COLUMNS} columns"
-        );
+        assert!(columns <= MAX_COLUMNS, "a counter_ext table has more than {MAX_COLUMNS} columns");
         table
     }
 
@@ -66,9 +64,7 @@ impl Table {
     /// Blocks of the main fork now. A remembered block at or past it was truncated away.
     pub fn blocks(&self) -> u32 {
         // SAFETY: `rel` is open while `self` lives.
-        unsafe {
-            pg_sys::RelationGetNumberOfBlocksInFork(self.rel, pg_sys::ForkNumber::MAIN_FORKNUM)
-        }
+        unsafe { pg_sys::RelationGetNumberOfBlocksInFork(self.rel, pg_sys::ForkNumber::MAIN_FORKNUM) }
     }
 
     pub(super) fn descriptor(&self) -> pg_sys::TupleDesc {
@@ -94,9 +90,7 @@ pub struct Index {
 impl Index {
     pub fn open(oid: Oid, access: Access) -> Index {
         // SAFETY: index_open reports a missing index as an ERROR.
-        Index {
-            rel: unsafe { pg_sys::index_open(oid, access.lock_mode()) },
-        }
+        Index { rel: unsafe { pg_sys::index_open(oid, access.lock_mode()) } }
     }
 
     pub(super) fn raw(&self) -> pg_sys::Relation {

@@ -26,9 +26,7 @@ impl Value<'_> {
             Value::Bigint(value) => pg_sys::Datum::from(value),
             Value::Int(value) => pg_sys::Datum::from(value),
             // SAFETY: a plain read of transaction state.
-            Value::Now => {
-                pg_sys::Datum::from(unsafe { pg_sys::GetCurrentTransactionStartTimestamp() })
-            }
+            Value::Now => pg_sys::Datum::from(unsafe { pg_sys::GetCurrentTransactionStartTimestamp() }),
         }
     }
 }
@@ -43,15 +41,8 @@ pub fn insert(table: &Table, values: &[Value<'_>]) -> Tid {
     }
     // SAFETY: Table::open checked that the descriptor has at most MAX_COLUMNS columns.
     unsafe {
-        let tuple =
-            pg_sys::heap_form_tuple(table.descriptor(), datums.as_mut_ptr(), nulls.as_mut_ptr());
-        pg_sys::heap_insert(
-            table.raw(),
-            tuple,
-            pg_sys::GetCurrentCommandId(true),
-            0,
-            std::ptr::null_mut(),
-        );
+        let tuple = pg_sys::heap_form_tuple(table.descriptor(), datums.as_mut_ptr(), nulls.as_mut_ptr());
+        pg_sys::heap_insert(table.raw(), tuple, pg_sys::GetCurrentCommandId(true), 0, std::ptr::null_mut());
         insert_index_entries(table, tuple);
         Tid::from_raw(&(*tuple).t_self)
     }
@@ -216,15 +207,12 @@ unsafe fn insert_index_entries(table: &Table, tuple: pg_sys::HeapTuple) {
     // by the transaction's abort.
     unsafe {
         let estate = pg_sys::CreateExecutorState();
-        let info = pg_sys::palloc0(std::mem::size_of::<pg_sys::ResultRelInfo>())
-            as *mut pg_sys::ResultRelInfo;
+        let info =
+            pg_sys::palloc0(std::mem::size_of::<pg_sys::ResultRelInfo>()) as *mut pg_sys::ResultRelInfo;
         (*info).type_ = pg_sys::NodeTag::T_ResultRelInfo;
         pg_sys::InitResultRelInfo(info, table.raw(), 0, std::ptr::null_mut(), 0);
         pg_sys::ExecOpenIndices(info, false);
-        let slot = pg_sys::MakeSingleTupleTableSlot(
-            table.descriptor(),
-            &raw const pg_sys::TTSOpsHeapTuple,
-        );
+        let slot = pg_sys::MakeSingleTupleTableSlot(table.descriptor(), &raw const pg_sys::TTSOpsHeapTuple);
         pg_sys::ExecStoreHeapTuple(tuple, slot, false);
         (*slot).tts_tid = (*tuple).t_self;
         (*slot).tts_tableOid = table.oid();

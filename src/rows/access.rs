@@ -63,12 +63,7 @@ struct Allowed {
     roles_version: u64,
 }
 
-const NOBODY: Allowed = Allowed {
-    user: 0,
-    purposes: 0,
-    relations_version: 0,
-    roles_version: 0,
-};
+const NOBODY: Allowed = Allowed { user: 0, purposes: 0, relations_version: 0, roles_version: 0 };
 
 /// Nest level at which the transaction took its lock on both tables; 0 when it has not.
 #[derive(Clone, Copy)]
@@ -102,12 +97,25 @@ pub fn find_tables() -> Option<Tables> {
         total: catalog::relation(c"counter_ext", c"total")?,
         slot: catalog::relation(c"counter_ext", c"slot")?,
     };
+    const TEXT: u32 = 25;
+    const INT4: u32 = 23;
+    const INT8: u32 = 20;
+    const TIMESTAMPTZ: u32 = 1184;
+    let ours = catalog::is_member(tables.total, c"counter_ext")
+        && catalog::is_member(tables.slot, c"counter_ext")
+        && catalog::has_column_types(tables.total, &[TEXT, INT4, INT8, TIMESTAMPTZ])
+        && catalog::has_column_types(tables.slot, &[TEXT, INT8, INT8]);
+    if !ours {
+        return None;
+    }
     catalog::watch([tables.total, tables.slot]);
-    KNOWN.set(Some(Known {
-        tables,
-        relations_version,
-    }));
+    KNOWN.set(Some(Known { tables, relations_version }));
     Some(tables)
+}
+
+/// Locks the tables for reading, for callers whose right to read comes from elsewhere.
+pub fn enter_unchecked(nest_level: u32) -> Result<Tables, CounterError> {
+    lock_tables(Access::Read, nest_level)
 }
 
 /// Checks the caller's rights and locks the tables against DDL until the transaction ends, once a transaction.
@@ -162,9 +170,7 @@ fn check_rights(total: Oid, purpose: Purpose) -> Result<(), CounterError> {
         };
     }
     if !privilege::has_all(total, user, purpose.rights()) {
-        return Err(CounterError::NoPrivilege {
-            needed: purpose.described(),
-        });
+        return Err(CounterError::NoPrivilege { needed: purpose.described() });
     }
     if privilege::row_security_applies(total, user) {
         return Err(CounterError::RowSecurity);
@@ -203,30 +209,33 @@ pub fn hand_locks_down(level: u32) {
     LOCKED.set(locked);
 }
 
-/// An open table with its primary key.
+/// An open table with its primary key. The transaction holds the tables' locks.
 pub struct Keyed {
     pub table: Table,
     pub key: Index,
 }
 
 impl Keyed {
-    pub fn open(oid: Oid, name: &'static str, access: Access) -> Result<Keyed, CounterError> {
-        let table = Table::open(oid, access);
-        let key = table.primary_key();
-        if u32::from(key) == 0 {
-            return Err(CounterError::NoPrimaryKey { table: name });
-        }
-        Ok(Keyed {
-            key: Index::open(key, access),
-            table,
-        })
-    }
-
     pub fn total(tables: Tables, access: Access) -> Result<Keyed, CounterError> {
-        Keyed::open(tables.total, "total", access)
+        let table = Table::open(tables.total);
+        Ok(Keyed { key: primary_key(&table, "total", access)?, table })
     }
 
     pub fn slot(tables: Tables, access: Access) -> Result<Keyed, CounterError> {
-        Keyed::open(tables.slot, "slot", access)
+        let table = Table::open(tables.slot);
+        Ok(Keyed { key: slot_key(&table, access)?, table })
     }
+}
+
+/// The slot table's primary key.
+pub fn slot_key(table: &Table, access: Access) -> Result<Index, CounterError> {
+    primary_key(table, "slot", access)
+}
+
+fn primary_key(table: &Table, name: &'static str, access: Access) -> Result<Index, CounterError> {
+    let key = table.primary_key();
+    if u32::from(key) == 0 {
+        return Err(CounterError::NoPrimaryKey { table: name });
+    }
+    Ok(Index::open(key, access))
 }

@@ -65,10 +65,7 @@ impl Folder {
     /// Folds the share of a counter's slot rows that nobody holds.
     pub fn fold(&self, id: &[u8], share: Share) -> Folded {
         let width = self.width(id);
-        let mut folded = Folded {
-            width,
-            ..Folded::default()
-        };
+        let mut folded = Folded { width, ..Folded::default() };
         // One row is taken whole by the first share.
         let share = match (width, share.index) {
             (0, _) => return folded,
@@ -123,12 +120,7 @@ impl Folder {
             if folded.rows > 0 {
                 write::insert(
                     &self.total.table,
-                    &[
-                        Value::Text(id),
-                        Value::Int(self.node),
-                        Value::Bigint(amount),
-                        Value::Now,
-                    ],
+                    &[Value::Text(id), Value::Int(self.node), Value::Bigint(amount), Value::Now],
                 );
             }
         }
@@ -144,9 +136,7 @@ impl Folder {
             let mut found = None;
             let entry = scan.next_entry(|version| {
                 let columns = version.columns();
-                if share.takes(columns.bigint(slot_columns::SLOT))
-                    && version.status() == Status::Free
-                {
+                if share.takes(columns.bigint(slot_columns::SLOT)) && version.status() == Status::Free {
                     found = Some((Candidate::new(version), columns.bigint(slot_columns::DELTA)));
                     return ControlFlow::Break(());
                 }
@@ -156,9 +146,7 @@ impl Folder {
             let Some((mut candidate, delta)) = found else {
                 continue;
             };
-            let fits = amount
-                .checked_add(delta)
-                .is_some_and(|sum| before.checked_add(sum).is_some());
+            let fits = amount.checked_add(delta).is_some_and(|sum| before.checked_add(sum).is_some());
             if !fits {
                 folded.overflowed = true;
                 continue;
@@ -183,11 +171,7 @@ impl Folder {
     fn give_back(&self, id: &[u8], amount: i64) {
         write::insert(
             &self.slot.table,
-            &[
-                Value::Text(id),
-                Value::Bigint(random::bits() as i64),
-                Value::Bigint(amount),
-            ],
+            &[Value::Text(id), Value::Bigint(random::bits() as i64), Value::Bigint(amount)],
         );
     }
 

@@ -34,11 +34,7 @@ pub fn remove(tables: Tables, node: i32, id: &[u8]) -> Result<bool, CounterError
         let part = left.clamp(i128::from(i64::MIN + 1), i128::from(i64::MAX)) as i64;
         write::insert(
             &slot.table,
-            &[
-                Value::Text(id),
-                Value::Bigint(random::bits() as i64),
-                Value::Bigint(-part),
-            ],
+            &[Value::Text(id), Value::Bigint(random::bits() as i64), Value::Bigint(-part)],
         );
         left -= i128::from(part);
     }
@@ -60,8 +56,7 @@ fn remove_from(
             let status = version.status();
             if matches!(status, Status::Free | Status::Held) {
                 let (deletable, value) = value_of(&version.columns());
-                let candidate =
-                    (deletable && status == Status::Free).then(|| Candidate::new(version));
+                let candidate = (deletable && status == Status::Free).then(|| Candidate::new(version));
                 found = Some((candidate, value));
                 return ControlFlow::Break(());
             }

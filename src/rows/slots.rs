@@ -10,12 +10,12 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use super::access::{Keyed, Tables};
+use super::access::{self, Tables};
 use super::slot_columns;
 use crate::errors::CounterError;
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::{LockedPage, Page, Status, Tid};
-use crate::pg::table::Access;
+use crate::pg::table::{Access, Table};
 use crate::pg::write::{self, Candidate, Value};
 
 /// Counters a backend remembers slot rows of; past it, it starts over.
@@ -63,23 +63,23 @@ pub enum Outcome {
 
 /// The slot table, open for writing.
 pub struct Writer {
-    slot: Keyed,
+    table: Table,
     blocks: u32,
 }
 
 impl Writer {
     pub fn open(tables: Tables) -> Result<Writer, CounterError> {
-        let slot = Keyed::slot(tables, Access::Write)?;
+        let table = Table::open(tables.slot);
         // Read under the lock that also keeps vacuum from truncating the table.
-        let blocks = slot.table.blocks();
-        Ok(Writer { slot, blocks })
+        let blocks = table.blocks();
+        Ok(Writer { table, blocks })
     }
 
     /// Takes what is remembered of a counter out of the backend's memory.
     pub fn recall(&self, id: &[u8]) -> Known {
         REMEMBERED.with_borrow_mut(|remembered| {
             let version = crate::pg::catalog::relations_version();
-            let table = u32::from(self.slot.table.oid());
+            let table = u32::from(self.table.oid());
             if remembered.relations_version != version || remembered.slot_table != table {
                 // The table was rewritten, truncated or replaced: places in it mean nothing any more.
                 remembered.counters.clear();
@@ -87,17 +87,8 @@ impl Writer {
                 remembered.slot_table = table;
             }
             match remembered.counters.get_mut(id) {
-                Some(known) => std::mem::replace(
-                    known,
-                    Known {
-                        rows: Vec::new(),
-                        searched_at: None,
-                    },
-                ),
-                None => Known {
-                    rows: Vec::new(),
-                    searched_at: None,
-                },
+                Some(known) => std::mem::replace(known, Known { rows: Vec::new(), searched_at: None }),
+                None => Known { rows: Vec::new(), searched_at: None },
             }
         })
     }
@@ -117,17 +108,16 @@ impl Writer {
     }
 
     /// Looks the counter's live slot rows up in the index, up to `limit` of them.
-    pub fn search(&self, id: &[u8], limit: usize) -> Vec<SlotRow> {
+    pub fn search(&self, id: &[u8], limit: usize) -> Result<Vec<SlotRow>, CounterError> {
         let mut rows: Vec<SlotRow> = Vec::new();
-        let mut scan = IdScan::begin(&self.slot.table, &self.slot.key, Range::Id(id));
+        // The index is opened only where it is needed: most increments find their row without it.
+        let key = access::slot_key(&self.table, Access::Write)?;
+        let mut scan = IdScan::begin(&self.table, &key, Range::Id(id));
         for _ in 0..MAX_ENTRIES_SEARCHED {
             let entry = scan.next_entry(|version| {
                 if matches!(version.status(), Status::Free | Status::Held) {
                     let slot = version.columns().bigint(slot_columns::SLOT);
-                    rows.push(SlotRow {
-                        slot,
-                        tid: version.tid(),
-                    });
+                    rows.push(SlotRow { slot, tid: version.tid() });
                     return ControlFlow::Break(());
                 }
                 ControlFlow::Continue(())
@@ -136,20 +126,20 @@ impl Writer {
                 break;
             }
         }
-        rows
+        Ok(rows)
     }
 
     /// Adds to a known row if it can be had now; notes where the row was found.
     pub fn try_add(&self, id: &[u8], row: &mut SlotRow, delta: i64) -> Outcome {
-        if row.tid.block >= self.blocks && row.tid.block >= self.slot.table.blocks() {
+        if row.tid.block >= self.blocks && row.tid.block >= self.table.blocks() {
             return Outcome::Gone;
         }
-        let mut page = Page::pin(&self.slot.table, row.tid.block);
+        let mut page = Page::pin(&self.table, row.tid.block);
         page.prune();
         let mut at = row.tid;
         for _ in 0..MAX_STEPS {
             if at.block != page.block() {
-                page = Page::pin(&self.slot.table, at.block);
+                page = Page::pin(&self.table, at.block);
                 page.prune();
             }
             let found = {
@@ -163,7 +153,7 @@ impl Writer {
                         return Outcome::Held;
                     };
                     let change = [(slot_columns::DELTA, Value::Bigint(sum))];
-                    return match write::update(&self.slot.table, &page, &mut candidate, &change) {
+                    return match write::update(&self.table, &page, &mut candidate, &change) {
                         Ok(tid) => {
                             row.tid = tid;
                             Outcome::Added
@@ -186,10 +176,7 @@ impl Writer {
     /// Inserts a fresh slot row. The number is random over 64 bits, so that two transactions never meet in the
     /// unique index.
     pub fn insert(&self, id: &[u8], slot: i64, delta: i64) -> SlotRow {
-        let tid = write::insert(
-            &self.slot.table,
-            &[Value::Text(id), Value::Bigint(slot), Value::Bigint(delta)],
-        );
+        let tid = write::insert(&self.table, &[Value::Text(id), Value::Bigint(slot), Value::Bigint(delta)]);
         SlotRow { slot, tid }
     }
 }

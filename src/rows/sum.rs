@@ -29,9 +29,7 @@ impl RowSum {
     pub(super) fn add_total(&mut self, columns: &Columns<'_>) {
         self.value += i128::from(columns.bigint(total_columns::VALUE));
         self.totals += 1;
-        self.updated_at_us = self
-            .updated_at_us
-            .max(columns.bigint(total_columns::UPDATED_AT));
+        self.updated_at_us = self.updated_at_us.max(columns.bigint(total_columns::UPDATED_AT));
     }
 
     pub(super) fn add_slot(&mut self, columns: &Columns<'_>) {
@@ -48,10 +46,7 @@ pub struct Reader {
 
 impl Reader {
     pub fn open(tables: Tables) -> Result<Reader, CounterError> {
-        Ok(Reader {
-            total: Keyed::total(tables, Access::Read)?,
-            slot: Keyed::slot(tables, Access::Read)?,
-        })
+        Ok(Reader { total: Keyed::total(tables, Access::Read)?, slot: Keyed::slot(tables, Access::Read)? })
     }
 
     /// Sums one counter's rows as the snapshot sees them.

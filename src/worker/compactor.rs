@@ -93,8 +93,7 @@ fn run(database: u32) -> WorkerState {
                         pgrx::warning!("counter_ext compactor: pass failed, will retry: {message}");
                     }
                     idle = false;
-                    error_delay =
-                        (error_delay * 2).clamp(Duration::from_secs(1), LONGEST_ERROR_DELAY);
+                    error_delay = (error_delay * 2).clamp(Duration::from_secs(1), LONGEST_ERROR_DELAY);
                 }
             }
             databases::set_worker_state(database, WorkerState::Idle);
@@ -118,10 +117,7 @@ fn run_pass() -> Result<Pass, Obstacle> {
     let mut pass = Pass::default();
     let mut after = Id::default();
     loop {
-        let first = Share {
-            index: 0,
-            of: SHARES,
-        };
+        let first = Share { index: 0, of: SHARES };
         let batch: Batch = in_transaction(|tables| compaction::fold_after(tables, &after, first))?;
         pass.rows += batch.pass.rows;
         pass.overflowed += batch.pass.overflowed;
@@ -130,8 +126,7 @@ fn run_pass() -> Result<Pass, Obstacle> {
                 break;
             }
             let share = Share { index, of: SHARES };
-            let part: Pass =
-                in_transaction(|tables| compaction::fold_share(tables, &batch.wide, share))?;
+            let part: Pass = in_transaction(|tables| compaction::fold_share(tables, &batch.wide, share))?;
             pass.rows += part.rows;
             pass.overflowed = pass.overflowed.max(part.overflowed);
         }
@@ -162,7 +157,6 @@ fn in_transaction<T>(
 
 fn lock_all(tables: Tables) -> bool {
     let each: [Oid; 2] = [tables.total, tables.slot];
-    each.into_iter()
-        .all(|table| lock::try_lock_table(table, Access::Write))
+    each.into_iter().all(|table| lock::try_lock_table(table, Access::Write))
         && lock::try_lock_exclusive(tables.total, Subject::Compaction)
 }

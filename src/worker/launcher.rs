@@ -36,13 +36,7 @@ struct Ward {
 impl Ward {
     fn new() -> Ward {
         let now = Instant::now();
-        Ward {
-            worker: None,
-            started_at: now,
-            delay: FIRST_DELAY,
-            not_before: now,
-            known: false,
-        }
+        Ward { worker: None, started_at: now, delay: FIRST_DELAY, not_before: now, known: false }
     }
 }
 
@@ -65,9 +59,7 @@ fn run(_argument: StartArgument) {
         let (started_all, probing) = start_wanted(&mut wards);
         busy |= probing;
         if !started_all && !complained {
-            pgrx::log!(
-                "counter_ext launcher: no background worker slot is free; raise max_worker_processes"
-            );
+            pgrx::log!("counter_ext launcher: no background worker slot is free; raise max_worker_processes");
         }
         complained = !started_all;
         if !background::rest(if busy { BUSY_INTERVAL } else { LOOK_INTERVAL }) {
@@ -125,10 +117,7 @@ fn look_after(database: u32, ward: &mut Ward) -> bool {
 /// Starts the workers that are wanted. Returns whether there was a place for each, and whether a first answer is
 /// still awaited.
 fn start_wanted(wards: &mut HashMap<u32, Ward>) -> (bool, bool) {
-    let mut probes = wards
-        .values()
-        .filter(|w| w.worker.is_some() && !w.known)
-        .count();
+    let mut probes = wards.values().filter(|w| w.worker.is_some() && !w.known).count();
     let mut started_all = true;
     let mut waiting = probes > 0;
     for (database, ward) in wards.iter_mut() {
