@@ -7,9 +7,9 @@ use std::sync::OnceLock;
 fn seed() -> u64 {
     static SEED: OnceLock<u64> = OnceLock::new();
     *SEED.get_or_init(|| match std::env::var("COUNTER_EXT_TEST_SEED") {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("COUNTER_EXT_TEST_SEED is not a number: {text:?}")),
+        Ok(text) => {
+            text.parse().unwrap_or_else(|_| panic!("COUNTER_EXT_TEST_SEED is not a number: {text:?}"))
+        }
         Err(_) => rand::rng().random(),
     })
 }

@@ -92,10 +92,7 @@ impl<'a> Client<'a> {
 
     fn random_delta(&mut self) -> (usize, i64) {
         let counter = self.random.random_range(0..self.ledger.ordinary());
-        (
-            counter,
-            self.random.random_range(self.traffic.deltas.clone()),
-        )
+        (counter, self.random.random_range(self.traffic.deltas.clone()))
     }
 
     /// One increment, its own transaction.
@@ -108,14 +105,9 @@ impl<'a> Client<'a> {
 
     /// One `counter_incr_many`, its own transaction.
     fn batch(&mut self) -> Outcome<()> {
-        let mut deltas: Vec<_> = (0..self.random.random_range(1..=5))
-            .map(|_| self.random_delta())
-            .collect();
+        let mut deltas: Vec<_> = (0..self.random.random_range(1..=5)).map(|_| self.random_delta()).collect();
         deltas.extend(self.for_mirror(&deltas));
-        let ids: Vec<&str> = deltas
-            .iter()
-            .map(|&(counter, _)| self.ledger.id(counter))
-            .collect();
+        let ids: Vec<&str> = deltas.iter().map(|&(counter, _)| self.ledger.id(counter)).collect();
         let amounts: Vec<i64> = deltas.iter().map(|&(_, delta)| delta).collect();
         let attempt = self.ledger.attempt(&deltas);
         let result = self.session.incr_many(&ids, &amounts);
@@ -184,23 +176,16 @@ impl<'a> Client<'a> {
     /// own increments.
     fn read_with_own(&mut self, kept: &[(usize, i64)]) -> Outcome<()> {
         let (counter, _) = self.random_delta();
-        let own = kept
-            .iter()
-            .filter(|&&(other, _)| other == counter)
-            .map(|&(_, delta)| delta)
-            .sum();
+        let own = kept.iter().filter(|&&(other, _)| other == counter).map(|&(_, delta)| delta).sum();
         let before = self.ledger.before(counter);
         let result = self.session.get(self.ledger.id(counter));
         let value = self.survive(result)?;
-        self.ledger
-            .check(counter, before, own, value, "counter_get in a transaction");
+        self.ledger.check(counter, before, own, value, "counter_get in a transaction");
         Ok(())
     }
 
     fn for_mirror(&self, deltas: &[(usize, i64)]) -> Option<(usize, i64)> {
-        self.ledger
-            .mirror()
-            .map(|mirror| (mirror, deltas.iter().map(|&(_, delta)| delta).sum()))
+        self.ledger.mirror().map(|mirror| (mirror, deltas.iter().map(|&(_, delta)| delta).sum()))
     }
 
     fn roll_back(&mut self) -> Outcome<()> {
@@ -255,7 +240,5 @@ impl<'a> Client<'a> {
 
 /// Lost connections, and class 57P: the server shuts down, crashed or starts.
 fn is_crash(error: &Error) -> bool {
-    error
-        .code()
-        .is_none_or(|code| code.code().starts_with("57P"))
+    error.code().is_none_or(|code| code.code().starts_with("57P"))
 }

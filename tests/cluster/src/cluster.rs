@@ -54,18 +54,11 @@ pub enum Death {
 impl Cluster {
     pub fn start(settings: Settings) -> Cluster {
         let directory = new_directory();
-        let small_disk = settings
-            .data_on_small_disk
-            .then(|| SmallDisk::mount(&directory.path().join("data")));
+        let small_disk =
+            settings.data_on_small_disk.then(|| SmallDisk::mount(&directory.path().join("data")));
         let mut cluster = Cluster::at(directory, small_disk);
         let mut initdb = cluster.command("initdb");
-        initdb.args([
-            "--no-sync",
-            "--auth=trust",
-            "--username=postgres",
-            "--encoding=UTF8",
-            "--no-locale",
-        ]);
+        initdb.args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale"]);
         if cluster.small_disk.is_some() {
             initdb.arg("--waldir").arg(cluster.path().join("wal"));
         }
@@ -91,19 +84,12 @@ impl Cluster {
     }
 
     fn configure(&self, settings: &Settings) {
-        fs::write(self.data().join("postgresql.conf"), settings.file())
-            .expect("write postgresql.conf");
+        fs::write(self.data().join("postgresql.conf"), settings.file()).expect("write postgresql.conf");
     }
 
     fn at(directory: TempDir, small_disk: Option<SmallDisk>) -> Cluster {
         let log = ServerLog::new(directory.path().join("server.log"));
-        Cluster {
-            postmaster: None,
-            watchdog: Watchdog::start(),
-            log,
-            small_disk,
-            directory,
-        }
+        Cluster { postmaster: None, watchdog: Watchdog::start(), log, small_disk, directory }
     }
 
     fn path(&self) -> &Path {
@@ -117,12 +103,8 @@ impl Cluster {
     /// One of PostgreSQL's programs, with this server as its default.
     fn command(&self, program: &str) -> Command {
         let mut command = Installation::get().command(program, self.path());
-        command
-            .env("PGHOST", self.path())
-            .env("PGPORT", PORT.to_string());
-        command
-            .env("PGUSER", "postgres")
-            .env("PGDATABASE", "postgres");
+        command.env("PGHOST", self.path()).env("PGPORT", PORT.to_string());
+        command.env("PGUSER", "postgres").env("PGDATABASE", "postgres");
         command
     }
 
@@ -133,18 +115,11 @@ impl Cluster {
 
     /// A file for client programs to write to, removed with the cluster.
     pub fn file(&self, name: &str) -> String {
-        self.path()
-            .join(name)
-            .to_str()
-            .expect("path in UTF-8")
-            .to_owned()
+        self.path().join(name).to_str().expect("path in UTF-8").to_owned()
     }
 
     pub fn address(&self) -> Address {
-        Address {
-            socket_directory: self.path().to_owned(),
-            database: "postgres".to_owned(),
-        }
+        Address { socket_directory: self.path().to_owned(), database: "postgres".to_owned() }
     }
 
     pub fn connect(&self) -> Session {
@@ -159,17 +134,9 @@ impl Cluster {
     pub fn start_again(&mut self) {
         assert!(self.postmaster.is_none(), "the server runs already");
         let mut command = self.command("postgres");
-        command
-            .arg("-D")
-            .arg(self.data())
-            .arg("-k")
-            .arg(self.path())
-            .arg("-p")
-            .arg(PORT.to_string());
+        command.arg("-D").arg(self.data()).arg("-k").arg(self.path()).arg("-p").arg(PORT.to_string());
         command.stdout(self.log.append()).stderr(self.log.append());
-        let child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         self.watchdog.watch(pid_of(&child));
         self.postmaster = Some(child);
         self.wait_until_it_answers();
@@ -224,11 +191,9 @@ impl Cluster {
                 let orphans = children(postmaster);
                 self.end(Signal::KILL);
                 // The next start is refused while one of them still has the shared memory.
-                wait::until(
-                    "the postmaster's children notice that it is gone",
-                    START_LIMIT,
-                    || !orphans.iter().any(|&pid| is_running(pid)),
-                );
+                wait::until("the postmaster's children notice that it is gone", START_LIMIT, || {
+                    !orphans.iter().any(|&pid| is_running(pid))
+                });
             }
             Death::Everything => {
                 // Stopped first, so that it neither starts nor warns anyone while we go through its
@@ -278,10 +243,7 @@ fn pid_of(child: &Child) -> i32 {
 }
 
 fn new_directory() -> TempDir {
-    let directory = tempfile::Builder::new()
-        .prefix("counter_ext-")
-        .tempdir()
-        .expect("a temporary directory");
+    let directory = tempfile::Builder::new().prefix("counter_ext-").tempdir().expect("a temporary directory");
     Installation::get().give(directory.path());
     directory
 }
@@ -304,17 +266,11 @@ impl Watchdog {
                 let pid = watched.load(SeqCst);
                 if pid != NOBODY {
                     eprintln!("the test hangs: killing its server after {LIFE_LIMIT:?}");
-                    children(pid)
-                        .into_iter()
-                        .chain([pid])
-                        .for_each(|pid| signal(pid, Signal::KILL));
+                    children(pid).into_iter().chain([pid]).for_each(|pid| signal(pid, Signal::KILL));
                 }
             }
         });
-        Watchdog {
-            postmaster,
-            _ends_with_the_cluster: sender,
-        }
+        Watchdog { postmaster, _ends_with_the_cluster: sender }
     }
 
     fn watch(&self, pid: i32) {
@@ -348,8 +304,7 @@ impl SmallDisk {
 
     fn mount(at: &Path) -> SmallDisk {
         fs::create_dir(at).expect("a mount point");
-        let disk =
-            SmallDisk::try_mount(at).unwrap_or_else(|reason| panic!("mount tmpfs: {reason}"));
+        let disk = SmallDisk::try_mount(at).unwrap_or_else(|reason| panic!("mount tmpfs: {reason}"));
         Installation::get().give(at);
         fs::set_permissions(at, fs::Permissions::from_mode(0o700))
             .expect("permissions of the data directory");
@@ -358,14 +313,10 @@ impl SmallDisk {
 
     fn try_mount(at: &Path) -> Result<SmallDisk, String> {
         let mut mount = Command::new("mount");
-        mount
-            .args(["-t", "tmpfs", "-o", SMALL_DISK_SIZE, "tmpfs"])
-            .arg(at);
+        mount.args(["-t", "tmpfs", "-o", SMALL_DISK_SIZE, "tmpfs"]).arg(at);
         let output = mount.output().map_err(|error| error.to_string())?;
         if output.status.success() {
-            Ok(SmallDisk {
-                mounted_at: at.to_owned(),
-            })
+            Ok(SmallDisk { mounted_at: at.to_owned() })
         } else {
             Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
         }

@@ -28,25 +28,16 @@ impl Installation {
     }
 
     fn find() -> Installation {
-        let pg_config = std::env::var_os("COUNTER_EXT_PG_CONFIG")
-            .map(PathBuf::from)
-            .unwrap_or_else(|| {
-                let debian = Path::new(DEBIAN_PG_CONFIG);
-                if debian.exists() {
-                    debian.to_owned()
-                } else {
-                    PathBuf::from("pg_config")
-                }
-            });
+        let pg_config = std::env::var_os("COUNTER_EXT_PG_CONFIG").map(PathBuf::from).unwrap_or_else(|| {
+            let debian = Path::new(DEBIAN_PG_CONFIG);
+            if debian.exists() { debian.to_owned() } else { PathBuf::from("pg_config") }
+        });
         let bindir = printed(Command::new(pg_config).arg("--bindir")).into();
         let become_user = rustix::process::geteuid().is_root().then(|| Owner {
             uid: number(printed(Command::new("id").args(["-u", SERVER_USER]))),
             gid: number(printed(Command::new("id").args(["-g", SERVER_USER]))),
         });
-        Installation {
-            bindir,
-            become_user,
-        }
+        Installation { bindir, become_user }
     }
 
     /// A command for one of PostgreSQL's programs, as a user it accepts, in a directory that user
@@ -70,15 +61,12 @@ impl Installation {
 }
 
 fn number(text: String) -> u32 {
-    text.parse()
-        .unwrap_or_else(|_| panic!("not a number: {text:?}"))
+    text.parse().unwrap_or_else(|_| panic!("not a number: {text:?}"))
 }
 
 /// Runs a command to its end; panics with what it wrote when it fails.
 pub fn run(command: &mut Command) -> Output {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(
         output.status.success(),
         "{command:?}: {}\n{}{}",
@@ -90,8 +78,5 @@ pub fn run(command: &mut Command) -> Output {
 }
 
 fn printed(command: &mut Command) -> String {
-    String::from_utf8(run(command).stdout)
-        .expect("program output in UTF-8")
-        .trim()
-        .to_owned()
+    String::from_utf8(run(command).stdout).expect("program output in UTF-8").trim().to_owned()
 }

@@ -41,15 +41,9 @@ pub struct Attempt<'a> {
 
 impl Ledger {
     pub fn new(prefix: &str, counters: usize) -> Ledger {
-        let ids: Vec<String> = (0..counters)
-            .map(|number| format!("{prefix}:{number}"))
-            .collect();
+        let ids: Vec<String> = (0..counters).map(|number| format!("{prefix}:{number}")).collect();
         let books = ids.iter().map(|_| Book::default()).collect();
-        Ledger {
-            ids,
-            books,
-            has_mirror: false,
-        }
+        Ledger { ids, books, has_mirror: false }
     }
 
     /// One more counter to which every transaction adds the sum of its other deltas: it shows
@@ -86,9 +80,7 @@ impl Ledger {
             *net.entry(counter).or_insert(0) += delta;
         }
         for (&counter, &delta) in &net {
-            self.books[counter]
-                .attempted(delta)
-                .fetch_add(delta.abs(), SeqCst);
+            self.books[counter].attempted(delta).fetch_add(delta.abs(), SeqCst);
         }
         Attempt { ledger: self, net }
     }
@@ -96,10 +88,7 @@ impl Ledger {
     /// To be called before a read begins.
     pub fn before(&self, counter: usize) -> Before {
         let book = &self.books[counter];
-        Before {
-            added: book.added_acknowledged.load(SeqCst),
-            taken: book.taken_acknowledged.load(SeqCst),
-        }
+        Before { added: book.added_acknowledged.load(SeqCst), taken: book.taken_acknowledged.load(SeqCst) }
     }
 
     /// To be called after the read ended: panics when the value misses what was acknowledged before
@@ -119,11 +108,7 @@ impl Ledger {
     /// As the upper half of `check`, for reads that may lag behind.
     pub fn check_attempted(&self, counter: usize, value: i64) {
         let (_, high) = self.bounds(counter);
-        assert!(
-            value <= high,
-            "{} is {value}, attempted: {high}",
-            self.ids[counter]
-        );
+        assert!(value <= high, "{} is {value}, attempted: {high}", self.ids[counter]);
     }
 
     fn bounds(&self, counter: usize) -> (i64, i64) {
@@ -139,15 +124,10 @@ impl Ledger {
         let must = |what: &str, result: Result<_, postgres::Error>| -> i64 {
             result.unwrap_or_else(|error| panic!("{when}: {what}: {}", describe(&error)))
         };
-        let many = session
-            .get_many(&self.ids())
-            .unwrap_or_else(|error| panic!("{when}: {}", describe(&error)));
+        let many =
+            session.get_many(&self.ids()).unwrap_or_else(|error| panic!("{when}: {}", describe(&error)));
         let many_ids: Vec<&str> = many.iter().map(|(id, _)| id.as_str()).collect();
-        assert_eq!(
-            many_ids,
-            self.ids(),
-            "{when}: ids and their order in counter_get_many"
-        );
+        assert_eq!(many_ids, self.ids(), "{when}: ids and their order in counter_get_many");
         let mut values = Vec::with_capacity(self.ids.len());
         for (counter, id) in self.ids.iter().enumerate() {
             let live = must(id, session.get(id));
@@ -163,10 +143,7 @@ impl Ledger {
         }
         if let Some(mirror) = self.mirror() {
             let sum: i64 = values[..mirror].iter().sum();
-            assert_eq!(
-                values[mirror], sum,
-                "{when}: some transaction counted in part only"
-            );
+            assert_eq!(values[mirror], sum, "{when}: some transaction counted in part only");
         }
         values
     }
@@ -174,19 +151,11 @@ impl Ledger {
 
 impl Book {
     fn attempted(&self, delta: i64) -> &AtomicI64 {
-        if delta < 0 {
-            &self.taken_attempted
-        } else {
-            &self.added_attempted
-        }
+        if delta < 0 { &self.taken_attempted } else { &self.added_attempted }
     }
 
     fn acknowledged(&self, delta: i64) -> &AtomicI64 {
-        if delta < 0 {
-            &self.taken_acknowledged
-        } else {
-            &self.added_acknowledged
-        }
+        if delta < 0 { &self.taken_acknowledged } else { &self.added_acknowledged }
     }
 
     fn restart_from(&self, value: i64) {
@@ -201,9 +170,7 @@ impl Attempt<'_> {
     /// The server said that it is committed.
     pub fn acknowledged(self) {
         for (&counter, &delta) in &self.net {
-            self.ledger.books[counter]
-                .acknowledged(delta)
-                .fetch_add(delta.abs(), SeqCst);
+            self.ledger.books[counter].acknowledged(delta).fetch_add(delta.abs(), SeqCst);
         }
     }
 }

@@ -3,9 +3,9 @@
 use crate::client::Client;
 use crate::ledger::Ledger;
 use crate::reader::Reader;
-use crate::session::Address;
+use crate::session::{Address, describe};
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -100,6 +100,47 @@ pub fn under_load<R>(
     );
     assert!(tally.committed.load(SeqCst) > 0, "the load did nothing");
     result
+}
+
+/// Runs `body` while clients add 1 to one counter after the other, for tests that change the counters
+/// in other ways too. An increment must not wait for any of them. Returns what was added to each.
+pub fn beside_increments(
+    address: &Address,
+    ids: &[&str],
+    clients: usize,
+    body: impl FnOnce(&AtomicBool),
+) -> Vec<i64> {
+    let stop = AtomicBool::new(false);
+    let added: Vec<AtomicI64> = ids.iter().map(|_| AtomicI64::new(0)).collect();
+    thread::scope(|scope| {
+        let (stop, added) = (&stop, &added);
+        for client in 0..clients {
+            let mut session = address.connect_with("SET lock_timeout = '2s'");
+            scope.spawn(move || {
+                let _guard = StopOnPanic(stop);
+                in_turn(stop, client, |turn| {
+                    let counter = turn % ids.len();
+                    let result = session.incr(ids[counter], 1);
+                    result.unwrap_or_else(|error| panic!("increment: {}", describe(&error)));
+                    added[counter].fetch_add(1, SeqCst);
+                });
+            });
+        }
+        let _guard = StopOnPanic(stop);
+        body(stop);
+        stop.store(true, SeqCst);
+    });
+    added.into_iter().map(AtomicI64::into_inner).collect()
+}
+
+/// Turn after turn, until told to stop.
+pub fn in_turn(stop: &AtomicBool, first: usize, mut work: impl FnMut(usize)) {
+    for turn in first.. {
+        if stop.load(SeqCst) {
+            return;
+        }
+        work(turn);
+    }
 }
 
 /// Only the load, for some time.

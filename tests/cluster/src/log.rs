@@ -16,6 +16,9 @@ const FORBIDDEN: &[&str] = &[
     "Lock on tuple",
 ];
 
+/// As they stand in log lines, where `%b` says what a process is.
+const WORKERS: [&str; 2] = ["counter_ext launcher", "counter_ext compactor"];
+
 const TAIL_LINES: usize = 60;
 
 pub struct ServerLog {
@@ -47,27 +50,21 @@ impl ServerLog {
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }
 
-    /// Panics on a forbidden line, or an ERROR of one of the extension's workers, without one of
-    /// the `allowed` words.
+    /// Panics on a forbidden line, or an ERROR or WARNING of one of the extension's workers,
+    /// without one of the `allowed` words.
     pub fn assert_clean(&self, allowed: &[&str]) {
         let text = self.text();
         let is_bad = |line: &&str| {
             FORBIDDEN.iter().any(|word| line.contains(word))
-                || (line.contains("ERROR:")
-                    && (line.contains("counter_ext launcher")
-                        || line.contains("counter_ext compactor")))
+                || (["ERROR:", "WARNING:"].iter().any(|level| line.contains(level))
+                    && WORKERS.iter().any(|worker| line.contains(worker)))
         };
         let bad: Vec<&str> = text
             .lines()
             .filter(is_bad)
             .filter(|line| !allowed.iter().any(|word| line.contains(word)))
             .collect();
-        assert!(
-            bad.is_empty(),
-            "the server's log has {} lines like these:\n{}",
-            bad.len(),
-            first(&bad)
-        );
+        assert!(bad.is_empty(), "the server's log has {} lines like these:\n{}", bad.len(), first(&bad));
     }
 }
 

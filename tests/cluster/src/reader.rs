@@ -64,23 +64,15 @@ impl<'a> Reader<'a> {
     }
 
     fn many(&mut self) {
-        let counters: Vec<usize> = (0..self.random.random_range(1..=20))
-            .map(|_| self.any_counter())
-            .collect();
-        let ids: Vec<&str> = counters
-            .iter()
-            .map(|&counter| self.ledger.id(counter))
-            .collect();
-        let before: Vec<_> = counters
-            .iter()
-            .map(|&counter| self.ledger.before(counter))
-            .collect();
+        let counters: Vec<usize> =
+            (0..self.random.random_range(1..=20)).map(|_| self.any_counter()).collect();
+        let ids: Vec<&str> = counters.iter().map(|&counter| self.ledger.id(counter)).collect();
+        let before: Vec<_> = counters.iter().map(|&counter| self.ledger.before(counter)).collect();
         let found = expect("counter_get_many", self.session.get_many(&ids));
         let found_ids: Vec<&str> = found.iter().map(|(id, _)| id.as_str()).collect();
         assert_eq!(found_ids, ids, "ids of counter_get_many");
         for ((&counter, &before), (_, value)) in counters.iter().zip(&before).zip(found) {
-            self.ledger
-                .check(counter, before, 0, value, "counter_get_many");
+            self.ledger.check(counter, before, 0, value, "counter_get_many");
             self.no_dip(counter, value);
         }
     }
@@ -102,18 +94,10 @@ impl<'a> Reader<'a> {
             return self.one();
         };
         expect("BEGIN", self.session.run(Isolation::RepeatableRead.begin()));
-        let mut exact = |counter| {
-            expect(
-                "counter_get_exact",
-                self.session.get_exact(self.ledger.id(counter)),
-            )
-        };
+        let mut exact =
+            |counter| expect("counter_get_exact", self.session.get_exact(self.ledger.id(counter)));
         let sum: i64 = (0..mirror).map(&mut exact).sum();
-        assert_eq!(
-            exact(mirror),
-            sum,
-            "counter_get_exact under one snapshot: mirror against sum"
-        );
+        assert_eq!(exact(mirror), sum, "counter_get_exact under one snapshot: mirror against sum");
         expect("COMMIT", self.session.run("COMMIT"));
         self.tally.reads.fetch_add(1, SeqCst);
     }
@@ -122,11 +106,7 @@ impl<'a> Reader<'a> {
         self.tally.reads.fetch_add(1, SeqCst);
         if let Some(last) = &mut self.last {
             let previous = std::mem::replace(&mut last[counter], value);
-            assert!(
-                previous <= value,
-                "{} fell from {previous} to {value}",
-                self.ledger.id(counter)
-            );
+            assert!(previous <= value, "{} fell from {previous} to {value}", self.ledger.id(counter));
         }
     }
 }

@@ -14,10 +14,7 @@ pub struct Address {
 
 impl Address {
     pub fn database(&self, name: &str) -> Address {
-        Address {
-            database: name.to_owned(),
-            ..self.clone()
-        }
+        Address { database: name.to_owned(), ..self.clone() }
     }
 
     pub fn try_connect(&self) -> Result<Session, Error> {
@@ -28,10 +25,7 @@ impl Address {
             .dbname(&self.database)
             .application_name("counter_ext_cluster_tests")
             .connect(NoTls)?;
-        Ok(Session {
-            client,
-            statements: HashMap::new(),
-        })
+        Ok(Session { client, statements: HashMap::new() })
     }
 
     pub fn connect(&self) -> Session {
@@ -42,9 +36,7 @@ impl Address {
     /// Connects and runs some SQL first, usually SETs.
     pub fn connect_with(&self, set_up: &str) -> Session {
         let mut session = self.connect();
-        session
-            .run(set_up)
-            .unwrap_or_else(|error| panic!("{set_up}: {}", describe(&error)));
+        session.run(set_up).unwrap_or_else(|error| panic!("{set_up}: {}", describe(&error)));
         session
     }
 }
@@ -57,11 +49,8 @@ pub enum Isolation {
 }
 
 impl Isolation {
-    pub const ALL: [Isolation; 3] = [
-        Isolation::ReadCommitted,
-        Isolation::RepeatableRead,
-        Isolation::Serializable,
-    ];
+    pub const ALL: [Isolation; 3] =
+        [Isolation::ReadCommitted, Isolation::RepeatableRead, Isolation::Serializable];
 
     pub fn begin(self) -> &'static str {
         match self {
@@ -86,26 +75,18 @@ impl Session {
 
     /// As `run`, for what must work.
     pub fn must(&mut self, sql: &str) {
-        self.run(sql)
-            .unwrap_or_else(|error| panic!("{sql}: {}", describe(&error)));
+        self.run(sql).unwrap_or_else(|error| panic!("{sql}: {}", describe(&error)));
     }
 
     /// The only column of the only row of an ad-hoc query.
     pub fn value<T: for<'r> FromSql<'r>>(&mut self, sql: &str) -> T {
         let row = self.client.query_one(sql, &[]);
-        row.and_then(|row| row.try_get(0))
-            .unwrap_or_else(|error| panic!("{sql}: {}", describe(&error)))
+        row.and_then(|row| row.try_get(0)).unwrap_or_else(|error| panic!("{sql}: {}", describe(&error)))
     }
 
     /// The rows of an ad-hoc query, two columns each.
-    pub fn pairs<A: for<'r> FromSql<'r>, B: for<'r> FromSql<'r>>(
-        &mut self,
-        sql: &str,
-    ) -> Vec<(A, B)> {
-        let rows = self
-            .client
-            .query(sql, &[])
-            .unwrap_or_else(|error| panic!("{sql}: {}", describe(&error)));
+    pub fn pairs<A: for<'r> FromSql<'r>, B: for<'r> FromSql<'r>>(&mut self, sql: &str) -> Vec<(A, B)> {
+        let rows = self.client.query(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {}", describe(&error)));
         rows.iter().map(|row| (row.get(0), row.get(1))).collect()
     }
 
@@ -136,11 +117,7 @@ impl Session {
         self.client.query_one(&statement, parameters)?.try_get(0)
     }
 
-    fn call_void(
-        &mut self,
-        sql: &'static str,
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<(), Error> {
+    fn call_void(&mut self, sql: &'static str, parameters: &[&(dyn ToSql + Sync)]) -> Result<(), Error> {
         let statement = self.statement(sql)?;
         self.client.execute(&statement, parameters).map(drop)
     }
@@ -164,9 +141,7 @@ impl Session {
     pub fn get_many(&mut self, ids: &[&str]) -> Result<Vec<(String, i64)>, Error> {
         let statement = self.statement("SELECT id, value FROM counter_get_many($1)")?;
         let rows = self.client.query(&statement, &[&ids])?;
-        rows.iter()
-            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-            .collect()
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 
     pub fn reset(&mut self, id: &str) -> Result<i64, Error> {
@@ -193,11 +168,9 @@ impl Session {
     pub fn assert_count(&mut self, id: &str, expected: i64) {
         let read = (self.get(id), self.get_exact(id));
         match read {
-            (Ok(live), Ok(exact)) => assert_eq!(
-                (live, exact),
-                (expected, expected),
-                "(get, get_exact) of {id}"
-            ),
+            (Ok(live), Ok(exact)) => {
+                assert_eq!((live, exact), (expected, expected), "(get, get_exact) of {id}")
+            }
             (Err(error), _) | (_, Err(error)) => panic!("read of {id}: {}", describe(&error)),
         }
     }
@@ -206,13 +179,7 @@ impl Session {
 /// SQLSTATE, message and HINT: `Display` of the error has none of them.
 pub fn describe(error: &Error) -> String {
     match error.as_db_error() {
-        Some(db) => format!(
-            "{} {} {} {:?}",
-            db.severity(),
-            db.code().code(),
-            db.message(),
-            db.hint()
-        ),
+        Some(db) => format!("{} {} {} {:?}", db.severity(), db.code().code(), db.message(), db.hint()),
         None => format!("{error:?}"),
     }
 }

@@ -29,11 +29,7 @@ pub struct Settings {
 impl Settings {
     /// The library is not in `shared_preload_libraries`: no worker, no shared memory.
     pub fn without_preload() -> Settings {
-        Settings {
-            lines: Vec::new(),
-            create_extension: true,
-            data_on_small_disk: false,
-        }
+        Settings { lines: Vec::new(), create_extension: true, data_on_small_disk: false }
     }
 
     pub fn preloaded() -> Settings {
@@ -72,15 +68,7 @@ impl Settings {
     }
 
     pub(crate) fn file(&self) -> String {
-        let common = COMMON
-            .iter()
-            .map(|(name, value)| format!("{name} = {value}\n"));
-        common
-            .chain(
-                self.lines
-                    .iter()
-                    .map(|(name, value)| format!("{name} = {value}\n")),
-            )
-            .collect()
+        let common = COMMON.iter().map(|(name, value)| format!("{name} = {value}\n"));
+        common.chain(self.lines.iter().map(|(name, value)| format!("{name} = {value}\n"))).collect()
     }
 }

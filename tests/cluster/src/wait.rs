@@ -34,9 +34,9 @@ pub fn in_time<T>(what: &str, limit: Duration, action: impl FnOnce() -> T) -> T 
 /// How long a phase of random load lasts: `COUNTER_EXT_TEST_SECONDS`, else `default_seconds`.
 pub fn load_time(default_seconds: f64) -> Duration {
     let seconds = match std::env::var("COUNTER_EXT_TEST_SECONDS") {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("COUNTER_EXT_TEST_SECONDS is not a number: {text:?}")),
+        Ok(text) => {
+            text.parse().unwrap_or_else(|_| panic!("COUNTER_EXT_TEST_SECONDS is not a number: {text:?}"))
+        }
         Err(_) => default_seconds,
     };
     Duration::from_secs_f64(seconds)

@@ -16,35 +16,29 @@ pub fn compactor(session: &mut Session) -> Option<i32> {
 }
 
 pub fn launcher(session: &mut Session) -> Option<i32> {
-    session.value("SELECT (SELECT pid FROM pg_stat_activity WHERE backend_type = 'counter_ext launcher' LIMIT 1)")
+    session.value(
+        "SELECT (SELECT pid FROM pg_stat_activity WHERE backend_type = 'counter_ext launcher' LIMIT 1)",
+    )
 }
 
 pub fn wait_for_compactor(session: &mut Session) -> i32 {
-    wait::for_some("a compactor runs in this database", WORKER_SOON, || {
-        compactor(session)
-    })
+    wait::for_some("a compactor runs in this database", WORKER_SOON, || compactor(session))
 }
 
 /// A new process, after the one with this id was killed.
 pub fn wait_for_other_compactor(session: &mut Session, gone: i32) -> i32 {
-    wait::for_some(
-        "another compactor runs in this database",
-        WORKER_SOON,
-        || compactor(session).filter(|&pid| pid != gone),
-    )
+    wait::for_some("another compactor runs in this database", WORKER_SOON, || {
+        compactor(session).filter(|&pid| pid != gone)
+    })
 }
 
 pub fn wait_for_other_launcher(session: &mut Session, gone: i32) -> i32 {
-    wait::for_some("another launcher runs", WORKER_SOON, || {
-        launcher(session).filter(|&pid| pid != gone)
-    })
+    wait::for_some("another launcher runs", WORKER_SOON, || launcher(session).filter(|&pid| pid != gone))
 }
 
 /// Everything committed so far is in `counter_ext.total` (emptied slot rows may stay).
 pub fn wait_until_folded(session: &mut Session) {
-    wait::until("every slot row is folded", WORKER_SOON, || {
-        unfolded(session) == 0
-    });
+    wait::until("every slot row is folded", WORKER_SOON, || unfolded(session) == 0);
 }
 
 /// Slot rows that hold something not yet in `counter_ext.total`.
@@ -67,8 +61,14 @@ pub fn wait_until_compactor_pauses(session: &mut Session) {
 pub fn assert_no_lasting_wait(address: &Address) {
     let mut session = address.connect();
     wait::until("nobody waits for a lock", Duration::from_secs(3), || {
-        session.value(
-            "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock')",
-        )
+        session.value("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock')")
     });
+}
+
+/// Panics unless counters were loaded into memory and evicted from it: else a test of both tested
+/// neither.
+pub fn assert_memory_was_in_use(session: &mut Session) {
+    let (loads, evictions): (i64, i64) = session.pairs("SELECT loads, evictions FROM counter_stats")[0];
+    println!("memory: {loads} loads, {evictions} evictions");
+    assert!(loads > 0 && evictions > 0, "{loads} loads, {evictions} evictions");
 }

@@ -18,18 +18,11 @@ const VICTIM_SOON: Duration = Duration::from_secs(10);
 
 /// Rounds of load, a death in the middle of it, more load, and a comparison with the ledger.
 fn survives(prefix: &str, mut death: impl FnMut(&mut Cluster, &mut StdRng)) {
-    let settings = Settings::restless()
-        .with("fsync", "on")
-        .with("checkpoint_timeout", "30s");
+    let settings = Settings::restless().with("fsync", "on").with("checkpoint_timeout", "30s");
     let mut cluster = Cluster::start(settings);
     let address = cluster.address();
     let ledger = Ledger::with_mirror(prefix, 12);
-    let traffic = Traffic {
-        clients: 16,
-        readers: 0,
-        survives_crashes: true,
-        ..Traffic::default()
-    };
+    let traffic = Traffic { clients: 16, readers: 0, survives_crashes: true, ..Traffic::default() };
     let mut random = chance::generator(0);
     let mut previous = vec![0; ledger.ids().len()];
 
@@ -44,10 +37,7 @@ fn survives(prefix: &str, mut death: impl FnMut(&mut Cluster, &mut StdRng)) {
         let mut session = cluster.connect();
         let values = ledger.settle(&mut session, &when);
         assert!(
-            previous
-                .iter()
-                .zip(&values)
-                .all(|(before, now)| before <= now),
+            previous.iter().zip(&values).all(|(before, now)| before <= now),
             "{when}: a count fell: {previous:?} then {values:?}"
         );
         previous = values;
@@ -64,9 +54,7 @@ fn kill_one(cluster: &Cluster, find: impl Fn(&mut Session) -> Option<i32>) {
     let victim = wait::for_some("a process to kill", VICTIM_SOON, || find(&mut session));
     signal(victim, Signal::KILL);
     // Every session ends in the crash of one; ours too.
-    wait::until("the server restarts its processes", VICTIM_SOON, || {
-        session.run("SELECT 1").is_err()
-    });
+    wait::until("the server restarts its processes", VICTIM_SOON, || session.run("SELECT 1").is_err());
 }
 
 #[test]
@@ -85,9 +73,7 @@ fn acknowledged_increments_survive_kill_of_a_random_backend() {
 
 #[test]
 fn acknowledged_increments_survive_kill_of_the_compactor() {
-    survives("compactor", |cluster, _| {
-        kill_one(cluster, watch::compactor)
-    });
+    survives("compactor", |cluster, _| kill_one(cluster, watch::compactor));
 }
 
 #[test]

@@ -19,10 +19,7 @@ fn original() -> Cluster {
          INSERT INTO videos SELECT 'video ' || n, 'page:' || n FROM generate_series(1, 300) AS n;
          CREATE INDEX ON videos (views)",
     );
-    assert!(
-        watch::unfolded(&mut session) > 0,
-        "there must be slot rows to dump"
-    );
+    assert!(watch::unfolded(&mut session) > 0, "there must be slot rows to dump");
     cluster
 }
 
@@ -34,11 +31,7 @@ fn compare_with_copy(original: Cluster, restore: impl FnOnce(&Cluster)) {
     let expected: BTreeMap<String, i64> = before.pairs(COUNTS).into_iter().collect();
     assert_eq!(expected.len(), 302, "counters in the original");
     let compare = |after: &mut counter_ext_cluster_tests::Session, when: &str| {
-        assert_eq!(
-            after.pairs(COUNTS).into_iter().collect::<BTreeMap<_, _>>(),
-            expected,
-            "{when}"
-        );
+        assert_eq!(after.pairs(COUNTS).into_iter().collect::<BTreeMap<_, _>>(), expected, "{when}");
         for (id, &value) in &expected {
             after.assert_count(id, value);
         }
@@ -49,16 +42,10 @@ fn compare_with_copy(original: Cluster, restore: impl FnOnce(&Cluster)) {
 
     let live = "SELECT title, views::bigint FROM videos ORDER BY title";
     let in_table: Vec<(String, i64)> = after.pairs(live);
-    assert_eq!(
-        in_table,
-        before.pairs::<String, i64>(live),
-        "live totals through the column"
-    );
+    assert_eq!(in_table, before.pairs::<String, i64>(live), "live totals through the column");
     assert_eq!(in_table.len(), 300);
 
-    after
-        .incr("page:1", 1)
-        .expect("increment after the restore");
+    after.incr("page:1", 1).expect("increment after the restore");
     after.assert_count("page:1", expected["page:1"] + 1);
     original.finish();
     copy.finish();
@@ -70,10 +57,7 @@ fn a_plain_dump_keeps_every_count() {
     let script = original.file("dump.sql");
     original.tool("pg_dump", &["--file", &script]);
     compare_with_copy(original, |copy| {
-        copy.tool(
-            "psql",
-            &["-X", "-q", "-v", "ON_ERROR_STOP=1", "--file", &script],
-        );
+        copy.tool("psql", &["-X", "-q", "-v", "ON_ERROR_STOP=1", "--file", &script]);
     });
 }
 
@@ -83,9 +67,6 @@ fn a_custom_format_dump_keeps_every_count() {
     let archive = original.file("dump.custom");
     original.tool("pg_dump", &["-Fc", "--file", &archive]);
     compare_with_copy(original, |copy| {
-        copy.tool(
-            "pg_restore",
-            &["--exit-on-error", "-j", "2", "-d", "postgres", &archive],
-        );
+        copy.tool("pg_restore", &["--exit-on-error", "-j", "2", "-d", "postgres", &archive]);
     });
 }

@@ -59,16 +59,9 @@ fn create_database_from_a_template_with_a_worker_copies_counts_that_go_on_indepe
     busy_database(&cluster, "original");
     for round in 0..ROUNDS {
         let copy = format!("copy_{round}");
-        cluster
-            .connect_to("original")
-            .incr("n", 1)
-            .expect("increment");
-        at_once(
-            &mut admin,
-            &format!("CREATE DATABASE {copy} TEMPLATE original"),
-        );
-        let (mut copied, mut original) =
-            (cluster.connect_to(&copy), cluster.connect_to("original"));
+        cluster.connect_to("original").incr("n", 1).expect("increment");
+        at_once(&mut admin, &format!("CREATE DATABASE {copy} TEMPLATE original"));
+        let (mut copied, mut original) = (cluster.connect_to(&copy), cluster.connect_to("original"));
         let count = 5051 + i64::try_from(round).expect("few rounds");
         copied.assert_count("n", count);
         copied.incr("n", 1000).expect("increment");
@@ -92,10 +85,7 @@ fn rename_of_a_database_with_a_worker_keeps_its_counts() {
     busy_database(&cluster, "name_0");
     for round in 0..ROUNDS {
         let next = format!("name_{}", round + 1);
-        at_once(
-            &mut admin,
-            &format!("ALTER DATABASE name_{round} RENAME TO {next}"),
-        );
+        at_once(&mut admin, &format!("ALTER DATABASE name_{round} RENAME TO {next}"));
         let mut session = cluster.connect_to(&next);
         session.assert_count("n", 5050);
         session.must("SELECT counter_incr('n', 1), counter_incr('n', -1)");
@@ -153,9 +143,7 @@ fn drop_extension_waits_for_a_transaction_that_has_counted() {
     let (mut writer, mut admin) = (cluster.connect(), cluster.connect());
     writer.must("BEGIN; SELECT counter_incr('n', 10)");
     let drop_extension = |session: &mut Session| session.must("DROP EXTENSION counter_ext");
-    while_blocked(&cluster.address(), &mut admin, drop_extension, || {
-        writer.must("COMMIT")
-    });
+    while_blocked(&cluster.address(), &mut admin, drop_extension, || writer.must("COMMIT"));
     admin.must("CREATE EXTENSION counter_ext");
     admin.assert_count("n", 0);
     cluster.finish();

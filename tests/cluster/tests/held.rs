@@ -2,9 +2,7 @@
 
 use counter_ext_cluster_tests::session::describe;
 use counter_ext_cluster_tests::wait;
-use counter_ext_cluster_tests::{
-    Address, Cluster, Ledger, Session, Settings, Traffic, load_for, watch,
-};
+use counter_ext_cluster_tests::{Address, Cluster, Ledger, Session, Settings, Traffic, load_for, watch};
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
@@ -69,16 +67,8 @@ struct Holder {
 }
 
 const HOLDERS: [Holder; 8] = [
-    Holder {
-        begin: "SELECT counter_incr('held:0', 1000)",
-        end: "COMMIT",
-        adds: 1000,
-    },
-    Holder {
-        begin: "SAVEPOINT s; SELECT counter_incr('held:0', 1000); RELEASE s",
-        end: "ROLLBACK",
-        adds: 0,
-    },
+    Holder { begin: "SELECT counter_incr('held:0', 1000)", end: "COMMIT", adds: 1000 },
+    Holder { begin: "SAVEPOINT s; SELECT counter_incr('held:0', 1000); RELEASE s", end: "ROLLBACK", adds: 0 },
     Holder {
         begin: "SELECT counter_incr('held:0', 1000); PREPARE TRANSACTION 'holder'",
         end: "COMMIT PREPARED 'holder'",
@@ -92,16 +82,8 @@ const HOLDERS: [Holder; 8] = [
         end: "COMMIT",
         adds: 2000,
     },
-    Holder {
-        begin: "SELECT counter_reset('held:0')",
-        end: "ROLLBACK",
-        adds: 0,
-    },
-    Holder {
-        begin: "SELECT counter_set('held:0', 5)",
-        end: "ROLLBACK",
-        adds: 0,
-    },
+    Holder { begin: "SELECT counter_reset('held:0')", end: "ROLLBACK", adds: 0 },
+    Holder { begin: "SELECT counter_set('held:0', 5)", end: "ROLLBACK", adds: 0 },
     Holder {
         begin: "SELECT count(*) FROM (SELECT FROM counter_ext.slot FOR UPDATE) AS locked",
         end: "COMMIT",
@@ -120,12 +102,7 @@ fn an_open_transaction_delays_nobody() {
     let cluster = Cluster::start(Settings::restless());
     let ledger = Ledger::new("held", 3);
     let set_up = format!("{NEVER_WAITS}; SET counter_ext.slots = 2");
-    let traffic = Traffic {
-        clients: 8,
-        readers: 2,
-        client_set_up: set_up,
-        ..Traffic::default()
-    };
+    let traffic = Traffic { clients: 8, readers: 2, client_set_up: set_up, ..Traffic::default() };
     let mut holder = cluster.connect();
     let mut session = cluster.connect();
     load_for(&cluster.address(), &ledger, &traffic, LOAD);
@@ -157,13 +134,9 @@ fn an_open_transaction_delays_no_compaction_of_others() {
     wait::until("the free counter is folded", Duration::from_secs(5), || {
         session.value("SELECT value = 2 FROM counter_ext.total WHERE id = 'free'")
     });
-    wait::in_time(
-        "counter_compact beside a held slot row",
-        Duration::from_secs(5),
-        || {
-            session.must("SELECT counter_compact()");
-        },
-    );
+    wait::in_time("counter_compact beside a held slot row", Duration::from_secs(5), || {
+        session.must("SELECT counter_compact()");
+    });
     session.assert_count("held", 2);
     session.must("COMMIT PREPARED 'holder'");
     session.assert_count("held", 3);

@@ -12,16 +12,12 @@ use std::time::{Duration, Instant};
 
 /// A commit that waits between being visible and being added to memory.
 fn slow_committer(address: &Address, milliseconds: u64) -> Session {
-    address.connect_with(&format!(
-        "SET counter_ext.debug_commit_window_ms = {milliseconds}"
-    ))
+    address.connect_with(&format!("SET counter_ext.debug_commit_window_ms = {milliseconds}"))
 }
 
 /// A load that waits between its snapshot and its sum.
 fn slow_loader(address: &Address, milliseconds: u64) -> Session {
-    address.connect_with(&format!(
-        "SET counter_ext.debug_load_window_ms = {milliseconds}"
-    ))
+    address.connect_with(&format!("SET counter_ext.debug_load_window_ms = {milliseconds}"))
 }
 
 /// Reads so many others that memory, with room for 16, keeps nothing it had.
@@ -31,10 +27,13 @@ fn evict_all(session: &mut Session, round: usize) {
     ));
 }
 
+/// Windows shorter and longer than any patience of who waits for them.
+const WINDOWS: [(u64, u64); 5] = [(5, 5), (20, 1), (1, 20), (400, 1), (1, 400)];
+
 #[test]
 fn reads_are_exact_while_counters_are_evicted_and_loaded_again_in_stretched_windows() {
     let cluster = Cluster::start(Settings::restless());
-    for (commit_window, load_window) in [(5, 5), (20, 1), (1, 20)] {
+    for (commit_window, load_window) in WINDOWS {
         let ledger = Ledger::new(&format!("window:{commit_window}:{load_window}"), 60);
         let traffic = Traffic {
             clients: 16,
@@ -43,30 +42,26 @@ fn reads_are_exact_while_counters_are_evicted_and_loaded_again_in_stretched_wind
             reader_set_up: format!("SET counter_ext.debug_load_window_ms = {load_window}"),
             ..Traffic::default()
         };
-        load_for(&cluster.address(), &ledger, &traffic, load_time(4.0));
+        load_for(&cluster.address(), &ledger, &traffic, load_time(3.0));
         ledger.settle(&mut cluster.connect(), "after the load");
     }
+    watch::assert_memory_was_in_use(&mut cluster.connect());
     cluster.finish();
 }
 
-/// One commit against one load of the same cold counter, at every offset between the two.
-#[test]
-fn one_commit_and_one_load_at_any_offset_count_once() {
-    const WINDOW: u64 = 30;
+/// One commit against one load of the same cold counter, at random offsets between the two.
+fn race(window: u64, rounds: usize) {
     let cluster = Cluster::start(Settings::restless());
     let address = cluster.address();
     let mut random = chance::generator(0);
-    let mut committer = slow_committer(&address, WINDOW);
-    let mut loader = slow_loader(&address, WINDOW);
+    let mut committer = slow_committer(&address, window);
+    let mut loader = slow_loader(&address, window);
     let mut observer = cluster.connect();
-    for round in 0..60_usize {
+    for round in 0..rounds {
         let id = format!("raced:{round}");
         observer.incr(&id, 100).expect("increment");
         evict_all(&mut observer, round);
-        let (first, second) = (
-            random.random_range(0..2 * WINDOW),
-            random.random_range(0..2 * WINDOW),
-        );
+        let (first, second) = (random.random_range(0..2 * window), random.random_range(0..2 * window));
         let what = format!("{id}, commit after {first} ms, load after {second} ms");
         thread::scope(|scope| {
             let committing = scope.spawn(|| {
@@ -77,21 +72,17 @@ fn one_commit_and_one_load_at_any_offset_count_once() {
                 thread::sleep(Duration::from_millis(second));
                 loader.get(&id).expect("counter_get")
             });
-            // Successive reads in the middle of it: 100, then at some point 107 and never 100
-            // again.
+            // Successive reads in the middle of it: 100, at some point 107, and never 100 again.
             let mut last = 100;
             let start = Instant::now();
-            while start.elapsed() < Duration::from_millis(4 * WINDOW) {
+            while start.elapsed() < Duration::from_millis(4 * window) {
                 let value = observer.get(&id).expect("counter_get");
                 assert!([100, 107].contains(&value), "{what}: read {value}");
                 assert!(value >= last, "{what}: fell from {last} to {value}");
                 last = value;
             }
             let loaded = loading.join().expect("the loader");
-            assert!(
-                [100, 107].contains(&loaded),
-                "{what}: the loader read {loaded}"
-            );
+            assert!([100, 107].contains(&loaded), "{what}: the loader read {loaded}");
             committing.join().expect("the committer");
         });
         observer.assert_count(&id, 107);
@@ -99,11 +90,20 @@ fn one_commit_and_one_load_at_any_offset_count_once() {
     cluster.finish();
 }
 
+#[test]
+fn one_commit_and_one_load_at_any_offset_count_once() {
+    race(30, 50);
+}
+
+#[test]
+fn a_commit_and_a_load_longer_than_anyone_waits_count_once() {
+    race(400, 6);
+}
+
 /// Also the other way round: increments that meet the fold of their own rows and a load between.
 #[test]
 fn compaction_during_a_load_moves_and_never_changes() {
-    let cluster =
-        Cluster::start(Settings::compacted_by_hand().with("counter_ext.max_counters", "16"));
+    let cluster = Cluster::start(Settings::compacted_by_hand().with("counter_ext.max_counters", "16"));
     let address = cluster.address();
     let mut loader = slow_loader(&address, 100);
     let (mut writer, mut compacting) = (cluster.connect(), cluster.connect());
@@ -117,10 +117,7 @@ fn compaction_during_a_load_moves_and_never_changes() {
             writer.incr(&id, 1).expect("increment");
             compacting.compact().expect("counter_compact");
             let loaded = loading.join().expect("the loader");
-            assert!(
-                (10..=11).contains(&loaded),
-                "{id}: the loader read {loaded}"
-            );
+            assert!((10..=11).contains(&loaded), "{id}: the loader read {loaded}");
         });
         writer.assert_count(&id, 11);
     }

@@ -22,10 +22,7 @@ const STATEMENTS: [&str; 9] = [
 fn vacuum_full_and_reindex_under_load_lose_nothing() {
     let cluster = Cluster::start(Settings::restless().with("autovacuum_naptime", "1s"));
     let ledger = Ledger::with_mirror("moved", 30);
-    let traffic = Traffic {
-        clients: 12,
-        ..Traffic::default()
-    };
+    let traffic = Traffic { clients: 12, ..Traffic::default() };
     let mut admin = cluster.connect();
     under_load(&cluster.address(), &ledger, &traffic, |stop| {
         for statement in STATEMENTS.iter().cycle().take(3 * STATEMENTS.len()) {

@@ -13,11 +13,7 @@ fn counts_are_exact_without_preload_while_several_sessions_compact_by_hand() {
     let address = cluster.address();
     for counters in [1, 30] {
         let ledger = Ledger::with_mirror(&format!("rows:{counters}"), counters);
-        let traffic = Traffic {
-            clients: 12,
-            two_phase: true,
-            ..Traffic::default()
-        };
+        let traffic = Traffic { clients: 12, two_phase: true, ..Traffic::default() };
         under_load(&address, &ledger, &traffic, |stop| {
             thread::scope(|scope| {
                 for _ in 0..3 {
@@ -36,11 +32,7 @@ fn counts_are_exact_without_preload_while_several_sessions_compact_by_hand() {
         let mut session = cluster.connect();
         ledger.settle(&mut session, "after the load");
         session.compact().expect("counter_compact");
-        assert_eq!(
-            watch::unfolded(&mut session),
-            0,
-            "slot rows left after counter_compact"
-        );
+        assert_eq!(watch::unfolded(&mut session), 0, "slot rows left after counter_compact");
         ledger.settle(&mut session, "compacted");
         cluster.restart();
         ledger.settle(&mut cluster.connect(), "after a restart");
@@ -53,18 +45,9 @@ fn counter_stats_says_that_there_is_no_worker() {
     let cluster = Cluster::start(Settings::without_preload());
     let mut session = cluster.connect();
     session.incr("n", 1).expect("increment");
-    assert!(
-        !session.value::<bool>("SELECT preloaded FROM counter_stats"),
-        "preloaded"
-    );
-    assert!(
-        session.value::<bool>("SELECT worker_pid IS NULL FROM counter_stats"),
-        "worker_pid"
-    );
-    assert!(
-        session.value::<i64>("SELECT slot_rows FROM counter_stats") > 0,
-        "slot_rows"
-    );
+    assert!(!session.value::<bool>("SELECT preloaded FROM counter_stats"), "preloaded");
+    assert!(session.value::<bool>("SELECT worker_pid IS NULL FROM counter_stats"), "worker_pid");
+    assert!(session.value::<i64>("SELECT slot_rows FROM counter_stats") > 0, "slot_rows");
     cluster.finish();
 }
 
@@ -73,12 +56,9 @@ fn counter_stats_says_that_there_is_no_worker() {
 fn counts_stay_when_preload_is_switched_off_and_on() {
     let mut cluster = Cluster::start(Settings::restless());
     let mut expected = 0;
-    for settings in [
-        Settings::without_preload(),
-        Settings::restless(),
-        Settings::without_preload(),
-        Settings::restless(),
-    ] {
+    for settings in
+        [Settings::without_preload(), Settings::restless(), Settings::without_preload(), Settings::restless()]
+    {
         let mut session = cluster.connect();
         session.incr("n", 10).expect("increment");
         expected += 10;

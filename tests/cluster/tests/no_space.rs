@@ -23,19 +23,14 @@ fn on_a_full_disk_what_fails_does_not_count_and_what_is_acknowledged_does() {
         // New counters need new pages sooner or later.
         session.must("BEGIN");
         session.incr("known", 1).expect("pending only");
-        let ids: Vec<String> = (0..500)
-            .map(|n| format!("a rather long name for a counter {attempt}:{n}"))
-            .collect();
+        let ids: Vec<String> =
+            (0..500).map(|n| format!("a rather long name for a counter {attempt}:{n}")).collect();
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         session.incr_many(&ids, &[1; 500]).expect("pending only");
         match session.run("COMMIT") {
             Ok(()) => expected += 1,
             Err(error) => {
-                assert_eq!(
-                    error.code().map(|code| code.code()),
-                    Some(DISK_FULL),
-                    "{error:?}"
-                );
+                assert_eq!(error.code().map(|code| code.code()), Some(DISK_FULL), "{error:?}");
                 failed += 1;
                 if failed == 5 {
                     break;
@@ -48,9 +43,7 @@ fn on_a_full_disk_what_fails_does_not_count_and_what_is_acknowledged_does() {
     session.assert_count("known", expected);
 
     cluster.small_disk().free();
-    session
-        .incr("known", 1)
-        .expect("increment with space again");
+    session.incr("known", 1).expect("increment with space again");
     session.assert_count("known", expected + 1);
     watch::wait_until_folded(&mut session);
     session.assert_count("known", expected + 1);

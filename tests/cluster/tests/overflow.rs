@@ -9,19 +9,13 @@ const OUT_OF_RANGE: &str = "22003";
 const SOON: Duration = Duration::from_secs(10);
 
 fn incr(session: &mut Session, id: &str, delta: i64) {
-    session
-        .incr(id, delta)
-        .unwrap_or_else(|error| panic!("{id}: {}", describe(&error)));
+    session.incr(id, delta).unwrap_or_else(|error| panic!("{id}: {}", describe(&error)));
 }
 
 fn assert_out_of_range(session: &mut Session, id: &str) {
     assert_sqlstate("counter_get", session.get(id), OUT_OF_RANGE);
     assert_sqlstate("counter_get_exact", session.get_exact(id), OUT_OF_RANGE);
-    assert_sqlstate(
-        "counter_get_many",
-        session.get_many(&["small", id]),
-        OUT_OF_RANGE,
-    );
+    assert_sqlstate("counter_get_many", session.get_many(&["small", id]), OUT_OF_RANGE);
     let cast = format!("SELECT '{id}'::text::counter::bigint");
     assert_sqlstate("cast to bigint", session.run(&cast), OUT_OF_RANGE);
 }
@@ -131,11 +125,7 @@ fn a_transaction_that_adds_more_than_bigint_fails_and_counts_nothing() {
     session.assert_count("sum", 0);
     // An error within a savepoint takes only that savepoint's increments.
     session.must("BEGIN; SELECT counter_incr('sum', 5); SAVEPOINT s");
-    assert_sqlstate(
-        "increment in a savepoint",
-        session.incr("sum", i64::MAX),
-        OUT_OF_RANGE,
-    );
+    assert_sqlstate("increment in a savepoint", session.incr("sum", i64::MAX), OUT_OF_RANGE);
     session.must("ROLLBACK TO s; COMMIT");
     session.assert_count("sum", 5);
     cluster.finish();

@@ -15,9 +15,7 @@ const READ_ONLY: &str = "25006";
 fn catch_up(primary: &mut Session, standby: &mut Session) {
     let written: String = primary.value("SELECT pg_current_wal_insert_lsn()::text");
     wait::until("the standby catches up", REPLAY_LIMIT, || {
-        standby.value(&format!(
-            "SELECT pg_last_wal_replay_lsn() >= '{written}'::pg_lsn"
-        ))
+        standby.value(&format!("SELECT pg_last_wal_replay_lsn() >= '{written}'::pg_lsn"))
     });
 }
 
@@ -26,38 +24,20 @@ fn a_standby_reads_right_refuses_to_count_and_keeps_counts_when_promoted() {
     let primary = Cluster::start(Settings::restless());
     let address = primary.address();
     let ledger = Ledger::new("replicated", 30);
-    load_for(
-        &address,
-        &ledger,
-        &Traffic {
-            clients: 4,
-            ..Traffic::default()
-        },
-        load_time(1.0),
-    );
+    load_for(&address, &ledger, &Traffic { clients: 4, ..Traffic::default() }, load_time(1.0));
     let mut standby = primary.standby();
     let mut on_standby = standby.connect();
 
     // The standby lags: it may read less than was acknowledged, but never more than was attempted,
     // nor a dip.
-    let traffic = Traffic {
-        clients: 8,
-        readers: 1,
-        ..Traffic::default()
-    };
+    let traffic = Traffic { clients: 8, readers: 1, ..Traffic::default() };
     under_load(&address, &ledger, &traffic, |stop| {
         let start = std::time::Instant::now();
         let mut last = vec![0; ledger.ids().len()];
         while start.elapsed() < load_time(3.0) && !stop.load(SeqCst) {
             for (counter, last) in last.iter_mut().enumerate() {
-                let value = on_standby
-                    .get(ledger.id(counter))
-                    .expect("counter_get on the standby");
-                assert!(
-                    *last <= value,
-                    "{} fell from {last} to {value}",
-                    ledger.id(counter)
-                );
+                let value = on_standby.get(ledger.id(counter)).expect("counter_get on the standby");
+                assert!(*last <= value, "{} fell from {last} to {value}", ledger.id(counter));
                 ledger.check_attempted(counter, value);
                 *last = value;
             }
@@ -75,33 +55,17 @@ fn a_standby_reads_right_refuses_to_count_and_keeps_counts_when_promoted() {
 
     let id = ledger.id(0);
     assert_sqlstate("counter_incr", on_standby.incr(id, 1), READ_ONLY);
-    assert_sqlstate(
-        "counter_incr_many",
-        on_standby.incr_many(&[id], &[1]),
-        READ_ONLY,
-    );
+    assert_sqlstate("counter_incr_many", on_standby.incr_many(&[id], &[1]), READ_ONLY);
     assert_sqlstate("counter_reset", on_standby.reset(id), READ_ONLY);
     assert_sqlstate("counter_set", on_standby.set(id, 1), READ_ONLY);
     assert_sqlstate("counter_drop", on_standby.drop_counter(id), READ_ONLY);
     assert_sqlstate("counter_compact", on_standby.compact(), READ_ONLY);
-    assert_eq!(
-        watch::compactor(&mut on_standby),
-        None,
-        "a compactor on a standby"
-    );
+    assert_eq!(watch::compactor(&mut on_standby), None, "a compactor on a standby");
 
     on_standby.must("SELECT pg_promote()");
     ledger.settle(&mut on_standby, "promoted");
     watch::wait_for_compactor(&mut on_standby);
-    load_for(
-        &standby.address(),
-        &ledger,
-        &Traffic {
-            clients: 8,
-            ..Traffic::default()
-        },
-        load_time(1.0),
-    );
+    load_for(&standby.address(), &ledger, &Traffic { clients: 8, ..Traffic::default() }, load_time(1.0));
     ledger.settle(&mut on_standby, "promoted, after more load");
     watch::wait_until_folded(&mut on_standby);
     standby.restart();

@@ -9,11 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 fn light_traffic() -> Traffic {
-    Traffic {
-        clients: 8,
-        readers: 2,
-        ..Traffic::default()
-    }
+    Traffic { clients: 8, readers: 2, ..Traffic::default() }
 }
 
 #[test]
@@ -48,9 +44,8 @@ fn a_terminated_launcher_comes_back_and_so_do_its_compactors() {
     session.incr("n", 1).expect("increment");
     watch::wait_until_folded(&mut session);
     session.assert_count("n", 1);
-    let compactors: i64 = session.value(
-        "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'counter_ext compactor'",
-    );
+    let compactors: i64 =
+        session.value("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'counter_ext compactor'");
     assert_eq!(compactors, 1, "compactors of one database");
     cluster.finish();
 }
@@ -64,30 +59,15 @@ fn a_stopped_compactor_delays_compaction_only() {
     let worker = watch::wait_for_compactor(&mut session);
     watch::wait_until_compactor_pauses(&mut session);
     signal(worker, Signal::STOP);
-    load_for(
-        &cluster.address(),
-        &ledger,
-        &light_traffic(),
-        load_time(3.0),
-    );
+    load_for(&cluster.address(), &ledger, &light_traffic(), load_time(3.0));
     ledger.settle(&mut session, "with a stopped worker");
-    assert!(
-        watch::unfolded(&mut session) > 0,
-        "nothing is left to fold: the worker was not stopped"
-    );
+    assert!(watch::unfolded(&mut session) > 0, "nothing is left to fold: the worker was not stopped");
 
     // Whether it gives up, or folds itself, is not promised; that it comes back is.
     session.must("SET statement_timeout = '1s'");
-    in_time(
-        "counter_compact beside a stopped worker",
-        Duration::from_secs(5),
-        || {
-            println!(
-                "counter_compact: {:?}",
-                session.compact().map_err(|error| error.code().cloned())
-            );
-        },
-    );
+    in_time("counter_compact beside a stopped worker", Duration::from_secs(5), || {
+        println!("counter_compact: {:?}", session.compact().map_err(|error| error.code().cloned()));
+    });
     session.must("RESET statement_timeout");
 
     signal(worker, Signal::CONT);
@@ -108,10 +88,7 @@ fn a_paused_compactor_holds_no_transaction_open() {
         "SELECT count(*) FROM pg_stat_activity
          WHERE backend_type LIKE 'counter_ext%' AND (xact_start IS NOT NULL OR backend_xmin IS NOT NULL)",
     );
-    assert_eq!(
-        open, 0,
-        "workers with an open transaction or a held snapshot"
-    );
+    assert_eq!(open, 0, "workers with an open transaction or a held snapshot");
     cluster.finish();
 }
 
@@ -121,10 +98,7 @@ fn a_changed_interval_takes_effect_at_reload() {
     let mut session = cluster.connect();
     watch::wait_for_compactor(&mut session);
     session.incr("n", 1).expect("increment");
-    assert!(
-        watch::unfolded(&mut session) > 0,
-        "compacted before its time"
-    );
+    assert!(watch::unfolded(&mut session) > 0, "compacted before its time");
     session.must("ALTER SYSTEM SET counter_ext.compact_interval = '50ms'");
     session.must("SELECT pg_reload_conf()");
     watch::wait_until_folded(&mut session);
@@ -136,12 +110,7 @@ fn a_changed_interval_takes_effect_at_reload() {
 fn counter_compact_from_many_sessions_at_once_folds_everything_once() {
     let cluster = Cluster::start(Settings::compacted_by_hand());
     let ledger = Ledger::new("together", 50);
-    load_for(
-        &cluster.address(),
-        &ledger,
-        &light_traffic(),
-        load_time(1.0),
-    );
+    load_for(&cluster.address(), &ledger, &light_traffic(), load_time(1.0));
     thread::scope(|scope| {
         for _ in 0..6 {
             let mut session = cluster.connect();
@@ -149,11 +118,7 @@ fn counter_compact_from_many_sessions_at_once_folds_everything_once() {
         }
     });
     let mut session = cluster.connect();
-    assert_eq!(
-        watch::unfolded(&mut session),
-        0,
-        "slot rows left after counter_compact"
-    );
+    assert_eq!(watch::unfolded(&mut session), 0, "slot rows left after counter_compact");
     ledger.settle(&mut session, "compacted");
     cluster.finish();
 }
