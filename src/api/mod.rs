@@ -5,4 +5,6 @@ mod counter_type;
 mod increments;
 mod operations;
 mod reads;
+#[cfg(any(test, feature = "pg_test"))]
+mod tests;
 mod triggers;

@@ -42,7 +42,7 @@ fn counter_get_exact(id: CounterArg<'_>) -> i64 {
 fn counter_get_many(
     ids: Option<TextArray<'_>>,
 ) -> TableIterator<'static, (name!(id, TextBytes), name!(value, i64))> {
-    TableIterator::new(get_many(ids).or_raise().into_iter())
+    TableIterator::new(get_many(ids).or_raise())
 }
 
 fn get_many(ids: Option<TextArray<'_>>) -> Result<Vec<(TextBytes, i64)>, CounterError> {

@@ -15,6 +15,9 @@ const BATCH: usize = 512;
 /// Transactions over which the worker spreads the rows of a counter that has several.
 pub const SHARES: u64 = 4;
 
+/// Counters of a batch that are reported as its busiest.
+const BUSIEST: usize = 8;
+
 /// What folding a batch came to.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -23,6 +26,8 @@ pub struct Batch {
     pub last: Option<Id>,
     /// Counters with several slot rows, of which one share was taken.
     pub wide: Vec<Id>,
+    /// Counters that gained most, and how much.
+    pub busiest: Vec<(u64, Id)>,
 }
 
 /// Folds the next counters after an id: a share of their rows. Runs inside a transaction, with the tables locked.
@@ -48,10 +53,13 @@ fn fold_each(tables: Tables, ids: &[Id], share: Share) -> Result<Batch, CounterE
         let folded = xact::in_scratch_memory(|| folder.fold(id, share));
         batch.pass.rows += folded.rows;
         batch.pass.overflowed += u64::from(folded.overflowed);
+        batch.busiest.push((folded.amount.unsigned_abs(), id.clone()));
         if folded.width > 1 {
             batch.wide.push(id.clone());
         }
     }
+    batch.busiest.sort_unstable_by(|a, b| b.cmp(a));
+    batch.busiest.truncate(BUSIEST);
     Ok(batch)
 }
 

@@ -51,6 +51,11 @@ fn from_memory(tables: Tables, id: &[u8]) -> Result<Option<i64>, CounterError> {
     }
 }
 
+/// Loads a counter into memory if it is not there, so that its increments are measured even if nobody reads it.
+pub fn warm(tables: Tables, id: &[u8]) -> Result<(), CounterError> {
+    from_memory(tables, id).map(drop)
+}
+
 /// `None` when the counter cannot be cached exactly now: rows answer then.
 fn load_counter(tables: Tables, key: Key<'_>) -> Result<Option<i64>, CounterError> {
     crate::memory::databases::register(key.database);

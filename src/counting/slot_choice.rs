@@ -61,14 +61,9 @@ mod tests {
         ) {
             let mut choice = SlotChoice::new(random);
             let mut seen = std::collections::BTreeSet::new();
-            loop {
-                match choice.next(known, limit) {
-                    Step::Try(row) => {
-                        prop_assert!(row < known);
-                        prop_assert!(seen.insert(row));
-                    }
-                    Step::Insert => break,
-                }
+            while let Step::Try(row) = choice.next(known, limit) {
+                prop_assert!(row < known);
+                prop_assert!(seen.insert(row));
             }
             let expected = if known < limit { known.min(TRIES_BEFORE_GROWING) } else { known };
             prop_assert_eq!(seen.len(), expected);

@@ -36,6 +36,8 @@ impl Share {
 pub struct Folded {
     /// Slot rows folded.
     pub rows: u64,
+    /// What moved into the total.
+    pub amount: i64,
     /// Slot rows alive before, also those held by others.
     pub width: usize,
     /// The total would leave bigint: some rows stay unfolded.
@@ -162,6 +164,7 @@ impl Folder {
             };
             if done {
                 amount += delta;
+                folded.amount = amount;
                 folded.rows += 1;
                 left -= usize::from(goes);
             }

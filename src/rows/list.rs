@@ -23,7 +23,8 @@ pub fn counters_after(
 ) -> Vec<(Id, RowSum)> {
     let mut found: BTreeMap<Id, RowSum> = BTreeMap::new();
     let mut complete_to: Option<Id> = None;
-    let sources: [(&Keyed, usize, fn(&mut RowSum, &Columns<'_>)); 2] = [
+    type Add = fn(&mut RowSum, &Columns<'_>);
+    let sources: [(&Keyed, usize, Add); 2] = [
         (reader.total(), total_columns::ID, RowSum::add_total),
         (reader.slot(), slot_columns::ID, RowSum::add_slot),
     ];

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use pgrx::prelude::*;
 
 use crate::counting::compaction::{self, Batch, SHARES};
+use crate::counting::read;
 use crate::memory::databases::{self, Pass, WorkerState};
 use crate::memory::table;
 use crate::pg::background::{self, StartArgument};
@@ -130,6 +131,7 @@ fn run_pass() -> Result<Pass, Obstacle> {
             pass.rows += part.rows;
             pass.overflowed = pass.overflowed.max(part.overflowed);
         }
+        in_transaction(|tables| batch.busiest.iter().try_for_each(|(_, id)| read::warm(tables, id)))?;
         match batch.last {
             Some(last) => after = last,
             None => return Ok(pass),

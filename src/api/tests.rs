@@ -1,0 +1,168 @@
+//! One function, one behaviour, inside a server.
+
+use pgrx::prelude::*;
+
+#[pg_schema]
+mod tests {
+    use super::*;
+
+    fn bigint(query: &str) -> i64 {
+        Spi::get_one::<i64>(query).expect("query failed").expect("query gave NULL")
+    }
+
+    fn run(command: &str) {
+        Spi::run(command).expect("command failed");
+    }
+
+    fn get(id: &str) -> i64 {
+        bigint(&format!("SELECT counter_get('{id}')"))
+    }
+
+    #[pg_test]
+    fn an_unknown_counter_reads_zero() {
+        assert_eq!(get("t:unknown"), 0);
+    }
+
+    #[pg_test]
+    fn an_increment_is_seen_by_its_own_transaction() {
+        run("SELECT counter_incr('t:own'), counter_incr('t:own', 41)");
+        assert_eq!(get("t:own"), 42);
+        assert_eq!(bigint("SELECT counter_get_exact('t:own')"), 42);
+    }
+
+    #[pg_test]
+    fn nothing_is_written_before_commit() {
+        run("SELECT counter_incr('t:pending')");
+        assert_eq!(bigint("SELECT count(*) FROM counter_ext.slot WHERE id = 't:pending'"), 0);
+    }
+
+    #[pg_test]
+    fn an_integer_is_an_id() {
+        run("SELECT counter_incr(7001, 3)");
+        assert_eq!(get("7001"), 3);
+        assert_eq!(bigint("SELECT counter_get(7001)"), 3);
+    }
+
+    #[pg_test]
+    fn null_counts_nothing() {
+        run("SELECT counter_incr(NULL::counter), counter_incr('t:null', NULL)");
+        assert_eq!(get("t:null"), 0);
+    }
+
+    #[pg_test]
+    fn a_batch_adds_delta_by_delta() {
+        run("SELECT counter_incr_many(ARRAY['t:m1', 't:m2', 't:m1'], ARRAY[1, 2, 3])");
+        assert_eq!((get("t:m1"), get("t:m2")), (4, 2));
+    }
+
+    #[pg_test]
+    fn a_batch_without_deltas_adds_ones() {
+        run("SELECT counter_incr_many(ARRAY['t:n1', 't:n1'])");
+        assert_eq!(get("t:n1"), 2);
+    }
+
+    #[pg_test]
+    fn many_reads_come_in_the_order_asked_for() {
+        run("SELECT counter_incr('t:o1', 1), counter_incr('t:o2', 2)");
+        let order = Spi::get_one::<String>(
+            "SELECT string_agg(id || '=' || value, ',' ORDER BY ordinality)
+               FROM counter_get_many(ARRAY['t:o2', 't:o1', 't:o2']) WITH ORDINALITY",
+        );
+        assert_eq!(order, Ok(Some("t:o2=2,t:o1=1,t:o2=2".to_owned())));
+    }
+
+    #[pg_test]
+    fn reset_takes_everything_away() {
+        run("SELECT counter_incr('t:reset', 5)");
+        assert_eq!(bigint("SELECT counter_reset('t:reset')"), 5);
+        assert_eq!(get("t:reset"), 0);
+    }
+
+    #[pg_test]
+    fn set_makes_the_value_what_is_asked_for() {
+        run("SELECT counter_incr('t:set', 5), counter_set('t:set', -2)");
+        assert_eq!(get("t:set"), -2);
+    }
+
+    #[pg_test]
+    fn set_crosses_the_whole_range_of_bigint() {
+        run("SELECT counter_set('t:far', 9223372036854775807)");
+        run("SELECT counter_set('t:far', -9223372036854775808)");
+        assert_eq!(get("t:far"), i64::MIN);
+    }
+
+    #[pg_test]
+    fn drop_forgets_what_is_pending() {
+        run("SELECT counter_incr('t:drop', 5)");
+        assert_eq!(Spi::get_one::<bool>("SELECT counter_drop('t:drop')"), Ok(Some(true)));
+        assert_eq!(get("t:drop"), 0);
+        assert_eq!(Spi::get_one::<bool>("SELECT counter_drop('t:drop')"), Ok(Some(false)));
+    }
+
+    #[pg_test]
+    fn a_spilled_transaction_sees_all_it_counted() {
+        run("SELECT counter_incr_many(array_agg('t:s' || g)) FROM generate_series(1, 70000) g");
+        assert_eq!(get("t:s1"), 1);
+        assert_eq!(get("t:s70000"), 1);
+        run("SELECT counter_incr('t:s1')");
+        assert_eq!(get("t:s1"), 2);
+    }
+
+    #[pg_test]
+    fn a_counter_column_casts_to_its_total() {
+        run("CREATE TABLE videos (title text, views counter)");
+        run("INSERT INTO videos VALUES ('a', 't:v'), ('b', 7002)");
+        run("SELECT counter_incr(views, 3) FROM videos");
+        assert_eq!(bigint("SELECT sum(views::bigint)::bigint FROM videos"), 6);
+    }
+
+    #[pg_test]
+    fn integers_and_texts_still_do_not_compare() {
+        let compared = Spi::get_one::<i64>(
+            "SELECT count(*) FROM pg_cast
+              WHERE casttarget = 'counter'::regtype AND castcontext = 'i'
+                AND castsource IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)",
+        );
+        assert_eq!(compared, Ok(Some(0)));
+    }
+
+    #[pg_test(error = "counter id is empty")]
+    fn an_empty_id_is_refused() {
+        run("SELECT counter_incr(''::text)");
+    }
+
+    #[pg_test(error = "counter id is 256 bytes long, at most 255 are allowed")]
+    fn a_long_id_is_refused() {
+        run("SELECT counter_get(repeat('x', 256))");
+    }
+
+    #[pg_test(error = "arrays differ in length: 2 ids, 1 deltas")]
+    fn arrays_of_different_length_are_refused() {
+        run("SELECT counter_incr_many(ARRAY['a', 'b'], ARRAY[1])");
+    }
+
+    #[pg_test(error = "increments of counter \"t:over\" in this transaction are out of range for bigint")]
+    fn pending_deltas_do_not_wrap() {
+        run("SELECT counter_incr('t:over', 9223372036854775807), counter_incr('t:over')");
+    }
+
+    #[pg_test]
+    fn a_failed_block_counts_nothing() {
+        run("DO $$ BEGIN
+               PERFORM counter_incr('t:block', 1);
+               BEGIN
+                 PERFORM counter_incr('t:block', 10);
+                 RAISE division_by_zero;
+               EXCEPTION WHEN division_by_zero THEN
+                 PERFORM counter_incr('t:block', 100);
+               END;
+             END $$");
+        assert_eq!(get("t:block"), 101);
+    }
+
+    #[pg_test]
+    fn version_is_the_crate_s() {
+        let version = Spi::get_one::<String>("SELECT counter_version()");
+        assert_eq!(version, Ok(Some(env!("CARGO_PKG_VERSION").to_owned())));
+    }
+}
