@@ -1,0 +1,1 @@
+SELECT sum(n) FROM many_slots WHERE id = 'hot';
