@@ -168,7 +168,8 @@ impl Pending {
             if entry.live
                 && let Some(net) = entry.net.checked_sub(undo.before.net)
             {
-                let increments = entry.increments - undo.before.increments;
+                // Fewer than before when the counter was forgotten in between.
+                let increments = entry.increments.saturating_sub(undo.before.increments);
                 taken.push(Delta { id: id.clone(), net, increments });
                 if !undo.before.live {
                     self.live -= 1;
