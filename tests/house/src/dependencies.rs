@@ -7,11 +7,7 @@ pub fn allowed_licences(deny_toml: &str) -> Vec<String> {
     let section = deny_toml.split("[licenses]").nth(1).unwrap_or_default();
     let list = section.split("allow = [").nth(1).unwrap_or_default();
     let list = list.split(']').next().unwrap_or_default();
-    list.split('"')
-        .skip(1)
-        .step_by(2)
-        .map(str::to_owned)
-        .collect()
+    list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 /// What in the output of `cargo metadata` is not as it should be.
@@ -36,21 +32,13 @@ fn licence_violation(package: &Value, allowed: &[String]) -> Option<String> {
         return Some(format!("{name}: no licence"));
     };
     let terms = licence_terms(licence);
-    let holds = Expression {
-        terms: &terms,
-        at: 0,
-        allowed,
-    }
-    .any();
+    let holds = Expression { terms: &terms, at: 0, allowed }.any();
     (!holds).then(|| format!("{name}: the licence {licence} is not in deny.toml"))
 }
 
 fn source_violation(package: &Value) -> Option<String> {
-    let source = package["source"]
-        .as_str()
-        .unwrap_or("a path outside the workspace");
-    (!source.starts_with("registry+"))
-        .then(|| format!("{}: comes from {source}", text(package, "name")))
+    let source = package["source"].as_str().unwrap_or("a path outside the workspace");
+    (!source.starts_with("registry+")).then(|| format!("{}: comes from {source}", text(package, "name")))
 }
 
 fn requirement_violations(package: &Value) -> Vec<String> {
@@ -60,16 +48,10 @@ fn requirement_violations(package: &Value) -> Vec<String> {
         // A member of the workspace is known by its path.
         let by_path = dependency["path"].is_string();
         if requirement.contains('*') && !by_path {
-            found.push(format!(
-                "{}: any version of {name} will do, it says",
-                text(package, "name")
-            ));
+            found.push(format!("{}: any version of {name} will do, it says", text(package, "name")));
         }
         if name.starts_with("pgrx") && !requirement.starts_with('=') {
-            found.push(format!(
-                "{}: {name} is not pinned with '=' ({requirement})",
-                text(package, "name")
-            ));
+            found.push(format!("{}: {name} is not pinned with '=' ({requirement})", text(package, "name")));
         }
     }
     found
@@ -80,25 +62,14 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 }
 
 fn strings(value: &Value) -> Vec<&str> {
-    value
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect()
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 /// An SPDX expression in words; `/` is how old crates write OR.
 fn licence_terms(licence: &str) -> Vec<String> {
-    let spaced = licence
-        .replace('/', " OR ")
-        .replace('(', " ( ")
-        .replace(')', " ) ");
+    let spaced = licence.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     let spaced = spaced.replace(" WITH ", "+WITH+");
-    spaced
-        .split_whitespace()
-        .map(|term| term.replace("+WITH+", " WITH "))
-        .collect()
+    spaced.split_whitespace().map(|term| term.replace("+WITH+", " WITH ")).collect()
 }
 
 /// Whether we may use what carries a licence expression; AND binds closer than OR.

@@ -15,9 +15,7 @@ use crate::tokens::{children, group, ident, is_ident, is_path_separator, is_punc
 const LAYERS: [&[&str]; 5] = [
     &["pg", "settings", "errors"],
     &["rows", "memory", "journal"],
-    &[
-        "counting", "likes", "hll", "series", "boards", "limits", "audit",
-    ],
+    &["counting", "likes", "hll", "series", "boards", "limits", "audit"],
     &["api"],
     // Tests that run inside a server look at everything.
     &["tests"],
@@ -42,19 +40,13 @@ pub fn violations(sources: &[TextFile], exceptions: &[(String, String)]) -> Vec<
     found.extend(unknown_rooms(&files));
 
     let uses = uses(&files);
-    let excepted = |u: &Use| {
-        exceptions
-            .iter()
-            .any(|(from, to)| *from == u.from && *to == u.to)
-    };
+    let excepted = |u: &Use| exceptions.iter().any(|(from, to)| *from == u.from && *to == u.to);
     let (allowed, rest): (Vec<&Use>, Vec<&Use>) = uses.iter().partition(|u| excepted(u));
     found.extend(rest.iter().filter_map(|u| against_order(u)));
     found.extend(circles(&rest));
     for (from, to) in exceptions {
         if !allowed.iter().any(|u| u.from == *from && u.to == *to) {
-            found.push(format!(
-                "docs/architecture.md: nothing needs the exception {from} -> {to} any more"
-            ));
+            found.push(format!("docs/architecture.md: nothing needs the exception {from} -> {to} any more"));
         }
     }
     found
@@ -62,24 +54,14 @@ pub fn violations(sources: &[TextFile], exceptions: &[(String, String)]) -> Vec<
 
 /// The lines `from -> to` of the fenced block under the heading "Exceptions".
 pub fn listed_exceptions(architecture: &str) -> Vec<(String, String)> {
-    let mut lines = architecture
-        .lines()
-        .skip_while(|l| !is_exceptions_heading(l))
-        .skip(1);
+    let mut lines = architecture.lines().skip_while(|l| !is_exceptions_heading(l)).skip(1);
     let section: Vec<&str> = lines.by_ref().take_while(|l| !l.starts_with('#')).collect();
     let fenced = section.iter().skip_while(|l| !l.starts_with("```")).skip(1);
-    fenced
-        .take_while(|l| !l.starts_with("```"))
-        .filter_map(|l| exception(l))
-        .collect()
+    fenced.take_while(|l| !l.starts_with("```")).filter_map(|l| exception(l)).collect()
 }
 
 fn is_exceptions_heading(line: &str) -> bool {
-    line.starts_with('#')
-        && line
-            .trim_start_matches('#')
-            .trim()
-            .eq_ignore_ascii_case("exceptions")
+    line.starts_with('#') && line.trim_start_matches('#').trim().eq_ignore_ascii_case("exceptions")
 }
 
 /// `from -> to: why`
@@ -95,17 +77,9 @@ fn layer(room: &str) -> Option<usize> {
 }
 
 fn unknown_rooms(files: &[File]) -> Vec<String> {
-    let unknown = files
-        .iter()
-        .filter(|f| !f.is_lib() && f.room() != WORKER && layer(f.room()).is_none());
+    let unknown = files.iter().filter(|f| !f.is_lib() && f.room() != WORKER && layer(f.room()).is_none());
     unknown
-        .map(|f| {
-            format!(
-                "{}: the room `{}` has no place in the order of layers",
-                f.path,
-                f.room()
-            )
-        })
+        .map(|f| format!("{}: the room `{}` has no place in the order of layers", f.path, f.room()))
         .collect()
 }
 
@@ -126,9 +100,8 @@ fn against_order(u: &Use) -> Option<String> {
 /// Circles among the rooms of one layer.
 fn circles(uses: &[&Use]) -> Vec<String> {
     let mut sideways: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for u in uses
-        .iter()
-        .filter(|u| u.from != LIB && layer(&u.from).is_some() && layer(&u.from) == layer(&u.to))
+    for u in
+        uses.iter().filter(|u| u.from != LIB && layer(&u.from).is_some() && layer(&u.from) == layer(&u.to))
     {
         sideways.entry(&u.from).or_default().insert(&u.to);
     }
@@ -147,27 +120,17 @@ fn circles(uses: &[&Use]) -> Vec<String> {
         }
         false
     };
-    let in_circle: Vec<&str> = sideways
-        .keys()
-        .copied()
-        .filter(|room| reaches(room, room))
-        .collect();
+    let in_circle: Vec<&str> = sideways.keys().copied().filter(|room| reaches(room, room)).collect();
     if in_circle.is_empty() {
         return Vec::new();
     }
-    vec![format!(
-        "rooms of one layer use each other in a circle: {}",
-        in_circle.join(", ")
-    )]
+    vec![format!("rooms of one layer use each other in a circle: {}", in_circle.join(", "))]
 }
 
 /// Every use of another room, once a place.
 fn uses(files: &[File]) -> BTreeSet<Use> {
-    let lib_names: BTreeMap<&str, &str> = files
-        .iter()
-        .flat_map(|f| &f.lib_names)
-        .map(|(name, room)| (name.as_str(), room.as_str()))
-        .collect();
+    let lib_names: BTreeMap<&str, &str> =
+        files.iter().flat_map(|f| &f.lib_names).map(|(name, room)| (name.as_str(), room.as_str())).collect();
     let mut uses = BTreeSet::new();
     for file in files {
         for (path, line) in &file.paths {
@@ -176,11 +139,7 @@ fn uses(files: &[File]) -> BTreeSet<Use> {
             let known = to == WORKER || layer(to).is_some();
             if known && to != file.room() {
                 let place = format!("{}:{line}", file.path);
-                uses.insert(Use {
-                    from: file.room().to_owned(),
-                    to: to.to_owned(),
-                    place,
-                });
+                uses.insert(Use { from: file.room().to_owned(), to: to.to_owned(), place });
             }
         }
     }
@@ -250,13 +209,7 @@ impl File {
     }
 
     /// Reads what follows `start::` and returns where it ends.
-    fn read_path(
-        &mut self,
-        tokens: &[TokenTree],
-        mut index: usize,
-        start: Vec<String>,
-        at: usize,
-    ) -> usize {
+    fn read_path(&mut self, tokens: &[TokenTree], mut index: usize, start: Vec<String>, at: usize) -> usize {
         let mut path = start;
         loop {
             if let Some(name) = ident(tokens.get(index)) {
@@ -297,10 +250,7 @@ impl File {
     }
 
     fn hides(&mut self, line: usize, how: &str) {
-        self.unreadable.push(format!(
-            "{}:{line}: {how}, which hides the rooms that are used",
-            self.path
-        ));
+        self.unreadable.push(format!("{}:{line}: {how}, which hides the rooms that are used", self.path));
     }
 
     /// `use memory::Entry as E;` in `lib.rs` lets other files write `crate::E`.
@@ -314,13 +264,8 @@ impl File {
                 .position(|t| is_punct(Some(t), ';'))
                 .map_or(tokens.len(), |n| index + n);
             let tree = &tokens[index + 1..end];
-            let tree = if is_ident(tree.first(), "crate") {
-                &tree[3..]
-            } else {
-                tree
-            };
-            let Some(room) = ident(tree.first()).filter(|r| r == WORKER || layer(r).is_some())
-            else {
+            let tree = if is_ident(tree.first(), "crate") { &tree[3..] } else { tree };
+            let Some(room) = ident(tree.first()).filter(|r| r == WORKER || layer(r).is_some()) else {
                 continue;
             };
             for name in imported_names(tree) {
@@ -339,9 +284,7 @@ fn imported_names(tree: &[TokenTree]) -> Vec<String> {
     match tree.last() {
         Some(TokenTree::Group(list)) => {
             let list = children(list);
-            list.split(|t| is_punct(Some(t), ','))
-                .flat_map(imported_names)
-                .collect()
+            list.split(|t| is_punct(Some(t), ',')).flat_map(imported_names).collect()
         }
         Some(TokenTree::Punct(punct)) if punct.as_char() == '*' => vec!["*".to_owned()],
         last => ident(last).into_iter().collect(),
@@ -349,11 +292,7 @@ fn imported_names(tree: &[TokenTree]) -> Vec<String> {
 }
 
 /// If a path from a known module starts at `index`: that module, and the index after its `::`.
-fn path_start(
-    tokens: &[TokenTree],
-    index: usize,
-    module: &[String],
-) -> Option<(Vec<String>, usize)> {
+fn path_start(tokens: &[TokenTree], index: usize, module: &[String]) -> Option<(Vec<String>, usize)> {
     let first = ident(tokens.get(index))?;
     if !is_path_separator(tokens, index + 1) || follows_separator(tokens, index) {
         return None;

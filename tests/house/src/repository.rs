@@ -11,10 +11,7 @@ pub struct TextFile {
 
 /// The root of the workspace this crate is a member of.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .canonicalize()
-        .expect("the workspace root")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace root")
 }
 
 /// Every text file, in order of path.
@@ -28,23 +25,14 @@ pub fn text_files() -> Vec<TextFile> {
 
 /// The Rust files of the extension itself.
 pub fn extension_sources() -> Vec<TextFile> {
-    text_files()
-        .into_iter()
-        .filter(|f| f.path.starts_with("src/") && f.path.ends_with(".rs"))
-        .collect()
+    text_files().into_iter().filter(|f| f.path.starts_with("src/") && f.path.ends_with(".rs")).collect()
 }
 
 /// Names in `.gitignore`, without git: a release tarball must pass as well.
 fn ignored_names(root: &Path) -> Vec<String> {
     let listed = fs::read_to_string(root.join(".gitignore")).unwrap_or_default();
-    let listed = listed
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.is_empty() && !l.starts_with('#'));
-    listed
-        .map(|l| l.trim_matches('/').to_owned())
-        .chain([".git".to_owned()])
-        .collect()
+    let listed = listed.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
+    listed.map(|l| l.trim_matches('/').to_owned()).chain([".git".to_owned()]).collect()
 }
 
 fn collect(root: &Path, directory: &Path, ignored: &[String], files: &mut Vec<TextFile>) {
@@ -58,10 +46,7 @@ fn collect(root: &Path, directory: &Path, ignored: &[String], files: &mut Vec<Te
             collect(root, &path, ignored, files);
         } else if let Ok(text) = fs::read_to_string(&path) {
             let path = path.strip_prefix(root).expect("a path below the root");
-            files.push(TextFile {
-                path: path.to_string_lossy().replace('\\', "/"),
-                text,
-            });
+            files.push(TextFile { path: path.to_string_lossy().replace('\\', "/"), text });
         }
     }
 }

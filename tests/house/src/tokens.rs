@@ -7,9 +7,7 @@ use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 /// # Panics
 /// When the text is not Rust: the compiler would not take it either.
 pub fn parse(path: &str, text: &str) -> Vec<TokenTree> {
-    let stream: TokenStream = text
-        .parse()
-        .unwrap_or_else(|error| panic!("{path}: {error}"));
+    let stream: TokenStream = text.parse().unwrap_or_else(|error| panic!("{path}: {error}"));
     stream.into_iter().collect()
 }
 
@@ -23,9 +21,7 @@ pub fn line(token: &TokenTree) -> usize {
 
 pub fn ident(token: Option<&TokenTree>) -> Option<String> {
     match token {
-        Some(TokenTree::Ident(ident)) => {
-            Some(ident.to_string().trim_start_matches("r#").to_owned())
-        }
+        Some(TokenTree::Ident(ident)) => Some(ident.to_string().trim_start_matches("r#").to_owned()),
         _ => None,
     }
 }

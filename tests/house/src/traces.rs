@@ -37,13 +37,8 @@ pub fn violations(file: &TextFile) -> Vec<String> {
         if let Some(host) = registry_host(file, line) {
             found.push(format!("{place}: names the registry {host}"));
         }
-        if let Some(directory) = MACHINE_DIRECTORIES
-            .iter()
-            .find(|d| has_absolute_path(line, d))
-        {
-            found.push(format!(
-                "{place}: a path below the root directory's {directory}"
-            ));
+        if let Some(directory) = MACHINE_DIRECTORIES.iter().find(|d| has_absolute_path(line, d)) {
+            found.push(format!("{place}: a path below the root directory's {directory}"));
         }
         if is_cargo_configuration(&file.path) && REDIRECTIONS.iter().any(|r| line.contains(r)) {
             found.push(format!("{place}: sends cargo to another registry"));
@@ -75,8 +70,7 @@ fn public_index() -> String {
 }
 
 fn contains_host(line: &str, host: &str) -> bool {
-    line.match_indices(host)
-        .any(|(at, _)| !line[..at].ends_with(is_word))
+    line.match_indices(host).any(|(at, _)| !line[..at].ends_with(is_word))
 }
 
 /// Whether `/directory` stands in `line` as the start of a path, not inside one.

@@ -43,10 +43,7 @@ impl Check<'_> {
                     self.check(tokens, index, foreign_contract);
                 }
                 TokenTree::Group(inner) => {
-                    self.walk(
-                        &children(inner),
-                        foreign_contract || contract_body == Some(index),
-                    );
+                    self.walk(&children(inner), foreign_contract || contract_body == Some(index));
                 }
                 _ => {}
             }
@@ -70,10 +67,7 @@ impl Check<'_> {
             }
             What::NeedsDocs => {
                 if !foreign_contract && !self.has_safety_docs(at) {
-                    self.report(
-                        at,
-                        "an unsafe item without a `# Safety` section in its docs",
-                    );
+                    self.report(at, "an unsafe item without a `# Safety` section in its docs");
                 }
             }
             What::Harmless => {}
@@ -111,9 +105,7 @@ impl Check<'_> {
             !(line.is_empty() || line.ends_with('}') || line.ends_with(';') || line.ends_with('{'))
                 || line.starts_with("//")
         });
-        attached
-            .into_iter()
-            .any(|line| line.trim_start().starts_with("/// # Safety"))
+        attached.into_iter().any(|line| line.trim_start().starts_with("/// # Safety"))
     }
 
     fn line(&self, number: usize) -> Option<&str> {
@@ -127,8 +119,7 @@ impl Check<'_> {
 
 /// `pg_sys::panic` is pgrx's own Rust, error reports, not PostgreSQL's C.
 fn is_raw_pg_sys(tokens: &[TokenTree], index: usize) -> bool {
-    let error_report =
-        is_path_separator(tokens, index + 1) && is_ident(tokens.get(index + 3), "panic");
+    let error_report = is_path_separator(tokens, index + 1) && is_ident(tokens.get(index + 3), "panic");
     is_ident(tokens.get(index), "pg_sys") && !error_report
 }
 
@@ -150,9 +141,7 @@ fn what(tokens: &[TokenTree], index: usize) -> What {
         Some("fn") if ident(tokens.get(index + 1)).is_some() => What::NeedsDocs,
         // A block of foreign functions is not a place where anything is done.
         Some("extern") => {
-            let next = index
-                + 1
-                + usize::from(matches!(tokens.get(index + 1), Some(TokenTree::Literal(_))));
+            let next = index + 1 + usize::from(matches!(tokens.get(index + 1), Some(TokenTree::Literal(_))));
             if group(tokens.get(next), Delimiter::Brace).is_some() {
                 What::Harmless
             } else {
@@ -166,13 +155,11 @@ fn what(tokens: &[TokenTree], index: usize) -> What {
 /// The index of the body of `impl Trait for Type {…}` or `extern "C" {…}` that starts at `index`.
 fn foreign_body(tokens: &[TokenTree], index: usize) -> Option<usize> {
     if is_ident(tokens.get(index), "extern") {
-        let body =
-            index + 1 + usize::from(matches!(tokens.get(index + 1), Some(TokenTree::Literal(_))));
+        let body = index + 1 + usize::from(matches!(tokens.get(index + 1), Some(TokenTree::Literal(_))));
         return group(tokens.get(body), Delimiter::Brace).map(|_| body);
     }
     let body = (index..tokens.len()).find(|i| group(tokens.get(*i), Delimiter::Brace).is_some())?;
     // `for<'a>` binds a lifetime.
-    let of_trait =
-        (index..body).any(|i| is_ident(tokens.get(i), "for") && !is_punct(tokens.get(i + 1), '<'));
+    let of_trait = (index..body).any(|i| is_ident(tokens.get(i), "for") && !is_punct(tokens.get(i + 1), '<'));
     of_trait.then_some(body)
 }

@@ -7,10 +7,7 @@ use counter_ext_house::{traces, unsafety};
 use serde_json::json;
 
 fn file(path: &str, text: &str) -> TextFile {
-    TextFile {
-        path: path.to_owned(),
-        text: text.to_owned(),
-    }
+    TextFile { path: path.to_owned(), text: text.to_owned() }
 }
 
 fn layer_findings(files: &[(&str, &str)]) -> Vec<String> {
@@ -19,10 +16,7 @@ fn layer_findings(files: &[(&str, &str)]) -> Vec<String> {
 }
 
 fn assert_finds(found: &[String], part: &str) {
-    assert!(
-        found.len() == 1 && found[0].contains(part),
-        "expected one finding with {part:?}, got {found:?}"
-    );
+    assert!(found.len() == 1 && found[0].contains(part), "expected one finding with {part:?}, got {found:?}");
 }
 
 fn assert_clean(found: &[String]) {
@@ -32,27 +26,12 @@ fn assert_clean(found: &[String]) {
 #[test]
 fn a_call_down_the_layers_is_fine() {
     assert_clean(&layer_findings(&[
-        (
-            "src/lib.rs",
-            "mod api; fn init() { worker::register(); memory::init(); }",
-        ),
-        (
-            "src/api/counting.rs",
-            "use crate::{counting::incr, errors, pg::xact};",
-        ),
-        (
-            "src/counting/mod.rs",
-            "use crate::rows; fn f() { crate::memory::add() }",
-        ),
-        (
-            "src/worker/mod.rs",
-            "use crate::counting::fold; use super::pg;",
-        ),
+        ("src/lib.rs", "mod api; fn init() { worker::register(); memory::init(); }"),
+        ("src/api/counting.rs", "use crate::{counting::incr, errors, pg::xact};"),
+        ("src/counting/mod.rs", "use crate::rows; fn f() { crate::memory::add() }"),
+        ("src/worker/mod.rs", "use crate::counting::fold; use super::pg;"),
         ("src/memory/mod.rs", "use crate::rows;"),
-        (
-            "src/pg/mod.rs",
-            "use crate::settings; // crate::api\nconst S: &str = \"crate::api::x\";",
-        ),
+        ("src/pg/mod.rs", "use crate::settings; // crate::api\nconst S: &str = \"crate::api::x\";"),
     ]));
 }
 
@@ -68,68 +47,35 @@ fn a_call_up_the_layers_is_found_however_it_is_written() {
         "fn f() { vec![crate::api::x()]; }",
         "pub fn f(x: crate::api::T) {}",
     ] {
-        assert_finds(
-            &layer_findings(&[("src/counting/mod.rs", text)]),
-            "`counting` uses `api`",
-        );
+        assert_finds(&layer_findings(&[("src/counting/mod.rs", text)]), "`counting` uses `api`");
     }
-    assert_finds(
-        &layer_findings(&[("src/pg/a/b.rs", "use super::super::super::rows;")]),
-        "`pg` uses `rows`",
-    );
+    assert_finds(&layer_findings(&[("src/pg/a/b.rs", "use super::super::super::rows;")]), "`pg` uses `rows`");
 }
 
 #[test]
 fn hiding_a_room_is_found() {
-    let with_lib =
-        |lib: &str| layer_findings(&[("src/lib.rs", lib), ("src/pg/mod.rs", "use crate::Thing;")]);
+    let with_lib = |lib: &str| layer_findings(&[("src/lib.rs", lib), ("src/pg/mod.rs", "use crate::Thing;")]);
     assert_finds(&with_lib("pub use api::Thing;"), "`pg` uses `api`");
-    assert_finds(
-        &with_lib("use crate::api::{Other, Real as Thing};"),
-        "`pg` uses `api`",
-    );
+    assert_finds(&with_lib("use crate::api::{Other, Real as Thing};"), "`pg` uses `api`");
     assert_clean(&with_lib("use settings::Thing;"));
-    assert_finds(
-        &layer_findings(&[("src/lib.rs", "pub use api::*;")]),
-        "hides",
-    );
-    for text in [
-        "use crate as c;",
-        "use crate::*;",
-        "use super::*;",
-        "use crate::{self as c};",
-    ] {
+    assert_finds(&layer_findings(&[("src/lib.rs", "pub use api::*;")]), "hides");
+    for text in ["use crate as c;", "use crate::*;", "use super::*;", "use crate::{self as c};"] {
         assert_finds(&layer_findings(&[("src/pg/mod.rs", text)]), "hides");
     }
-    assert_clean(&layer_findings(&[(
-        "src/pg/mod.rs",
-        "mod tests { use super::*; }",
-    )]));
+    assert_clean(&layer_findings(&[("src/pg/mod.rs", "mod tests { use super::*; }")]));
 }
 
 #[test]
 fn the_worker_comes_in_from_the_other_end() {
-    assert_finds(
-        &layer_findings(&[("src/worker/mod.rs", "use crate::api::x;")]),
-        "`worker` uses `api`",
-    );
-    assert_finds(
-        &layer_findings(&[("src/api/mod.rs", "use crate::worker::wake;")]),
-        "`api` uses `worker`",
-    );
+    assert_finds(&layer_findings(&[("src/worker/mod.rs", "use crate::api::x;")]), "`worker` uses `api`");
+    assert_finds(&layer_findings(&[("src/api/mod.rs", "use crate::worker::wake;")]), "`api` uses `worker`");
 }
 
 #[test]
 fn circles_and_unknown_rooms_are_found() {
-    let circle = [
-        ("src/rows/mod.rs", "use crate::memory::x;"),
-        ("src/memory/mod.rs", "use crate::rows::x;"),
-    ];
+    let circle = [("src/rows/mod.rs", "use crate::memory::x;"), ("src/memory/mod.rs", "use crate::rows::x;")];
     assert_finds(&layer_findings(&circle), "circle: memory, rows");
-    assert_finds(
-        &layer_findings(&[("src/helpers.rs", "")]),
-        "`helpers` has no place",
-    );
+    assert_finds(&layer_findings(&[("src/helpers.rs", "")]), "`helpers` has no place");
 }
 
 #[test]
@@ -139,10 +85,7 @@ fn exceptions_are_read_and_have_to_be_needed() {
     let pair = |from: &str, to: &str| (from.to_owned(), to.to_owned());
     assert_eq!(exceptions, [pair("api", "worker"), pair("pg", "rows")]);
     let sources = [file("src/api/mod.rs", "use crate::worker::wake;")];
-    assert_finds(
-        &layers::violations(&sources, &exceptions),
-        "nothing needs the exception pg -> rows",
-    );
+    assert_finds(&layers::violations(&sources, &exceptions), "nothing needs the exception pg -> rows");
 }
 
 fn unsafe_findings(text: &str) -> Vec<String> {
@@ -157,59 +100,30 @@ fn unsafe_and_pg_sys_outside_their_rooms_are_found() {
         "src/rows/mod.rs:3: `unsafe` outside",
     );
     assert_finds(&outside("use pgrx::pg_sys;"), "`pg_sys` outside");
-    assert_finds(
-        &outside("use pgrx::pg_sys::{self, Datum};"),
-        "`pg_sys` outside",
-    );
+    assert_finds(&outside("use pgrx::pg_sys::{self, Datum};"), "`pg_sys` outside");
     assert_clean(&outside("use pgrx::pg_sys::panic::ErrorReport;"));
-    assert_clean(&outside(
-        "// unsafe pg_sys\nconst A: &str = \"unsafe pg_sys\";",
-    ));
+    assert_clean(&outside("// unsafe pg_sys\nconst A: &str = \"unsafe pg_sys\";"));
 }
 
 #[test]
 fn unsafe_has_to_say_why() {
-    assert_finds(
-        &unsafe_findings("fn f() { unsafe { g() } }"),
-        "without a `// SAFETY:`",
-    );
-    assert_finds(
-        &unsafe_findings("unsafe impl Send for T {}"),
-        "without a `// SAFETY:`",
-    );
-    assert_finds(
-        &unsafe_findings("// SAFETY: a\n\n\n\nunsafe impl Send for T {}"),
-        "without a `// SAFETY:`",
-    );
-    assert_clean(&unsafe_findings(
-        "// SAFETY: a\n// b\n// c\n// d\nfn f() {\n let x =\n unsafe { g() }; }",
-    ));
+    assert_finds(&unsafe_findings("fn f() { unsafe { g() } }"), "without a `// SAFETY:`");
+    assert_finds(&unsafe_findings("unsafe impl Send for T {}"), "without a `// SAFETY:`");
+    assert_finds(&unsafe_findings("// SAFETY: a\n\n\n\nunsafe impl Send for T {}"), "without a `// SAFETY:`");
+    assert_clean(&unsafe_findings("// SAFETY: a\n// b\n// c\n// d\nfn f() {\n let x =\n unsafe { g() }; }"));
     assert_clean(&unsafe_findings("type F = unsafe extern \"C\" fn(i32);"));
     assert_clean(&unsafe_findings("#[unsafe(no_mangle)]\nfn f() {}"));
 }
 
 #[test]
 fn unsafe_functions_have_to_say_what_they_ask_for() {
-    assert_finds(
-        &unsafe_findings("/// F.\npub unsafe fn f() {}"),
-        "`# Safety`",
-    );
+    assert_finds(&unsafe_findings("/// F.\npub unsafe fn f() {}"), "`# Safety`");
     assert_finds(&unsafe_findings("unsafe trait T {}"), "`# Safety`");
-    assert_finds(
-        &unsafe_findings("/// # Safety\n/// x\nfn g() {}\npub unsafe fn f() {}"),
-        "`# Safety`",
-    );
-    assert_clean(&unsafe_findings(
-        "/// # Safety\n/// x\n#[inline]\npub unsafe extern \"C\" fn f() {}",
-    ));
+    assert_finds(&unsafe_findings("/// # Safety\n/// x\nfn g() {}\npub unsafe fn f() {}"), "`# Safety`");
+    assert_clean(&unsafe_findings("/// # Safety\n/// x\n#[inline]\npub unsafe extern \"C\" fn f() {}"));
     assert_clean(&unsafe_findings("impl T for X { unsafe fn f() {} }"));
-    assert_finds(
-        &unsafe_findings("impl X where for<'a> A: B<'a> { unsafe fn f() {} }"),
-        "`# Safety`",
-    );
-    assert_clean(&unsafe_findings(
-        "// SAFETY: as in C.\nunsafe extern \"C\" { unsafe fn f(); }",
-    ));
+    assert_finds(&unsafe_findings("impl X where for<'a> A: B<'a> { unsafe fn f() {} }"), "`# Safety`");
+    assert_clean(&unsafe_findings("// SAFETY: as in C.\nunsafe extern \"C\" { unsafe fn f(); }"));
 }
 
 #[test]
@@ -219,39 +133,19 @@ fn a_dependency_has_to_be_licensed_public_and_chosen() {
     );
     assert_eq!(allowed, ["MIT", "Apache-2.0 WITH LLVM-exception"]);
     let findings = |package: serde_json::Value| {
-        dependencies::violations(
-            &json!({"workspace_members": ["ours"], "packages": [package]}),
-            &allowed,
-        )
+        dependencies::violations(&json!({"workspace_members": ["ours"], "packages": [package]}), &allowed)
     };
-    let licensed =
-        |licence: &str| findings(json!({"name": "x", "license": licence, "source": "registry+x"}));
-    for good in [
-        "MIT",
-        "GPL-3.0 OR MIT",
-        "GPL-3.0/MIT",
-        "(MIT OR GPL-3.0) AND MIT",
-        "Apache-2.0 WITH LLVM-exception",
-    ] {
+    let licensed = |licence: &str| findings(json!({"name": "x", "license": licence, "source": "registry+x"}));
+    for good in
+        ["MIT", "GPL-3.0 OR MIT", "GPL-3.0/MIT", "(MIT OR GPL-3.0) AND MIT", "Apache-2.0 WITH LLVM-exception"]
+    {
         assert_clean(&licensed(good));
     }
-    for bad in [
-        "GPL-3.0",
-        "MIT AND GPL-3.0",
-        "(MIT OR GPL-3.0) AND GPL-3.0",
-        "Apache-2.0",
-        "",
-    ] {
+    for bad in ["GPL-3.0", "MIT AND GPL-3.0", "(MIT OR GPL-3.0) AND GPL-3.0", "Apache-2.0", ""] {
         assert_finds(&licensed(bad), "is not in deny.toml");
     }
-    assert_finds(
-        &findings(json!({"name": "x", "source": "registry+x"})),
-        "no licence",
-    );
-    assert_finds(
-        &findings(json!({"name": "x", "license": "MIT", "source": "git+x"})),
-        "comes from git+x",
-    );
+    assert_finds(&findings(json!({"name": "x", "source": "registry+x"})), "no licence");
+    assert_finds(&findings(json!({"name": "x", "license": "MIT", "source": "git+x"})), "comes from git+x");
     let needs = |name: &str, req: &str| {
         findings(
             json!({"id": "ours", "name": "a", "license": "MIT", "dependencies": [{"name": name, "req": req}]}),
@@ -267,30 +161,12 @@ fn traces_of_a_machine_are_found() {
     let findings = |path: &str, text: String| traces::violations(&file(path, &text));
     let index = ["registry+https://github.com/rust-lang/crates", ".io-index"].concat();
     assert_clean(&findings("Cargo.lock", format!("source = \"{index}\"")));
-    assert_finds(
-        &findings(
-            "Cargo.lock",
-            "source = \"registry+https://example.com\"".into(),
-        ),
-        "registry",
-    );
-    assert_finds(
-        &findings("README.md", ["see https://crates", ".io/x"].concat()),
-        "names the registry",
-    );
-    assert_finds(
-        &findings(".cargo/config.toml", "[source.x]".into()),
-        "another registry",
-    );
+    assert_finds(&findings("Cargo.lock", "source = \"registry+https://example.com\"".into()), "registry");
+    assert_finds(&findings("README.md", ["see https://crates", ".io/x"].concat()), "names the registry");
+    assert_finds(&findings(".cargo/config.toml", "[source.x]".into()), "another registry");
     for directory in ["root", "work", "home"] {
-        assert_finds(
-            &findings("a.sh", format!("cd /{directory}/x")),
-            "a path below",
-        );
-        assert_finds(
-            &findings("a.sh", format!("cd \"/{directory}\"")),
-            "a path below",
-        );
+        assert_finds(&findings("a.sh", format!("cd /{directory}/x")), "a path below");
+        assert_finds(&findings("a.sh", format!("cd \"/{directory}\"")), "a path below");
         assert_clean(&findings(
             "a.sh",
             format!("cd \"$here/{directory}\" /{directory}ed ~/{directory} a/{directory}/b"),

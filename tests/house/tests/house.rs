@@ -11,42 +11,26 @@ const LONG: usize = 500;
 const TOO_LONG: usize = 700;
 
 fn assert_none(found: &[String]) {
-    assert!(
-        found.is_empty(),
-        "{} found:\n{}",
-        found.len(),
-        found.join("\n")
-    );
+    assert!(found.is_empty(), "{} found:\n{}", found.len(), found.join("\n"));
 }
 
 #[test]
 fn calls_go_one_way() {
-    let architecture =
-        std::fs::read_to_string(root().join("docs/architecture.md")).unwrap_or_default();
+    let architecture = std::fs::read_to_string(root().join("docs/architecture.md")).unwrap_or_default();
     let sources = extension_sources();
-    assert!(
-        sources.iter().any(|f| f.path == "src/lib.rs"),
-        "src/lib.rs was not found"
-    );
-    assert_none(&layers::violations(
-        &sources,
-        &layers::listed_exceptions(&architecture),
-    ));
+    assert!(sources.iter().any(|f| f.path == "src/lib.rs"), "src/lib.rs was not found");
+    assert_none(&layers::violations(&sources, &layers::listed_exceptions(&architecture)));
 }
 
 #[test]
 fn unsafe_code_stays_in_its_rooms_and_says_why_it_is_sound() {
-    let found: Vec<String> = extension_sources()
-        .iter()
-        .flat_map(unsafety::violations)
-        .collect();
+    let found: Vec<String> = extension_sources().iter().flat_map(unsafety::violations).collect();
     assert_none(&found);
 }
 
 #[test]
 fn dependencies_are_ours_to_ship() {
-    let allowed =
-        dependencies::allowed_licences(&std::fs::read_to_string(root().join("deny.toml")).unwrap());
+    let allowed = dependencies::allowed_licences(&std::fs::read_to_string(root().join("deny.toml")).unwrap());
     assert!(!allowed.is_empty(), "deny.toml allows no licence");
     assert_none(&dependencies::violations(&cargo_metadata(), &allowed));
 }
@@ -59,9 +43,8 @@ fn no_file_tells_where_it_was_written() {
 
 #[test]
 fn files_are_short() {
-    let code = text_files()
-        .into_iter()
-        .filter(|f| [".rs", ".sh", ".sql"].iter().any(|e| f.path.ends_with(e)));
+    let code =
+        text_files().into_iter().filter(|f| [".rs", ".sh", ".sql"].iter().any(|e| f.path.ends_with(e)));
     let lengths: Vec<(String, usize)> = code.map(|f| (f.path, f.text.lines().count())).collect();
     for (path, lines) in lengths.iter().filter(|(_, lines)| *lines > LONG) {
         // Past the capture of the test harness: to be seen also when the test passes.
@@ -81,14 +64,7 @@ fn cargo_metadata() -> serde_json::Value {
     let mut errors = String::new();
     for network in [Some("--offline"), None] {
         let output = Command::new(env!("CARGO"))
-            .args([
-                "metadata",
-                "--locked",
-                "--format-version",
-                "1",
-                "--filter-platform",
-                &host(),
-            ])
+            .args(["metadata", "--locked", "--format-version", "1", "--filter-platform", &host()])
             .args(network)
             .current_dir(root())
             .output()
@@ -102,13 +78,7 @@ fn cargo_metadata() -> serde_json::Value {
 }
 
 fn host() -> String {
-    let output = Command::new("rustc")
-        .arg("-vV")
-        .output()
-        .expect("rustc runs");
+    let output = Command::new("rustc").arg("-vV").output().expect("rustc runs");
     let text = String::from_utf8(output.stdout).expect("UTF-8 from rustc");
-    text.lines()
-        .find_map(|l| l.strip_prefix("host: "))
-        .expect("a host line from rustc")
-        .to_owned()
+    text.lines().find_map(|l| l.strip_prefix("host: ")).expect("a host line from rustc").to_owned()
 }
