@@ -1,0 +1,198 @@
+-- The type counter: a column that holds a counter's id.
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS counter_ext;
+RESET client_min_messages;
+
+-- The whole use.
+CREATE TABLE videos (title text, views counter);
+INSERT INTO videos VALUES ('final', 'type:final'), ('semi-final', 'type:semi'), ('unseen', 'type:unseen'), ('none', NULL);
+SELECT counter_incr(views, 3) FROM videos WHERE title = 'final';
+SELECT counter_incr(views) FROM videos WHERE title LIKE '%final';
+SELECT title, views, views::bigint FROM videos ORDER BY title;
+SELECT title FROM videos WHERE views::bigint > 0 ORDER BY views::bigint DESC;
+SELECT sum(views::bigint), max(views::bigint), count(views) FROM videos;
+SELECT title, counter_get(views), counter_get_exact(views), (counter_info(views)).value FROM videos
+    WHERE views IS NOT NULL ORDER BY title;
+SELECT m.* FROM counter_get_many(ARRAY(SELECT views::text FROM videos WHERE views IS NOT NULL ORDER BY title)) m;
+
+-- The total as other numbers.
+SELECT views::int AS int, views::numeric AS numeric, views::bigint / 3.0 > 1 AS above_one, pg_typeof(views::numeric)
+    FROM videos WHERE title = 'final';
+SELECT CAST(views AS bigint), CAST('type:final' AS counter)::bigint, 'type:final'::counter::int FROM videos WHERE title = 'final';
+SELECT counter_incr('type:large', 3000000000);
+SELECT 'type:large'::counter::bigint, 'type:large'::counter::numeric;
+SELECT 'type:large'::counter::int;
+SELECT NULL::counter::bigint, NULL::counter::int, NULL::counter::numeric;
+-- The id of this counter looks like a number: a cast still gives the total, never the id.
+SELECT counter_incr(31337, 5);
+SELECT 31337::counter::bigint, 31337::counter::int, 31337::counter::numeric;
+SELECT 31337::counter::smallint, 31337::counter::real, 31337::counter::double precision;
+
+-- Text, names and integers become counters, and a counter becomes text.
+SELECT 'a'::counter, 'a'::text::counter, 'a'::varchar::counter, 'a'::varchar(10)::counter, 'a'::name::counter;
+SELECT 7::counter, 7::smallint::counter, 7::bigint::counter, (-7)::counter, 9223372036854775807::counter;
+SELECT 'abc'::counter::text, 'abc'::counter::varchar, 'abc'::counter::varchar(2), pg_typeof('abc'::counter::text);
+INSERT INTO videos VALUES ('by number', 42), ('by bigint', 43::bigint), ('by smallint', 44::smallint),
+    ('by text', 'type:' || 45), ('by name', 'type_name'::name);
+SELECT title, views FROM videos WHERE title LIKE 'by%' ORDER BY title;
+CREATE TABLE labels (label text, short varchar(6));
+INSERT INTO labels SELECT views, '42'::counter FROM videos WHERE title = 'final';
+SELECT * FROM labels;
+
+-- Functions take ids of all these types.
+SELECT counter_incr('type:same'), counter_incr('type:same'::text), counter_incr('type:same'::varchar),
+    counter_incr('type:same'::name), counter_incr('type:same'::counter), counter_incr('type:' || 'same');
+SELECT counter_get('type:same'), counter_get('type:same'::varchar), counter_get('type:same'::counter);
+SELECT counter_incr(77000), counter_incr(77000::bigint), counter_incr(7700::smallint * 10), counter_incr('77000'), counter_incr(77000::counter);
+SELECT counter_get(77000), counter_get('77000'), 77000::counter::bigint, counter_get_exact(77000);
+CREATE DOMAIN page_name AS text CHECK (VALUE <> '');
+SELECT counter_incr('type:same'::page_name), counter_get('type:same'::page_name);
+PREPARE incr_text(text, bigint) AS SELECT counter_incr($1, $2);
+PREPARE incr_bigint(bigint) AS SELECT counter_incr($1);
+PREPARE incr_counter(counter) AS SELECT counter_incr($1);
+PREPARE incr_unknown AS SELECT counter_incr($1);
+EXECUTE incr_text('77000', 100);
+EXECUTE incr_bigint(77000);
+EXECUTE incr_counter('77000');
+EXECUTE incr_unknown('77000');
+SELECT counter_get(77000);
+CREATE FUNCTION views_of(video counter) RETURNS bigint LANGUAGE sql AS 'SELECT video::bigint';
+SELECT views_of('type:final'), views_of(31337::counter);
+DO $$
+DECLARE
+    page counter := 'type:plpgsql';
+    total bigint;
+BEGIN
+    PERFORM counter_incr(page, 4);
+    total := page::bigint;
+    RAISE NOTICE '% %', page, total;
+END $$;
+
+-- An id is of 1 to 255 bytes, wherever it comes from.
+SELECT ''::counter;
+SELECT ''::text::counter;
+SELECT ''::name::counter;
+SELECT repeat('x', 256)::counter;
+SELECT repeat('é', 128)::counter;
+SELECT repeat('x', 256)::varchar::counter;
+SELECT octet_length(repeat('x', 255)::counter::text), octet_length((repeat('é', 127) || 'x')::counter::text);
+INSERT INTO videos VALUES ('empty', '');
+INSERT INTO videos SELECT 'long', repeat('x', 256);
+SELECT ARRAY['a', '']::counter[];
+COPY videos FROM STDIN;
+empty	
+\.
+
+-- Comparison is by bytes.
+SELECT 'a'::counter = 'a', 'a'::counter = 'A', 'a'::counter <> 'b', 'a'::counter < 'b', 'a'::counter <= 'a',
+    'b'::counter > 'a', 'a'::counter >= 'b', 'a'::counter = 'a ', 'a'::counter < 'aa';
+SELECT 'a'::counter = 'a'::text, 'a'::text = 'a'::counter, 'a'::counter = 'a'::varchar, NULL::counter = 'a', 'a'::counter IS DISTINCT FROM NULL;
+SELECT id FROM unnest('{b,a,B,é,10,9,ab,"a b",z}'::counter[]) id ORDER BY id;
+SELECT id FROM unnest('{b,a,B}'::counter[]) id ORDER BY id DESC;
+
+-- It does not make sense of comparisons that had none before it.
+\set VERBOSITY sqlstate
+SELECT 1 = 'a'::text;
+SELECT 1 = 'a'::varchar;
+SELECT 'a'::text = 1::bigint;
+SELECT 1::smallint < 'a'::name;
+SELECT 1 = 'a'::counter;
+SELECT * FROM videos v JOIN labels l ON l.short = 1;
+SELECT 1 IN (SELECT label FROM labels);
+SELECT upper(1);
+SELECT counter_incr(1.5);
+SELECT counter_incr(true);
+SELECT counter_incr('type:same', 1.5);
+SELECT counter_incr(now());
+\set VERBOSITY default
+SELECT 'a'::name = 'a'::varchar, 'a'::bpchar = 'a'::varchar, 'a'::text = 'a'::name, 'a'::text || 1, 'x' || 'a'::counter, length('abc');
+
+-- Index, primary key, foreign key.
+CREATE TABLE pages (id counter PRIMARY KEY, title text);
+INSERT INTO pages SELECT 'type:page:' || i, 'Page ' || i FROM generate_series(1, 500) i;
+INSERT INTO pages VALUES ('type:page:1', 'Again');
+INSERT INTO pages VALUES ('type:page:1', 'Again') ON CONFLICT (id) DO UPDATE SET title = excluded.title;
+SELECT * FROM pages WHERE id = 'type:page:1';
+CREATE TABLE links (page counter REFERENCES pages, target counter);
+CREATE INDEX ON links USING hash (target);
+INSERT INTO links SELECT 'type:page:' || i, 'type:page:' || i % 7 FROM generate_series(1, 500) i;
+INSERT INTO links VALUES ('type:page:0', NULL);
+ANALYZE pages, links;
+SET enable_seqscan = off;
+SET enable_bitmapscan = off;
+EXPLAIN (COSTS OFF) SELECT title FROM pages WHERE id = 'type:page:250';
+SELECT title FROM pages WHERE id = 'type:page:250';
+EXPLAIN (COSTS OFF) SELECT id FROM pages WHERE id >= 'type:page:49' AND id < 'type:page:491' ORDER BY id;
+SELECT id FROM pages WHERE id >= 'type:page:49' AND id < 'type:page:491' ORDER BY id;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM links WHERE target = 'type:page:3';
+SELECT count(*) FROM links WHERE target = 'type:page:3';
+SELECT title FROM pages WHERE id = 'type:page:250'::text;
+RESET enable_seqscan;
+RESET enable_bitmapscan;
+-- The total is no index key: it changes by itself.
+CREATE INDEX ON pages ((id::bigint));
+
+-- Joins, grouping, sets.
+SET enable_nestloop = off;
+SET enable_mergejoin = off;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM pages p JOIN links l ON l.target = p.id;
+SELECT count(*) FROM pages p JOIN links l ON l.target = p.id;
+SET enable_mergejoin = on;
+SET enable_hashjoin = off;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM pages p JOIN links l ON l.target = p.id;
+SELECT count(*) FROM pages p JOIN links l ON l.target = p.id;
+RESET enable_nestloop;
+RESET enable_mergejoin;
+RESET enable_hashjoin;
+SELECT target, count(*) FROM links GROUP BY target ORDER BY target;
+SET enable_sort = off;
+SELECT count(*) FROM (SELECT target FROM links GROUP BY target) g;
+RESET enable_sort;
+SELECT count(DISTINCT target), count(DISTINCT page) FROM links;
+SELECT id FROM pages WHERE title IN ('Page 5', 'Page 6') EXCEPT SELECT 'type:page:6'::counter;
+SELECT CASE WHEN true THEN 'a'::counter ELSE 'b' END, coalesce(NULL, 'c'::counter), nullif('d'::counter, 'd');
+CREATE TABLE by_hash (id counter) PARTITION BY HASH (id);
+CREATE TABLE by_hash_0 PARTITION OF by_hash FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE by_hash_1 PARTITION OF by_hash FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+INSERT INTO by_hash SELECT id FROM pages;
+SELECT count(*), count(DISTINCT tableoid) FROM by_hash;
+
+-- Arrays.
+SELECT '{a,b,"c d"}'::counter[], ARRAY['a', 'b']::counter[] = '{a,b}', 'b'::counter = ANY ('{a,b}'::counter[]), '{a,b}'::counter[] @> '{b}';
+SELECT array_agg(views ORDER BY views)::text[] FROM videos WHERE title LIKE '%final';
+SELECT * FROM counter_get_many((SELECT array_agg(views ORDER BY views)::text[] FROM videos WHERE title LIKE '%final'));
+
+-- JSON shows the id.
+SELECT to_json(v), jsonb_build_object('views', v.views::bigint) FROM videos v WHERE title = 'final';
+
+-- COPY, as text, CSV and binary.
+COPY (SELECT * FROM videos WHERE title LIKE '%final' ORDER BY title) TO STDOUT;
+COPY videos FROM STDIN (FORMAT csv);
+"quoted","type:""quoted"",copied"
+\.
+SELECT views FROM videos WHERE title = 'quoted';
+CREATE TABLE videos_copy (LIKE videos);
+\copy videos TO PROGRAM 'cat > "$PG_ABS_BUILDDIR/results/type_videos.data"' (FORMAT binary)
+\copy videos_copy FROM PROGRAM 'cat "$PG_ABS_BUILDDIR/results/type_videos.data"' (FORMAT binary)
+SELECT count(*) AS copied FROM (SELECT * FROM videos INTERSECT ALL SELECT * FROM videos_copy) AS same;
+SELECT (SELECT count(*) FROM videos) - (SELECT count(*) FROM videos_copy) AS lost;
+SELECT title, views::bigint FROM videos_copy WHERE title = 'final';
+-- An id is checked there too.
+CREATE TABLE texts (title text, views text);
+INSERT INTO texts VALUES ('empty', '');
+\copy texts TO PROGRAM 'cat > "$PG_ABS_BUILDDIR/results/type_empty.data"' (FORMAT binary)
+UPDATE texts SET title = 'long', views = repeat('x', 256);
+\copy texts TO PROGRAM 'cat > "$PG_ABS_BUILDDIR/results/type_long.data"' (FORMAT binary)
+\copy videos_copy FROM PROGRAM 'cat "$PG_ABS_BUILDDIR/results/type_empty.data"' (FORMAT binary)
+\copy videos_copy FROM PROGRAM 'cat "$PG_ABS_BUILDDIR/results/type_long.data"' (FORMAT binary)
+
+-- Columns become counters and back.
+ALTER TABLE labels ALTER label TYPE counter;
+SELECT label::bigint FROM labels;
+ALTER TABLE labels ALTER label TYPE text;
+ALTER TABLE labels ADD total counter DEFAULT 'type:final';
+SELECT label, total::bigint FROM labels;
+
+DROP FUNCTION views_of;
+DROP DOMAIN page_name;
+DROP TABLE videos, videos_copy, texts, labels, pages, links, by_hash;
