@@ -65,7 +65,8 @@ struct Allowed {
 
 const NOBODY: Allowed = Allowed { user: 0, purposes: 0, relations_version: 0, roles_version: 0 };
 
-/// Nest level at which the transaction took its lock on both tables; 0 when it has not.
+/// Nest level at which the transaction took its locks; 0 when it has not. A read locks the total table only: most are
+/// answered from memory, and what goes on to rows locks the slot table then.
 #[derive(Clone, Copy)]
 struct Locked {
     read: u32,
@@ -137,7 +138,9 @@ fn lock_tables(access: Access, nest_level: u32) -> Result<Tables, CounterError> 
     loop {
         let before = tables()?;
         lock::lock_table(before.total, access);
-        lock::lock_table(before.slot, access);
+        if access == Access::Write {
+            lock::lock_table(before.slot, access);
+        }
         // Taking a lock also takes in what others changed: the tables may have been dropped, and made anew.
         let after = tables()?;
         if before == after && lock::relation_exists(after.total) {

@@ -6,6 +6,7 @@ use super::access::{Keyed, Tables};
 use super::{slot_columns, total_columns};
 use crate::errors::CounterError;
 use crate::pg::id_scan::{IdScan, Range};
+use crate::pg::lock;
 use crate::pg::page::Columns;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
@@ -45,7 +46,9 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// The caller has locked the total table.
     pub fn open(tables: Tables) -> Result<Reader, CounterError> {
+        lock::lock_table(tables.slot, Access::Read);
         Ok(Reader { total: Keyed::total(tables, Access::Read)?, slot: Keyed::slot(tables, Access::Read)? })
     }
 
