@@ -115,7 +115,7 @@ mod counter_ext {
 
 fn count_slot_rows() -> Result<u64, CounterError> {
     let tables = if privilege::may_monitor(privilege::current_user()) {
-        access::enter_unchecked(xact::nest_level())?
+        access::tables()?
     } else {
         access::enter(Purpose::Read, xact::nest_level())?
     };

@@ -65,18 +65,11 @@ struct Allowed {
 
 const NOBODY: Allowed = Allowed { user: 0, purposes: 0, relations_version: 0, roles_version: 0 };
 
-/// Nest level at which the transaction took its locks; 0 when it has not. A read locks the total table only: most are
-/// answered from memory, and what goes on to rows locks the slot table then.
-#[derive(Clone, Copy)]
-struct Locked {
-    read: u32,
-    write: u32,
-}
-
 thread_local! {
     static KNOWN: Cell<Option<Known>> = const { Cell::new(None) };
     static ALLOWED: Cell<Allowed> = const { Cell::new(NOBODY) };
-    static LOCKED: Cell<Locked> = const { Cell::new(Locked { read: 0, write: 0 }) };
+    /// Nest level at which the transaction locked the tables for writing; 0 when it has not.
+    static LOCKED: Cell<u32> = const { Cell::new(0) };
 }
 
 /// The tables, or an error where the extension is not installed.
@@ -114,45 +107,38 @@ pub fn find_tables() -> Option<Tables> {
     Some(tables)
 }
 
-/// Locks the tables for reading, for callers whose right to read comes from elsewhere.
-pub fn enter_unchecked(nest_level: u32) -> Result<Tables, CounterError> {
-    lock_tables(Access::Read, nest_level)
-}
-
-/// Checks the caller's rights and locks the tables against DDL until the transaction ends, once a transaction.
+/// Checks the caller's rights. A change also locks the tables against DDL until the transaction ends, once a
+/// transaction; a read locks them only where it goes on to rows.
 pub fn enter(purpose: Purpose, nest_level: u32) -> Result<Tables, CounterError> {
-    let access = match purpose {
-        Purpose::Read => Access::Read,
-        _ => Access::Write,
+    let tables = match purpose {
+        Purpose::Read => tables()?,
+        _ => lock_for_writing(nest_level)?,
     };
-    let tables = lock_tables(access, nest_level)?;
     check_rights(tables.total, purpose)?;
     Ok(tables)
 }
 
-fn lock_tables(access: Access, nest_level: u32) -> Result<Tables, CounterError> {
-    let locked = LOCKED.get();
-    if locked.write != 0 || (access == Access::Read && locked.read != 0) {
+fn lock_for_writing(nest_level: u32) -> Result<Tables, CounterError> {
+    if LOCKED.get() != 0 {
         return tables();
     }
     loop {
         let before = tables()?;
-        lock::lock_table(before.total, access);
-        if access == Access::Write {
-            lock::lock_table(before.slot, access);
-        }
+        lock::lock_table(before.total, Access::Write);
+        lock::lock_table(before.slot, Access::Write);
         // Taking a lock also takes in what others changed: the tables may have been dropped, and made anew.
         let after = tables()?;
         if before == after && lock::relation_exists(after.total) {
-            let mut locked = LOCKED.get();
-            match access {
-                Access::Read => locked.read = nest_level,
-                Access::Write => locked.write = nest_level,
-            }
-            LOCKED.set(locked);
+            LOCKED.set(nest_level);
             return Ok(after);
         }
     }
+}
+
+/// Locks the tables for reading rows.
+pub fn lock_for_reading(tables: Tables) {
+    lock::lock_table(tables.total, Access::Read);
+    lock::lock_table(tables.slot, Access::Read);
 }
 
 fn check_rights(total: Oid, purpose: Purpose) -> Result<(), CounterError> {
@@ -185,31 +171,21 @@ fn check_rights(total: Oid, purpose: Purpose) -> Result<(), CounterError> {
 
 /// The transaction is over: its locks are gone.
 pub fn forget_locks() {
-    LOCKED.set(Locked { read: 0, write: 0 });
+    LOCKED.set(0);
 }
 
 /// A savepoint was rolled back: locks taken inside it are gone.
 pub fn forget_locks_above(level: u32) {
-    let mut locked = LOCKED.get();
-    if locked.read >= level {
-        locked.read = 0;
+    if LOCKED.get() >= level {
+        LOCKED.set(0);
     }
-    if locked.write >= level {
-        locked.write = 0;
-    }
-    LOCKED.set(locked);
 }
 
 /// A savepoint was released: its locks are the parent's.
 pub fn hand_locks_down(level: u32) {
-    let mut locked = LOCKED.get();
-    if locked.read == level {
-        locked.read = level - 1;
+    if LOCKED.get() == level {
+        LOCKED.set(level - 1);
     }
-    if locked.write == level {
-        locked.write = level - 1;
-    }
-    LOCKED.set(locked);
 }
 
 /// An open table with its primary key. The transaction holds the tables' locks.

@@ -1,7 +1,8 @@
 //! Taking a counter's rows away.
 //!
-//! Nothing waits here either: a row that another transaction holds (a writer in its slot, the compactor) is not
-//! deleted but neutralised, by a slot row that holds minus its committed part. What the holder adds stays.
+//! One snapshot decides what there is to take: exactly one version of each row. Nothing waits: a version that cannot
+//! be deleted, because another transaction (a writer in its slot, the compactor) holds or has replaced it, is
+//! neutralised by a slot row of minus its value. What others add on top of what the snapshot saw stays.
 
 use std::ops::ControlFlow;
 
@@ -9,16 +10,19 @@ use super::access::{Keyed, Tables};
 use super::{slot_columns, total_columns};
 use crate::errors::CounterError;
 use crate::pg::id_scan::{IdScan, Range};
-use crate::pg::page::{Columns, Status};
+use crate::pg::page::Columns;
 use crate::pg::random;
+use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::write::{self, Candidate, Value};
 
-/// Deletes this node's committed rows of the counter, and neutralises those that cannot be deleted.
+/// Deletes this node's rows of the counter, committed ones and this transaction's own, and neutralises those that
+/// cannot be deleted.
 /// Returns whether there was any committed row.
 pub fn remove(tables: Tables, node: i32, id: &[u8]) -> Result<bool, CounterError> {
     let total = Keyed::total(tables, Access::Write)?;
     let slot = Keyed::slot(tables, Access::Write)?;
+    let mut snapshot = Snapshot::fresh();
     let mut left = 0i128;
     let mut existed = false;
 
@@ -27,8 +31,8 @@ pub fn remove(tables: Tables, node: i32, id: &[u8]) -> Result<bool, CounterError
         (own, columns.bigint(total_columns::VALUE))
     };
     let from_slot = |columns: &Columns<'_>| (true, columns.bigint(slot_columns::DELTA));
-    remove_from(&total, id, from_total, &mut left, &mut existed);
-    remove_from(&slot, id, from_slot, &mut left, &mut existed);
+    remove_from(&total, id, &mut snapshot, from_total, &mut left, &mut existed);
+    remove_from(&slot, id, &mut snapshot, from_slot, &mut left, &mut existed);
 
     while left != 0 {
         let part = left.clamp(i128::from(i64::MIN + 1), i128::from(i64::MAX)) as i64;
@@ -45,6 +49,7 @@ pub fn remove(tables: Tables, node: i32, id: &[u8]) -> Result<bool, CounterError
 fn remove_from(
     keyed: &Keyed,
     id: &[u8],
+    snapshot: &mut Snapshot,
     value_of: impl Fn(&Columns<'_>) -> (bool, i64),
     left: &mut i128,
     existed: &mut bool,
@@ -53,10 +58,9 @@ fn remove_from(
     loop {
         let mut found = None;
         let entry = scan.next_entry(|version| {
-            let status = version.status();
-            if matches!(status, Status::Free | Status::Held) {
+            if version.visible(snapshot) {
                 let (deletable, value) = value_of(&version.columns());
-                let candidate = (deletable && status == Status::Free).then(|| Candidate::new(version));
+                let candidate = deletable.then(|| Candidate::new(version));
                 found = Some((candidate, value));
                 return ControlFlow::Break(());
             }

@@ -2,11 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use super::access::{Keyed, Tables};
+use super::access::{self, Keyed, Tables};
 use super::{slot_columns, total_columns};
 use crate::errors::CounterError;
 use crate::pg::id_scan::{IdScan, Range};
-use crate::pg::lock;
 use crate::pg::page::Columns;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
@@ -46,9 +45,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// The caller has locked the total table.
     pub fn open(tables: Tables) -> Result<Reader, CounterError> {
-        lock::lock_table(tables.slot, Access::Read);
+        access::lock_for_reading(tables);
         Ok(Reader { total: Keyed::total(tables, Access::Read)?, slot: Keyed::slot(tables, Access::Read)? })
     }
 
