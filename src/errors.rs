@@ -49,7 +49,12 @@ pub enum CounterError {
         needed: &'static str,
     },
     RowSecurity,
+    ParallelMode {
+        function: &'static str,
+    },
     NotInstalled,
+    /// Counted, then dropped the extension, then counted again, all in one transaction.
+    CountedBeforeDrop,
     AfterSettling,
     NoPrimaryKey {
         table: &'static str,
@@ -69,10 +74,12 @@ impl CounterError {
                 ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE
             }
             Self::ReadOnly { .. } | Self::InRecovery { .. } => ERRCODE_READ_ONLY_SQL_TRANSACTION,
+            Self::ParallelMode { .. } => ERRCODE_INVALID_TRANSACTION_STATE,
             Self::NoPrivilege { .. } | Self::RowSecurity => ERRCODE_INSUFFICIENT_PRIVILEGE,
-            Self::NotInstalled | Self::AfterSettling | Self::NoPrimaryKey { .. } => {
-                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
-            }
+            Self::NotInstalled
+            | Self::CountedBeforeDrop
+            | Self::AfterSettling
+            | Self::NoPrimaryKey { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         }
     }
 
@@ -143,6 +150,12 @@ impl fmt::Display for CounterError {
                 write!(f, "permission denied for counters: {needed} on table counter_ext.total is missing")
             }
             Self::RowSecurity => f.write_str("row security on table counter_ext.total is not supported"),
+            Self::ParallelMode { function } => {
+                write!(f, "cannot execute {function}() during a parallel operation")
+            }
+            Self::CountedBeforeDrop => f.write_str(
+                "this transaction has counted with tables of extension counter_ext that are not there any more",
+            ),
             Self::NotInstalled => f.write_str("extension counter_ext is not installed in this database"),
             Self::AfterSettling => f.write_str(
                 "counters cannot change any more: this transaction's increments are already written",

@@ -29,7 +29,6 @@ static SERVER_HOOKS: pg::hooks::Hooks = pg::hooks::Hooks {
     request_shared_memory: memory::request,
     start_shared_memory: memory::start,
     before_database_command: worker::etiquette::make_room,
-    after_database_command: worker::etiquette::end,
     relation_dropped,
 };
 

@@ -102,6 +102,10 @@ pub fn enter_to_change(function: &'static str, purpose: Purpose, level: u32) -> 
             CounterError::ReadOnly { function }
         });
     }
+    if xact::is_parallel() {
+        // A worker's pending deltas would never reach the leader's commit.
+        return Err(CounterError::ParallelMode { function });
+    }
     if IS_SETTLED.get() {
         return Err(CounterError::AfterSettling);
     }
@@ -111,8 +115,11 @@ pub fn enter_to_change(function: &'static str, purpose: Purpose, level: u32) -> 
 /// Adds a checked delta of a checked id.
 pub fn add(tables: Tables, id: &[u8], delta: i64, level: u32) -> Result<(), CounterError> {
     let relation = u32::from(tables.total);
-    if PENDING_FOR.replace(relation) != relation {
-        PENDING.with_borrow_mut(Pending::clear);
+    if PENDING_FOR.get() != relation {
+        if !PENDING.with_borrow(Pending::is_empty) {
+            return Err(CounterError::CountedBeforeDrop);
+        }
+        PENDING_FOR.set(relation);
     }
     let pending = PENDING.with_borrow_mut(|pending| pending.add(id, delta, level).map(|()| pending.len()));
     IS_DIRTY.set(true);
@@ -203,22 +210,27 @@ fn key(relation: u32, id: &[u8]) -> Key<'_> {
     Key { database: u32::from(catalog::my_database()), relation, id }
 }
 
+/// Takes the pending deltas, if any, with the tables they are for. Those of tables that this transaction dropped went
+/// with them; anything else that hides the tables is an error.
+fn take_pending() -> Option<(Tables, Vec<Delta>)> {
+    if PENDING.with_borrow(Pending::is_empty) {
+        return None;
+    }
+    let deltas = PENDING.with_borrow_mut(Pending::take);
+    match access::find_tables() {
+        // The tables are locked since the first increment.
+        Some(tables) if u32::from(tables.total) == PENDING_FOR.get() => Some((tables, deltas)),
+        _ if lock::relation_exists(PENDING_FOR.get().into()) => CounterError::CountedBeforeDrop.raise(),
+        _ => None,
+    }
+}
+
 fn pre_commit() {
     IS_SETTLED.set(true);
     if !IS_DIRTY.get() {
         return;
     }
-    if PENDING.with_borrow(Pending::is_empty) {
-        return;
-    }
-    // The tables are locked since the first increment, so they are still there.
-    let Some(tables) = access::find_tables() else {
-        return;
-    };
-    let deltas = PENDING.with_borrow_mut(Pending::take);
-    if PENDING_FOR.get() != u32::from(tables.total) {
-        return;
-    }
+    let Some((tables, deltas)) = take_pending() else { return };
     let xid = xact::assign_xid();
     cells::announce(xid);
     if let Err(error) = settle::settle(tables, &deltas) {
@@ -291,13 +303,8 @@ fn pre_prepare() {
     if !IS_DIRTY.get() {
         return;
     }
-    let Some(tables) = access::find_tables() else {
-        return;
-    };
-    let mut deltas = PENDING.with_borrow_mut(Pending::take);
-    if PENDING_FOR.get() != u32::from(tables.total) {
-        deltas.clear();
-    }
+    let Some(tables) = access::find_tables() else { return };
+    let deltas = take_pending().map_or_else(Vec::new, |(_, deltas)| deltas);
     for delta in &deltas {
         note_touched(tables, &delta.id);
     }

@@ -1,8 +1,8 @@
 //! One cell a database: its statistics, its worker, and what is asked of it.
 //!
 //! Contract: a cell is given to a database, and taken from one that is gone, under the database lock; the error text
-//! is guarded by the same lock. All else is atomics. A backend remembers its own database's cell: it cannot be taken
-//! while the backend is connected, since only a dropped database loses its cell.
+//! is guarded by the same lock. All else is atomics. A backend remembers where its own database's cell is, and looks
+//! whether it still is: a database that turned out to have no extension loses its cell too.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -82,6 +82,7 @@ fn cell_of(segment: &Segment, index: usize) -> &'static DatabaseCell {
 fn find(segment: &Segment, database: u32) -> Option<usize> {
     if let Some((known, index)) = MINE.get()
         && known == database
+        && cell_of(segment, index).database.load(Ordering::Acquire) == database
     {
         return Some(index);
     }
@@ -142,10 +143,25 @@ pub fn register(database: u32) -> bool {
 
 /// Takes the cell of a database that is gone.
 pub fn unregister(database: u32) {
+    unregister_if(database, |_| true);
+}
+
+/// Takes the cell of a database where a worker found no extension, and nobody has asked for one since.
+pub fn unregister_without_extension(database: u32) {
+    unregister_if(database, |cell| {
+        cell.wanted.load(Ordering::SeqCst) == 0
+            && cell.worker_state.load(Ordering::Relaxed) == WorkerState::NoExtension as u32
+    });
+}
+
+fn unregister_if(database: u32, may: impl FnOnce(&DatabaseCell) -> bool) {
     let Some(segment) = segment() else { return };
     let _held = segment.lock_databases();
     if let Some(index) = find(&segment, database) {
-        cell_of(&segment, index).database.store(0, Ordering::Release);
+        let cell = cell_of(&segment, index);
+        if may(cell) {
+            cell.database.store(0, Ordering::Release);
+        }
     }
 }
 
@@ -239,6 +255,21 @@ pub fn pass_completed(database: u32, serves: u64, pass: Pass) {
     });
 }
 
+/// A pass could not be made: those who asked for it make their own.
+pub fn pass_failed(database: u32, serves: u64) {
+    with(database, |cell| {
+        cell.last_pass_rows.store(NO_PASS, Ordering::SeqCst);
+        cell.passes_completed.fetch_max(serves, Ordering::SeqCst);
+        // SAFETY: initialised at start; the cell is mapped for the life of the process.
+        unsafe {
+            pg_sys::ConditionVariableBroadcast((&raw const cell.pass_done).cast_mut());
+        }
+    });
+}
+
+/// In `last_pass_rows`: the worker could not make the pass.
+const NO_PASS: u64 = u64::MAX;
+
 /// Counts a pass, whoever ran it.
 pub fn note_pass(database: u32, pass: Pass) {
     with(database, |cell| {
@@ -288,10 +319,15 @@ pub fn want_worker(database: u32) {
 
 /// Asks for a worker even where one looked and found no extension: the extension was just created.
 pub fn extension_created(database: u32) {
-    with(database, |cell| {
-        cell.worker_state.store(WorkerState::None as u32, Ordering::Relaxed);
-        cell.wanted.store(1, Ordering::SeqCst);
-    });
+    if let Some(segment) = segment() {
+        // Under the lock, so that the launcher does not take the cell in between.
+        let _held = segment.lock_databases();
+        if let Some(index) = find(&segment, database) {
+            let cell = cell_of(&segment, index);
+            cell.worker_state.store(WorkerState::None as u32, Ordering::Relaxed);
+            cell.wanted.store(1, Ordering::SeqCst);
+        }
+    }
     wake_launcher();
     wake_worker(database);
 }
@@ -321,12 +357,16 @@ pub fn has_worker(database: u32) -> bool {
     process::is_backend(worker_pid(database) as i32)
 }
 
-/// Asks the worker for a pass and waits for it. `None` when the worker went away and did not come back in time.
+/// Asks the worker for a pass and waits for it. `None` when the worker cannot make it (somebody, perhaps the caller,
+/// holds the tables), went away and did not come back, or stands still.
 pub fn request_pass(database: u32) -> Option<u64> {
     /// A restarted worker needs about a second.
     const WITHOUT_WORKER: Duration = Duration::from_secs(5);
+    /// Far longer than any pass.
+    const LONGEST_WAIT: Duration = Duration::from_secs(60);
     let segment = segment()?;
     let cell = cell_of(&segment, find(&segment, database)?);
+    let started = Instant::now();
     let ticket = cell.passes_requested.fetch_add(1, Ordering::SeqCst) + 1;
     wake_worker(database);
     let mut last_seen = Instant::now();
@@ -335,11 +375,15 @@ pub fn request_pass(database: u32) -> Option<u64> {
     unsafe { pg_sys::ConditionVariablePrepareToSleep(done) };
     let rows = loop {
         if cell.passes_completed.load(Ordering::SeqCst) >= ticket {
-            break Some(cell.last_pass_rows.load(Ordering::SeqCst));
+            let rows = cell.last_pass_rows.load(Ordering::SeqCst);
+            break (rows != NO_PASS).then_some(rows);
         }
         if has_worker(database) {
             last_seen = Instant::now();
         } else if last_seen.elapsed() > WITHOUT_WORKER {
+            break None;
+        }
+        if started.elapsed() > LONGEST_WAIT {
             break None;
         }
         // SAFETY: as above; interrupts are let through inside.
@@ -383,10 +427,15 @@ pub fn statistics(database: u32) -> Option<Statistics> {
 
 // --- commands that need a database without connections ---
 
-/// Keeps workers out of a database while this process runs such a command; returns the worker to be ended.
+/// Keeps workers out of a database while this process runs such a command, unless another process does already;
+/// returns the worker to be ended.
 pub fn hold(database: u32) -> u32 {
     with(database, |cell| {
-        cell.held_by.store(process::my_pid() as u32, Ordering::SeqCst);
+        let holder = cell.held_by.load(Ordering::SeqCst);
+        if !process::is_backend(holder as i32) {
+            let me = process::my_pid() as u32;
+            let _ = cell.held_by.compare_exchange(holder, me, Ordering::SeqCst, Ordering::Relaxed);
+        }
         cell.worker_pid.load(Ordering::SeqCst)
     })
     .unwrap_or(0)
@@ -395,7 +444,8 @@ pub fn hold(database: u32) -> u32 {
 /// Lets workers in again.
 pub fn release(database: u32) {
     with(database, |cell| {
-        cell.held_by.store(0, Ordering::SeqCst);
+        let me = process::my_pid() as u32;
+        let _ = cell.held_by.compare_exchange(me, 0, Ordering::SeqCst, Ordering::Relaxed);
         cell.wanted.store(1, Ordering::SeqCst);
     });
     wake_launcher();

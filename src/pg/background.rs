@@ -144,6 +144,13 @@ pub fn rest(time: Duration) -> bool {
     go_on
 }
 
+/// Ends this process so that the postmaster starts it again, unless the server is shutting down: a worker that just
+/// returns is never started again.
+pub fn exit_to_be_restarted() -> ! {
+    // SAFETY: the ordinary end of a server process; runs all exit callbacks.
+    unsafe { pg_sys::proc_exit(1) }
+}
+
 /// Whether the worker was asked to end.
 pub fn is_ending() -> bool {
     BackgroundWorker::sigterm_received()

@@ -120,8 +120,15 @@ pub fn database(name: &CStr) -> Option<Oid> {
     (oid != pg_sys::InvalidOid).then_some(oid)
 }
 
-/// Databases that accept connections. Needs a transaction, but no database.
-pub fn connectable_databases() -> Vec<Oid> {
+/// A database of the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Database {
+    pub oid: Oid,
+    pub connectable: bool,
+}
+
+/// All databases. Needs a transaction, but no database.
+pub fn databases() -> Vec<Database> {
     const DATABASE_RELATION: u32 = 1262;
     let mut found = Vec::new();
     // SAFETY: the autovacuum launcher's way to list databases: a catalog scan of the shared pg_database, whose
@@ -137,9 +144,7 @@ pub fn connectable_databases() -> Vec<Oid> {
             }
             let data = (*tuple).t_data;
             let form = (data as *mut u8).add(usize::from((*data).t_hoff)) as pg_sys::Form_pg_database;
-            if (*form).datallowconn {
-                found.push((*form).oid);
-            }
+            found.push(Database { oid: (*form).oid, connectable: (*form).datallowconn });
         }
         let am = (*(*scan).rs_rd).rd_tableam;
         if let Some(end) = (*am).scan_end {

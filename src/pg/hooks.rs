@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::{Oid, catalog};
+use super::{Oid, catalog, privilege};
 
 /// What is called when.
 pub struct Hooks {
@@ -14,19 +14,11 @@ pub struct Hooks {
     pub request_shared_memory: fn(),
     /// Shared memory is there.
     pub start_shared_memory: fn(),
-    /// A command is about to need a database free of connections.
+    /// A command that its user may run is about to need a database free of connections. It cannot be part of a longer
+    /// transaction.
     pub before_database_command: fn(Oid),
-    /// That command has ended, well or with an error.
-    pub after_database_command: fn(DatabaseCommand),
     /// A relation is about to be dropped by this transaction.
     pub relation_dropped: fn(Oid),
-}
-
-/// How a command on a database ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DatabaseCommand {
-    pub database: Oid,
-    pub dropped: bool,
 }
 
 static HOOKS: OnceLock<&'static Hooks> = OnceLock::new();
@@ -80,9 +72,29 @@ extern "C-unwind" fn on_startup() {
     }
 }
 
-#[pg_guard]
+unsafe extern "C-unwind" {
+    // utility.h. Declared here since pgrx's binding puts a guard round it, which rewrites every error that passes:
+    // CONTEXT, constraint names and positions would be lost from all utility commands' errors.
+    #[link_name = "standard_ProcessUtility"]
+    fn run_standard_utility(
+        statement: *mut pg_sys::PlannedStmt,
+        query: *const std::ffi::c_char,
+        read_only_tree: bool,
+        context: pg_sys::ProcessUtilityContext::Type,
+        params: pg_sys::ParamListInfo,
+        environment: *mut pg_sys::QueryEnvironment,
+        receiver: *mut pg_sys::DestReceiver,
+        completion: *mut pg_sys::QueryCompletion,
+    );
+}
+
+/// Looks at the command first, then passes it on. Not guarded, for the same reason: an ERROR of the command jumps over
+/// this frame, which owns nothing.
+///
+/// # Safety
+/// Called by PostgreSQL as a ProcessUtility_hook.
 #[allow(clippy::too_many_arguments)]
-extern "C-unwind" fn on_utility(
+unsafe extern "C-unwind" fn on_utility(
     statement: *mut pg_sys::PlannedStmt,
     query: *const std::ffi::c_char,
     read_only_tree: bool,
@@ -92,90 +104,77 @@ extern "C-unwind" fn on_utility(
     receiver: *mut pg_sys::DestReceiver,
     completion: *mut pg_sys::QueryCompletion,
 ) {
-    let run = || {
-        // SAFETY: passes PostgreSQL's own arguments on, to the previous hook or to the standard function.
-        unsafe {
-            match PREVIOUS_UTILITY {
-                Some(previous) => pg_sys::ffi::pg_guard_ffi_boundary(|| {
-                    previous(
-                        statement,
-                        query,
-                        read_only_tree,
-                        context,
-                        params,
-                        environment,
-                        receiver,
-                        completion,
-                    )
-                }),
-                None => pg_sys::standard_ProcessUtility(
-                    statement,
-                    query,
-                    read_only_tree,
-                    context,
-                    params,
-                    environment,
-                    receiver,
-                    completion,
-                ),
+    before_utility(statement);
+    // SAFETY: passes PostgreSQL's own arguments on, to the previous hook or to the standard function.
+    unsafe {
+        match PREVIOUS_UTILITY {
+            Some(previous) => {
+                previous(statement, query, read_only_tree, context, params, environment, receiver, completion)
             }
+            None => run_standard_utility(
+                statement,
+                query,
+                read_only_tree,
+                context,
+                params,
+                environment,
+                receiver,
+                completion,
+            ),
         }
-    };
-    // SAFETY: the statement's utility node is valid for the call.
-    let (database, drops) = match unsafe { database_needed_alone((*statement).utilityStmt) } {
-        Some(found) => found,
-        None => return run(),
-    };
-    let Some(hooks) = HOOKS.get() else {
-        return run();
-    };
-    (hooks.before_database_command)(database);
-    let ended = |dropped| (hooks.after_database_command)(DatabaseCommand { database, dropped });
-    PgTryBuilder::new(std::panic::AssertUnwindSafe(run))
-        .catch_others(|cause| {
-            ended(false);
-            cause.rethrow()
-        })
-        .execute();
-    ended(drops);
+    }
 }
 
-/// The database that a command needs without connections, and whether it drops it.
+#[pg_guard]
+extern "C-unwind" fn before_utility(statement: *mut pg_sys::PlannedStmt) {
+    // SAFETY: the statement's utility node is valid for the call.
+    if let Some(database) = unsafe { database_needed_alone((*statement).utilityStmt) }
+        && let Some(hooks) = HOOKS.get()
+    {
+        (hooks.before_database_command)(database);
+    }
+}
+
+/// The database that a command needs without connections, where the user may run that command.
 ///
 /// # Safety
 /// `node` must be a valid utility statement.
-unsafe fn database_needed_alone(node: *mut pg_sys::Node) -> Option<(Oid, bool)> {
+unsafe fn database_needed_alone(node: *mut pg_sys::Node) -> Option<Oid> {
     let name = |pointer: *const std::ffi::c_char| {
         // SAFETY: names in parse nodes are NUL-terminated or null.
         (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) })
     };
     // SAFETY: each cast follows the node's tag.
-    unsafe {
+    let (name, creates) = unsafe {
         match (*node).type_ {
             pg_sys::NodeTag::T_DropdbStmt => {
                 let statement = node as *mut pg_sys::DropdbStmt;
-                Some((catalog::database(name((*statement).dbname)?)?, true))
+                (name((*statement).dbname)?, false)
             }
             pg_sys::NodeTag::T_CreatedbStmt => {
                 let statement = node as *mut pg_sys::CreatedbStmt;
-                let template = option_string((*statement).options, c"template");
-                Some((catalog::database(template.unwrap_or(c"template1"))?, false))
+                (option_string((*statement).options, c"template").unwrap_or(c"template1"), true)
             }
             pg_sys::NodeTag::T_RenameStmt => {
                 let statement = node as *mut pg_sys::RenameStmt;
                 if (*statement).renameType != pg_sys::ObjectType::OBJECT_DATABASE {
                     return None;
                 }
-                Some((catalog::database(name((*statement).subname)?)?, false))
+                (name((*statement).subname)?, false)
             }
             pg_sys::NodeTag::T_AlterDatabaseStmt => {
                 let statement = node as *mut pg_sys::AlterDatabaseStmt;
                 option_string((*statement).options, c"tablespace")?;
-                Some((catalog::database(name((*statement).dbname)?)?, false))
+                (name((*statement).dbname)?, false)
             }
-            _ => None,
+            _ => return None,
         }
-    }
+    };
+    let database = catalog::database(name)?;
+    let user = privilege::current_user();
+    let allowed =
+        privilege::owns_database(database, user) || (creates && privilege::may_create_databases(user));
+    allowed.then_some(database)
 }
 
 /// A string-valued option of a statement.
@@ -199,8 +198,11 @@ unsafe fn option_string<'a>(options: *mut pg_sys::List, wanted: &CStr) -> Option
     }
 }
 
-#[pg_guard]
-extern "C-unwind" fn on_access(
+/// Not guarded, as `on_utility`.
+///
+/// # Safety
+/// Called by PostgreSQL as an object_access_hook.
+unsafe extern "C-unwind" fn on_access(
     access: pg_sys::ObjectAccessType::Type,
     class: Oid,
     object: Oid,
@@ -211,15 +213,18 @@ extern "C-unwind" fn on_access(
     // SAFETY: the previous hook is what was installed before ours.
     unsafe {
         if let Some(previous) = PREVIOUS_ACCESS {
-            pg_sys::ffi::pg_guard_ffi_boundary(|| previous(access, class, object, sub, arg));
+            previous(access, class, object, sub, arg);
         }
     }
-    if access == pg_sys::ObjectAccessType::OAT_DROP
-        && u32::from(class) == RELATION_RELATION
-        && sub == 0
-        && let Some(hooks) = HOOKS.get()
-    {
-        (hooks.relation_dropped)(object);
+    if access == pg_sys::ObjectAccessType::OAT_DROP && u32::from(class) == RELATION_RELATION && sub == 0 {
+        before_relation_drop(object);
+    }
+}
+
+#[pg_guard]
+extern "C-unwind" fn before_relation_drop(relation: Oid) {
+    if let Some(hooks) = HOOKS.get() {
+        (hooks.relation_dropped)(relation);
     }
 }
 

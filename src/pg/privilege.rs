@@ -47,6 +47,37 @@ pub fn row_security_applies(table: Oid, user: Oid) -> bool {
     unsafe { pg_sys::check_enable_rls(table, user, true) == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32 }
 }
 
+/// Whether the user owns the database, or is a superuser.
+pub fn owns_database(database: Oid, user: Oid) -> bool {
+    with_row(pg_sys::SysCacheIdentifier::DATABASEOID, database, |row| {
+        // SAFETY: a pg_database row; membership is a syscache look-up.
+        unsafe { pg_sys::has_privs_of_role(user, (*(row as pg_sys::Form_pg_database)).datdba) }
+    })
+}
+
+/// Whether the user may create databases.
+pub fn may_create_databases(user: Oid) -> bool {
+    with_row(pg_sys::SysCacheIdentifier::AUTHOID, user, |row| {
+        // SAFETY: a pg_authid row.
+        unsafe { (*(row as pg_sys::Form_pg_authid)).rolcreatedb }
+    })
+}
+
+/// Shows a catalog row found by oid; false where there is none.
+fn with_row(cache: pg_sys::SysCacheIdentifier::Type, oid: Oid, look: impl FnOnce(*mut u8) -> bool) -> bool {
+    // SAFETY: a syscache look-up inside a transaction; the row is released after the look.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(cache as i32, pg_sys::Datum::from(oid));
+        if tuple.is_null() {
+            return false;
+        }
+        let header = (*tuple).t_data;
+        let found = look((header as *mut u8).add(usize::from((*header).t_hoff)));
+        pg_sys::ReleaseSysCache(tuple);
+        found
+    }
+}
+
 /// Whether the user may see what monitoring roles see.
 pub fn may_monitor(user: Oid) -> bool {
     const ROLE_PG_READ_ALL_STATS: u32 = 3375;

@@ -1,5 +1,6 @@
 //! Transaction state and callbacks.
 
+use std::cell::Cell;
 use std::sync::OnceLock;
 
 use pgrx::pg_sys;
@@ -15,6 +16,16 @@ pub struct Hooks {
     /// Nest level of the savepoint that was released; the top transaction is level 1.
     pub savepoint_released: fn(u32),
     pub savepoint_rolled_back: fn(u32),
+}
+
+thread_local! {
+    /// Run once, when the running transaction has ended.
+    static AT_END: Cell<Option<fn()>> = const { Cell::new(None) };
+}
+
+/// Calls `callback` once, when the running transaction has ended, well or not. It may not fail.
+pub fn at_end(callback: fn()) {
+    AT_END.set(Some(callback));
 }
 
 static HOOKS: OnceLock<&'static Hooks> = OnceLock::new();
@@ -41,6 +52,11 @@ extern "C-unwind" fn on_xact(event: pg_sys::XactEvent::Type, _arg: *mut std::ffi
         XACT_EVENT_PRE_PREPARE => (hooks.pre_prepare)(),
         XACT_EVENT_PREPARE => (hooks.prepared)(),
         _ => {}
+    }
+    if matches!(event, XACT_EVENT_COMMIT | XACT_EVENT_ABORT)
+        && let Some(callback) = AT_END.take()
+    {
+        callback();
     }
 }
 
@@ -82,6 +98,12 @@ pub fn see_own_changes() {
 pub fn is_read_only() -> bool {
     // SAFETY: a plain read of a backend variable.
     unsafe { pg_sys::XactReadOnly }
+}
+
+/// A parallel worker, or a leader while its workers run.
+pub fn is_parallel() -> bool {
+    // SAFETY: a plain read of transaction state.
+    unsafe { pg_sys::IsInParallelMode() }
 }
 
 /// A standby, or a server that is still recovering.

@@ -89,8 +89,8 @@ impl Folder {
                             before = columns.bigint(total_columns::VALUE);
                             found = Some(Candidate::new(version));
                         }
-                        Status::Held | Status::Unborn | Status::Mine => folded.skipped = true,
-                        Status::Updated | Status::Deleted => {}
+                        Status::Held | Status::Unborn => folded.skipped = true,
+                        Status::Updated | Status::Deleted | Status::Mine => {}
                     }
                 }
                 ControlFlow::Continue(())

@@ -88,8 +88,12 @@ fn run(database: u32) -> WorkerState {
                 }
                 Err(Obstacle::NoExtension) => return WorkerState::NoExtension,
                 Err(Obstacle::Ending) => return WorkerState::None,
-                Err(Obstacle::Busy) => idle = false,
+                Err(Obstacle::Busy) => {
+                    databases::pass_failed(database, requested);
+                    idle = false;
+                }
                 Err(Obstacle::Failed(message)) => {
+                    databases::pass_failed(database, requested);
                     if databases::note_error(database, &message) {
                         pgrx::warning!("counter_ext compactor: pass failed, will retry: {message}");
                     }

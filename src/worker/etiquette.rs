@@ -1,19 +1,26 @@
 //! Making room: a compactor is a connection, and DROP DATABASE, CREATE DATABASE … TEMPLATE, ALTER DATABASE … RENAME
 //! and … SET TABLESPACE need a database without any.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use crate::memory::{databases, table};
-use crate::pg::hooks::DatabaseCommand;
-use crate::pg::{Oid, process};
+use crate::memory::databases;
+use crate::pg::{Oid, process, xact};
 
 /// PostgreSQL itself waits five seconds more for connections to end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Sends the database's compactor away and keeps it out.
+thread_local! {
+    /// The database this process holds workers out of.
+    static HELD: Cell<Option<u32>> = const { Cell::new(None) };
+}
+
+/// Sends the database's compactor away and keeps it out until the command's transaction has ended.
 pub fn make_room(database: Oid) {
     let database = u32::from(database);
     let pid = databases::hold(database);
+    HELD.set(Some(database));
+    xact::at_end(let_in_again);
     if pid == 0 {
         return;
     }
@@ -25,11 +32,9 @@ pub fn make_room(database: Oid) {
     }
 }
 
-/// The command is over: the compactor may come back, or there is nothing left to compact.
-pub fn end(command: DatabaseCommand) {
-    let database = u32::from(command.database);
-    if command.dropped {
-        table::invalidate_database(database);
+/// The command is over. The launcher sees whether the database is still there.
+fn let_in_again() {
+    if let Some(database) = HELD.take() {
+        databases::release(database);
     }
-    databases::release(database);
 }

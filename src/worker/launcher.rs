@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::{COMPACTOR_MAIN, COMPACTOR_TYPE};
 use crate::memory::{databases, table};
 use crate::pg::background::{self, Condition, StartArgument, Started};
+use crate::pg::catalog::Database;
 use crate::pg::{Oid, catalog, xact};
 
 /// How often the launcher looks for new databases without being asked.
@@ -48,8 +49,10 @@ fn run(_argument: StartArgument) {
     let mut wards: HashMap<u32, Ward> = HashMap::new();
     let mut complained = false;
     loop {
-        match xact::run_in_worker(catalog::connectable_databases) {
-            Ok(present) => forget_dropped(&mut wards, &present),
+        // Read before the list of databases: one made in between is not mistaken for a dropped one.
+        let registered = databases::registered();
+        match xact::run_in_worker(catalog::databases) {
+            Ok(present) => compare(&mut wards, &registered, &present),
             Err(message) => pgrx::log!("counter_ext launcher: cannot list databases: {message}"),
         }
         let mut busy = false;
@@ -67,20 +70,23 @@ fn run(_argument: StartArgument) {
         }
     }
     databases::launcher_ended();
+    background::exit_to_be_restarted();
 }
 
-/// Takes in new databases, and frees what dropped ones had.
-fn forget_dropped(wards: &mut HashMap<u32, Ward>, present: &[Oid]) {
-    let present: HashSet<u32> = present.iter().map(|oid| u32::from(*oid)).collect();
-    for database in &present {
+/// Takes in new databases, and frees what dropped ones had. One that only refuses connections keeps its cell.
+fn compare(wards: &mut HashMap<u32, Ward>, registered: &[u32], present: &[Database]) {
+    let oids = |all: bool| -> HashSet<u32> {
+        let chosen = present.iter().filter(|database| all || database.connectable);
+        chosen.map(|database| u32::from(database.oid)).collect()
+    };
+    let (existing, connectable) = (oids(true), oids(false));
+    for database in &connectable {
         wards.entry(*database).or_insert_with(Ward::new);
     }
-    wards.retain(|database, _| present.contains(database));
-    for database in databases::registered() {
-        if !present.contains(&database) {
-            table::invalidate_database(database);
-            databases::unregister(database);
-        }
+    wards.retain(|database, ward| connectable.contains(database) || ward.worker.is_some());
+    for database in registered.iter().filter(|database| !existing.contains(database)) {
+        table::invalidate_database(*database);
+        databases::unregister(*database);
     }
 }
 
@@ -102,7 +108,9 @@ fn look_after(database: u32, ward: &mut Ward) -> bool {
                 ward.not_before = Instant::now();
                 return true;
             }
-            if databases::has_no_extension(database) || ward.started_at.elapsed() > HEALTHY_AFTER {
+            let no_extension = databases::has_no_extension(database);
+            databases::unregister_without_extension(database);
+            if no_extension || ward.started_at.elapsed() > HEALTHY_AFTER {
                 ward.delay = FIRST_DELAY;
                 ward.not_before = Instant::now();
             } else {
@@ -124,7 +132,11 @@ fn start_wanted(wards: &mut HashMap<u32, Ward>) -> (bool, bool) {
         if ward.worker.is_some() || Instant::now() < ward.not_before {
             continue;
         }
-        if !databases::register(*database) || !databases::wants_worker(*database) {
+        // Only a database that nobody has looked into is given a cell here; in others the extension asks for one.
+        if !ward.known && !databases::register(*database) {
+            continue;
+        }
+        if !databases::wants_worker(*database) || databases::has_worker(*database) {
             continue;
         }
         if databases::is_held(*database) || (!ward.known && probes >= PROBES_AT_ONCE) {
