@@ -2,13 +2,13 @@
 //!
 //! | room | what lives there |
 //! | --- | --- |
-//! | [`api`] | the SQL surface: checks, then one call inwards |
-//! | [`counting`] | a transaction's pending deltas, what happens to them at commit, reads, compaction passes |
-//! | [`rows`] | slot and total rows: found, read, written, folded |
-//! | [`memory`] | totals in shared memory: table, loading, announcements, statistics |
-//! | [`worker`] | launcher and compactors; they come in from the other end |
-//! | [`pg`] | raw PostgreSQL calls behind safe names |
-//! | [`settings`], [`errors`] | GUCs; errors with SQLSTATE, message and HINT |
+//! | `api` | the SQL surface: checks, then one call inwards |
+//! | `counting` | a transaction's pending deltas, what happens to them at commit, reads, compaction passes |
+//! | `rows` | slot and total rows: found, read, written, folded |
+//! | `memory` | totals in shared memory: table, loading, announcements, statistics |
+//! | `worker` | launcher and compactors; they come in from the other end |
+//! | `pg` | raw PostgreSQL calls behind safe names |
+//! | `settings`, `errors` | GUCs; errors with SQLSTATE, message and HINT |
 //!
 //! Calls go one way: api → counting → rows, memory → pg. See docs/architecture.md.
 
