@@ -48,7 +48,9 @@ pub enum CounterError {
     NoPrivilege {
         needed: &'static str,
     },
-    RowSecurity,
+    RowSecurity {
+        table: &'static str,
+    },
     ParallelMode {
         function: &'static str,
     },
@@ -75,7 +77,7 @@ impl CounterError {
             }
             Self::ReadOnly { .. } | Self::InRecovery { .. } => ERRCODE_READ_ONLY_SQL_TRANSACTION,
             Self::ParallelMode { .. } => ERRCODE_INVALID_TRANSACTION_STATE,
-            Self::NoPrivilege { .. } | Self::RowSecurity => ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Self::NoPrivilege { .. } | Self::RowSecurity { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
             Self::NotInstalled
             | Self::CountedBeforeDrop
             | Self::AfterSettling
@@ -87,14 +89,14 @@ impl CounterError {
         match self {
             Self::EmptyId | Self::LongId { .. } => Some("A counter's id is text of 1 to 255 bytes."),
             Self::TotalOutOfRange { .. } => {
-                Some("Increment it by a negative delta, or call counter_reset or counter_set.")
+                Some("Increment it back into range, or call counter_set or counter_drop.")
             }
             Self::PendingOutOfRange { .. } => Some("Commit in between, or use smaller deltas."),
             Self::NoPrivilege { .. } => Some(
                 "GRANT it on counter_ext.total: counting needs INSERT and UPDATE, reading SELECT, \
                  dropping DELETE.",
             ),
-            Self::RowSecurity => Some("Disable row security on counter_ext.total."),
+            Self::RowSecurity { .. } => Some("Disable row security on the tables of counter_ext."),
             Self::NotInstalled => Some("Run CREATE EXTENSION counter_ext in this database."),
             Self::AfterSettling => {
                 Some("Call it before the transaction commits, for example in a deferred trigger.")
@@ -149,7 +151,9 @@ impl fmt::Display for CounterError {
             Self::NoPrivilege { needed } => {
                 write!(f, "permission denied for counters: {needed} on table counter_ext.total is missing")
             }
-            Self::RowSecurity => f.write_str("row security on table counter_ext.total is not supported"),
+            Self::RowSecurity { table } => {
+                write!(f, "row security on table counter_ext.{table} is not supported")
+            }
             Self::ParallelMode { function } => {
                 write!(f, "cannot execute {function}() during a parallel operation")
             }

@@ -160,10 +160,23 @@ CREATE FUNCTION counter_info(id bigint)
     BEGIN ATOMIC SELECT * FROM counter_info($1::text::counter); END;
 
 CREATE CAST (counter AS bigint) WITH FUNCTION counter_get(counter);
+-- Without these PostgreSQL would read the id as a number.
+CREATE FUNCTION counter_ext.total_as_smallint(id counter) RETURNS smallint
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
+    BEGIN ATOMIC SELECT counter_get($1)::smallint; END;
+CREATE CAST (counter AS smallint) WITH FUNCTION counter_ext.total_as_smallint(counter);
 CREATE FUNCTION counter_ext.total_as_integer(id counter) RETURNS integer
     LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
     BEGIN ATOMIC SELECT counter_get($1)::integer; END;
 CREATE CAST (counter AS integer) WITH FUNCTION counter_ext.total_as_integer(counter);
+CREATE FUNCTION counter_ext.total_as_real(id counter) RETURNS real
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
+    BEGIN ATOMIC SELECT counter_get($1)::real; END;
+CREATE CAST (counter AS real) WITH FUNCTION counter_ext.total_as_real(counter);
+CREATE FUNCTION counter_ext.total_as_double(id counter) RETURNS double precision
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
+    BEGIN ATOMIC SELECT counter_get($1)::double precision; END;
+CREATE CAST (counter AS double precision) WITH FUNCTION counter_ext.total_as_double(counter);
 CREATE FUNCTION counter_ext.total_as_numeric(id counter) RETURNS numeric
     LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
     BEGIN ATOMIC SELECT counter_get($1)::numeric; END;

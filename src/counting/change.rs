@@ -6,7 +6,7 @@
 use super::{read, transaction};
 use crate::errors::CounterError;
 use crate::pg::lock::{self, Subject};
-use crate::pg::xact;
+use crate::pg::{process, xact};
 use crate::rows::access::{Purpose, Tables};
 use crate::rows::remove;
 use crate::settings;
@@ -34,7 +34,7 @@ pub fn reset(id: &[u8]) -> Result<i64, CounterError> {
     lock_id(tables, id);
     let value = read::current(tables, id)?;
     if value != 0 {
-        add_difference(tables, id, 0, value, level)?;
+        transaction::add_wide(tables, id, -i128::from(value), level)?;
     }
     Ok(value)
 }
@@ -44,19 +44,21 @@ pub fn set(id: &[u8], value: i64) -> Result<(), CounterError> {
     let level = xact::nest_level();
     let tables = transaction::enter_to_change("counter_set", Purpose::Count, level)?;
     lock_id(tables, id);
-    let before = read::current(tables, id)?;
-    add_difference(tables, id, value, before, level)
+    let before = read::current_wide(tables, id)?;
+    transaction::add_wide(tables, id, i128::from(value) - before, level)
 }
 
-/// Adds `to - from`, in two parts where no bigint holds it.
-fn add_difference(tables: Tables, id: &[u8], to: i64, from: i64, level: u32) -> Result<(), CounterError> {
-    match to.checked_sub(from) {
-        Some(delta) => transaction::add(tables, id, delta, level),
-        None => {
-            // Both parts fit, but their sum in the pending map does not: rows take them.
-            transaction::add_to_rows(tables, id, &[to / 2 - from / 2, (to - to / 2) - (from - from / 2)])
+/// Waits, a little, until no compaction pass runs, and keeps further ones out. False when one takes longer.
+fn wait_for_pass(tables: Tables) -> bool {
+    const TRIES: usize = 500;
+    (0..TRIES).any(|_| {
+        let kept_out = lock::try_lock_exclusive(tables.total, Subject::Compaction);
+        if !kept_out {
+            process::check_for_interrupts();
+            process::sleep_us(1000);
         }
-    }
+        kept_out
+    })
 }
 
 /// Makes the counter not exist. Returns whether it did. What others increment meanwhile makes it anew.
@@ -64,9 +66,14 @@ pub fn drop_counter(id: &[u8]) -> Result<bool, CounterError> {
     let level = xact::nest_level();
     let tables = transaction::enter_to_change("counter_drop", Purpose::Drop, level)?;
     lock_id(tables, id);
-    let had_own = transaction::has_own(id);
+    let had_own = transaction::has_own(tables, id);
     transaction::forget_own(id, level);
+    // A pass holds a counter's rows for milliseconds. Between passes they can be deleted, not just neutralised.
+    let between_passes = wait_for_pass(tables);
     let had_rows = xact::in_scratch_memory(|| remove::remove(tables, settings::node(), id))?;
+    if between_passes {
+        lock::unlock_exclusive(tables.total, Subject::Compaction);
+    }
     if had_rows {
         transaction::note_touched(tables, id);
         xact::see_own_changes();

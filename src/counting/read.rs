@@ -19,15 +19,16 @@ pub fn enter() -> Result<Tables, CounterError> {
 
 /// The fresh total: everything committed by now, and the caller's own uncommitted increments.
 pub fn current(tables: Tables, id: &[u8]) -> Result<i64, CounterError> {
-    let out_of_range = || CounterError::TotalOutOfRange { id: id.to_vec() };
-    let own = transaction::own(id);
-    match from_memory(tables, id)? {
-        Some(value) => value.checked_add(own).ok_or_else(out_of_range),
-        None => {
-            let value = fresh_rows(tables, id)?.value + i128::from(own);
-            i64::try_from(value).map_err(|_| out_of_range())
-        }
-    }
+    i64::try_from(current_wide(tables, id)?).map_err(|_| CounterError::TotalOutOfRange { id: id.to_vec() })
+}
+
+/// The fresh total, also where it is outside bigint.
+pub fn current_wide(tables: Tables, id: &[u8]) -> Result<i128, CounterError> {
+    let committed = match from_memory(tables, id)? {
+        Some(value) => i128::from(value),
+        None => fresh_rows(tables, id)?.value,
+    };
+    Ok(committed + i128::from(transaction::own(tables, id)))
 }
 
 /// Whether this transaction can be served from shared memory at all.
@@ -99,7 +100,7 @@ pub fn exact(tables: Tables, id: &[u8]) -> Result<i64, CounterError> {
     let reader = Reader::open(tables)?;
     let mut snapshot = Snapshot::of_query();
     let sum = xact::in_scratch_memory(|| reader.sum(id, &mut snapshot));
-    i64::try_from(sum.value + i128::from(transaction::own(id)))
+    i64::try_from(sum.value + i128::from(transaction::own(tables, id)))
         .map_err(|_| CounterError::TotalOutOfRange { id: id.to_vec() })
 }
 
@@ -116,10 +117,10 @@ pub struct Info {
 /// A counter's total and where it stands; `None` when there is no such counter.
 pub fn info(tables: Tables, id: &[u8]) -> Result<Option<Info>, CounterError> {
     let rows = fresh_rows(tables, id)?;
-    if !rows.exists() && !transaction::has_own(id) {
+    if !rows.exists() && !transaction::has_own(tables, id) {
         return Ok(None);
     }
-    let value = i64::try_from(rows.value + i128::from(transaction::own(id)))
+    let value = i64::try_from(rows.value + i128::from(transaction::own(tables, id)))
         .map_err(|_| CounterError::TotalOutOfRange { id: id.to_vec() })?;
     Ok(Some(Info {
         value,

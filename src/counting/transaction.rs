@@ -146,8 +146,23 @@ fn spill(tables: Tables, level: u32) -> Result<(), CounterError> {
     Ok(())
 }
 
-/// Writes deltas of one id straight to slot rows, for sums that the pending map cannot hold.
-pub fn add_to_rows(tables: Tables, id: &[u8], deltas: &[i64]) -> Result<(), CounterError> {
+/// Adds a delta of any size. What the pending map cannot hold goes straight to slot rows.
+pub fn add_wide(tables: Tables, id: &[u8], delta: i128, level: u32) -> Result<(), CounterError> {
+    let fits = i128::from(own(tables, id)) + delta;
+    if let (Ok(delta), Ok(_)) = (i64::try_from(delta), i64::try_from(fits)) {
+        return add(tables, id, delta, level);
+    }
+    let mut parts = Vec::new();
+    let mut left = delta;
+    while left != 0 {
+        let part = left.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
+        parts.push(part as i64);
+        left -= part;
+    }
+    add_to_rows(tables, id, &parts)
+}
+
+fn add_to_rows(tables: Tables, id: &[u8], deltas: &[i64]) -> Result<(), CounterError> {
     let deltas: Vec<Delta> =
         deltas.iter().map(|net| Delta { id: id.into(), net: *net, increments: 1 }).collect();
     note_touched(tables, id);
@@ -157,16 +172,18 @@ pub fn add_to_rows(tables: Tables, id: &[u8], deltas: &[i64]) -> Result<(), Coun
 }
 
 /// This transaction's own pending delta of an id.
-pub fn own(id: &[u8]) -> i64 {
-    if !IS_DIRTY.get() {
+pub fn own(tables: Tables, id: &[u8]) -> i64 {
+    if !IS_DIRTY.get() || PENDING_FOR.get() != u32::from(tables.total) {
         return 0;
     }
     PENDING.with_borrow(|pending| pending.net(id)).unwrap_or(0)
 }
 
 /// Whether this transaction made the counter, or added to it.
-pub fn has_own(id: &[u8]) -> bool {
-    IS_DIRTY.get() && PENDING.with_borrow(|pending| pending.net(id)).is_some()
+pub fn has_own(tables: Tables, id: &[u8]) -> bool {
+    IS_DIRTY.get()
+        && PENDING_FOR.get() == u32::from(tables.total)
+        && PENDING.with_borrow(|pending| pending.net(id)).is_some()
 }
 
 /// Forgets this transaction's own pending delta of an id.

@@ -63,6 +63,13 @@ pub fn try_lock_exclusive(table: Oid, subject: Subject) -> bool {
     unsafe { pg_sys::ConditionalLockDatabaseObject(table, object, sub, EXCLUSIVE) }
 }
 
+/// Gives a lock back before the transaction ends.
+pub fn unlock_exclusive(table: Oid, subject: Subject) {
+    let (object, sub) = subject.tag();
+    // SAFETY: as in `lock_exclusive`; releases what this transaction took.
+    unsafe { pg_sys::UnlockDatabaseObject(table, object, sub, EXCLUSIVE) }
+}
+
 /// Marks the subject; marks of several transactions go together. Survives PREPARE TRANSACTION and a restart.
 pub fn mark(table: Oid, subject: Subject) {
     let (object, sub) = subject.tag();

@@ -114,7 +114,7 @@ pub fn enter(purpose: Purpose, nest_level: u32) -> Result<Tables, CounterError> 
         Purpose::Read => tables()?,
         _ => lock_for_writing(nest_level)?,
     };
-    check_rights(tables.total, purpose)?;
+    check_rights(tables, purpose)?;
     Ok(tables)
 }
 
@@ -141,7 +141,7 @@ pub fn lock_for_reading(tables: Tables) {
     lock::lock_table(tables.slot, Access::Read);
 }
 
-fn check_rights(total: Oid, purpose: Purpose) -> Result<(), CounterError> {
+fn check_rights(tables: Tables, purpose: Purpose) -> Result<(), CounterError> {
     let user = privilege::current_user();
     let mut allowed = ALLOWED.get();
     let current = allowed.user == u32::from(user)
@@ -158,11 +158,13 @@ fn check_rights(total: Oid, purpose: Purpose) -> Result<(), CounterError> {
             roles_version: catalog::roles_version(),
         };
     }
-    if !privilege::has_all(total, user, purpose.rights()) {
+    if !privilege::has_all(tables.total, user, purpose.rights()) {
         return Err(CounterError::NoPrivilege { needed: purpose.described() });
     }
-    if privilege::row_security_applies(total, user) {
-        return Err(CounterError::RowSecurity);
+    for (table, name) in [(tables.total, "total"), (tables.slot, "slot")] {
+        if privilege::row_security_applies(table, user) {
+            return Err(CounterError::RowSecurity { table: name });
+        }
     }
     allowed.purposes |= purpose.bit();
     ALLOWED.set(allowed);
