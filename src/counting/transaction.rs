@@ -148,12 +148,14 @@ fn spill(tables: Tables, level: u32) -> Result<(), CounterError> {
 
 /// Adds a delta of any size. What the pending map cannot hold goes straight to slot rows.
 pub fn add_wide(tables: Tables, id: &[u8], delta: i128, level: u32) -> Result<(), CounterError> {
-    let fits = i128::from(own(tables, id)) + delta;
-    if let (Ok(delta), Ok(_)) = (i64::try_from(delta), i64::try_from(fits)) {
+    let net = i128::from(own(tables, id)) + delta;
+    if let (Ok(delta), Ok(_)) = (i64::try_from(delta), i64::try_from(net)) {
         return add(tables, id, delta, level);
     }
+    // Rows take the whole of it, so that what comes after has all of bigint again.
+    forget_own(id, level);
     let mut parts = Vec::new();
-    let mut left = delta;
+    let mut left = net;
     while left != 0 {
         let part = left.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
         parts.push(part as i64);
