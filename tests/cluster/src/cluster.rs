@@ -27,8 +27,10 @@ pub(crate) const PORT: u16 = 5432;
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
-/// A test whose server lives longer than this hangs; killing the server ends it.
+/// A test whose server lives longer than this hangs, unless the load is stretched: no test has as many
+/// load phases as `MOST_LOADS`. Killing the server ends it.
 const LIFE_LIMIT: Duration = Duration::from_secs(300);
+const MOST_LOADS: u32 = 10;
 
 pub struct Cluster {
     // Field order is drop order: the directory goes last.
@@ -261,11 +263,12 @@ impl Watchdog {
         let postmaster = Arc::new(AtomicI32::new(NOBODY));
         let (sender, receiver) = mpsc::channel::<()>();
         let watched = Arc::clone(&postmaster);
+        let limit = LIFE_LIMIT + MOST_LOADS * wait::load_time(0.0);
         thread::spawn(move || {
-            if receiver.recv_timeout(LIFE_LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
+            if receiver.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let pid = watched.load(SeqCst);
                 if pid != NOBODY {
-                    eprintln!("the test hangs: killing its server after {LIFE_LIMIT:?}");
+                    eprintln!("the test hangs: killing its server after {limit:?}");
                     children(pid).into_iter().chain([pid]).for_each(|pid| signal(pid, Signal::KILL));
                 }
             }

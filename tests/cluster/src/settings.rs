@@ -11,6 +11,8 @@ const COMMON: &[(&str, &str)] = &[
     // A crash of processes loses nothing that was written; only a crash of the machine needs fsync.
     ("fsync", "off"),
     ("statement_timeout", "60s"),
+    // The only one of the two that also ends a wait at commit.
+    ("lock_timeout", "30s"),
     // A wait for another transaction shows in the log soon: see `log::FORBIDDEN`.
     ("log_lock_waits", "on"),
     ("deadlock_timeout", "200ms"),

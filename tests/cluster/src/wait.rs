@@ -1,5 +1,6 @@
 //! Waiting with a deadline, so that a test that hangs fails with a sentence instead.
 
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,31 @@ pub fn in_time<T>(what: &str, limit: Duration, action: impl FnOnce() -> T) -> T 
     let took = start.elapsed();
     assert!(took < limit, "{what} took {took:?}, more than {limit:?}");
     result
+}
+
+/// A barrier that does not outwait a party that failed.
+pub struct Meeting {
+    parties: usize,
+    arrivals: AtomicUsize,
+}
+
+impl Meeting {
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    pub fn of(parties: usize) -> Meeting {
+        Meeting { parties, arrivals: AtomicUsize::new(0) }
+    }
+
+    /// Returns when all parties have come as often as this one, all at nearly the same moment.
+    pub fn attend(&self) {
+        let arrivals = self.arrivals.fetch_add(1, SeqCst) + 1;
+        let complete = arrivals.next_multiple_of(self.parties);
+        let start = Instant::now();
+        while self.arrivals.load(SeqCst) < complete {
+            assert!(start.elapsed() < Meeting::LIMIT, "another session did not get as far");
+            thread::yield_now();
+        }
+    }
 }
 
 /// How long a phase of random load lasts: `COUNTER_EXT_TEST_SECONDS`, else `default_seconds`.

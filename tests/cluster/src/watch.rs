@@ -65,6 +65,11 @@ pub fn assert_no_lasting_wait(address: &Address) {
     });
 }
 
+/// Reads so many other counters that memory with room for 16 keeps nothing it had.
+pub fn evict_everything(session: &mut Session) {
+    session.must("SELECT counter_get('filler:' || n) FROM generate_series(1, 64) AS n");
+}
+
 /// Panics unless counters were loaded into memory and evicted from it: else a test of both tested
 /// neither.
 pub fn assert_memory_was_in_use(session: &mut Session) {

@@ -122,6 +122,8 @@ fn a_change_during_a_load_is_seen_by_the_next_read() {
         let id = format!("raced:{round}");
         reader.incr(&id, 10).expect("increment");
         watch::wait_until_folded(&mut reader);
+        // Also what the worker loaded after it.
+        watch::evict_everything(&mut reader);
         let mut loader = cluster.address().connect_with("SET counter_ext.debug_load_window_ms = 400");
         thread::scope(|scope| {
             let loading = scope.spawn(|| loader.get(&id).expect("counter_get"));

@@ -1,9 +1,8 @@
 //! What one open transaction holds delays no other (promise G1).
 
 use counter_ext_cluster_tests::session::describe;
-use counter_ext_cluster_tests::wait;
+use counter_ext_cluster_tests::wait::{self, Meeting};
 use counter_ext_cluster_tests::{Address, Cluster, Ledger, Session, Settings, Traffic, load_for, watch};
-use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
@@ -14,10 +13,10 @@ const ROUNDS: usize = 50;
 
 /// Two sessions make the same two new counters in opposite order and end at the same moment.
 fn in_opposite_order(address: &Address, end: impl Fn(&mut Session, &str) + Sync) {
-    let barrier = Barrier::new(2);
+    let ready = Meeting::of(2);
     thread::scope(|scope| {
         for (name, order) in [("left", [0, 1]), ("right", [1, 0])] {
-            let (barrier, end) = (&barrier, &end);
+            let (ready, end) = (&ready, &end);
             scope.spawn(move || {
                 let mut session = address.connect_with(NEVER_WAITS);
                 for round in 0..ROUNDS {
@@ -26,7 +25,7 @@ fn in_opposite_order(address: &Address, end: impl Fn(&mut Session, &str) + Sync)
                         let result = session.incr(&format!("new:{round}:{number}"), 1);
                         result.unwrap_or_else(|error| panic!("{}", describe(&error)));
                     }
-                    barrier.wait();
+                    ready.attend();
                     end(&mut session, &format!("{name} {round}"));
                 }
             });
@@ -49,12 +48,42 @@ fn two_new_counters_in_opposite_order_neither_wait_nor_deadlock() {
 #[test]
 fn two_new_counters_in_opposite_order_can_both_be_prepared() {
     let cluster = Cluster::start(Settings::restless());
-    let both_are_prepared = Barrier::new(2);
+    let both_are_prepared = Meeting::of(2);
     in_opposite_order(&cluster.address(), |session, name| {
         session.must(&format!("PREPARE TRANSACTION '{name}'"));
-        both_are_prepared.wait();
+        both_are_prepared.attend();
         session.must(&format!("COMMIT PREPARED '{name}'"));
     });
+    cluster.finish();
+}
+
+/// More counters than the map of pending increments takes: they go to slot rows within the transaction.
+const SPILL: &str = "SELECT count(counter_incr('spilled:' || n)) FROM generate_series(1, 70000) AS n";
+
+#[test]
+fn two_new_counters_in_opposite_order_can_both_be_spilled() {
+    let cluster = Cluster::start(Settings::restless());
+    let address = cluster.address();
+    let mut sessions = ["left", "right"].map(|_| address.connect_with("SET lock_timeout = '1s'"));
+    for session in &mut sessions {
+        session.must("BEGIN");
+    }
+    for shift in 0..2 {
+        for (number, session) in sessions.iter_mut().enumerate() {
+            session.incr(&format!("new:{}", (number + shift) % 2), 1).expect("increment");
+            session.must(SPILL);
+        }
+    }
+    for session in &mut sessions {
+        session.must("COMMIT");
+    }
+    let mut session = cluster.connect();
+    for id in ["new:0", "new:1"] {
+        session.assert_count(id, 2);
+    }
+    for id in ["spilled:1", "spilled:70000"] {
+        session.assert_count(id, 4);
+    }
     cluster.finish();
 }
 

@@ -2,7 +2,7 @@
 //! double, never lost, never a dip (promise G4; DESIGN section 7).
 
 use counter_ext_cluster_tests::chance;
-use counter_ext_cluster_tests::wait::load_time;
+use counter_ext_cluster_tests::wait::{self, load_time};
 use counter_ext_cluster_tests::{
     Address, Cluster, Ledger, Session, Settings, Traffic, assert_sqlstate, load_for, watch,
 };
@@ -20,11 +20,9 @@ fn slow_loader(address: &Address, milliseconds: u64) -> Session {
     address.connect_with(&format!("SET counter_ext.debug_load_window_ms = {milliseconds}"))
 }
 
-/// Reads so many others that memory, with room for 16, keeps nothing it had.
-fn evict_all(session: &mut Session, round: usize) {
-    session.must(&format!(
-        "SELECT counter_get('filler:' || {round} || ':' || n) FROM generate_series(1, 64) AS n"
-    ));
+/// No worker that loads counters after it folded them: what is cold stays cold until somebody reads it.
+fn quiet_cluster() -> Cluster {
+    Cluster::start(Settings::compacted_by_hand().with("counter_ext.max_counters", "16"))
 }
 
 /// Windows shorter and longer than any patience of who waits for them.
@@ -51,7 +49,7 @@ fn reads_are_exact_while_counters_are_evicted_and_loaded_again_in_stretched_wind
 
 /// One commit against one load of the same cold counter, at random offsets between the two.
 fn race(window: u64, rounds: usize) {
-    let cluster = Cluster::start(Settings::restless());
+    let cluster = quiet_cluster();
     let address = cluster.address();
     let mut random = chance::generator(0);
     let mut committer = slow_committer(&address, window);
@@ -60,7 +58,7 @@ fn race(window: u64, rounds: usize) {
     for round in 0..rounds {
         let id = format!("raced:{round}");
         observer.incr(&id, 100).expect("increment");
-        evict_all(&mut observer, round);
+        watch::evict_everything(&mut observer);
         let (first, second) = (random.random_range(0..2 * window), random.random_range(0..2 * window));
         let what = format!("{id}, commit after {first} ms, load after {second} ms");
         thread::scope(|scope| {
@@ -103,7 +101,7 @@ fn a_commit_and_a_load_longer_than_anyone_waits_count_once() {
 /// Also the other way round: increments that meet the fold of their own rows and a load between.
 #[test]
 fn compaction_during_a_load_moves_and_never_changes() {
-    let cluster = Cluster::start(Settings::compacted_by_hand().with("counter_ext.max_counters", "16"));
+    let cluster = quiet_cluster();
     let address = cluster.address();
     let mut loader = slow_loader(&address, 100);
     let (mut writer, mut compacting) = (cluster.connect(), cluster.connect());
@@ -124,9 +122,36 @@ fn compaction_during_a_load_moves_and_never_changes() {
     cluster.finish();
 }
 
+/// Who changed a counter itself reads rows; there a commit shows before it is in memory, where the same
+/// session reads next.
+#[test]
+fn a_read_from_rows_is_not_followed_by_a_lower_one_from_memory() {
+    let cluster = Cluster::start(Settings::restless());
+    let mut committer = slow_committer(&cluster.address(), 100);
+    let mut reader = cluster.connect();
+    for round in 0..5 {
+        let id = format!("rows first:{round}");
+        reader.incr(&id, 100).expect("increment");
+        reader.assert_count(&id, 100);
+        thread::scope(|scope| {
+            reader.must("BEGIN; SAVEPOINT s");
+            reader.drop_counter(&id).expect("counter_drop");
+            reader.must("ROLLBACK TO s");
+            scope.spawn(|| committer.incr(&id, 7).expect("increment"));
+            wait::until("the commit is visible", Duration::from_secs(5), || {
+                reader.get(&id).expect("counter_get") == 107
+            });
+            reader.must("ROLLBACK");
+            assert_eq!(reader.get(&id).expect("counter_get"), 107, "{id}: read from memory after 107");
+        });
+        reader.assert_count(&id, 107);
+    }
+    cluster.finish();
+}
+
 #[test]
 fn a_load_that_is_cancelled_or_killed_leaves_nothing_behind() {
-    let cluster = Cluster::start(Settings::restless());
+    let cluster = quiet_cluster();
     let address = cluster.address();
     let mut session = cluster.connect();
     let mut cancelled = slow_loader(&address, 2_000);
@@ -160,11 +185,11 @@ fn a_load_that_is_cancelled_or_killed_leaves_nothing_behind() {
 /// right.
 #[test]
 fn a_cold_viral_counter_is_loaded_by_one_for_all() {
-    let cluster = Cluster::start(Settings::restless());
+    let cluster = quiet_cluster();
     let address = cluster.address();
     let mut session = cluster.connect();
     session.incr("viral", 123).expect("increment");
-    watch::wait_until_folded(&mut session);
+    watch::evict_everything(&mut session);
     thread::scope(|scope| {
         for _ in 0..16 {
             let mut reader = slow_loader(&address, 200);
