@@ -7,6 +7,7 @@ use super::{slot_columns, total_columns};
 use crate::errors::CounterError;
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::Columns;
+use crate::pg::process;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 
@@ -83,6 +84,8 @@ pub(super) fn for_each_visible(
     let mut scan = IdScan::begin(&keyed.table, &keyed.key, range);
     let mut stop = false;
     while !stop {
+        // Behind a held snapshot a counter can have very many dead entries: such a read can be cancelled.
+        process::check_for_interrupts();
         let entry = scan.next_entry(|version| {
             if version.visible(snapshot) {
                 stop = see(&version.columns()).is_break();
