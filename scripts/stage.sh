@@ -84,7 +84,7 @@ regress_with_log() {
 stage_cluster() {
     install_extension
     COUNTER_EXT_PG_CONFIG=$PG_CONFIG \
-        cargo test --locked --no-fail-fast -p counter_ext_cluster_tests --release -- --test-threads=1
+        cargo test --locked --no-fail-fast -p counter_ext_cluster_tests -- --test-threads=1
 }
 
 main() {

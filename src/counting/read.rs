@@ -80,7 +80,7 @@ fn load_counter(tables: Tables, key: Key<'_>) -> Result<Option<i64>, CounterErro
     };
     let window_ms = settings::debug_load_window_ms();
     if window_ms > 0 {
-        process::sleep_us(window_ms as i64 * 1000);
+        process::sleep_whole_ms(window_ms, process::check_for_interrupts);
     }
     let sum = xact::in_scratch_memory(|| reader.sum(key.id, &mut snapshot));
     Ok(ticket.finish(&snapshot, sum.value))

@@ -293,7 +293,7 @@ fn commit() {
 fn stretch_window() {
     let window_ms = settings::debug_commit_window_ms();
     if window_ms > 0 {
-        process::sleep_us(window_ms as i64 * 1000);
+        process::sleep_whole_ms(window_ms, || ());
     }
 }
 

@@ -60,6 +60,15 @@ pub fn sleep_us(us: i64) {
     unsafe { pg_sys::pg_usleep(us as _) }
 }
 
+/// Sleeps the whole time, through whatever signals come, and calls `between` every millisecond.
+pub fn sleep_whole_ms(ms: u64, between: fn()) {
+    let until = std::time::Instant::now() + std::time::Duration::from_millis(ms);
+    while std::time::Instant::now() < until {
+        sleep_us(1000);
+        between();
+    }
+}
+
 /// Microseconds since 2000-01-01 (PostgreSQL's timestamptz), now.
 pub fn now_us() -> i64 {
     // SAFETY: reads the clock.
