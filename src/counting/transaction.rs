@@ -357,7 +357,7 @@ const ALL_IDS: u32 = 0;
 
 /// Whether a prepared transaction holds rows of the id.
 pub fn is_prepared(tables: Tables, id: &[u8]) -> bool {
-    lock::prepared_transactions_allowed()
+    lock::max_prepared_transactions() > 0
         && (lock::is_marked(tables.total, Subject::Prepared(id_hash(id)))
             || lock::is_marked(tables.total, Subject::Prepared(ALL_IDS)))
 }

@@ -245,20 +245,18 @@ pub struct Pass {
 /// Notes a pass, and wakes those who asked for it.
 pub fn pass_completed(database: u32, serves: u64, pass: Pass) {
     note_pass(database, pass);
-    with(database, |cell| {
-        cell.last_pass_rows.store(pass.rows, Ordering::SeqCst);
-        cell.passes_completed.fetch_max(serves, Ordering::SeqCst);
-        // SAFETY: initialised at start; the cell is mapped for the life of the process.
-        unsafe {
-            pg_sys::ConditionVariableBroadcast((&raw const cell.pass_done).cast_mut());
-        }
-    });
+    answer(database, serves, pass.rows);
 }
 
 /// A pass could not be made: those who asked for it make their own.
 pub fn pass_failed(database: u32, serves: u64) {
+    answer(database, serves, NO_PASS);
+}
+
+/// Tells those who asked for a pass up to `serves` what came of it.
+fn answer(database: u32, serves: u64, rows: u64) {
     with(database, |cell| {
-        cell.last_pass_rows.store(NO_PASS, Ordering::SeqCst);
+        cell.last_pass_rows.store(rows, Ordering::SeqCst);
         cell.passes_completed.fetch_max(serves, Ordering::SeqCst);
         // SAFETY: initialised at start; the cell is mapped for the life of the process.
         unsafe {

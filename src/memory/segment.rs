@@ -9,23 +9,17 @@ use pgrx::pg_sys;
 
 use super::layout::*;
 use super::lwlock::{self, Held};
-use crate::pg::{process, random};
+use crate::pg::{lock, process, random};
 
 static BASE: AtomicPtr<Header> = AtomicPtr::new(std::ptr::null_mut());
 
 const TRANCHE: &std::ffi::CStr = c"counter_ext";
 const SEGMENT: &std::ffi::CStr = c"counter_ext";
 
-unsafe extern "C-unwind" {
-    // twophase.h; not among pgrx's bindings.
-    static max_prepared_xacts: std::ffi::c_int;
-}
-
 fn geometry() -> Geometry {
     // Auxiliary processes have slots past the backends' own; prepared transactions show up in snapshots.
     const AUXILIARY_PROCESSES: usize = 64;
-    // SAFETY: a postmaster-start setting, final before shared memory is requested.
-    let prepared = unsafe { max_prepared_xacts.max(0) as usize };
+    let prepared = lock::max_prepared_transactions();
     Geometry::new(crate::settings::max_counters(), process::max_backends() + AUXILIARY_PROCESSES + prepared)
 }
 

@@ -96,8 +96,8 @@ unsafe extern "C-unwind" {
     static max_prepared_xacts: std::ffi::c_int;
 }
 
-/// Whether this server allows PREPARE TRANSACTION at all.
-pub fn prepared_transactions_allowed() -> bool {
+/// Prepared transactions that this server allows at once.
+pub fn max_prepared_transactions() -> usize {
     // SAFETY: a postmaster-start setting, constant for the life of the process.
-    unsafe { max_prepared_xacts > 0 }
+    unsafe { max_prepared_xacts.max(0) as usize }
 }
