@@ -37,6 +37,18 @@ COMMENT ON SCHEMA counter_ext IS 'tables of the extension counter_ext; privilege
 COMMENT ON TABLE counter_ext.total IS 'durable totals of counters, one row a counter and node';
 COMMENT ON TABLE counter_ext.slot IS 'increments of counters not yet compacted into counter_ext.total';
 
+-- How far the journal in the WAL is folded into totals: one row a cluster and database, since physical copies keep the
+-- cluster's identifier and template copies do not keep the database's oid. Means nothing elsewhere, so it is not dumped.
+CREATE TABLE counter_ext.journal (
+    system_identifier bigint NOT NULL,
+    database oid NOT NULL,
+    node integer NOT NULL,
+    epoch bigint NOT NULL,
+    lsn pg_lsn NOT NULL,
+    PRIMARY KEY (system_identifier, database)
+) WITH (fillfactor = 10);
+COMMENT ON TABLE counter_ext.journal IS 'how far buffered increments are folded into counter_ext.total';
+
 -- An id, stored and compared as its bytes. All but the input checks is what text and bytea do already.
 CREATE TYPE counter;
 

@@ -61,6 +61,14 @@ pub enum CounterError {
     NoPrimaryKey {
         table: &'static str,
     },
+    /// Buffered mode in a server that does not preload the library.
+    NotPreloaded,
+    /// Buffered mode in a server whose WAL cannot be kept for recovery.
+    WalLevel,
+    /// Buffered mode, and no replication slot to be had.
+    NoReplicationSlot,
+    /// PostgreSQL refused something of the extension's own.
+    Internal(String),
 }
 
 impl CounterError {
@@ -81,7 +89,11 @@ impl CounterError {
             Self::NotInstalled
             | Self::CountedBeforeDrop
             | Self::AfterSettling
+            | Self::NotPreloaded
+            | Self::WalLevel
+            | Self::NoReplicationSlot
             | Self::NoPrimaryKey { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Self::Internal(_) => ERRCODE_INTERNAL_ERROR,
         }
     }
 
@@ -101,6 +113,15 @@ impl CounterError {
             Self::AfterSettling => {
                 Some("Call it before the transaction commits, for example in a deferred trigger.")
             }
+            Self::NotPreloaded => Some(
+                "Add counter_ext to shared_preload_libraries and restart the server, or SET counter_ext.mode = 'slotted'.",
+            ),
+            Self::WalLevel => Some(
+                "Set wal_level to replica or logical and restart the server, or SET counter_ext.mode = 'slotted'.",
+            ),
+            Self::NoReplicationSlot => Some(
+                "Raise max_replication_slots, or drop a replication slot that is not used, or SET counter_ext.mode = 'slotted'.",
+            ),
             _ => None,
         }
     }
@@ -163,6 +184,14 @@ impl fmt::Display for CounterError {
             Self::NotInstalled => f.write_str("extension counter_ext is not installed in this database"),
             Self::AfterSettling => f.write_str(
                 "counters cannot change any more: this transaction's increments are already written",
+            ),
+            Self::Internal(message) => f.write_str(message),
+            Self::NotPreloaded => f.write_str("counter_ext.mode \"buffered\" needs counter_ext to be preloaded"),
+            Self::WalLevel => {
+                f.write_str("counter_ext.mode \"buffered\" cannot work with wal_level \"minimal\"")
+            }
+            Self::NoReplicationSlot => f.write_str(
+                "counter_ext.mode \"buffered\" needs a replication slot, and all replication slots are in use",
             ),
             Self::NoPrimaryKey { table } => {
                 write!(f, "table counter_ext.{table} has lost its primary key")

@@ -6,17 +6,19 @@
 //! | `counting` | a transaction's pending deltas, what happens to them at commit, reads, compaction passes |
 //! | `rows` | slot and total rows: found, read, written, folded |
 //! | `memory` | totals in shared memory: table, loading, announcements, statistics |
+//! | `journal` | records of buffered deltas in the WAL, and reading them back |
 //! | `worker` | launcher and compactors; they come in from the other end |
 //! | `pg` | raw PostgreSQL calls behind safe names |
 //! | `settings`, `errors` | GUCs; errors with SQLSTATE, message and HINT |
 //!
-//! Calls go one way: api → counting → rows, memory → pg. See docs/architecture.md.
+//! Calls go one way: api → counting → rows, memory, journal → pg. See docs/architecture.md.
 
 use pgrx::prelude::*;
 
 mod api;
 mod counting;
 mod errors;
+mod journal;
 mod memory;
 mod pg;
 mod rows;

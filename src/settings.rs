@@ -1,13 +1,31 @@
 //! The extension's settings (GUCs). The prefix `counter_ext` is reserved.
 
-use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 
+/// How pending deltas are written at commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+pub enum Mode {
+    /// To slot rows.
+    #[name = c"slotted"]
+    Slotted,
+    /// To shared memory, with a record in the WAL.
+    #[name = c"buffered"]
+    Buffered,
+}
+
+static MODE: GucSetting<Mode> = GucSetting::<Mode>::new(Mode::Slotted);
 static SLOTS: GucSetting<i32> = GucSetting::<i32>::new(64);
 static COMPACT_INTERVAL_MS: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static MAX_COUNTERS: GucSetting<i32> = GucSetting::<i32>::new(65_536);
 static NODE: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_COMMIT_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_LOAD_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
+static DEBUG_RECOVERY_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
+
+/// How pending deltas are written at commit.
+pub fn mode() -> Mode {
+    MODE.get()
+}
 
 /// Most slot rows a counter may grow to.
 pub fn slots() -> usize {
@@ -39,8 +57,21 @@ pub fn debug_load_window_ms() -> u64 {
     DEBUG_LOAD_WINDOW_MS.get() as u64
 }
 
+/// For tests: stops recovery between its reading WAL and its folding what it read.
+pub fn debug_recovery_window_ms() -> u64 {
+    DEBUG_RECOVERY_WINDOW_MS.get() as u64
+}
+
 /// Defines the settings. `max_counters` exists only where it can act: while libraries are preloaded.
 pub fn define(preloading: bool) {
+    GucRegistry::define_enum_guc(
+        c"counter_ext.mode",
+        c"How increments are written when their transaction commits.",
+        c"slotted: to rows. buffered: to shared memory, journaled in the WAL.",
+        &MODE,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
     GucRegistry::define_int_guc(
         c"counter_ext.slots",
         c"Most slot rows a counter may grow to.",
@@ -101,6 +132,16 @@ pub fn define(preloading: bool) {
         0,
         60_000,
         GucContext::Suset,
+        GucFlags::UNIT_MS | GucFlags::NO_SHOW_ALL,
+    );
+    GucRegistry::define_int_guc(
+        c"counter_ext.debug_recovery_window_ms",
+        c"Developer option: delays the worker's recovery between reading WAL and folding.",
+        c"Stretches a window of milliseconds so that tests can look into it.",
+        &DEBUG_RECOVERY_WINDOW_MS,
+        0,
+        60_000,
+        GucContext::Sighup,
         GucFlags::UNIT_MS | GucFlags::NO_SHOW_ALL,
     );
     crate::pg::hooks::reserve_setting_prefix(c"counter_ext");

@@ -4,9 +4,10 @@ use pgrx::prelude::*;
 
 use crate::counting::{compaction, transaction};
 use crate::errors::{CounterError, OrRaise};
+use crate::memory::epochs::{self, Retention};
 use crate::memory::{databases, table};
 use crate::pg::snapshot::Snapshot;
-use crate::pg::{catalog, privilege, process, xact};
+use crate::pg::{catalog, privilege, process, replication_slot, wal, xact};
 use crate::rows::access::{self, Purpose};
 use crate::rows::list;
 use crate::rows::sum::Reader;
@@ -76,6 +77,14 @@ mod counter_ext {
             name!(load_timeouts, Option<i64>),
             name!(evictions, Option<i64>),
             name!(invalidations, Option<i64>),
+            name!(journal_state, Option<&'static str>),
+            name!(buffered_increments, Option<i64>),
+            name!(journal_bytes, Option<i64>),
+            name!(journal_lag_bytes, Option<i64>),
+            name!(journal_delayed_by, Option<i32>),
+            name!(journal_recovered_records, Option<i64>),
+            name!(replication_slot, Option<&'static str>),
+            name!(replication_slot_wal_bytes, Option<i64>),
         ),
     > {
         let slot_rows = count_slot_rows().or_raise() as i64;
@@ -85,6 +94,13 @@ mod counter_ext {
             databases::register(database);
         }
         let known = databases::statistics(database);
+        let journal = epochs::statistics(database).filter(|_| known.is_some());
+        let behind = |lsn: u64| {
+            (lsn != 0 && !xact::in_recovery()).then(|| wal::insert_position().saturating_sub(lsn) as i64)
+        };
+        let (retention, retained_lsn) = epochs::retention();
+        let slot =
+            (retention == Retention::Held).then(|| replication_slot::NAME.to_str().unwrap_or_default());
         let (memory_bytes, max_counters) = table::capacity();
         let s = known.clone().unwrap_or_default();
         // Without shared memory nothing is measured, which is not the same as zero.
@@ -109,6 +125,16 @@ mod counter_ext {
             measured(s.load_timeouts),
             measured(s.evictions),
             measured(s.invalidations),
+            journal.map(|journal| journal.state.name()),
+            journal.map(|journal| journal.buffered_increments as i64),
+            journal.map(|journal| journal.journal_bytes as i64),
+            journal.and_then(|journal| behind(journal.needed_lsn)),
+            journal
+                .filter(|journal| journal.cut_delayed_by != 0)
+                .map(|journal| journal.cut_delayed_by as i32),
+            journal.map(|journal| journal.recovered_records as i64),
+            slot,
+            slot.and_then(|_| behind(retained_lsn)),
         ))
     }
 }

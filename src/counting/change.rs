@@ -5,8 +5,10 @@
 
 use super::{read, transaction};
 use crate::errors::CounterError;
+use crate::memory::table::Key;
+use crate::memory::{buffer, databases};
 use crate::pg::lock::{self, Subject};
-use crate::pg::{process, xact};
+use crate::pg::{catalog, process, xact};
 use crate::rows::access::{Purpose, Tables};
 use crate::rows::remove;
 use crate::settings;
@@ -61,6 +63,21 @@ fn wait_for_pass(tables: Tables) -> bool {
     })
 }
 
+fn key(tables: Tables, id: &[u8]) -> Key<'_> {
+    Key { database: u32::from(catalog::my_database()), relation: u32::from(tables.total), id }
+}
+
+/// Has the id's buffered deltas folded into rows, which can be deleted. Returns whether there were any. Where the worker
+/// cannot do it now, they are taken back by as much, and the counter stays, at nothing.
+fn fold_buffered(tables: Tables, id: &[u8]) -> bool {
+    let key = key(tables, id);
+    if !buffer::has_unfolded(key) {
+        return false;
+    }
+    databases::request_pass(key.database);
+    true
+}
+
 /// Makes the counter not exist. Returns whether it did. What others increment meanwhile makes it anew.
 pub fn drop_counter(id: &[u8]) -> Result<bool, CounterError> {
     let level = xact::nest_level();
@@ -68,9 +85,12 @@ pub fn drop_counter(id: &[u8]) -> Result<bool, CounterError> {
     lock_id(tables, id);
     let had_own = transaction::has_own(tables, id);
     transaction::forget_own(id, level);
+    let had_buffered = fold_buffered(tables, id);
     // A pass holds a counter's rows for milliseconds. Between passes they can be deleted, not just neutralised.
     let between_passes = wait_for_pass(tables);
-    let had_rows = xact::in_scratch_memory(|| remove::remove(tables, settings::node(), id))?;
+    let (snapshot, unfolded) = buffer::snapshot_with_unfolded(key(tables, id));
+    let had_rows =
+        xact::in_scratch_memory(|| remove::remove(tables, settings::node(), id, snapshot, unfolded))?;
     if between_passes {
         lock::unlock_exclusive(tables.total, Subject::Compaction);
     }
@@ -78,5 +98,5 @@ pub fn drop_counter(id: &[u8]) -> Result<bool, CounterError> {
         transaction::note_touched(tables, id);
         xact::see_own_changes();
     }
-    Ok(had_own || had_rows)
+    Ok(had_own || had_buffered || had_rows)
 }

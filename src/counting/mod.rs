@@ -1,8 +1,11 @@
-//! An increment's way: pending in backend memory, settled into slot rows before commit, added to shared memory
-//! after it; and the reads and changes that see all three.
+//! An increment's way: pending in backend memory; at commit settled into slot rows or buffered and journaled; added to
+//! shared memory after it; and the reads and changes that see all three.
 
+pub mod buffered;
 pub mod change;
 pub mod compaction;
+pub mod draining;
+pub mod folding;
 mod pending;
 pub mod read;
 mod settle;

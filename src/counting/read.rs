@@ -1,8 +1,12 @@
 //! Reading totals: from memory where it has them, else loading them, else from rows.
 
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
 use crate::errors::CounterError;
-use crate::memory::load;
+use crate::memory::epochs::{self, JournalState};
 use crate::memory::table::{self, Found, Key};
+use crate::memory::{buffer, databases, load};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::{catalog, process, xact};
 use crate::rows::access::{self, Purpose, Tables};
@@ -11,6 +15,7 @@ use crate::rows::sum::{Reader, RowSum};
 use crate::settings;
 
 use super::transaction;
+use crate::rows::journal_position;
 
 /// Checks that the caller may read counters.
 pub fn enter() -> Result<Tables, CounterError> {
@@ -40,7 +45,8 @@ fn from_memory(tables: Tables, id: &[u8]) -> Result<Option<i64>, CounterError> {
     if !memory_serves(id) {
         return Ok(None);
     }
-    let key = Key { database: u32::from(catalog::my_database()), relation: u32::from(tables.total), id };
+    let key = key(tables, id);
+    await_recovery(tables);
     let found = match table::read(key) {
         Found::Loading { generation, cell } => load::await_load(key, generation, cell),
         found => found,
@@ -89,11 +95,59 @@ fn load_counter(tables: Tables, key: Key<'_>) -> Result<Option<i64>, CounterErro
 /// What the rows say now.
 fn fresh_rows(tables: Tables, id: &[u8]) -> Result<RowSum, CounterError> {
     let reader = Reader::open(tables)?;
-    let mut snapshot = Snapshot::fresh();
-    let sum = xact::in_scratch_memory(|| reader.sum(id, &mut snapshot));
+    let key = key(tables, id);
+    await_recovery(tables);
+    let (mut snapshot, unfolded) = buffer::snapshot_with_unfolded(key);
+    let mut sum = xact::in_scratch_memory(|| reader.sum(id, &mut snapshot));
+    sum.value += i128::from(unfolded);
     load::settle_after_rows(&snapshot);
     Ok(sum)
 }
+
+fn key(tables: Tables, id: &[u8]) -> Key<'_> {
+    Key { database: u32::from(catalog::my_database()), relation: u32::from(tables.total), id }
+}
+
+thread_local! {
+    /// What this backend found when it looked for something to recover; and until when it does not wait again.
+    static NOTHING_TO_RECOVER: Cell<bool> = const { Cell::new(false) };
+    static PATIENT_AGAIN_AT: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// After a start, increments of buffered mode may be in the journal only, until the worker has folded them: waits for
+/// that. Returns whether rows and memory hold everything; they may not when the worker takes too long.
+fn await_recovery(tables: Tables) -> bool {
+    let database = u32::from(catalog::my_database());
+    if !matches!(epochs::state(database), JournalState::Unknown | JournalState::Recovering) {
+        return true;
+    }
+    if !crate::memory::is_attached() || xact::in_recovery() || NOTHING_TO_RECOVER.get() {
+        return true;
+    }
+    if epochs::state(database) == JournalState::Unknown && journal_position::read(tables).is_none() {
+        NOTHING_TO_RECOVER.set(true);
+        return true;
+    }
+    if PATIENT_AGAIN_AT.get().is_some_and(|at| Instant::now() < at) {
+        return false;
+    }
+    let started = Instant::now();
+    databases::register(database);
+    databases::want_worker(database);
+    while matches!(epochs::state(database), JournalState::Unknown | JournalState::Recovering) {
+        if started.elapsed() > RECOVERY_PATIENCE {
+            PATIENT_AGAIN_AT.set(Some(Instant::now() + RECOVERY_PATIENCE));
+            return false;
+        }
+        process::check_for_interrupts();
+        process::sleep_us(2000);
+    }
+    true
+}
+
+/// How long a read waits for the journal to be read back. It takes a second or two for the worker to be there, and
+/// some milliseconds a megabyte of WAL.
+const RECOVERY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The total from rows as the caller's query sees them, and the caller's own uncommitted increments.
 pub fn exact(tables: Tables, id: &[u8]) -> Result<i64, CounterError> {
@@ -108,7 +162,7 @@ pub fn exact(tables: Tables, id: &[u8]) -> Result<i64, CounterError> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info {
     pub value: i64,
-    /// False on a standby, which lags behind its primary.
+    /// False on a standby, which lags behind its primary, and where the journal could not be read back yet.
     pub exact: bool,
     pub slots: u32,
     pub updated_at_us: i64,
@@ -117,14 +171,14 @@ pub struct Info {
 /// A counter's total and where it stands; `None` when there is no such counter.
 pub fn info(tables: Tables, id: &[u8]) -> Result<Option<Info>, CounterError> {
     let rows = fresh_rows(tables, id)?;
-    if !rows.exists() && !transaction::has_own(tables, id) {
+    if !rows.exists() && !transaction::has_own(tables, id) && !buffer::has_unfolded(key(tables, id)) {
         return Ok(None);
     }
     let value = i64::try_from(rows.value + i128::from(transaction::own(tables, id)))
         .map_err(|_| CounterError::TotalOutOfRange { id: id.to_vec() })?;
     Ok(Some(Info {
         value,
-        exact: !xact::in_recovery(),
+        exact: !xact::in_recovery() && await_recovery(tables),
         slots: rows.slots,
         updated_at_us: rows.updated_at_us,
     }))

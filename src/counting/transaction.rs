@@ -1,15 +1,17 @@
 //! The transaction's counting state, and what happens to it at savepoints, commit, abort and prepare.
 //!
-//! Order at commit: PRE_COMMIT announces the xid and settles pending deltas into slot rows (errors abort as any
-//! would); PostgreSQL commits; COMMIT adds the same deltas to shared memory, invalidates what was changed in rows
-//! directly, and withdraws the announcement. A crash in between loses shared memory as a whole, and rows hold all.
+//! Order at commit: PRE_COMMIT buffers what it can in buffered mode (`buffered.rs`), announces the xid and settles other
+//! pending deltas into slot rows (errors abort as any would); PostgreSQL commits; COMMIT adds the same deltas to shared
+//! memory, invalidates what was changed in rows directly, and withdraws the announcement. A crash in between loses
+//! shared memory as a whole, and rows and journal hold all.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 
 use super::pending::{Delta, Pending};
-use super::settle;
+use super::{buffered, settle};
 use crate::errors::CounterError;
+use crate::memory::epochs::{self, Cut};
 use crate::memory::table::Key;
 use crate::memory::{cells, databases, load, table};
 use crate::pg::lock::{self, Subject};
@@ -78,6 +80,8 @@ thread_local! {
     static IS_SETTLED: Cell<bool> = const { Cell::new(false) };
     static DROPS_EXTENSION: Cell<bool> = const { Cell::new(false) };
     static CREATES_EXTENSION: Cell<bool> = const { Cell::new(false) };
+    /// The epoch that this transaction folds into rows.
+    static FOLDS: Cell<Option<Cut>> = const { Cell::new(None) };
     /// The compactor's and our own row changes are not foreign.
     static IS_DIRTY: Cell<bool> = const { Cell::new(false) };
 }
@@ -109,6 +113,7 @@ pub fn enter_to_change(function: &'static str, purpose: Purpose, level: u32) -> 
     if IS_SETTLED.get() {
         return Err(CounterError::AfterSettling);
     }
+    buffered::check_mode()?;
     access::enter(purpose, level)
 }
 
@@ -225,6 +230,19 @@ pub fn note_extension_created() {
     CREATES_EXTENSION.set(true);
 }
 
+/// This transaction folds an epoch.
+pub(super) fn note_fold(cut: Cut) {
+    IS_DIRTY.set(true);
+    FOLDS.set(Some(cut));
+}
+
+/// This transaction has written deltas to rows that memory is to take at its commit.
+pub(super) fn note_settled(tables: Tables, xid: u32, deltas: Vec<Delta>) {
+    IS_DIRTY.set(true);
+    let relation = u32::from(tables.total);
+    SETTLED.with_borrow_mut(|settled| *settled = Some(Settled { xid, relation, deltas }));
+}
+
 fn key(relation: u32, id: &[u8]) -> Key<'_> {
     Key { database: u32::from(catalog::my_database()), relation, id }
 }
@@ -246,17 +264,24 @@ fn take_pending() -> Option<(Tables, Vec<Delta>)> {
 
 fn pre_commit() {
     IS_SETTLED.set(true);
-    if !IS_DIRTY.get() {
+    if IS_DIRTY.get() {
+        settle_pending();
+    }
+    buffered::write_before_commit();
+}
+
+fn settle_pending() {
+    let Some((tables, deltas)) = take_pending() else { return };
+    let deltas = buffered::take_in(tables, deltas);
+    if deltas.is_empty() {
         return;
     }
-    let Some((tables, deltas)) = take_pending() else { return };
     let xid = xact::assign_xid();
     cells::announce(xid);
     if let Err(error) = settle::settle(tables, &deltas) {
         error.raise();
     }
-    let relation = u32::from(tables.total);
-    SETTLED.with_borrow_mut(|settled| *settled = Some(Settled { xid, relation, deltas }));
+    note_settled(tables, xid, deltas);
 }
 
 fn commit() {
@@ -265,7 +290,7 @@ fn commit() {
         return;
     }
     let database = u32::from(catalog::my_database());
-    let mut increments = SPILLED.get();
+    let mut increments = SPILLED.get() + buffered::commit();
     if let Some(settled) = SETTLED.take() {
         stretch_window();
         for delta in &settled.deltas {
@@ -275,12 +300,16 @@ fn commit() {
     }
     invalidate_touched(database);
     cells::withdraw();
+    if let Some(cut) = FOLDS.take() {
+        epochs::fold_committed(database, cut);
+    }
     if increments > 0 && databases::register(database) {
         databases::count_increments(database, increments);
         databases::want_worker(database);
     }
     if DROPS_EXTENSION.get() {
-        table::invalidate_database(database);
+        epochs::close(database);
+        table::purge_database(database);
         databases::extension_dropped(database);
     }
     if CREATES_EXTENSION.get() && databases::register(database) {
@@ -290,7 +319,7 @@ fn commit() {
 }
 
 /// For tests: the commit is visible, and not yet in memory.
-fn stretch_window() {
+pub(super) fn stretch_window() {
     let window_ms = settings::debug_commit_window_ms();
     if window_ms > 0 {
         process::sleep_whole_ms(window_ms, || ());
@@ -311,7 +340,11 @@ fn invalidate_touched(database: u32) {
 
 fn abort() {
     load::abandon();
+    buffered::abort();
     cells::withdraw();
+    if FOLDS.take().is_some() {
+        epochs::fold_aborted(u32::from(catalog::my_database()));
+    }
     reset();
 }
 
@@ -319,6 +352,7 @@ fn abort() {
 /// transaction keeps, which bars them from being loaded, and only then invalidated.
 fn pre_prepare() {
     IS_SETTLED.set(true);
+    buffered::drain_own();
     if !IS_DIRTY.get() {
         return;
     }

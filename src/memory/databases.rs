@@ -93,7 +93,12 @@ fn find(segment: &Segment, database: u32) -> Option<usize> {
     Some(index)
 }
 
-fn with<T>(database: u32, look: impl FnOnce(&'static DatabaseCell) -> T) -> Option<T> {
+/// Where the database's cell is.
+pub(super) fn index_of(database: u32) -> Option<usize> {
+    find(&segment()?, database)
+}
+
+pub(super) fn with<T>(database: u32, look: impl FnOnce(&'static DatabaseCell) -> T) -> Option<T> {
     let segment = segment()?;
     find(&segment, database).map(|index| look(cell_of(&segment, index)))
 }
@@ -126,13 +131,33 @@ pub fn register(database: u32) -> bool {
         &cell.evictions,
         &cell.invalidations,
         &cell.errors,
+        &cell.epoch,
+        &cell.folded_epoch,
+        &cell.cut_lsn,
+        &cell.needed_lsn,
+        &cell.fold,
+        &cell.drains_begun,
+        &cell.drains_done,
+        &cell.buffered_increments,
+        &cell.journal_bytes,
+        &cell.recovered_records,
     ] {
         counter.store(0, Ordering::Relaxed);
     }
-    for number in [&cell.worker_pid, &cell.worker_state, &cell.held_by, &cell.wanted] {
+    for number in [
+        &cell.worker_pid,
+        &cell.worker_state,
+        &cell.held_by,
+        &cell.wanted,
+        &cell.journal_state,
+        &cell.journal_relation,
+        &cell.journal_wanted,
+        &cell.cut_delayed_by,
+    ] {
         number.store(0, Ordering::Relaxed);
     }
-    for number in [&cell.last_compaction_at_us, &cell.last_error_at_us, &cell.entries] {
+    for number in [&cell.last_compaction_at_us, &cell.last_error_at_us, &cell.entries, &cell.last_drain_at_us]
+    {
         number.store(0, Ordering::Relaxed);
     }
     // SAFETY: guarded by the database lock.
@@ -487,7 +512,7 @@ pub fn launcher_ended() {
     }
 }
 
-fn wake_launcher() {
+pub fn wake_launcher() {
     if let Some(segment) = segment() {
         let header = segment.header();
         if header.launcher_pid.load(Ordering::Acquire) != 0 {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 use pgrx::pg_sys;
 
 /// Layout of the segment. It lives no longer than the server, but both sides of a mapping must agree.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 pub(super) const CACHE_LINE: usize = 64;
 pub(super) const MAX_ID_BYTES: usize = crate::errors::MAX_ID_BYTES;
@@ -31,6 +31,10 @@ pub(super) struct Header {
     /// The launcher's process id, 0 when it is not there.
     pub launcher_pid: AtomicU32,
     pub launcher_slot: AtomicU32,
+    /// The replication slot that keeps WAL for recovery: see `epochs.rs`.
+    pub retention: AtomicU32,
+    /// Where the slot keeps WAL from.
+    pub retained_lsn: AtomicU64,
 }
 
 /// A partition: a hash table of its own under a lock of its own.
@@ -43,32 +47,43 @@ pub(super) struct Partition {
     pub used: AtomicU32,
 }
 
+/// Kinds of marks: unjournaled and unflushed, each by the parity of the epoch.
+pub(super) const MARK_KINDS: usize = 4;
+
 /// Entry states; changed under the partition's exclusive lock.
 pub(super) const FREE: u32 = 0;
 pub(super) const LOADING: u32 = 1;
 pub(super) const LOADED: u32 = 2;
+/// Holds buffered deltas, or is pinned; the total is not known.
+pub(super) const COLD: u32 = 3;
 
 /// One counter. The first cache line is what readers and committers touch; the key follows on its own lines.
 #[repr(C, align(64))]
 pub(super) struct Entry {
-    /// LOADED: the committed total. LOADING: what was committed since the loader's snapshot.
+    /// LOADED: the committed total. LOADING: what was committed since the loader's snapshot, and the buffered deltas
+    /// that it did not see. COLD: nothing.
     pub value: AtomicI64,
     /// Committed increments since the entry was made.
     pub increments: AtomicU64,
+    /// Buffered deltas that are in the journal, and not in rows; by the parity of their epoch.
+    pub unflushed: [AtomicI64; 2],
+    /// Buffered deltas that are not in the journal yet; by the parity of their epoch.
+    pub unjournaled: [AtomicI64; 2],
+    pub state: AtomicU32,
+    /// Clock bit: read or written since the hand last passed.
+    pub used: AtomicU32,
+    /// Transactions about to add to it: it stays.
+    pub pins: AtomicU32,
+    pub load_cell: u32,
+    pub hash: u64,
+    pub generation: u64,
     /// `increments` when the rate was last taken.
     pub increments_seen: AtomicU64,
     /// Increments a second, smoothed; the bits of an f64.
     pub rate: AtomicU64,
-    pub generation: u64,
-    pub state: AtomicU32,
-    /// Clock bit: read or written since the hand last passed.
-    pub used: AtomicU32,
-    pub next: u32,
-    pub load_cell: u32,
-    _hot_end: [u8; 8],
-    pub hash: u64,
     pub database: u32,
     pub relation: u32,
+    pub next: u32,
     pub id_length: u8,
     pub id: [u8; MAX_ID_BYTES],
 }
@@ -77,6 +92,10 @@ pub(super) struct Entry {
 #[repr(C, align(64))]
 pub(super) struct BackendCell {
     pub xid: AtomicU32,
+    /// The database whose epoch it announces.
+    pub database: AtomicU32,
+    /// The epoch its buffered deltas belong to; 0 when it has none.
+    pub epoch: AtomicU64,
 }
 
 /// A running load: the snapshot that its sum is taken under.
@@ -119,6 +138,29 @@ pub(super) struct DatabaseCell {
     pub errors: AtomicU64,
     pub last_error_at_us: AtomicI64,
     pub pass_done: pg_sys::ConditionVariable,
+    /// Buffered mode in this database: see `epochs.rs`.
+    pub journal_state: AtomicU32,
+    /// The total table that buffered deltas may be for; 0 while they may not be taken.
+    pub journal_relation: AtomicU32,
+    pub journal_wanted: AtomicU32,
+    /// Process id of the backend that an epoch's end waits for.
+    pub cut_delayed_by: AtomicU32,
+    /// The epoch that deltas are being added to.
+    pub epoch: AtomicU64,
+    /// All epochs up to this one are in rows.
+    pub folded_epoch: AtomicU64,
+    /// Where the WAL of the current epoch begins.
+    pub cut_lsn: AtomicU64,
+    /// WAL from here on is needed after a crash: the durable row says so.
+    pub needed_lsn: AtomicU64,
+    /// The transaction that is folding the epoch before the current one, and that epoch's parity in the lowest bit.
+    pub fold: AtomicU64,
+    pub drains_begun: AtomicU64,
+    pub drains_done: AtomicU64,
+    pub last_drain_at_us: AtomicI64,
+    pub buffered_increments: AtomicU64,
+    pub journal_bytes: AtomicU64,
+    pub recovered_records: AtomicU64,
     /// Guarded by the database lock.
     pub last_error_length: u32,
     pub last_error: [u8; 252],
@@ -127,7 +169,7 @@ pub(super) struct DatabaseCell {
 const _: () = {
     assert!(std::mem::align_of::<Entry>() == CACHE_LINE);
     assert!(std::mem::offset_of!(Entry, hash) == CACHE_LINE);
-    assert!(std::mem::offset_of!(Entry, id_length) == 80);
+    assert!(std::mem::offset_of!(Entry, id_length) == 108);
     assert!(std::mem::size_of::<Entry>() == 384);
     assert!(std::mem::size_of::<Partition>() == CACHE_LINE);
     assert!(std::mem::size_of::<BackendCell>() == CACHE_LINE);
@@ -189,10 +231,23 @@ impl Geometry {
         self.entries_at() + self.partitions * self.entries_per_partition * std::mem::size_of::<Entry>()
     }
 
+    pub fn marks_at(&self) -> usize {
+        (self.buckets_at() + self.partitions * self.buckets_per_partition * 4).next_multiple_of(CACHE_LINE)
+    }
+
+    /// Words of one kind of marks in one partition, a bit an entry.
+    pub fn mark_words(&self) -> usize {
+        self.entries_per_partition.div_ceil(64)
+    }
+
+    /// Bytes of a partition's marks, all kinds.
+    pub fn mark_bytes(&self) -> usize {
+        (MARK_KINDS * self.mark_words() * 8).next_multiple_of(CACHE_LINE)
+    }
+
     /// Bytes of the whole segment.
     pub fn bytes(&self) -> usize {
-        (self.buckets_at() + self.partitions * self.buckets_per_partition * 4).next_multiple_of(CACHE_LINE)
-            + CACHE_LINE
+        self.marks_at() + self.partitions * self.mark_bytes() + CACHE_LINE
     }
 }
 
@@ -210,7 +265,7 @@ mod tests {
             let g = Geometry::new(max_counters, processes);
             let places = [
                 g.partitions_at(), g.databases_at(), g.backend_cells_at(), g.load_cells_at(),
-                g.entries_at(), g.buckets_at(), g.bytes(),
+                g.entries_at(), g.buckets_at(), g.marks_at(), g.bytes(),
             ];
             for pair in places.windows(2) {
                 prop_assert!(pair[0] < pair[1]);

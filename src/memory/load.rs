@@ -6,8 +6,9 @@
 //!    now skips its delta: it is visible already, so the snapshot will see it.
 //! 2. The caller checks, without the lock, that no prepared transaction holds rows of the id (COMMIT PREPARED runs
 //!    no callback). A transaction that prepares later marks the id first and then invalidates the entry.
-//! 3. Under the lock again the snapshot is taken and published in the load cell. From now on a committer skips
-//!    what the snapshot saw and adds everything else.
+//! 3. Under the lock again the snapshot is taken and published in the load cell, and the value starts from the
+//!    buffered deltas that the snapshot does not see in rows. From now on a committer skips what the snapshot saw
+//!    and adds everything else; buffered deltas are always added.
 //! 4. Rows are summed under the snapshot, without the lock.
 //! 5. Backends whose commit the snapshot saw, but that have not run their callback yet, are waited for.
 //! 6. Under the lock the sum is added and the entry becomes LOADED, unless it was invalidated meanwhile.
@@ -24,7 +25,7 @@ use pgrx::pg_sys;
 use super::layout::*;
 use super::segment::{Segment, segment};
 use super::table::{self, Found, Hashed, Key};
-use super::{cells, databases};
+use super::{buffer, cells, databases};
 use crate::pg::process;
 use crate::pg::snapshot::Snapshot;
 
@@ -59,24 +60,45 @@ pub fn begin(key: Key<'_>) -> Option<Ticket<'_>> {
     let hashed = Hashed::new(&segment, key);
     let cell = take_cell(&segment)?;
     let _held = segment.lock_partition(hashed.partition);
-    let generation = match table::find(&segment, &hashed) {
-        Some(_) => None,
-        None => table::make(&segment, &hashed, cell),
+    let made = match table::find(&segment, &hashed) {
+        Some(index) => warm_up(&segment, hashed.partition, index, cell).then_some(index),
+        None => table::make(&segment, &hashed, Some(cell)),
     };
-    let Some(generation) = generation else {
+    let Some(index) = made else {
         free_cell(&segment, cell);
         return None;
     };
+    // SAFETY: exclusive under the partition lock.
+    let generation = unsafe { (*segment.entry(hashed.partition, index)).generation };
     UNFINISHED.set(Some(Unfinished { partition: hashed.partition, hash: hashed.hash, generation, cell }));
     Some(Ticket { segment, hashed, generation, cell, finished: false })
+}
+
+/// Makes a COLD entry LOADING; false when it is not cold. The caller holds the exclusive partition lock.
+fn warm_up(segment: &Segment, partition: usize, index: u32, cell: u32) -> bool {
+    // SAFETY: exclusive under the partition lock.
+    let entry = unsafe { &mut *segment.entry(partition, index) };
+    if entry.state.load(Ordering::Relaxed) != COLD {
+        return false;
+    }
+    entry.generation = segment.header().next_generation.fetch_add(1, Ordering::Relaxed);
+    entry.load_cell = cell;
+    entry.used.store(1, Ordering::Relaxed);
+    entry.state.store(LOADING, Ordering::Relaxed);
+    true
 }
 
 impl Ticket<'_> {
     /// Takes the snapshot that the rows are to be summed under. `None` when the entry was invalidated.
     pub fn take_snapshot(&self) -> Option<Snapshot> {
         let _held = self.segment.lock_partition(self.hashed.partition);
-        self.current()?;
+        let index = self.current()?;
         let snapshot = Snapshot::fresh();
+        // Buffered deltas that are not in the rows that the sum will see; committers add theirs from now on.
+        let buffered = buffer::unfolded_by(&self.segment, self.hashed.partition, index, &snapshot);
+        // SAFETY: exclusive under the partition lock.
+        let entry = unsafe { &*self.segment.entry(self.hashed.partition, index) };
+        entry.value.store(buffered, Ordering::SeqCst);
         let (xids, room) = self.segment.load_cell_xids(self.cell as usize);
         let running = snapshot.running();
         if running.len() > room {
@@ -138,7 +160,7 @@ impl Drop for Ticket<'_> {
         if !self.finished {
             let _held = self.segment.lock_partition(self.hashed.partition);
             if let Some(index) = self.current() {
-                table::remove(&self.segment, self.hashed.partition, index);
+                table::forget(&self.segment, self.hashed.partition, index);
             }
         }
         UNFINISHED.set(None);
@@ -160,7 +182,7 @@ pub fn abandon() {
             while index != NIL {
                 let entry = &*segment.entry(mine.partition, index);
                 if entry.generation == mine.generation {
-                    table::remove(&segment, mine.partition, index);
+                    table::forget(&segment, mine.partition, index);
                     break;
                 }
                 index = entry.next;
@@ -233,7 +255,7 @@ fn overtake(segment: &Segment, key: Key<'_>, generation: u64) {
         // SAFETY: exclusive under the partition lock.
         let entry = unsafe { &*segment.entry(hashed.partition, index) };
         if entry.generation == generation && entry.state.load(Ordering::Relaxed) == LOADING {
-            table::remove(segment, hashed.partition, index);
+            table::forget(segment, hashed.partition, index);
         }
     }
 }

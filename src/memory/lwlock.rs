@@ -21,6 +21,15 @@ pub(super) unsafe fn exclusive(lock: *mut pg_sys::LWLock) -> Held {
     Held(lock)
 }
 
+/// As `exclusive`, but gives up where it would wait.
+///
+/// # Safety
+/// As for `exclusive`.
+pub(super) unsafe fn try_exclusive(lock: *mut pg_sys::LWLock) -> Option<Held> {
+    // SAFETY: by the caller's promise.
+    unsafe { pg_sys::LWLockConditionalAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE) }.then_some(Held(lock))
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         if !std::thread::panicking() {

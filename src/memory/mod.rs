@@ -1,9 +1,10 @@
-//! Totals in shared memory: what makes `counter_get` one read. Derived from rows, never the source of truth.
+//! Totals in shared memory: what makes `counter_get` one read, derived from rows and the journal. And the deltas of
+//! buffered mode on their way from the journal to rows.
 //!
 //! Contract of the whole room:
 //!
 //! - The segment is made once by the postmaster and made anew after a crash restart; nothing in it survives.
-//! - Lock order: heavyweight locks → one partition lock → ProcArrayLock (inside GetSnapshotData). Never two
+//! - Lock order: heavyweight locks → one journal lock → one partition lock → ProcArrayLock (inside GetSnapshotData). Never two
 //!   partition locks, never a partition lock while a heavyweight lock is waited for. The database lock is taken
 //!   alone.
 //! - Structure (which entry holds which key, chains, free lists, entry state, load cells) changes under the
@@ -13,8 +14,10 @@
 //!   `ERROR`/`FATAL`, where PostgreSQL releases the lock; no section calls anything that can raise between two
 //!   dependent steps.
 
+pub mod buffer;
 pub mod cells;
 pub mod databases;
+pub mod epochs;
 mod layout;
 pub mod load;
 mod lwlock;

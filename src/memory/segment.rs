@@ -3,7 +3,7 @@
 //! Contract: `start` runs in the postmaster (and again after a crash restart) under AddinShmemInitLock; every other
 //! process inherits the base address by fork. Readers of the layout need no lock: it is constant from then on.
 
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use pgrx::pg_sys;
 
@@ -29,7 +29,7 @@ pub fn request() {
     // SAFETY: called from shmem_request_hook, where this is allowed.
     unsafe {
         pg_sys::RequestAddinShmemSpace(geometry.bytes());
-        pg_sys::RequestNamedLWLockTranche(TRANCHE.as_ptr(), geometry.partitions as i32 + 1);
+        pg_sys::RequestNamedLWLockTranche(TRANCHE.as_ptr(), (geometry.partitions + 1 + DATABASES) as i32);
     }
 }
 
@@ -179,9 +179,18 @@ impl Segment {
         self.at(g.databases_at() + index * std::mem::size_of::<DatabaseCell>())
     }
 
+    /// A partition's marks of one kind, a bit an entry.
+    pub fn marks(&self, partition: usize, kind: usize) -> &[AtomicU64] {
+        assert!(partition < self.partitions() && kind < MARK_KINDS);
+        let g = self.geometry();
+        let at = g.marks_at() + partition * g.mark_bytes() + kind * g.mark_words() * 8;
+        // SAFETY: in bounds; atomics, zeroed at start.
+        unsafe { std::slice::from_raw_parts(self.at(at), g.mark_words()) }
+    }
+
     fn lock(&self, index: usize) -> *mut pg_sys::LWLock {
-        assert!(index <= self.partitions());
-        // SAFETY: the tranche has one lock a partition and one for databases.
+        assert!(index < self.partitions() + 1 + DATABASES);
+        // SAFETY: the tranche has one lock a partition, one for databases, and one a database for its journal.
         unsafe { &raw mut (*self.header().locks.add(index)).lock }
     }
 
@@ -198,6 +207,20 @@ impl Segment {
     pub fn lock_databases(&self) -> Held {
         // SAFETY: a lock of the segment, taken alone.
         unsafe { lwlock::exclusive(self.lock(self.partitions())) }
+    }
+
+    /// The journal's lock of the database in a cell: see `epochs.rs`.
+    pub fn lock_journal(&self, database_cell: usize) -> Held {
+        assert!(database_cell < DATABASES);
+        // SAFETY: a lock of the segment; taken before any partition lock.
+        unsafe { lwlock::exclusive(self.lock(self.partitions() + 1 + database_cell)) }
+    }
+
+    /// As `lock_journal`, but gives up where it would wait.
+    pub fn try_lock_journal(&self, database_cell: usize) -> Option<Held> {
+        assert!(database_cell < DATABASES);
+        // SAFETY: as above.
+        unsafe { lwlock::try_exclusive(self.lock(self.partitions() + 1 + database_cell)) }
     }
 
     /// Empties a partition. The caller holds its exclusive lock, or nobody else can see the segment yet.

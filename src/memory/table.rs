@@ -1,12 +1,14 @@
 //! The hash table of totals: look-up, adding, invalidation, eviction.
 //!
 //! Contract: see `memory/mod.rs`. An entry is found, added to and read under its partition's shared lock; made,
-//! evicted, invalidated or given its sum under the exclusive one. There is nothing to flush: dropping an entry at
-//! any time loses nothing, since rows hold everything.
+//! evicted, invalidated or given its sum under the exclusive one. Dropping a clean entry at any time loses nothing,
+//! since rows hold everything. One that holds buffered deltas, or is pinned by a transaction that is about to add
+//! some, stays, and only forgets its total (`COLD`): see `buffer.rs`.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::Ordering;
 
+use super::buffer;
 use super::databases;
 use super::layout::*;
 use super::segment::{Segment, segment};
@@ -62,14 +64,16 @@ pub fn read(key: Key<'_>) -> Found {
     };
     // SAFETY: found under the partition lock, which keeps the entry this key's.
     let entry = unsafe { &*segment.entry(hashed.partition, index) };
-    if entry.state.load(Ordering::Relaxed) == LOADING {
-        return Found::Loading { generation: entry.generation, cell: entry.load_cell };
+    match entry.state.load(Ordering::Relaxed) {
+        LOADING => return Found::Loading { generation: entry.generation, cell: entry.load_cell },
+        COLD => return Found::Absent,
+        _ => {}
     }
     touch(entry);
     Found::Value(entry.value.load(Ordering::SeqCst))
 }
 
-fn touch(entry: &Entry) {
+pub(super) fn touch(entry: &Entry) {
     // Written only when it changes: readers of a hot counter keep its line shared.
     if entry.used.load(Ordering::Relaxed) == 0 {
         entry.used.store(1, Ordering::Relaxed);
@@ -90,21 +94,32 @@ pub fn add(key: Key<'_>, xid: u32, delta: i64, increments: u64) {
         let entry = unsafe { &*segment.entry(hashed.partition, index) };
         touch(entry);
         entry.increments.fetch_add(increments, Ordering::Relaxed);
-        if entry.state.load(Ordering::Relaxed) == LOADING
-            && load_sees(&segment, entry.load_cell as usize, xid)
-        {
-            true
-        } else {
-            entry
-                .value
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |value| value.checked_add(delta))
-                .is_ok()
+        match entry.state.load(Ordering::Relaxed) {
+            LOADING if load_sees(&segment, entry.load_cell as usize, xid) => true,
+            COLD => true,
+            _ => raise_value(entry, delta),
         }
     };
     if !fits {
         // Memory holds bigints only. Rows can add up further, and tell the reader.
         invalidate(key);
     }
+}
+
+/// Deltas up to this size cannot, from however many backends at once, carry a sum below 2⁶² past bigint.
+pub(super) const SMALL_DELTA: u64 = 1 << 40;
+
+/// Adds to a total; false when it does not fit bigint.
+pub(super) fn raise_value(entry: &Entry, delta: i64) -> bool {
+    // A plain add in the common case: two increments that meet do not make each other try again.
+    const FAR_FROM_EITHER_END: u64 = 1 << 62;
+    if delta.unsigned_abs() <= SMALL_DELTA
+        && entry.value.load(Ordering::Relaxed).unsigned_abs() < FAR_FROM_EITHER_END
+    {
+        entry.value.fetch_add(delta, Ordering::SeqCst);
+        return true;
+    }
+    entry.value.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |value| value.checked_add(delta)).is_ok()
 }
 
 /// Whether the load's sum includes (or will include) what this transaction committed.
@@ -130,13 +145,22 @@ pub fn invalidate(key: Key<'_>) {
     let hashed = Hashed::new(&segment, key);
     let _held = segment.lock_partition(hashed.partition);
     if let Some(index) = find(&segment, &hashed) {
-        remove(&segment, hashed.partition, index);
+        forget(&segment, hashed.partition, index);
         databases::count(key.database, |cell| &cell.invalidations, 1);
     }
 }
 
-/// Forgets every counter of a database.
+/// Forgets every total of a database; buffered deltas stay.
 pub fn invalidate_database(database: u32) {
+    for_each_of(database, forget);
+}
+
+/// Frees everything that memory holds for a database whose tables are gone, buffered deltas too.
+pub fn purge_database(database: u32) {
+    for_each_of(database, remove);
+}
+
+fn for_each_of(database: u32, act: fn(&Segment, usize, u32)) {
     let Some(segment) = segment() else { return };
     for partition in 0..segment.partitions() {
         let _held = segment.lock_partition(partition);
@@ -144,11 +168,26 @@ pub fn invalidate_database(database: u32) {
             // SAFETY: exclusive under the partition lock.
             let entry = unsafe { &*segment.entry(partition, index) };
             if entry.state.load(Ordering::Relaxed) != FREE && entry.database == database {
-                remove(&segment, partition, index);
+                act(&segment, partition, index);
                 databases::count(database, |cell| &cell.invalidations, 1);
             }
         }
     }
+}
+
+/// Forgets an entry's total; frees the entry unless it holds buffered deltas or is pinned. The caller holds the
+/// exclusive partition lock.
+pub(super) fn forget(segment: &Segment, partition: usize, index: u32) {
+    if buffer::is_clean(segment, partition, index) {
+        remove(segment, partition, index);
+        return;
+    }
+    // SAFETY: exclusive under the partition lock.
+    let entry = unsafe { &mut *segment.entry(partition, index) };
+    // A load under way sees by the generation that it is not wanted any more.
+    entry.generation = segment.header().next_generation.fetch_add(1, Ordering::Relaxed);
+    entry.load_cell = NIL;
+    entry.state.store(COLD, Ordering::SeqCst);
 }
 
 /// Finds a key's entry. The caller holds the partition lock.
@@ -172,9 +211,9 @@ pub(super) fn find(segment: &Segment, hashed: &Hashed<'_>) -> Option<u32> {
     None
 }
 
-/// Makes a LOADING entry for a key that has none. `None` when the partition has nothing to evict. The caller holds
-/// the exclusive partition lock.
-pub(super) fn make(segment: &Segment, hashed: &Hashed<'_>, load_cell: u32) -> Option<u64> {
+/// Makes an entry for a key that has none: LOADING in a load cell, or COLD. `None` when the partition has nothing to
+/// evict. The caller holds the exclusive partition lock.
+pub(super) fn make(segment: &Segment, hashed: &Hashed<'_>, load_cell: Option<u32>) -> Option<u32> {
     let partition = hashed.partition;
     // SAFETY: exclusive under the partition lock.
     unsafe {
@@ -201,13 +240,18 @@ pub(super) fn make(segment: &Segment, hashed: &Hashed<'_>, load_cell: u32) -> Op
         (*entry).rate.store(0, Ordering::Relaxed);
         (*entry).generation = generation;
         (*entry).used.store(1, Ordering::Relaxed);
-        (*entry).load_cell = load_cell;
-        (*entry).state.store(LOADING, Ordering::Relaxed);
+        (*entry).load_cell = load_cell.unwrap_or(NIL);
+        (*entry).pins.store(0, Ordering::Relaxed);
+        for amounts in [&(*entry).unflushed, &(*entry).unjournaled] {
+            amounts.iter().for_each(|amount| amount.store(0, Ordering::Relaxed));
+        }
+        let state = if load_cell.is_some() { LOADING } else { COLD };
+        (*entry).state.store(state, Ordering::Relaxed);
         let bucket = segment.bucket(partition, hashed.hash);
         (*entry).next = *bucket;
         *bucket = index;
         databases::adjust_entries(hashed.key.database, 1);
-        Some(generation)
+        Some(index)
     }
 }
 
@@ -223,6 +267,7 @@ pub(super) fn remove(segment: &Segment, partition: usize, index: u32) {
         }
         *link = (*entry).next;
         (*entry).state.store(FREE, Ordering::Relaxed);
+        buffer::clear_marks(segment, partition, index);
         let head = segment.partition(partition);
         (*entry).next = (*head).free;
         (*head).free = index;
@@ -241,7 +286,11 @@ fn evict_one(segment: &Segment, partition: usize) -> Option<()> {
             let index = (*head).hand;
             (*head).hand = (index + 1) % entries;
             let entry = &*segment.entry(partition, index);
-            if entry.state.load(Ordering::Relaxed) == LOADED && entry.used.swap(0, Ordering::Relaxed) == 0 {
+            let state = entry.state.load(Ordering::Relaxed);
+            if (state == LOADED || state == COLD)
+                && buffer::is_clean(segment, partition, index)
+                && entry.used.swap(0, Ordering::Relaxed) == 0
+            {
                 let database = entry.database;
                 remove(segment, partition, index);
                 databases::count(database, |cell| &cell.evictions, 1);

@@ -14,8 +14,10 @@ pub mod page;
 pub mod privilege;
 pub mod process;
 pub mod random;
+pub mod replication_slot;
 pub mod snapshot;
 pub mod table;
+pub mod wal;
 pub mod write;
 pub mod xact;
 

@@ -15,6 +15,12 @@ pub fn my_slot() -> Option<usize> {
     }
 }
 
+/// The process in a slot of the process array, 0 when it is empty.
+pub fn pid_in_slot(slot: usize) -> u32 {
+    // SAFETY: callers pass a number that some process's `my_slot` gave; the slot stays mapped for the server's life.
+    unsafe { (*(*pg_sys::ProcGlobal).allProcs.add(slot)).pid as u32 }
+}
+
 pub fn my_pid() -> i32 {
     // SAFETY: a plain read of a backend variable.
     unsafe { pg_sys::MyProcPid }
@@ -92,8 +98,11 @@ pub fn is_preloading() -> bool {
     unsafe { pg_sys::process_shared_preload_libraries_in_progress }
 }
 
+/// What an exit callback is given besides the exit code.
+pub type ExitArgument = pg_sys::Datum;
+
 /// Runs `callback` when this process exits in any way but a crash; registered once by the caller.
-pub fn before_exit(callback: unsafe extern "C-unwind" fn(std::ffi::c_int, pg_sys::Datum)) {
+pub fn before_exit(callback: unsafe extern "C-unwind" fn(std::ffi::c_int, ExitArgument)) {
     // SAFETY: the callback has PostgreSQL's signature and lives as long as the process.
     unsafe { pg_sys::before_shmem_exit(Some(callback), pg_sys::Datum::null()) }
 }

@@ -28,6 +28,11 @@ pub struct Table {
 /// More columns than our own tables have: room for some that an administrator added.
 pub(super) const MAX_COLUMNS: usize = 32;
 
+/// Who owns a table.
+pub fn owner(table: Oid) -> Oid {
+    Table::open(table).owner()
+}
+
 impl Table {
     /// Opens a table that this transaction has locked already, as it must.
     pub fn open(oid: Oid) -> Table {

@@ -88,6 +88,18 @@ pub fn assign_xid() -> u32 {
     unsafe { pg_sys::GetTopTransactionId() }.into_inner()
 }
 
+/// Whether this transaction has an id.
+pub fn has_xid() -> bool {
+    // SAFETY: a plain read of transaction state.
+    unsafe { pg_sys::GetTopTransactionIdIfAny() }.into_inner() != 0
+}
+
+/// When the running statement came in, in microseconds since 2000-01-01.
+pub fn statement_start_us() -> i64 {
+    // SAFETY: a plain read of a backend variable.
+    unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
+}
+
 /// Makes this command's own row changes visible to what follows in the transaction.
 pub fn see_own_changes() {
     // SAFETY: called inside a transaction, outside parallel mode.

@@ -129,6 +129,60 @@ impl Folder {
         folded
     }
 
+    /// Adds an amount that is in no row yet to a counter's total, making it if there is none. What the total cannot
+    /// take, since it would leave bigint or somebody holds it, goes to fresh slot rows.
+    pub fn add(&self, id: &[u8], amount: i128) {
+        let mut scan = IdScan::begin(&self.total.table, &self.total.key, Range::Id(id));
+        loop {
+            let mut found = None;
+            let mut is_held = false;
+            let entry = scan.next_entry(|version| {
+                let columns = version.columns();
+                if columns.int(total_columns::NODE) == self.node {
+                    match version.status() {
+                        Status::Free => {
+                            found = Some((Candidate::new(version), columns.bigint(total_columns::VALUE)));
+                        }
+                        Status::Held | Status::Unborn => is_held = true,
+                        Status::Updated | Status::Deleted | Status::Mine => {}
+                    }
+                }
+                ControlFlow::Continue(())
+            });
+            let Some(page) = entry else { break };
+            if is_held {
+                return self.add_to_slots(id, amount);
+            }
+            if let Some((mut candidate, before)) = found {
+                let Ok(after) = i64::try_from(i128::from(before) + amount) else {
+                    return self.add_to_slots(id, amount);
+                };
+                let changes =
+                    [(total_columns::VALUE, Value::Bigint(after)), (total_columns::UPDATED_AT, Value::Now)];
+                if write::update(&self.total.table, page, &mut candidate, &changes).is_err() {
+                    self.add_to_slots(id, amount);
+                }
+                return;
+            }
+        }
+        drop(scan);
+        let first = amount.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
+        write::insert(
+            &self.total.table,
+            &[Value::Text(id), Value::Int(self.node), Value::Bigint(first as i64), Value::Now],
+        );
+        self.add_to_slots(id, amount - first);
+    }
+
+    fn add_to_slots(&self, id: &[u8], amount: i128) {
+        let mut left = amount;
+        while left != 0 {
+            let part = left.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
+            self.give_back(id, part as i64);
+            left -= part;
+        }
+    }
+
     /// Takes slot rows as long as `before` and what was taken fit bigint; returns what was taken.
     fn take(&self, id: &[u8], share: Share, before: i64, folded: &mut Folded) -> i64 {
         let mut amount = 0i64;

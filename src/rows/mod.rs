@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod fold;
+pub mod journal_position;
 pub mod list;
 pub mod remove;
 pub mod slots;

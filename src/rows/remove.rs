@@ -18,12 +18,18 @@ use crate::pg::write::{self, Candidate, Value};
 
 /// Deletes this node's rows of the counter, committed ones and this transaction's own, and neutralises those that
 /// cannot be deleted.
-/// Returns whether there was any committed row.
-pub fn remove(tables: Tables, node: i32, id: &[u8]) -> Result<bool, CounterError> {
+/// `unfolded` is what the snapshot does not see in rows yet; it is neutralised too. Returns whether there was any
+/// committed row.
+pub fn remove(
+    tables: Tables,
+    node: i32,
+    id: &[u8],
+    mut snapshot: Snapshot,
+    unfolded: i64,
+) -> Result<bool, CounterError> {
     let total = Keyed::total(tables, Access::Write)?;
     let slot = Keyed::slot(tables, Access::Write)?;
-    let mut snapshot = Snapshot::fresh();
-    let mut left = 0i128;
+    let mut left = i128::from(unfolded);
     let mut existed = false;
 
     let from_total = |columns: &Columns<'_>| {

@@ -8,16 +8,19 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
+use super::journal_keeper::Keeper;
 use crate::counting::compaction::{self, Batch, SHARES};
 use crate::counting::read;
 use crate::memory::databases::{self, Pass, WorkerState};
+use crate::memory::epochs::{self, JournalState};
 use crate::memory::table;
 use crate::pg::background::{self, StartArgument};
 use crate::pg::lock::{self, Subject};
 use crate::pg::table::Access;
-use crate::pg::{Oid, catalog, process, xact};
+use crate::pg::{Oid, catalog, process, wal, xact};
 use crate::rows::access::{self, Tables};
 use crate::rows::fold::Share;
+use crate::rows::journal_position;
 use crate::rows::list::Id;
 use crate::settings;
 
@@ -30,7 +33,7 @@ const RATE_INTERVAL: Duration = Duration::from_secs(1);
 const LONGEST_ERROR_DELAY: Duration = Duration::from_secs(60);
 
 /// Why a pass ended early.
-enum Obstacle {
+pub(super) enum Obstacle {
     NoExtension,
     /// DDL or another pass holds the tables.
     Busy,
@@ -62,64 +65,120 @@ extern "C-unwind" fn on_exit(_code: std::ffi::c_int, _argument: StartArgument) {
 
 /// Works until told to end.
 fn run(database: u32) -> WorkerState {
-    let mut last_pass = Instant::now() - IDLE_PASS_INTERVAL;
-    let mut last_rates = Instant::now();
-    let mut seen_increments = u64::MAX;
-    let mut idle = false;
-    let mut error_delay = Duration::ZERO;
+    let mut compactor = Compactor::new(database);
     loop {
-        let requested = databases::passes_requested(database);
-        let increments = databases::increments(database);
-        let due = !idle
-            || increments != seen_increments
-            || databases::pass_wanted(database)
-            || last_pass.elapsed() >= IDLE_PASS_INTERVAL;
-        let mut rest = Duration::from_millis(settings::compact_interval_ms());
-        if due {
-            let started = Instant::now();
-            databases::set_worker_state(database, WorkerState::Compacting);
-            background::report_activity(Some("compacting counters"));
-            match run_pass() {
-                Ok(pass) => {
-                    databases::pass_completed(database, requested, pass);
-                    idle = pass.rows == 0;
-                    seen_increments = increments;
-                    error_delay = Duration::ZERO;
-                }
-                Err(Obstacle::NoExtension) => return WorkerState::NoExtension,
-                Err(Obstacle::Ending) => return WorkerState::None,
-                Err(Obstacle::Busy) => {
-                    databases::pass_failed(database, requested);
-                    idle = false;
-                }
-                Err(Obstacle::Failed(message)) => {
-                    databases::pass_failed(database, requested);
-                    if databases::note_error(database, &message) {
-                        pgrx::warning!("counter_ext compactor: pass failed, will retry: {message}");
-                    }
-                    idle = false;
-                    error_delay = (error_delay * 2).clamp(Duration::from_secs(1), LONGEST_ERROR_DELAY);
-                }
-            }
-            databases::set_worker_state(database, WorkerState::Idle);
-            background::report_activity(None);
-            background::report_statistics();
-            last_pass = Instant::now();
-            rest = rest.max(started.elapsed() * REST_PER_WORK).max(error_delay);
-        }
-        if last_rates.elapsed() >= RATE_INTERVAL {
-            table::take_rates(database, last_rates.elapsed().as_secs_f64());
-            last_rates = Instant::now();
-        }
+        let rest = match compactor.round() {
+            Ok(rest) => rest,
+            Err(Obstacle::NoExtension) => return WorkerState::NoExtension,
+            Err(Obstacle::Ending) => return WorkerState::None,
+            Err(Obstacle::Busy) => compactor.put_off(None),
+            Err(Obstacle::Failed(message)) => compactor.put_off(Some(message)),
+        };
         if !background::rest(rest) {
             return WorkerState::None;
         }
     }
 }
 
+/// What the worker remembers between rounds.
+struct Compactor {
+    database: u32,
+    keeper: Keeper,
+    last_pass: Instant,
+    next_pass: Instant,
+    last_rates: Instant,
+    seen_increments: u64,
+    /// The last pass found nothing to do.
+    idle: bool,
+    error_delay: Duration,
+}
+
+impl Compactor {
+    fn new(database: u32) -> Compactor {
+        let now = Instant::now();
+        Compactor {
+            database,
+            keeper: Keeper::default(),
+            last_pass: now - IDLE_PASS_INTERVAL,
+            next_pass: now,
+            last_rates: now,
+            seen_increments: u64::MAX,
+            idle: false,
+            error_delay: Duration::ZERO,
+        }
+    }
+
+    /// Drains, makes a pass if one is due, and says how long to rest.
+    fn round(&mut self) -> Result<Duration, Obstacle> {
+        let next_round = self.keeper.tend(self.database)?;
+        if self.next_pass <= Instant::now() || databases::pass_wanted(self.database) {
+            self.pass_if_due()?;
+        }
+        if self.last_rates.elapsed() >= RATE_INTERVAL {
+            table::take_rates(self.database, self.last_rates.elapsed().as_secs_f64());
+            self.last_rates = Instant::now();
+        }
+        let until_pass = self.next_pass.saturating_duration_since(Instant::now());
+        Ok(next_round.map_or(until_pass, |round| round.min(until_pass)))
+    }
+
+    fn pass_if_due(&mut self) -> Result<(), Obstacle> {
+        let requested = databases::passes_requested(self.database);
+        let increments = databases::increments(self.database);
+        let due = !self.idle
+            || increments != self.seen_increments
+            || databases::pass_wanted(self.database)
+            || self.last_pass.elapsed() >= IDLE_PASS_INTERVAL;
+        let mut rest = Duration::from_millis(settings::compact_interval_ms());
+        if due {
+            let started = Instant::now();
+            databases::set_worker_state(self.database, WorkerState::Compacting);
+            background::report_activity(Some("compacting counters"));
+            let pass = run_pass(self.database, &mut self.keeper)?;
+            databases::pass_completed(self.database, requested, pass);
+            self.idle = pass.rows == 0;
+            self.seen_increments = increments;
+            self.error_delay = Duration::ZERO;
+            self.at_rest();
+            rest = rest.max(started.elapsed() * REST_PER_WORK);
+        }
+        self.next_pass = Instant::now() + rest;
+        Ok(())
+    }
+
+    fn at_rest(&mut self) {
+        databases::set_worker_state(self.database, WorkerState::Idle);
+        background::report_activity(None);
+        background::report_statistics();
+        self.last_pass = Instant::now();
+    }
+
+    /// A pass could not be made: those who asked for it make their own; the next one comes later each time when it
+    /// failed. How long to rest.
+    fn put_off(&mut self, failure: Option<String>) -> Duration {
+        databases::pass_failed(self.database, databases::passes_requested(self.database));
+        self.idle = false;
+        let mut rest = Duration::from_millis(settings::compact_interval_ms());
+        if let Some(message) = failure {
+            if databases::note_error(self.database, &message) {
+                pgrx::warning!("counter_ext compactor: pass failed, will retry: {message}");
+            }
+            self.error_delay = (self.error_delay * 2).clamp(Duration::from_secs(1), LONGEST_ERROR_DELAY);
+            rest = rest.max(self.error_delay);
+        }
+        self.at_rest();
+        self.next_pass = Instant::now() + rest;
+        // Drains do not wait for passes.
+        match epochs::state(self.database) {
+            JournalState::Ready => rest.min(Duration::from_millis(wal::writer_delay_ms())),
+            _ => rest,
+        }
+    }
+}
+
 /// One pass over all counters that have slot rows.
-fn run_pass() -> Result<Pass, Obstacle> {
-    let mut pass = Pass::default();
+fn run_pass(database: u32, keeper: &mut Keeper) -> Result<Pass, Obstacle> {
+    let mut pass = Pass { rows: keeper.fold(database)?, ..Pass::default() };
     let mut after = Id::default();
     loop {
         let first = Share { index: 0, of: SHARES };
@@ -144,7 +203,7 @@ fn run_pass() -> Result<Pass, Obstacle> {
 }
 
 /// One transaction of a pass. It takes its locks without waiting, so that DDL never meets it in a deadlock.
-fn in_transaction<T>(
+pub(super) fn in_transaction<T>(
     work: impl FnOnce(Tables) -> Result<T, crate::errors::CounterError>,
 ) -> Result<T, Obstacle> {
     if background::is_ending() {
@@ -164,5 +223,6 @@ fn in_transaction<T>(
 fn lock_all(tables: Tables) -> bool {
     let each: [Oid; 2] = [tables.total, tables.slot];
     each.into_iter().all(|table| lock::try_lock_table(table, Access::Write))
+        && journal_position::try_lock()
         && lock::try_lock_exclusive(tables.total, Subject::Compaction)
 }

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use super::{COMPACTOR_MAIN, COMPACTOR_TYPE};
+use super::{COMPACTOR_MAIN, COMPACTOR_TYPE, retention};
 use crate::memory::{databases, table};
 use crate::pg::background::{self, Condition, StartArgument, Started};
 use crate::pg::catalog::Database;
@@ -48,6 +48,7 @@ fn run(_argument: StartArgument) {
     databases::launcher_started();
     let mut wards: HashMap<u32, Ward> = HashMap::new();
     let mut complained = false;
+    let mut complaint: Option<String> = None;
     loop {
         // Read before the list of databases: one made in between is not mistaken for a dropped one.
         let registered = databases::registered();
@@ -65,6 +66,15 @@ fn run(_argument: StartArgument) {
             pgrx::log!("counter_ext launcher: no background worker slot is free; raise max_worker_processes");
         }
         complained = !started_all;
+        let known: Vec<retention::Known> = wards
+            .iter()
+            .map(|(database, ward)| retention::Known { database: *database, answered: ward.known })
+            .collect();
+        let tended = retention::tend(&known).err();
+        if let Some(message) = tended.as_ref().filter(|message| complaint.as_ref() != Some(message)) {
+            pgrx::log!("counter_ext launcher: {message}");
+        }
+        complaint = tended;
         if !background::rest(if busy { BUSY_INTERVAL } else { LOOK_INTERVAL }) {
             break;
         }
@@ -85,7 +95,7 @@ fn compare(wards: &mut HashMap<u32, Ward>, registered: &[u32], present: &[Databa
     }
     wards.retain(|database, ward| connectable.contains(database) || ward.worker.is_some());
     for database in registered.iter().filter(|database| !existing.contains(database)) {
-        table::invalidate_database(*database);
+        table::purge_database(*database);
         databases::unregister(*database);
     }
 }

@@ -3,7 +3,9 @@
 
 pub mod compactor;
 pub mod etiquette;
+mod journal_keeper;
 pub mod launcher;
+mod retention;
 
 /// Names the postmaster finds the entry points by.
 const LAUNCHER_MAIN: &str = "counter_ext_launcher_main";

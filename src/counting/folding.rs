@@ -1,0 +1,70 @@
+//! Folding buffered deltas into totals: an epoch that is over, or what recovery found.
+
+use super::compaction::as_owner;
+use super::pending::Delta;
+use super::transaction;
+use crate::errors::CounterError;
+use crate::journal::recovery::Sums;
+use crate::memory::epochs::{self, Cut};
+use crate::memory::{buffer, cells};
+use crate::pg::{catalog, process, xact};
+use crate::rows::access::Tables;
+use crate::rows::fold::Folder;
+use crate::rows::journal_position::{self, Position};
+use crate::settings;
+
+/// Folds an epoch that nobody adds to any more. Runs in a transaction of the worker, with the tables locked; memory
+/// follows at its commit. Returns how many counters had deltas.
+pub fn fold_cut(tables: Tables, cut: Cut) -> Result<u64, CounterError> {
+    let database = u32::from(catalog::my_database());
+    let amounts = buffer::of_epoch(database, cut.relation, cut.epoch);
+    as_owner(tables, || {
+        let folder = Folder::open(tables, settings::node(), settings::slots())?;
+        for amount in &amounts {
+            process::check_for_interrupts();
+            xact::in_scratch_memory(|| folder.add(&amount.id, i128::from(amount.amount)));
+        }
+        write_position(Position { epoch: cut.epoch, lsn: cut.lsn })
+    })?;
+    transaction::note_fold(cut);
+    epochs::fold_begins(database, xact::assign_xid(), cut);
+    Ok(amounts.len() as u64)
+}
+
+/// Folds what recovery found, and notes how far the journal is read. Runs in a transaction of the worker, with the
+/// tables locked. Memory takes the deltas as it takes those of slot rows.
+pub fn fold_recovered(tables: Tables, sums: &Sums, position: Position) -> Result<(), CounterError> {
+    as_owner(tables, || {
+        let folder = Folder::open(tables, settings::node(), settings::slots())?;
+        for (id, sum) in sums {
+            process::check_for_interrupts();
+            xact::in_scratch_memory(|| folder.add(id, *sum));
+        }
+        journal_position::remove_others().map_err(CounterError::Internal)?;
+        write_position(position)
+    })?;
+    let xid = xact::assign_xid();
+    cells::announce(xid);
+    let deltas = sums.iter().filter_map(|(id, sum)| match i64::try_from(*sum) {
+        Ok(net) => Some(Delta { id: id.clone(), net, increments: 0 }),
+        Err(_) => {
+            // Memory holds bigints only: it reads the counter anew.
+            transaction::note_touched(tables, id);
+            None
+        }
+    });
+    transaction::note_settled(tables, xid, deltas.collect());
+    Ok(())
+}
+
+/// Notes where the journal begins, in a database that has none yet.
+pub fn begin_journal(tables: Tables, position: Position) -> Result<(), CounterError> {
+    as_owner(tables, || {
+        journal_position::remove_others().map_err(CounterError::Internal)?;
+        write_position(position)
+    })
+}
+
+fn write_position(position: Position) -> Result<(), CounterError> {
+    journal_position::write(position, settings::node()).map_err(CounterError::Internal)
+}
