@@ -72,7 +72,9 @@ pub fn check_mode() -> Result<(), CounterError> {
     }
 }
 
-/// PRE_COMMIT: takes the deltas that this transaction can buffer, and gives back those that must go to slot rows.
+/// PRE_COMMIT: takes the deltas, or gives them all back where they must go to slot rows: in slotted mode, before
+/// recovery is done, and when memory cannot take one of them. Never a part: a snapshot of the rows sees a transaction
+/// whole or not at all.
 pub fn take_in(tables: Tables, deltas: Vec<Delta>) -> Vec<Delta> {
     if settings::mode() == Mode::Slotted || !is_attached() {
         return deltas;
@@ -85,24 +87,20 @@ pub fn take_in(tables: Tables, deltas: Vec<Delta>) -> Vec<Delta> {
     };
     let mut batch = Batch { epoch, relation, deltas, pins: Vec::new(), plan: Plan::Later };
     batch.pins.reserve_exact(batch.deltas.len());
-    let mut rest = Vec::new();
-    let mut at = 0;
-    while at < batch.deltas.len() {
-        let delta = &batch.deltas[at];
+    for delta in &batch.deltas {
         match buffer::pin(Key { database, relation, id: &delta.id }, delta.net) {
-            Some(pin) => {
-                batch.pins.push(pin);
-                at += 1;
+            Some(pin) => batch.pins.push(pin),
+            None => {
+                batch.pins.drain(..).for_each(buffer::unpin);
+                epochs::withdraw();
+                // A pass makes entries clean, and the next transaction finds room.
+                databases::wake_worker(database);
+                return batch.deltas;
             }
-            None => rest.push(batch.deltas.swap_remove(at)),
         }
     }
-    if batch.deltas.is_empty() {
-        epochs::withdraw();
-    } else {
-        BATCH.set(Some(batch));
-    }
-    rest
+    BATCH.set(Some(batch));
+    Vec::new()
 }
 
 /// PRE_COMMIT, after slot rows were written: decides how the deltas reach the journal, and writes them if the
@@ -138,7 +136,11 @@ impl Batch {
             let mut written = 0;
             while written < self.deltas.len() {
                 written += self.encode(written, true);
-                RECORD.with_borrow(|text| journal::write(text));
+                let bytes = RECORD.with_borrow(|text| {
+                    journal::write(text);
+                    text.len() as u64
+                });
+                epochs::count_buffered(u32::from(catalog::my_database()), 0, bytes);
             }
         } else {
             self.plan = Plan::AtCommit;

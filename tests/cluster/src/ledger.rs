@@ -6,6 +6,7 @@
 //! doubt is equal at the end.
 
 use crate::session::{Session, describe};
+use crate::watch;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 
@@ -116,6 +117,24 @@ impl Ledger {
         let low = book.added_acknowledged.load(SeqCst) - book.taken_attempted.load(SeqCst);
         let high = book.added_attempted.load(SeqCst) - book.taken_acknowledged.load(SeqCst);
         (low, high)
+    }
+
+    /// As `settle`, where increments may be in no row yet: the live reads come first, and folding must not change them.
+    pub fn settle_buffered(&self, session: &mut Session, when: &str) -> Vec<i64> {
+        let live =
+            session.get_many(&self.ids()).unwrap_or_else(|error| panic!("{when}: {}", describe(&error)));
+        for (counter, (id, value)) in live.iter().enumerate() {
+            let (low, high) = self.bounds(counter);
+            assert!(
+                (low..=high).contains(value),
+                "{when}: {id} is {value} before folding; ledger: {low}..={high}"
+            );
+        }
+        watch::fold_everything(session);
+        let values = self.settle(session, when);
+        let live: Vec<i64> = live.into_iter().map(|(_, value)| value).collect();
+        assert_eq!(live, values, "{when}: values before and after folding");
+        values
     }
 
     /// No client is at work: every way to read must be within bounds and agree with the others.

@@ -5,6 +5,8 @@ use crate::wait;
 use std::time::Duration;
 
 /// How soon a worker must be there, after a start, a crash or CREATE EXTENSION.
+/// How soon what is in the WAL must be in rows after a start.
+const RECOVERED_SOON: Duration = Duration::from_secs(30);
 const WORKER_SOON: Duration = Duration::from_secs(15);
 
 /// The compactor of the session's database, where one runs.
@@ -39,6 +41,32 @@ pub fn wait_for_other_launcher(session: &mut Session, gone: i32) -> i32 {
 /// Everything committed so far is in `counter_ext.total` (emptied slot rows may stay).
 pub fn wait_until_folded(session: &mut Session) {
     wait::until("every slot row is folded", WORKER_SOON, || unfolded(session) == 0);
+}
+
+/// Everything committed so far is in `counter_ext.total`, buffered increments too.
+pub fn fold_everything(session: &mut Session) {
+    wait_until_recovered(session);
+    wait_for_compactor(session);
+    session.compact().expect("counter_compact");
+    session.compact().expect("counter_compact");
+    wait_until_folded(session);
+}
+
+/// The worker has looked whether there is anything to recover, and has recovered it.
+pub fn wait_until_recovered(session: &mut Session) {
+    wait::until("the journal is read back", RECOVERED_SOON, || {
+        session.value("SELECT journal_state IN ('ready', 'off') FROM counter_stats")
+    });
+}
+
+/// Buffered mode has been asked for, and works from now on.
+pub fn wait_until_buffered(session: &mut Session) {
+    wait::until("buffered mode is ready", RECOVERED_SOON, || {
+        session.value::<i64>(
+            "SELECT count(counter_incr('watch:buffered')) FROM (SELECT set_config('counter_ext.mode', 'buffered', false)) AS s"
+        );
+        session.value("SELECT journal_state = 'ready' FROM counter_stats")
+    });
 }
 
 /// Slot rows that hold something not yet in `counter_ext.total`.
