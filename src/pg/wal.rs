@@ -251,8 +251,6 @@ impl Reader {
         unsafe {
             let record = &*(*self.state).record;
             let xid = record.header.xl_xid.into_inner();
-            let main =
-                std::slice::from_raw_parts(record.main_data.cast::<u8>(), record.main_data_len as usize);
             match u32::from(record.header.xl_rmid) {
                 pg_sys::RmgrIds::RM_XACT_ID => {
                     let operation = record.header.xl_info & INFO_BITS_OF_RMGR & XACT_OPERATION;
@@ -260,7 +258,12 @@ impl Reader {
                         see(Found::Commit { xid });
                     }
                 }
-                pg_sys::RmgrIds::RM_LOGICALMSG_ID => {
+                // Some records have no data of their own, and a null pointer to it.
+                pg_sys::RmgrIds::RM_LOGICALMSG_ID if !record.main_data.is_null() => {
+                    let main = std::slice::from_raw_parts(
+                        record.main_data.cast::<u8>(),
+                        record.main_data_len as usize,
+                    );
                     if let Some((database, message)) = our_message(main) {
                         see(Found::Message { database, xid, message });
                     }
