@@ -143,7 +143,7 @@ fn count_slot_rows() -> Result<u64, CounterError> {
     let tables = if privilege::may_monitor(privilege::current_user()) {
         access::tables()?
     } else {
-        access::enter(Purpose::Read, xact::nest_level())?
+        access::enter(Purpose::Read, xact::nest_level(), false)?
     };
     let reader = Reader::open(tables)?;
     let mut snapshot = Snapshot::of_query();

@@ -19,7 +19,7 @@ use crate::rows::journal_position;
 
 /// Checks that the caller may read counters.
 pub fn enter() -> Result<Tables, CounterError> {
-    access::enter(Purpose::Read, xact::nest_level())
+    access::enter(Purpose::Read, xact::nest_level(), false)
 }
 
 /// The fresh total: everything committed by now, and the caller's own uncommitted increments.

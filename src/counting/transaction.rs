@@ -17,7 +17,7 @@ use crate::memory::{cells, databases, load, table};
 use crate::pg::lock::{self, Subject};
 use crate::pg::{catalog, process, xact};
 use crate::rows::access::{self, Purpose, Tables};
-use crate::settings;
+use crate::settings::{self, Mode};
 
 /// Ids a transaction holds pending before it writes them out.
 const MAX_PENDING: usize = 65_536;
@@ -114,7 +114,8 @@ pub fn enter_to_change(function: &'static str, purpose: Purpose, level: u32) -> 
         return Err(CounterError::AfterSettling);
     }
     buffered::check_mode()?;
-    access::enter(purpose, level)
+    let to_slots = purpose != Purpose::Count || settings::mode() == Mode::Slotted;
+    access::enter(purpose, level, to_slots)
 }
 
 /// Adds a checked delta of a checked id.

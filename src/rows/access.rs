@@ -6,7 +6,7 @@ use std::cell::Cell;
 use crate::errors::CounterError;
 use crate::pg::privilege::{self, Rights};
 use crate::pg::table::{Access, Index, Table};
-use crate::pg::{Oid, catalog, lock};
+use crate::pg::{Oid, catalog, lock, xact};
 
 /// Oids of the tables and their primary keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +68,10 @@ const NOBODY: Allowed = Allowed { user: 0, purposes: 0, relations_version: 0, ro
 thread_local! {
     static KNOWN: Cell<Option<Known>> = const { Cell::new(None) };
     static ALLOWED: Cell<Allowed> = const { Cell::new(NOBODY) };
-    /// Nest level at which the transaction locked the tables for writing; 0 when it has not.
+    /// Nest level at which the transaction locked counter_ext.total for writing; 0 when it has not.
     static LOCKED: Cell<u32> = const { Cell::new(0) };
+    /// The same of counter_ext.slot.
+    static SLOT_LOCKED: Cell<u32> = const { Cell::new(0) };
 }
 
 /// The tables, or an error where the extension is not installed.
@@ -108,30 +110,48 @@ pub fn find_tables() -> Option<Tables> {
 }
 
 /// Checks the caller's rights. A change also locks the tables against DDL until the transaction ends, once a
-/// transaction; a read locks them only where it goes on to rows.
-pub fn enter(purpose: Purpose, nest_level: u32) -> Result<Tables, CounterError> {
+/// transaction; a read locks them only where it goes on to rows. With `to_slots` false the slot table is left until
+/// something is written to it.
+pub fn enter(purpose: Purpose, nest_level: u32, to_slots: bool) -> Result<Tables, CounterError> {
     let tables = match purpose {
         Purpose::Read => tables()?,
-        _ => lock_for_writing(nest_level)?,
+        _ => lock_for_writing(nest_level, to_slots)?,
     };
     check_rights(tables, purpose)?;
     Ok(tables)
 }
 
-fn lock_for_writing(nest_level: u32) -> Result<Tables, CounterError> {
-    if LOCKED.get() != 0 {
+fn lock_for_writing(nest_level: u32, to_slots: bool) -> Result<Tables, CounterError> {
+    if LOCKED.get() != 0 && (!to_slots || SLOT_LOCKED.get() != 0) {
         return tables();
     }
     loop {
         let before = tables()?;
-        lock::lock_table(before.total, Access::Write);
-        lock::lock_table(before.slot, Access::Write);
+        if LOCKED.get() == 0 {
+            lock::lock_table(before.total, Access::Write);
+        }
+        if to_slots {
+            lock::lock_table(before.slot, Access::Write);
+        }
         // Taking a lock also takes in what others changed: the tables may have been dropped, and made anew.
         let after = tables()?;
         if before == after && lock::relation_exists(after.total) {
-            LOCKED.set(nest_level);
+            if LOCKED.get() == 0 {
+                LOCKED.set(nest_level);
+            }
+            if to_slots {
+                SLOT_LOCKED.set(nest_level);
+            }
             return Ok(after);
         }
+    }
+}
+
+/// Locks the slot table for writing, if the transaction has not: it has entered for another purpose.
+pub fn lock_slot_for_writing(tables: Tables) {
+    if SLOT_LOCKED.get() == 0 {
+        lock::lock_table(tables.slot, Access::Write);
+        SLOT_LOCKED.set(xact::nest_level());
     }
 }
 
@@ -174,19 +194,24 @@ fn check_rights(tables: Tables, purpose: Purpose) -> Result<(), CounterError> {
 /// The transaction is over: its locks are gone.
 pub fn forget_locks() {
     LOCKED.set(0);
+    SLOT_LOCKED.set(0);
 }
 
 /// A savepoint was rolled back: locks taken inside it are gone.
 pub fn forget_locks_above(level: u32) {
-    if LOCKED.get() >= level {
-        LOCKED.set(0);
+    for locked in [&LOCKED, &SLOT_LOCKED] {
+        if locked.get() >= level {
+            locked.set(0);
+        }
     }
 }
 
 /// A savepoint was released: its locks are the parent's.
 pub fn hand_locks_down(level: u32) {
-    if LOCKED.get() == level {
-        LOCKED.set(level - 1);
+    for locked in [&LOCKED, &SLOT_LOCKED] {
+        if locked.get() == level {
+            locked.set(level - 1);
+        }
     }
 }
 
@@ -203,6 +228,9 @@ impl Keyed {
     }
 
     pub fn slot(tables: Tables, access: Access) -> Result<Keyed, CounterError> {
+        if access == Access::Write {
+            lock_slot_for_writing(tables);
+        }
         let table = Table::open(tables.slot);
         Ok(Keyed { key: slot_key(&table, access)?, table })
     }

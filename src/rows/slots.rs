@@ -69,6 +69,7 @@ pub struct Writer {
 
 impl Writer {
     pub fn open(tables: Tables) -> Result<Writer, CounterError> {
+        access::lock_slot_for_writing(tables);
         let table = Table::open(tables.slot);
         // Read under the lock that also keeps vacuum from truncating the table.
         let blocks = table.blocks();
