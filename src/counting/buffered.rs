@@ -140,7 +140,7 @@ impl Batch {
                     journal::write(text);
                     text.len() as u64
                 });
-                epochs::count_buffered(u32::from(catalog::my_database()), 0, bytes);
+                epochs::count_journaled(u32::from(catalog::my_database()), bytes);
             }
         } else {
             self.plan = Plan::AtCommit;
@@ -173,9 +173,8 @@ impl Batch {
 pub fn commit() -> u64 {
     let Some(batch) = BATCH.take() else { return 0 };
     let database = u32::from(catalog::my_database());
-    let mut bytes = 0;
     if batch.plan == Plan::AtCommit {
-        bytes = RECORD.with_borrow(|text| {
+        let bytes = RECORD.with_borrow(|text| {
             let lsn = wal::in_critical_section(|| {
                 let lsn = journal::write(text);
                 wal::flush(lsn);
@@ -185,6 +184,7 @@ pub fn commit() -> u64 {
             wal::forget_own_writes();
             text.len() as u64
         });
+        epochs::count_journaled(database, bytes);
     }
     super::transaction::stretch_window();
     let mut increments = 0;
@@ -199,7 +199,6 @@ pub fn commit() -> u64 {
         }
     }
     epochs::withdraw();
-    epochs::count_buffered(database, increments, bytes);
     increments
 }
 

@@ -30,7 +30,7 @@ pub fn drain(database: u32, wait: bool) -> Option<Lsn> {
                 let (batch, left) = rest.split_at(count);
                 written = Some(journal::write(&text));
                 buffer::note_journaled(epoch, batch);
-                epochs::count_buffered(database, 0, text.len() as u64);
+                epochs::count_journaled(database, text.len() as u64);
                 rest = left;
             }
         }

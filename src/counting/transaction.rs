@@ -291,7 +291,8 @@ fn commit() {
         return;
     }
     let database = u32::from(catalog::my_database());
-    let mut increments = SPILLED.get() + buffered::commit();
+    let buffered = buffered::commit();
+    let mut increments = SPILLED.get() + buffered;
     if let Some(settled) = SETTLED.take() {
         stretch_window();
         for delta in &settled.deltas {
@@ -305,7 +306,7 @@ fn commit() {
         epochs::fold_committed(database, cut);
     }
     if increments > 0 && databases::register(database) {
-        databases::count_increments(database, increments);
+        cells::count_increments(database, increments, buffered);
         databases::want_worker(database);
     }
     if DROPS_EXTENSION.get() {

@@ -4,7 +4,8 @@
 //!
 //! - A committer pins the entry before its commit (making it COLD if need be) and adds under the shared partition
 //!   lock, to the amounts of its epoch (`epochs.rs`). An entry with a pin or a mark is not freed, unless its tables
-//!   are gone.
+//!   are gone. Who frees one seizes its pins first, from none to `SEIZED` in one step; who pins one that is seized, or
+//!   whose generation is not what it remembers, takes the pin back and looks again under the lock.
 //! - A mark is set by whoever adds, before it gives back the shared lock; it is cleared under the exclusive one.
 //! - `unjournaled` becomes `unflushed` by a drain: under the journal lock the amount is written to the journal, then
 //!   moved under the exclusive partition lock. So the sum of both never changes, and a move is never half seen.
@@ -14,16 +15,17 @@
 //! - A crash at any point loses the segment. What was journaled is in the WAL; what was not was acknowledged under
 //!   `synchronous_commit = off` less than a few `wal_writer_delay` ago.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::layout::*;
+use super::places::{self, Place};
 use super::segment::{Segment, segment};
 use super::table::{self, Hashed, Key, SMALL_DELTA};
 use super::{epochs, visibility};
 use crate::pg::snapshot::Snapshot;
 
 /// Amounts not yet in rows stay below this, so that no delta that a pin allows can carry them past bigint.
-const MAX_UNFOLDED: u64 = 1 << 61;
+const MAX_UNFOLDED: u64 = 1 << 59;
 
 /// Where a delta waits to be folded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,14 +70,20 @@ pub(super) fn clear_marks(segment: &Segment, partition: usize, index: u32) {
     }
 }
 
-/// Whether freeing the entry loses nothing. The caller holds the exclusive partition lock.
-pub(super) fn is_clean(segment: &Segment, partition: usize, index: u32) -> bool {
+fn is_marked(segment: &Segment, partition: usize, index: u32) -> bool {
+    let bit = 1u64 << (index % 64);
+    (0..MARK_KINDS)
+        .any(|kind| segment.marks(partition, kind)[index as usize / 64].load(Ordering::SeqCst) & bit != 0)
+}
+
+/// Makes the entry one that nobody can pin, if freeing it loses nothing: it has no pin and no mark. The caller holds
+/// the exclusive partition lock.
+pub(super) fn seize(segment: &Segment, partition: usize, index: u32) -> bool {
     // SAFETY: exclusive under the partition lock.
     let entry = unsafe { &*segment.entry(partition, index) };
-    let bit = 1u64 << (index % 64);
-    entry.pins.load(Ordering::SeqCst) == 0
-        && (0..MARK_KINDS)
-            .all(|kind| segment.marks(partition, kind)[index as usize / 64].load(Ordering::SeqCst) & bit == 0)
+    // Marks are set by those who have a pin, under the shared lock: none can appear now.
+    !is_marked(segment, partition, index)
+        && entry.pins.compare_exchange(0, SEIZED, Ordering::SeqCst, Ordering::SeqCst).is_ok()
 }
 
 fn amounts(entry: &Entry, parity: usize) -> i64 {
@@ -114,8 +122,8 @@ pub fn has_unfolded(key: Key<'_>) -> bool {
         return false;
     };
     let hashed = Hashed::new(&segment, key);
-    let _held = segment.lock_partition(hashed.partition);
-    table::find(&segment, &hashed).is_some_and(|index| !is_clean(&segment, hashed.partition, index))
+    let _held = segment.lock_partition_shared(hashed.partition);
+    table::find(&segment, &hashed).is_some_and(|index| is_marked(&segment, hashed.partition, index))
 }
 
 /// An entry that stays until it is given back.
@@ -133,10 +141,15 @@ pub fn pin(key: Key<'_>, delta: i64) -> Option<Pin> {
     }
     let segment = segment()?;
     let hashed = Hashed::new(&segment, key);
+    if let Some(place) = places::recall(&hashed)
+        && let Some(pin) = pin_where_remembered(&segment, hashed.partition, place)
+    {
+        return Some(pin);
+    }
     {
         let _held = segment.lock_partition_shared(hashed.partition);
         if let Some(index) = table::find(&segment, &hashed) {
-            return pin_found(&segment, hashed.partition, index);
+            return pin_found(&segment, &hashed, index);
         }
     }
     let _held = segment.lock_partition(hashed.partition);
@@ -144,17 +157,44 @@ pub fn pin(key: Key<'_>, delta: i64) -> Option<Pin> {
         Some(index) => index,
         None => table::make(&segment, &hashed, None)?,
     };
-    pin_found(&segment, hashed.partition, index)
+    pin_found(&segment, &hashed, index)
 }
 
-fn pin_found(segment: &Segment, partition: usize, index: u32) -> Option<Pin> {
+/// Pins an entry without a lock, if it still is where and what it was.
+fn pin_where_remembered(segment: &Segment, partition: usize, place: Place) -> Option<Pin> {
+    let entry = segment.entry(partition, place.index);
+    // SAFETY: in bounds; only atomics are touched, which others may change at any time.
+    unsafe {
+        let before = (*entry).pins.fetch_add(1, Ordering::SeqCst);
+        if before >= SEIZED || (*entry).generation.load(Ordering::SeqCst) != place.generation {
+            (*entry).pins.fetch_sub(1, Ordering::SeqCst);
+            return None;
+        }
+        if is_too_large(&(*entry).unflushed, &(*entry).unjournaled) {
+            (*entry).pins.fetch_sub(1, Ordering::SeqCst);
+            return None;
+        }
+    }
+    Some(Pin { partition: partition as u32, index: place.index })
+}
+
+fn is_too_large(unflushed: &[AtomicI64; 2], unjournaled: &[AtomicI64; 2]) -> bool {
+    unflushed
+        .iter()
+        .chain(unjournaled)
+        .any(|amount| amount.load(Ordering::Relaxed).unsigned_abs() > MAX_UNFOLDED)
+}
+
+/// The caller holds the partition lock.
+fn pin_found(segment: &Segment, hashed: &Hashed<'_>, index: u32) -> Option<Pin> {
     // SAFETY: found under the partition lock, which keeps the entry its key's.
-    let entry = unsafe { &*segment.entry(partition, index) };
-    if (0..2).any(|parity| amounts(entry, parity).unsigned_abs() > MAX_UNFOLDED) {
+    let entry = unsafe { &*segment.entry(hashed.partition, index) };
+    if is_too_large(&entry.unflushed, &entry.unjournaled) {
         return None;
     }
     entry.pins.fetch_add(1, Ordering::SeqCst);
-    Some(Pin { partition: partition as u32, index })
+    places::remember(hashed, Place { index, generation: entry.generation.load(Ordering::SeqCst) });
+    Some(Pin { partition: hashed.partition as u32, index })
 }
 
 /// Gives a pin back unused.

@@ -9,10 +9,61 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::databases;
 use super::segment::segment;
 use super::visibility;
 use crate::pg::process;
 use crate::pg::snapshot::Snapshot;
+
+/// Counts committed increments in this process's own cell: a shared counter's line would go from core to core with
+/// every commit. Cannot fail.
+pub fn count_increments(database: u32, increments: u64, buffered: u64) {
+    let (Some(segment), Some(slot)) = (segment(), process::my_slot()) else {
+        return;
+    };
+    if slot >= segment.backend_cells() {
+        return;
+    }
+    let cell = segment.backend_cell(slot);
+    if cell.database.load(Ordering::Relaxed) != database {
+        // What the process before us left is for its own database.
+        hand_over(slot);
+        cell.database.store(database, Ordering::SeqCst);
+    }
+    cell.increments.fetch_add(increments, Ordering::Relaxed);
+    if buffered > 0 {
+        cell.buffered_increments.fetch_add(buffered, Ordering::Relaxed);
+    }
+}
+
+/// Gives what a process's cell counted to its database's cell.
+pub(super) fn hand_over(slot: usize) {
+    let Some(segment) = segment() else { return };
+    let cell = segment.backend_cell(slot);
+    let database = cell.database.load(Ordering::Relaxed);
+    let increments = cell.increments.swap(0, Ordering::Relaxed);
+    let buffered = cell.buffered_increments.swap(0, Ordering::Relaxed);
+    if increments > 0 {
+        databases::count(database, |cell| &cell.increments, increments);
+        databases::count(database, |cell| &cell.buffered_increments, buffered);
+    }
+}
+
+/// Committed increments of a database, all and buffered ones, that are in processes' cells.
+pub(super) fn counted(database: u32) -> (u64, u64) {
+    let Some(segment) = segment() else {
+        return (0, 0);
+    };
+    let mut sums = (0, 0);
+    for index in 0..segment.backend_cells() {
+        let cell = segment.backend_cell(index);
+        if cell.database.load(Ordering::Relaxed) == database {
+            sums.0 += cell.increments.load(Ordering::Relaxed);
+            sums.1 += cell.buffered_increments.load(Ordering::Relaxed);
+        }
+    }
+    sums
+}
 
 /// Announces that this transaction's commit is under way.
 pub fn announce(xid: u32) {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 
+use super::cells;
 use super::layout::*;
 use super::segment::{Segment, segment};
 use crate::pg::process;
@@ -210,14 +211,9 @@ pub(super) fn adjust_entries(database: u32, by: i64) {
     with(database, |cell| cell.entries.fetch_add(by, Ordering::Relaxed));
 }
 
-/// Counts committed increments.
-pub fn count_increments(database: u32, increments: u64) {
-    count(database, |cell| &cell.increments, increments);
-}
-
 /// Committed increments so far, to see whether there is anything to compact.
 pub fn increments(database: u32) -> u64 {
-    with(database, |cell| cell.increments.load(Ordering::Relaxed)).unwrap_or(0)
+    with(database, |cell| cell.increments.load(Ordering::Relaxed)).unwrap_or(0) + cells::counted(database).0
 }
 
 // --- the worker's side ---
@@ -432,7 +428,7 @@ pub fn statistics(database: u32) -> Option<Statistics> {
     Some(Statistics {
         worker_pid: cell.worker_pid.load(Ordering::Acquire),
         worker_state: Some(WorkerState::from_number(cell.worker_state.load(Ordering::Relaxed))),
-        increments: number(&cell.increments),
+        increments: number(&cell.increments) + cells::counted(database).0,
         compactions: number(&cell.compactions),
         rows_folded: number(&cell.rows_folded),
         last_compaction_at_us: cell.last_compaction_at_us.load(Ordering::Relaxed),

@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::buffer;
+use super::cells;
 use super::databases;
 use super::lwlock::Held;
 use super::segment::segment;
@@ -96,7 +97,7 @@ pub fn statistics(database: u32) -> Option<JournalStatistics> {
         folded_epoch: cell.folded_epoch.load(Ordering::SeqCst),
         needed_lsn: cell.needed_lsn.load(Ordering::SeqCst),
         cut_delayed_by: cell.cut_delayed_by.load(Ordering::Relaxed),
-        buffered_increments: cell.buffered_increments.load(Ordering::Relaxed),
+        buffered_increments: cell.buffered_increments.load(Ordering::Relaxed) + cells::counted(database).1,
         journal_bytes: cell.journal_bytes.load(Ordering::Relaxed),
         recovered_records: cell.recovered_records.load(Ordering::Relaxed),
     })
@@ -117,7 +118,10 @@ pub fn announce(database: u32, relation: u32) -> Option<u64> {
     let slot = process::my_slot().filter(|slot| *slot < segment.backend_cells())?;
     let mine = segment.backend_cell(slot);
     databases::with(database, |cell| {
-        mine.database.store(database, Ordering::SeqCst);
+        if mine.database.load(Ordering::Relaxed) != database {
+            cells::hand_over(slot);
+            mine.database.store(database, Ordering::SeqCst);
+        }
         loop {
             let epoch = cell.epoch.load(Ordering::SeqCst);
             mine.epoch.store(epoch, Ordering::SeqCst);
@@ -156,13 +160,8 @@ pub fn want_journal(database: u32) {
     }
 }
 
-pub fn count_buffered(database: u32, increments: u64, bytes: u64) {
-    databases::with(database, |cell| {
-        cell.buffered_increments.fetch_add(increments, Ordering::Relaxed);
-        if bytes > 0 {
-            cell.journal_bytes.fetch_add(bytes, Ordering::Relaxed);
-        }
-    });
+pub fn count_journaled(database: u32, bytes: u64) {
+    databases::with(database, |cell| cell.journal_bytes.fetch_add(bytes, Ordering::Relaxed));
 }
 
 // --- draining ---

@@ -57,6 +57,9 @@ pub(super) const LOADED: u32 = 2;
 /// Holds buffered deltas, or is pinned; the total is not known.
 pub(super) const COLD: u32 = 3;
 
+/// Added to an entry's pins when it is freed, taken off when it is made.
+pub(super) const SEIZED: u32 = 1 << 31;
+
 /// One counter. The first cache line is what readers and committers touch; the key follows on its own lines.
 #[repr(C, align(64))]
 pub(super) struct Entry {
@@ -72,11 +75,12 @@ pub(super) struct Entry {
     pub state: AtomicU32,
     /// Clock bit: read or written since the hand last passed.
     pub used: AtomicU32,
-    /// Transactions about to add to it: it stays.
+    /// Transactions about to add to it: it stays. From `SEIZED` on it is free, or being freed, and cannot be pinned.
     pub pins: AtomicU32,
     pub load_cell: u32,
     pub hash: u64,
-    pub generation: u64,
+    /// Drawn anew whenever the entry is made, freed, or loses its total; 0 when it is free.
+    pub generation: AtomicU64,
     /// `increments` when the rate was last taken.
     pub increments_seen: AtomicU64,
     /// Increments a second, smoothed; the bits of an f64.
@@ -91,8 +95,11 @@ pub(super) struct Entry {
 /// What a backend announces while its commit is under way: see `cells.rs`.
 #[repr(C, align(64))]
 pub(super) struct BackendCell {
+    /// Committed increments of this process in `database` that its database's cell does not have yet.
+    pub increments: AtomicU64,
+    pub buffered_increments: AtomicU64,
     pub xid: AtomicU32,
-    /// The database whose epoch it announces.
+    /// The database whose epoch it announces, and whose increments it counts.
     pub database: AtomicU32,
     /// The epoch its buffered deltas belong to; 0 when it has none.
     pub epoch: AtomicU64,

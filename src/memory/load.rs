@@ -69,7 +69,7 @@ pub fn begin(key: Key<'_>) -> Option<Ticket<'_>> {
         return None;
     };
     // SAFETY: exclusive under the partition lock.
-    let generation = unsafe { (*segment.entry(hashed.partition, index)).generation };
+    let generation = unsafe { (*segment.entry(hashed.partition, index)).generation.load(Ordering::Relaxed) };
     UNFINISHED.set(Some(Unfinished { partition: hashed.partition, hash: hashed.hash, generation, cell }));
     Some(Ticket { segment, hashed, generation, cell, finished: false })
 }
@@ -81,7 +81,7 @@ fn warm_up(segment: &Segment, partition: usize, index: u32, cell: u32) -> bool {
     if entry.state.load(Ordering::Relaxed) != COLD {
         return false;
     }
-    entry.generation = segment.header().next_generation.fetch_add(1, Ordering::Relaxed);
+    table::draw_generation(segment, entry);
     entry.load_cell = cell;
     entry.used.store(1, Ordering::Relaxed);
     entry.state.store(LOADING, Ordering::Relaxed);
@@ -146,7 +146,7 @@ impl Ticket<'_> {
         let index = table::find(&self.segment, &self.hashed)?;
         // SAFETY: found under the partition lock.
         let entry = unsafe { &*self.segment.entry(self.hashed.partition, index) };
-        (entry.generation == self.generation).then_some(index)
+        (entry.generation.load(Ordering::Relaxed) == self.generation).then_some(index)
     }
 }
 
@@ -181,7 +181,7 @@ pub fn abandon() {
             let mut index = *segment.bucket(mine.partition, mine.hash);
             while index != NIL {
                 let entry = &*segment.entry(mine.partition, index);
-                if entry.generation == mine.generation {
+                if entry.generation.load(Ordering::Relaxed) == mine.generation {
                     table::forget(&segment, mine.partition, index);
                     break;
                 }
@@ -254,7 +254,9 @@ fn overtake(segment: &Segment, key: Key<'_>, generation: u64) {
     if let Some(index) = table::find(segment, &hashed) {
         // SAFETY: exclusive under the partition lock.
         let entry = unsafe { &*segment.entry(hashed.partition, index) };
-        if entry.generation == generation && entry.state.load(Ordering::Relaxed) == LOADING {
+        if entry.generation.load(Ordering::Relaxed) == generation
+            && entry.state.load(Ordering::Relaxed) == LOADING
+        {
             table::forget(segment, hashed.partition, index);
         }
     }

@@ -21,6 +21,7 @@ pub mod epochs;
 mod layout;
 pub mod load;
 mod lwlock;
+mod places;
 mod segment;
 pub mod table;
 mod visibility;

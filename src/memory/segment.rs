@@ -234,6 +234,8 @@ impl Segment {
             for index in 0..g.entries_per_partition as u32 {
                 let entry = self.entry(partition, index);
                 (*entry).state.store(FREE, Ordering::Relaxed);
+                (*entry).generation.store(0, Ordering::Relaxed);
+                (*entry).pins.store(SEIZED, Ordering::Relaxed);
                 let last = index as usize + 1 == g.entries_per_partition;
                 (*entry).next = if last { NIL } else { index + 1 };
             }

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use super::buffer;
 use super::databases;
 use super::layout::*;
+use super::places::{self, Place};
 use super::segment::{Segment, segment};
 use super::visibility;
 
@@ -58,6 +59,9 @@ pub fn read(key: Key<'_>) -> Found {
         return Found::Absent;
     };
     let hashed = Hashed::new(&segment, key);
+    if let Some(value) = read_where_remembered(&segment, &hashed) {
+        return Found::Value(value);
+    }
     let _held = segment.lock_partition_shared(hashed.partition);
     let Some(index) = find(&segment, &hashed) else {
         return Found::Absent;
@@ -65,12 +69,38 @@ pub fn read(key: Key<'_>) -> Found {
     // SAFETY: found under the partition lock, which keeps the entry this key's.
     let entry = unsafe { &*segment.entry(hashed.partition, index) };
     match entry.state.load(Ordering::Relaxed) {
-        LOADING => return Found::Loading { generation: entry.generation, cell: entry.load_cell },
+        LOADING => {
+            let generation = entry.generation.load(Ordering::Relaxed);
+            return Found::Loading { generation, cell: entry.load_cell };
+        }
         COLD => return Found::Absent,
         _ => {}
     }
     touch(entry);
+    let generation = entry.generation.load(Ordering::Relaxed);
+    places::remember(&hashed, Place { index, generation });
     Found::Value(entry.value.load(Ordering::SeqCst))
+}
+
+/// The total of an entry that is where it was last found, and loaded all the while.
+fn read_where_remembered(segment: &Segment, hashed: &Hashed<'_>) -> Option<i64> {
+    let place = places::recall(hashed)?;
+    let entry = segment.entry(hashed.partition, place.index);
+    // SAFETY: in bounds; only atomics are touched, which others may change at any time.
+    unsafe {
+        let is_same = || {
+            (*entry).generation.load(Ordering::SeqCst) == place.generation
+                && (*entry).state.load(Ordering::SeqCst) == LOADED
+        };
+        if !is_same() {
+            return None;
+        }
+        let value = (*entry).value.load(Ordering::SeqCst);
+        if (*entry).used.load(Ordering::Relaxed) == 0 {
+            (*entry).used.store(1, Ordering::Relaxed);
+        }
+        is_same().then_some(value)
+    }
 }
 
 pub(super) fn touch(entry: &Entry) {
@@ -157,7 +187,7 @@ pub fn invalidate_database(database: u32) {
 
 /// Frees everything that memory holds for a database whose tables are gone, buffered deltas too.
 pub fn purge_database(database: u32) {
-    for_each_of(database, remove);
+    for_each_of(database, purge);
 }
 
 fn for_each_of(database: u32, act: fn(&Segment, usize, u32)) {
@@ -178,14 +208,14 @@ fn for_each_of(database: u32, act: fn(&Segment, usize, u32)) {
 /// Forgets an entry's total; frees the entry unless it holds buffered deltas or is pinned. The caller holds the
 /// exclusive partition lock.
 pub(super) fn forget(segment: &Segment, partition: usize, index: u32) {
-    if buffer::is_clean(segment, partition, index) {
+    if buffer::seize(segment, partition, index) {
         remove(segment, partition, index);
         return;
     }
     // SAFETY: exclusive under the partition lock.
     let entry = unsafe { &mut *segment.entry(partition, index) };
     // A load under way sees by the generation that it is not wanted any more.
-    entry.generation = segment.header().next_generation.fetch_add(1, Ordering::Relaxed);
+    draw_generation(segment, entry);
     entry.load_cell = NIL;
     entry.state.store(COLD, Ordering::SeqCst);
 }
@@ -226,7 +256,6 @@ pub(super) fn make(segment: &Segment, hashed: &Hashed<'_>, load_cell: Option<u32
         (*head).free = (*entry).next;
         (*head).used.fetch_add(1, Ordering::Relaxed);
 
-        let generation = segment.header().next_generation.fetch_add(1, Ordering::Relaxed);
         let id = hashed.key.id;
         (*entry).hash = hashed.hash;
         (*entry).database = hashed.key.database;
@@ -238,10 +267,8 @@ pub(super) fn make(segment: &Segment, hashed: &Hashed<'_>, load_cell: Option<u32
         (*entry).increments.store(0, Ordering::Relaxed);
         (*entry).increments_seen.store(0, Ordering::Relaxed);
         (*entry).rate.store(0, Ordering::Relaxed);
-        (*entry).generation = generation;
         (*entry).used.store(1, Ordering::Relaxed);
         (*entry).load_cell = load_cell.unwrap_or(NIL);
-        (*entry).pins.store(0, Ordering::Relaxed);
         for amounts in [&(*entry).unflushed, &(*entry).unjournaled] {
             amounts.iter().for_each(|amount| amount.store(0, Ordering::Relaxed));
         }
@@ -250,13 +277,28 @@ pub(super) fn make(segment: &Segment, hashed: &Hashed<'_>, load_cell: Option<u32
         let bucket = segment.bucket(partition, hashed.hash);
         (*entry).next = *bucket;
         *bucket = index;
+        draw_generation(segment, &*entry);
+        (*entry).pins.fetch_sub(SEIZED, Ordering::SeqCst);
         databases::adjust_entries(hashed.key.database, 1);
         Some(index)
     }
 }
 
-/// Takes an entry out of its chain. The caller holds the exclusive partition lock.
-pub(super) fn remove(segment: &Segment, partition: usize, index: u32) {
+/// A number that no entry had before: whoever remembers the entry by its old one looks again.
+pub(super) fn draw_generation(segment: &Segment, entry: &Entry) {
+    let generation = segment.header().next_generation.fetch_add(1, Ordering::Relaxed);
+    entry.generation.store(generation, Ordering::SeqCst);
+}
+
+/// Frees an entry that its tables' end has made meaningless, whatever it holds.
+fn purge(segment: &Segment, partition: usize, index: u32) {
+    // SAFETY: exclusive under the partition lock; nobody counts with tables that are gone.
+    unsafe { (*segment.entry(partition, index)).pins.fetch_add(SEIZED, Ordering::SeqCst) };
+    remove(segment, partition, index);
+}
+
+/// Takes a seized entry out of its chain. The caller holds the exclusive partition lock.
+fn remove(segment: &Segment, partition: usize, index: u32) {
     // SAFETY: exclusive under the partition lock; the entry is in its bucket's chain.
     unsafe {
         let entry = segment.entry(partition, index);
@@ -266,7 +308,8 @@ pub(super) fn remove(segment: &Segment, partition: usize, index: u32) {
             link = &raw mut (*segment.entry(partition, *link)).next;
         }
         *link = (*entry).next;
-        (*entry).state.store(FREE, Ordering::Relaxed);
+        (*entry).generation.store(0, Ordering::SeqCst);
+        (*entry).state.store(FREE, Ordering::SeqCst);
         buffer::clear_marks(segment, partition, index);
         let head = segment.partition(partition);
         (*entry).next = (*head).free;
@@ -288,8 +331,8 @@ fn evict_one(segment: &Segment, partition: usize) -> Option<()> {
             let entry = &*segment.entry(partition, index);
             let state = entry.state.load(Ordering::Relaxed);
             if (state == LOADED || state == COLD)
-                && buffer::is_clean(segment, partition, index)
                 && entry.used.swap(0, Ordering::Relaxed) == 0
+                && buffer::seize(segment, partition, index)
             {
                 let database = entry.database;
                 remove(segment, partition, index);
