@@ -94,7 +94,7 @@ pub fn drop_counter(id: &[u8]) -> Result<bool, CounterError> {
     if between_passes {
         lock::unlock_exclusive(tables.total, Subject::Compaction);
     }
-    if had_rows {
+    if had_rows || unfolded != 0 {
         transaction::note_touched(tables, id);
         xact::see_own_changes();
     }

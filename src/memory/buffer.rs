@@ -295,23 +295,29 @@ fn amount_of(partition: usize, index: u32, entry: &Entry, amount: i64) -> Amount
 
 /// Whether anything of the database's waits to be journaled.
 pub fn has_unjournaled(database: u32, relation: u32) -> bool {
-    let Some(segment) = segment() else {
-        return false;
-    };
-    let mut any = false;
-    let kinds = [Mark::Unjournaled.kind(0), Mark::Unjournaled.kind(1)];
-    for_each_marked(&segment, database, relation, &kinds, |_, _, _| any = true);
-    any
+    has_marked(database, relation, &[Mark::Unjournaled.kind(0), Mark::Unjournaled.kind(1)])
 }
 
 /// Whether an epoch has any deltas.
 pub fn has_deltas(database: u32, relation: u32, epoch: u64) -> bool {
+    has_marked(
+        database,
+        relation,
+        &[Mark::Unjournaled.kind(parity(epoch)), Mark::Unflushed.kind(parity(epoch))],
+    )
+}
+
+/// Whether a database has any deltas that are in no row yet.
+pub fn holds_any(database: u32) -> bool {
+    has_marked(database, epochs::relation(database), &[0, 1, 2, 3])
+}
+
+fn has_marked(database: u32, relation: u32, kinds: &[usize]) -> bool {
     let Some(segment) = segment() else {
         return false;
     };
     let mut any = false;
-    let kinds = [Mark::Unjournaled.kind(parity(epoch)), Mark::Unflushed.kind(parity(epoch))];
-    for_each_marked(&segment, database, relation, &kinds, |_, _, _| any = true);
+    for_each_marked(&segment, database, relation, kinds, |_, _, _| any = true);
     any
 }
 

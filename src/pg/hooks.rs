@@ -15,8 +15,8 @@ pub struct Hooks {
     /// Shared memory is there.
     pub start_shared_memory: fn(),
     /// A command that its user may run is about to need a database free of connections. It cannot be part of a longer
-    /// transaction.
-    pub before_database_command: fn(Oid),
+    /// transaction. The second argument says whether it copies the database.
+    pub before_database_command: fn(Oid, bool),
     /// A relation is about to be dropped by this transaction.
     pub relation_dropped: fn(Oid),
 }
@@ -128,18 +128,19 @@ unsafe extern "C-unwind" fn on_utility(
 #[pg_guard]
 extern "C-unwind" fn before_utility(statement: *mut pg_sys::PlannedStmt) {
     // SAFETY: the statement's utility node is valid for the call.
-    if let Some(database) = unsafe { database_needed_alone((*statement).utilityStmt) }
+    if let Some((database, copies)) = unsafe { database_needed_alone((*statement).utilityStmt) }
         && let Some(hooks) = HOOKS.get()
     {
-        (hooks.before_database_command)(database);
+        (hooks.before_database_command)(database, copies);
     }
 }
 
-/// The database that a command needs without connections, where the user may run that command.
+/// The database that a command needs without connections, where the user may run that command, and whether the command
+/// copies it.
 ///
 /// # Safety
 /// `node` must be a valid utility statement.
-unsafe fn database_needed_alone(node: *mut pg_sys::Node) -> Option<Oid> {
+unsafe fn database_needed_alone(node: *mut pg_sys::Node) -> Option<(Oid, bool)> {
     let name = |pointer: *const std::ffi::c_char| {
         // SAFETY: names in parse nodes are NUL-terminated or null.
         (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) })
@@ -174,7 +175,7 @@ unsafe fn database_needed_alone(node: *mut pg_sys::Node) -> Option<Oid> {
     let user = privilege::current_user();
     let allowed =
         privilege::owns_database(database, user) || (creates && privilege::may_create_databases(user));
-    allowed.then_some(database)
+    allowed.then_some((database, creates))
 }
 
 /// A string-valued option of a statement.

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use crate::memory::databases;
+use crate::memory::{buffer, databases};
 use crate::pg::{Oid, process, xact};
 
 /// PostgreSQL itself waits five seconds more for connections to end.
@@ -15,9 +15,13 @@ thread_local! {
     static HELD: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
-/// Sends the database's compactor away and keeps it out until the command's transaction has ended.
-pub fn make_room(database: Oid) {
+/// Sends the database's compactor away and keeps it out until the command's transaction has ended. A copy is to have
+/// everything that was committed, so what is buffered is folded before.
+pub fn make_room(database: Oid, copies: bool) {
     let database = u32::from(database);
+    if copies && databases::has_worker(database) && buffer::holds_any(database) {
+        databases::request_pass(database);
+    }
     let pid = databases::hold(database);
     HELD.set(Some(database));
     xact::at_end(let_in_again);

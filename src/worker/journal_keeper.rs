@@ -11,7 +11,7 @@ use super::compactor::{Obstacle, in_transaction};
 use crate::counting::{draining, folding};
 use crate::journal::record::{self, Header};
 use crate::journal::recovery::{self, Recovered, Stretch};
-use crate::memory::epochs::{self, JournalState, Retention};
+use crate::memory::epochs::{self, Cut, JournalState, Retention};
 use crate::memory::{buffer, databases};
 use crate::pg::{background, process, wal};
 use crate::rows::access::Tables;
@@ -127,26 +127,28 @@ impl Keeper {
         Ok(recovered)
     }
 
-    /// Cuts the stream and folds what lies before the cut. Returns the number of counters that had deltas.
+    /// Cuts the stream and folds what lies before the cut: everything that was committed before the call, unless a
+    /// backend stands still in its commit. Returns the number of counters that had deltas.
     pub fn fold(&mut self, database: u32) -> Result<u64, Obstacle> {
         if epochs::state(database) != JournalState::Ready {
             return Ok(0);
         }
-        let cut = match epochs::cut(database) {
-            Some(cut) => cut,
-            None if !is_worth_a_cut(database) => return Ok(0),
-            None => {
-                let Some(lock) = epochs::lock_journal(database, true) else {
-                    return Ok(0);
-                };
-                lock.raise(wal::insert_position());
-                drop(lock);
-                match epochs::cut(database) {
-                    Some(cut) => cut,
-                    None => return Ok(0),
-                }
+        let mut counters = 0;
+        // What an earlier pass cut and could not fold comes first.
+        if let Some(cut) = epochs::cut(database) {
+            match self.fold_cut(database, cut)? {
+                Some(folded) => counters += folded,
+                None => return Ok(0),
             }
-        };
+        }
+        if let Some(cut) = make_cut(database) {
+            counters += self.fold_cut(database, cut)?.unwrap_or(0);
+        }
+        Ok(counters)
+    }
+
+    /// `None` where a backend is still inside the epoch.
+    fn fold_cut(&mut self, database: u32, cut: Cut) -> Result<Option<u64>, Obstacle> {
         if let Err(pid) = epochs::await_quiet(database, cut.epoch, PATIENCE) {
             if self.complained_of != pid {
                 self.complained_of = pid;
@@ -155,11 +157,22 @@ impl Keeper {
                      reads and writes go on"
                 );
             }
-            return Ok(0);
+            return Ok(None);
         }
         self.complained_of = 0;
-        durably(|| in_transaction(|tables| folding::fold_cut(tables, cut)))
+        durably(|| in_transaction(|tables| folding::fold_cut(tables, cut))).map(Some)
     }
+}
+
+/// Ends the current epoch, if that is worth a transaction.
+fn make_cut(database: u32) -> Option<Cut> {
+    if !is_worth_a_cut(database) {
+        return None;
+    }
+    let lock = epochs::lock_journal(database, true)?;
+    lock.raise(wal::insert_position());
+    drop(lock);
+    epochs::cut(database)
 }
 
 fn is_worth_a_cut(database: u32) -> bool {

@@ -132,6 +132,11 @@ impl Cluster {
         self.address().database(database).connect()
     }
 
+    /// A session whose increments go the given way.
+    pub fn connect_with_mode(&self, mode: &str) -> Session {
+        self.address().connect_with(&format!("SET counter_ext.mode = '{mode}'"))
+    }
+
     /// Starts the stopped or dead server and waits until it takes connections.
     pub fn start_again(&mut self) {
         assert!(self.postmaster.is_none(), "the server runs already");
@@ -181,6 +186,13 @@ impl Cluster {
     /// As `finish`, for tests that cause such lines on purpose.
     pub fn finish_allowing(mut self, words: &[&str]) {
         self.stop();
+        self.log.assert_clean(words);
+    }
+
+    /// As `finish`, for tests whose subject is what the log says.
+    pub fn finish_expecting(mut self, words: &[&str]) {
+        self.stop();
+        self.log.assert_contains(words);
         self.log.assert_clean(words);
     }
 

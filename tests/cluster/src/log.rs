@@ -50,6 +50,14 @@ impl ServerLog {
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }
 
+    /// Panics unless some line has each of the words.
+    pub fn assert_contains(&self, words: &[&str]) {
+        let text = self.text();
+        for word in words {
+            assert!(text.contains(word), "the server's log does not say {word:?}");
+        }
+    }
+
     /// Panics on a forbidden line, or an ERROR or WARNING of one of the extension's workers,
     /// without one of the `allowed` words.
     pub fn assert_clean(&self, allowed: &[&str]) {

@@ -1,5 +1,6 @@
 //! One connection, with the extension's functions as methods.
 
+use crate::wait;
 use postgres::types::{FromSql, ToSql};
 use postgres::{Client, Error, NoTls, Statement};
 use std::collections::HashMap;
@@ -60,6 +61,9 @@ impl Isolation {
         }
     }
 }
+
+/// How soon a worker folds what was counted.
+const FOLDED_SOON: std::time::Duration = std::time::Duration::from_secs(15);
 
 /// A connection that keeps its prepared statements.
 pub struct Session {
@@ -162,6 +166,18 @@ impl Session {
 
     pub fn backend_pid(&mut self) -> i32 {
         self.value("SELECT pg_backend_pid()")
+    }
+
+    /// The live value is `expected`, and soon the rows say so too.
+    pub fn assert_soon_folded(&mut self, id: &str, expected: i64) {
+        assert_eq!(
+            self.get(id).unwrap_or_else(|error| panic!("{}", describe(&error))),
+            expected,
+            "counter_get of {id}"
+        );
+        wait::until("everything is folded", FOLDED_SOON, || {
+            self.get_exact(id).unwrap_or_else(|error| panic!("{}", describe(&error))) == expected
+        });
     }
 
     /// Both ways to read a counter must agree on `expected`.
