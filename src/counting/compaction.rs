@@ -5,7 +5,7 @@ use crate::memory::databases::Pass;
 use crate::pg::lock::{self, Subject};
 use crate::pg::table::Table;
 use crate::pg::{process, xact};
-use crate::rows::access::Tables;
+use crate::rows::access::{self, Tables};
 use crate::rows::fold::{Folder, Share};
 use crate::rows::list::{self, Id};
 use crate::settings;
@@ -72,6 +72,7 @@ pub(super) fn as_owner<T>(tables: Tables, work: impl FnOnce() -> T) -> T {
 /// A whole pass in the caller's transaction, for servers without a worker. Waits for other passes; the rows it takes
 /// stay held until the transaction ends, and writers go round them.
 pub fn run_here(tables: Tables) -> Result<Pass, CounterError> {
+    access::lock_slot_for_writing(tables);
     lock::lock_exclusive(tables.total, Subject::Compaction);
     let mut pass = Pass::default();
     let mut after = Id::default();

@@ -81,3 +81,8 @@ SELECT counter_set('no_preload:wide', -2);
 COMMIT;
 SELECT * FROM counter_hottest();
 SELECT * FROM counter_hottest(1);
+-- Buffered mode needs shared memory.
+SET counter_ext.mode = 'buffered';
+SELECT counter_incr('no_preload:buffered');
+SELECT counter_get('no_preload:buffered');
+RESET counter_ext.mode;
