@@ -22,8 +22,9 @@ use crate::journal::record::{self, Header};
 use crate::memory::buffer::{self, Pin};
 use crate::memory::epochs::{self, Retention};
 use crate::memory::table::Key;
-use crate::memory::{databases, is_attached};
-use crate::pg::{catalog, process, wal, xact};
+use crate::memory::{databases, group, is_attached};
+use crate::pg::wal::{self, Lsn};
+use crate::pg::{catalog, process, xact};
 use crate::rows::access::Tables;
 use crate::settings::{self, Mode};
 
@@ -51,6 +52,8 @@ thread_local! {
     static BATCH: RefCell<Option<Batch>> = const { RefCell::new(None) };
     /// The text of the record to be written in the COMMIT callback; its memory is kept.
     static RECORD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// The text of a record that this backend writes for several; its memory is kept.
+    static GROUP: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     /// The number of the last drain that had begun when this session last left deltas to be drained.
     static UNDRAINED_SINCE: Cell<Option<u64>> = const { Cell::new(None) };
     static DRAINS_AT_EXIT: Cell<bool> = const { Cell::new(false) };
@@ -174,17 +177,9 @@ pub fn commit() -> u64 {
     let Some(batch) = BATCH.take() else { return 0 };
     let database = u32::from(catalog::my_database());
     if batch.plan == Plan::AtCommit {
-        let bytes = RECORD.with_borrow(|text| {
-            let lsn = wal::in_critical_section(|| {
-                let lsn = journal::write(text);
-                wal::flush(lsn);
-                lsn
-            });
-            wal::wait_for_standbys(lsn);
-            wal::forget_own_writes();
-            text.len() as u64
-        });
-        epochs::count_journaled(database, bytes);
+        let lsn = write_at_commit(database, &batch);
+        wal::wait_for_standbys(lsn);
+        wal::forget_own_writes();
     }
     super::transaction::stretch_window();
     let mut increments = 0;
@@ -200,6 +195,32 @@ pub fn commit() -> u64 {
     }
     epochs::withdraw();
     increments
+}
+
+/// Writes the transaction's record, alone or with others that commit now, and flushes it.
+fn write_at_commit(database: u32, batch: &Batch) -> Lsn {
+    RECORD.with_borrow(|own| {
+        let deltas = record::read_header(own).map_or(&[][..], |(_, deltas)| deltas);
+        let write_group = |epoch, members: &mut dyn Iterator<Item = &'static [u8]>| {
+            GROUP.with_borrow_mut(|text| {
+                record::begin(text, Header { relation: batch.relation, epoch, needs_commit: false });
+                members.for_each(|deltas| text.extend_from_slice(deltas));
+                epochs::count_journaled(database, text.len() as u64);
+                journal::write(text)
+            })
+        };
+        let together = wal::in_critical_section(|| {
+            group::commit(database, batch.epoch, deltas, write_group, wal::flush)
+        });
+        together.unwrap_or_else(|| {
+            epochs::count_journaled(database, own.len() as u64);
+            wal::in_critical_section(|| {
+                let lsn = journal::write(own);
+                wal::flush(lsn);
+                lsn
+            })
+        })
+    })
 }
 
 /// ABORT: the deltas never were.

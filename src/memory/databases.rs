@@ -154,6 +154,7 @@ pub fn register(database: u32) -> bool {
         &cell.journal_relation,
         &cell.journal_wanted,
         &cell.cut_delayed_by,
+        &cell.group_queue,
     ] {
         number.store(0, Ordering::Relaxed);
     }

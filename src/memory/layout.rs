@@ -1,5 +1,6 @@
 //! Sizes and places in the shared segment.
 
+use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 
 use pgrx::pg_sys;
@@ -92,6 +93,9 @@ pub(super) struct Entry {
     pub id: [u8; MAX_ID_BYTES],
 }
 
+/// Deltas of one member of a group commit: one of the longest ids, or dozens of short ones.
+pub(super) const GROUP_TEXT_BYTES: usize = 512;
+
 /// What a backend announces while its commit is under way: see `cells.rs`.
 #[repr(C, align(64))]
 pub(super) struct BackendCell {
@@ -103,6 +107,14 @@ pub(super) struct BackendCell {
     pub database: AtomicU32,
     /// The epoch its buffered deltas belong to; 0 when it has none.
     pub epoch: AtomicU64,
+    /// A commit shared with others: see `group.rs`. The slot of the next member plus one.
+    pub group_next: AtomicU32,
+    /// 1 until the leader is done.
+    pub group_waits: AtomicU32,
+    pub group_epoch: AtomicU64,
+    pub group_lsn: AtomicU64,
+    pub group_text_bytes: AtomicU32,
+    pub group_text: UnsafeCell<[u8; GROUP_TEXT_BYTES]>,
 }
 
 /// A running load: the snapshot that its sum is taken under.
@@ -162,6 +174,8 @@ pub(super) struct DatabaseCell {
     pub needed_lsn: AtomicU64,
     /// The transaction that is folding the epoch before the current one, and that epoch's parity in the lowest bit.
     pub fold: AtomicU64,
+    /// Head of the queue of those who commit together.
+    pub group_queue: AtomicU32,
     pub drains_begun: AtomicU64,
     pub drains_done: AtomicU64,
     pub last_drain_at_us: AtomicI64,
@@ -179,7 +193,7 @@ const _: () = {
     assert!(std::mem::offset_of!(Entry, id_length) == 108);
     assert!(std::mem::size_of::<Entry>() == 384);
     assert!(std::mem::size_of::<Partition>() == CACHE_LINE);
-    assert!(std::mem::size_of::<BackendCell>() == CACHE_LINE);
+    assert!(std::mem::size_of::<BackendCell>() == 9 * CACHE_LINE);
     assert!(std::mem::size_of::<Header>().is_multiple_of(CACHE_LINE));
     assert!(std::mem::size_of::<LoadCell>().is_multiple_of(CACHE_LINE));
     assert!(std::mem::size_of::<DatabaseCell>().is_multiple_of(CACHE_LINE));

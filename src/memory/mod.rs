@@ -18,6 +18,7 @@ pub mod buffer;
 pub mod cells;
 pub mod databases;
 pub mod epochs;
+pub mod group;
 mod layout;
 pub mod load;
 mod lwlock;

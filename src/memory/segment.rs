@@ -29,7 +29,7 @@ pub fn request() {
     // SAFETY: called from shmem_request_hook, where this is allowed.
     unsafe {
         pg_sys::RequestAddinShmemSpace(geometry.bytes());
-        pg_sys::RequestNamedLWLockTranche(TRANCHE.as_ptr(), (geometry.partitions + 1 + DATABASES) as i32);
+        pg_sys::RequestNamedLWLockTranche(TRANCHE.as_ptr(), (geometry.partitions + 1 + 2 * DATABASES) as i32);
     }
 }
 
@@ -156,7 +156,7 @@ impl Segment {
     pub fn backend_cell(&self, index: usize) -> &BackendCell {
         assert!(index < self.backend_cells());
         let g = self.geometry();
-        // SAFETY: in bounds; only atomics inside.
+        // SAFETY: in bounds; only atomics inside, and a text whose turns `group.rs` settles.
         unsafe { &*self.at(g.backend_cells_at() + index * std::mem::size_of::<BackendCell>()) }
     }
 
@@ -189,8 +189,9 @@ impl Segment {
     }
 
     fn lock(&self, index: usize) -> *mut pg_sys::LWLock {
-        assert!(index < self.partitions() + 1 + DATABASES);
-        // SAFETY: the tranche has one lock a partition, one for databases, and one a database for its journal.
+        assert!(index < self.partitions() + 1 + 2 * DATABASES);
+        // SAFETY: the tranche has one lock a partition, one for databases, and two a database: for its
+        // journal and for its group commits.
         unsafe { &raw mut (*self.header().locks.add(index)).lock }
     }
 
@@ -221,6 +222,13 @@ impl Segment {
         assert!(database_cell < DATABASES);
         // SAFETY: as above.
         unsafe { lwlock::try_exclusive(self.lock(self.partitions() + 1 + database_cell)) }
+    }
+
+    /// Held by the leader of a group commit in the database of a cell: see `group.rs`.
+    pub fn lock_flush(&self, database_cell: usize) -> Held {
+        assert!(database_cell < DATABASES);
+        // SAFETY: a lock of the segment; taken in COMMIT callbacks with no other of them held.
+        unsafe { lwlock::exclusive(self.lock(self.partitions() + 1 + DATABASES + database_cell)) }
     }
 
     /// Empties a partition. The caller holds its exclusive lock, or nobody else can see the segment yet.

@@ -42,6 +42,35 @@ pub fn wake(slot: usize) {
     }
 }
 
+/// Sleeps on this process's semaphore until `is_over`, which another process makes true before it calls
+/// `wake_sleeper`. Interrupts are not let through.
+pub fn sleep_until(is_over: impl Fn() -> bool) {
+    // SAFETY: our own semaphore. Wake-ups that were meant for something else are given back, as PostgreSQL's own
+    // sleepers do.
+    unsafe {
+        let semaphore = (*pg_sys::MyProc).sem;
+        let mut others = 0;
+        pg_sys::my_wait_event_info.write_volatile(pg_sys::PG_WAIT_EXTENSION);
+        loop {
+            pg_sys::PGSemaphoreLock(semaphore);
+            if is_over() {
+                break;
+            }
+            others += 1;
+        }
+        pg_sys::my_wait_event_info.write_volatile(0);
+        for _ in 0..others {
+            pg_sys::PGSemaphoreUnlock(semaphore);
+        }
+    }
+}
+
+/// Wakes the process in a slot, which sleeps in `sleep_until`.
+pub fn wake_sleeper(slot: usize) {
+    // SAFETY: callers pass what that process's `my_slot` gave; it is alive, since it sleeps.
+    unsafe { pg_sys::PGSemaphoreUnlock((*(*pg_sys::ProcGlobal).allProcs.add(slot)).sem) }
+}
+
 /// Asks a process to end as pg_terminate_backend does.
 pub fn terminate(pid: i32) {
     if is_backend(pid) {
