@@ -220,7 +220,8 @@ impl Folder {
                 amount += delta;
                 folded.amount = amount;
                 folded.rows += 1;
-                left -= usize::from(goes);
+                // Rows that came since they were counted go too.
+                left = left.saturating_sub(usize::from(goes));
             }
         }
     }
