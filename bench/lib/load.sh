@@ -8,18 +8,25 @@ threads=2
 # Increments of the counter `hot` that some client was told are committed.
 told_hot=0
 
-# run_pgbench SYNCHRONOUS_COMMIT SECONDS SCRIPT [OPTION]...: sets tps.
+# How increments of the next run are written.
+mode=slotted
+
+# run_pgbench SYNCHRONOUS_COMMIT SECONDS SCRIPT [OPTION]...: sets tps, and wal_bytes, what a transaction wrote to WAL.
 run_pgbench() {
-    local synchronous_commit=$1 seconds=$2 script=$3 done_count
+    local synchronous_commit=$1 seconds=$2 script=$3 done_count wal_before wal_after
     shift 3
     # Every run pays for its own pages in WAL, and for no other's checkpoint.
     cluster_psql -c CHECKPOINT
-    PGOPTIONS="-c synchronous_commit=$synchronous_commit" \
+    wal_before=$(cluster_psql -c "SELECT pg_current_wal_insert_lsn() - '0/0'")
+    PGOPTIONS="-c synchronous_commit=$synchronous_commit -c counter_ext.mode=$mode" \
         "$PG_BIN/pgbench" -n -M prepared -c $clients -j $threads -T "$seconds" "$@" \
         -f "$root/bench/sql/$script.sql" >"$work/pgbench.out" 2>"$work/pgbench.err" || load_failed "$script"
     tps=$(sed -n 's/^tps = \([0-9.]*\).*/\1/p' "$work/pgbench.out")
     done_count=$(sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' "$work/pgbench.out")
     if [ -z "$tps" ] || [ -z "$done_count" ]; then load_failed "$script"; fi
+    wal_after=$(cluster_psql -c "SELECT pg_current_wal_insert_lsn() - '0/0'")
+    wal_bytes=$(calculate "($wal_after - $wal_before) / $done_count")
+    if [ "$script" = counter_incr_many ]; then told_batches=$((told_batches + done_count)); fi
     if [ "$script" = counter_incr ]; then told_hot=$((told_hot + done_count)); fi
 }
 

@@ -1,0 +1,1 @@
+SELECT counter_incr_many(ids) FROM batch;
