@@ -29,6 +29,8 @@ use crate::settings;
 const REST_PER_WORK: u32 = 4;
 /// Without increments a pass is still made now and then, for what came in by other ways (COMMIT PREPARED, a restore).
 const IDLE_PASS_INTERVAL: Duration = Duration::from_secs(10);
+/// How soon what a lock kept from being recovered or set up is tried again.
+const JOURNAL_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 const RATE_INTERVAL: Duration = Duration::from_secs(1);
 const LONGEST_ERROR_DELAY: Duration = Duration::from_secs(60);
 
@@ -168,10 +170,11 @@ impl Compactor {
         }
         self.at_rest();
         self.next_pass = Instant::now() + rest;
-        // Drains do not wait for passes.
+        // Drains do not wait for passes, nor does recovery, nor who asked for buffered mode.
         match epochs::state(self.database) {
             JournalState::Ready => rest.min(Duration::from_millis(wal::writer_delay_ms())),
-            _ => rest,
+            JournalState::Off if !epochs::is_wanted(self.database) => rest,
+            _ => rest.min(self.error_delay.max(JOURNAL_RETRY_INTERVAL)),
         }
     }
 }

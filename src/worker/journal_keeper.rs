@@ -40,11 +40,13 @@ impl Keeper {
     /// One round: gets buffered mode ready where it can, and drains. Returns when the next round is due at the latest,
     /// `None` where nothing waits for it.
     pub fn tend(&mut self, database: u32) -> Result<Option<Duration>, Obstacle> {
+        if matches!(epochs::state(database), JournalState::Unknown | JournalState::Recovering) {
+            self.look(database)?;
+        }
         match epochs::state(database) {
-            JournalState::Unknown | JournalState::Recovering => self.look(database)?,
             JournalState::Off if epochs::is_wanted(database) => return set_up(database),
-            JournalState::Off => {}
             JournalState::Ready => self.drain(database),
+            _ => {}
         }
         let busy = epochs::state(database) == JournalState::Ready && self.quiet_rounds < QUIET_ROUNDS;
         Ok(busy.then(|| Duration::from_millis(wal::writer_delay_ms())))
@@ -185,9 +187,12 @@ fn is_worth_a_cut(database: u32) -> bool {
 /// Makes buffered mode ready where it was never used: once WAL is being kept, notes from where on.
 fn set_up(database: u32) -> Result<Option<Duration>, Obstacle> {
     const SOON: Duration = Duration::from_millis(20);
-    if epochs::retention().0 != Retention::Held {
+    const LATER: Duration = Duration::from_secs(10);
+    let retention = epochs::retention().0;
+    if retention != Retention::Held {
         databases::wake_launcher();
-        return Ok((epochs::retention().0 == Retention::None).then_some(SOON));
+        // Where there is none to be had it may be had later.
+        return Ok(Some(if retention == Retention::None { SOON } else { LATER }));
     }
     let start = Position { epoch: 0, lsn: wal::insert_position() };
     let relation = durably(|| {
