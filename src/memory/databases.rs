@@ -168,6 +168,13 @@ pub fn register(database: u32) -> bool {
     true
 }
 
+/// Whether one more database could have a cell.
+pub fn has_free_cell() -> bool {
+    segment().is_some_and(|segment| {
+        (0..DATABASES).any(|i| cell_of(&segment, i).database.load(Ordering::Relaxed) == 0)
+    })
+}
+
 /// Takes the cell of a database that is gone.
 pub fn unregister(database: u32) {
     unregister_if(database, |_| true);

@@ -66,9 +66,12 @@ fn run(_argument: StartArgument) {
             pgrx::log!("counter_ext launcher: no background worker slot is free; raise max_worker_processes");
         }
         complained = !started_all;
+        // One that refuses connections now may still need what it needed.
+        let others = databases::registered().into_iter().filter(|database| !wards.contains_key(database));
         let known: Vec<retention::Known> = wards
             .iter()
             .map(|(database, ward)| retention::Known { database: *database, answered: ward.known })
+            .chain(others.map(|database| retention::Known { database, answered: true }))
             .collect();
         let tended = retention::tend(&known).err();
         if let Some(message) = tended.as_ref().filter(|message| complaint.as_ref() != Some(message)) {

@@ -1,6 +1,7 @@
 //! The launcher keeps one replication slot a cluster, at the oldest WAL that any database needs for recovery. It goes
 //! with the last database that needs it. While a database's need is not known yet, after a start, it stays where it is.
 
+use crate::memory::databases;
 use crate::memory::epochs::{self, Retention};
 use crate::pg::{replication_slot, wal, xact};
 
@@ -23,15 +24,19 @@ pub struct Known {
     pub answered: bool,
 }
 
-fn need(databases: &[Known]) -> Need {
+fn need(all: &[Known]) -> Need {
     let mut lowest = None;
     let mut wanted = false;
     let mut unknown = false;
-    for known in databases {
+    for known in all {
         match epochs::needed_lsn(known.database) {
             Some(0) => wanted |= epochs::is_wanted(known.database),
             Some(lsn) => lowest = Some(lowest.map_or(lsn, |before: wal::Lsn| before.min(lsn))),
-            None => unknown |= !known.answered || epochs::is_registered(known.database),
+            // One that finds no cell has no worker, and buffers nothing.
+            None => {
+                unknown |=
+                    epochs::is_registered(known.database) || (!known.answered && databases::has_free_cell());
+            }
         }
     }
     match (wanted, unknown, lowest) {
@@ -43,8 +48,8 @@ fn need(databases: &[Known]) -> Need {
 }
 
 /// Makes, moves or removes the slot. A message when that failed for a reason worth a line in the log.
-pub fn tend(databases: &[Known]) -> Result<(), String> {
-    let need = need(databases);
+pub fn tend(all: &[Known]) -> Result<(), String> {
+    let need = need(all);
     match (need, replication_slot::exists()) {
         (Need::Nothing, false) => epochs::publish_retention(Retention::None, 0),
         (Need::Nothing, true) => {
