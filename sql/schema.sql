@@ -45,6 +45,8 @@ CREATE TABLE counter_ext.journal (
     node integer NOT NULL,
     epoch bigint NOT NULL,
     lsn pg_lsn NOT NULL,
+    -- Anybody may write logical messages into the WAL. Ours carry this, which nobody but the owner can read.
+    key bigint NOT NULL,
     PRIMARY KEY (system_identifier, database)
 ) WITH (fillfactor = 10);
 COMMENT ON TABLE counter_ext.journal IS 'how far buffered increments are folded into counter_ext.total';

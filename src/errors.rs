@@ -58,6 +58,10 @@ pub enum CounterError {
     /// Counted, then dropped the extension, then counted again, all in one transaction.
     CountedBeforeDrop,
     AfterSettling,
+    /// PREPARE TRANSACTION of one that drops the extension.
+    PreparesDrop,
+    /// A database is to be copied whose buffered increments cannot be folded now.
+    CannotCopy,
     NoPrimaryKey {
         table: &'static str,
     },
@@ -93,6 +97,8 @@ impl CounterError {
             | Self::WalLevel
             | Self::NoReplicationSlot
             | Self::NoPrimaryKey { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Self::PreparesDrop => ERRCODE_FEATURE_NOT_SUPPORTED,
+            Self::CannotCopy => ERRCODE_OBJECT_IN_USE,
             Self::Internal(_) => ERRCODE_INTERNAL_ERROR,
         }
     }
@@ -184,6 +190,12 @@ impl fmt::Display for CounterError {
             Self::NotInstalled => f.write_str("extension counter_ext is not installed in this database"),
             Self::AfterSettling => f.write_str(
                 "counters cannot change any more: this transaction's increments are already written",
+            ),
+            Self::PreparesDrop => {
+                f.write_str("cannot PREPARE a transaction that has dropped extension counter_ext")
+            }
+            Self::CannotCopy => f.write_str(
+                "the source database has buffered increments of counters that could not be folded into its tables",
             ),
             Self::Internal(message) => f.write_str(message),
             Self::NotPreloaded => f.write_str("counter_ext.mode \"buffered\" needs counter_ext to be preloaded"),

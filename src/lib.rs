@@ -49,7 +49,7 @@ pub extern "C-unwind" fn _PG_init() {
 
 fn relation_dropped(relation: pg::Oid) {
     if pg::catalog::is_relation(relation, c"counter_ext", c"total") {
-        counting::transaction::note_extension_dropped();
+        counting::transaction::note_extension_dropped(relation);
     }
 }
 

@@ -43,6 +43,7 @@ enum Plan {
 struct Batch {
     epoch: u64,
     relation: u32,
+    key: u64,
     deltas: Vec<Delta>,
     pins: Vec<Pin>,
     plan: Plan,
@@ -88,7 +89,8 @@ pub fn take_in(tables: Tables, deltas: Vec<Delta>) -> Vec<Delta> {
         epochs::want_journal(database);
         return deltas;
     };
-    let mut batch = Batch { epoch, relation, deltas, pins: Vec::new(), plan: Plan::Later };
+    let mut batch =
+        Batch { epoch, relation, key: epochs::key(database), deltas, pins: Vec::new(), plan: Plan::Later };
     batch.pins.reserve_exact(batch.deltas.len());
     for delta in &batch.deltas {
         match buffer::pin(Key { database, relation, id: &delta.id }, delta.net) {
@@ -155,7 +157,10 @@ impl Batch {
     /// Encodes deltas from a position on into one record; how many.
     fn encode(&self, from: usize, needs_commit: bool) -> usize {
         RECORD.with_borrow_mut(|text| {
-            record::begin(text, Header { relation: self.relation, epoch: self.epoch, needs_commit });
+            record::begin(
+                text,
+                Header { relation: self.relation, key: self.key, epoch: self.epoch, needs_commit },
+            );
             let mut count = 0;
             for delta in &self.deltas[from..] {
                 // The first always fits; the bound leaves room for one more delta of any size.
@@ -203,7 +208,10 @@ fn write_at_commit(database: u32, batch: &Batch) -> Lsn {
         let deltas = record::read_header(own).map_or(&[][..], |(_, deltas)| deltas);
         let write_group = |epoch, members: &mut dyn Iterator<Item = &'static [u8]>| {
             GROUP.with_borrow_mut(|text| {
-                record::begin(text, Header { relation: batch.relation, epoch, needs_commit: false });
+                record::begin(
+                    text,
+                    Header { relation: batch.relation, key: batch.key, epoch, needs_commit: false },
+                );
                 members.for_each(|deltas| text.extend_from_slice(deltas));
                 epochs::count_journaled(database, text.len() as u64);
                 journal::write(text)

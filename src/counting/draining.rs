@@ -16,12 +16,13 @@ pub fn drain(database: u32, wait: bool) -> Option<Lsn> {
     lock.drain_begins();
     let mut written = None;
     let mut text = Vec::new();
+    let key = epochs::key(database);
     if let Some((relation, open)) = lock.open_epochs() {
         for epoch in open {
             let amounts = buffer::unjournaled(database, relation, epoch);
             let mut rest = &amounts[..];
             while !rest.is_empty() {
-                record::begin(&mut text, Header { relation, epoch, needs_commit: false });
+                record::begin(&mut text, Header { relation, key, epoch, needs_commit: false });
                 let mut count = 0;
                 while count < rest.len() && text.len() < record::TARGET_BYTES {
                     record::push(&mut text, &rest[count].id, rest[count].amount);

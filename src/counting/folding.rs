@@ -5,7 +5,7 @@ use super::pending::Delta;
 use super::transaction;
 use crate::errors::CounterError;
 use crate::journal::recovery::Sums;
-use crate::memory::epochs::{self, Cut};
+use crate::memory::epochs::{self, Cut, Opening};
 use crate::memory::{buffer, cells};
 use crate::pg::{catalog, process, xact};
 use crate::rows::access::Tables;
@@ -24,7 +24,7 @@ pub fn fold_cut(tables: Tables, cut: Cut) -> Result<u64, CounterError> {
             process::check_for_interrupts();
             xact::in_scratch_memory(|| folder.add(&amount.id, i128::from(amount.amount)));
         }
-        write_position(Position { epoch: cut.epoch, lsn: cut.lsn })
+        write_position(Position { key: epochs::key(database), epoch: cut.epoch, lsn: cut.lsn })
     })?;
     transaction::note_fold(cut);
     epochs::fold_begins(database, xact::assign_xid(), cut);
@@ -33,7 +33,12 @@ pub fn fold_cut(tables: Tables, cut: Cut) -> Result<u64, CounterError> {
 
 /// Folds what recovery found, and notes how far the journal is read. Runs in a transaction of the worker, with the
 /// tables locked. Memory takes the deltas as it takes those of slot rows.
-pub fn fold_recovered(tables: Tables, sums: &Sums, position: Position) -> Result<(), CounterError> {
+pub fn fold_recovered(
+    tables: Tables,
+    sums: &Sums,
+    position: Position,
+    records: u64,
+) -> Result<(), CounterError> {
     as_owner(tables, || {
         let folder = Folder::open(tables, settings::node(), settings::slots())?;
         for (id, sum) in sums {
@@ -54,15 +59,27 @@ pub fn fold_recovered(tables: Tables, sums: &Sums, position: Position) -> Result
         }
     });
     transaction::note_settled(tables, xid, deltas.collect());
+    transaction::note_opening(opening(tables, position, records));
     Ok(())
 }
 
-/// Notes where the journal begins, in a database that has none yet.
-pub fn begin_journal(tables: Tables, position: Position) -> Result<(), CounterError> {
+/// Notes where the journal begins, in a database that has none yet; buffered mode opens when that commits. False where
+/// there is one: it has to be read first.
+pub fn begin_journal(tables: Tables, position: Position) -> Result<bool, CounterError> {
+    if journal_position::read(tables).is_some() {
+        return Ok(false);
+    }
     as_owner(tables, || {
         journal_position::remove_others().map_err(CounterError::Internal)?;
         write_position(position)
-    })
+    })?;
+    transaction::note_opening(opening(tables, position, 0));
+    Ok(true)
+}
+
+fn opening(tables: Tables, position: Position, recovered_records: u64) -> Opening {
+    let Position { key, epoch, lsn } = position;
+    Opening { relation: u32::from(tables.total), key, epoch, lsn, recovered_records }
 }
 
 fn write_position(position: Position) -> Result<(), CounterError> {

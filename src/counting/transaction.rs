@@ -11,11 +11,11 @@ use std::collections::HashSet;
 use super::pending::{Delta, Pending};
 use super::{buffered, settle};
 use crate::errors::CounterError;
-use crate::memory::epochs::{self, Cut};
+use crate::memory::epochs::{self, Cut, Opening};
 use crate::memory::table::Key;
 use crate::memory::{cells, databases, load, table};
 use crate::pg::lock::{self, Subject};
-use crate::pg::{catalog, process, xact};
+use crate::pg::{Oid, catalog, process, xact};
 use crate::rows::access::{self, Purpose, Tables};
 use crate::settings::{self, Mode};
 
@@ -78,10 +78,13 @@ thread_local! {
     static SPILLED: Cell<u64> = const { Cell::new(0) };
     /// The transaction's deltas are written: nothing may be added any more.
     static IS_SETTLED: Cell<bool> = const { Cell::new(false) };
-    static DROPS_EXTENSION: Cell<bool> = const { Cell::new(false) };
+    /// The total table that this transaction drops, if it is not rolled back to a savepoint before that.
+    static DROPS_EXTENSION: Cell<u32> = const { Cell::new(0) };
     static CREATES_EXTENSION: Cell<bool> = const { Cell::new(false) };
     /// The epoch that this transaction folds into rows.
     static FOLDS: Cell<Option<Cut>> = const { Cell::new(None) };
+    /// Buffered mode opens when this transaction commits.
+    static OPENS: Cell<Option<Opening>> = const { Cell::new(None) };
     /// The compactor's and our own row changes are not foreign.
     static IS_DIRTY: Cell<bool> = const { Cell::new(false) };
 }
@@ -220,9 +223,14 @@ pub fn is_touched(id: &[u8]) -> bool {
 }
 
 /// The extension's tables are about to be dropped.
-pub fn note_extension_dropped() {
+pub fn note_extension_dropped(total: Oid) {
     IS_DIRTY.set(true);
-    DROPS_EXTENSION.set(true);
+    DROPS_EXTENSION.set(total.into());
+}
+
+/// Whether the tables really are dropped by this transaction, at its end.
+fn drops_extension() -> bool {
+    DROPS_EXTENSION.get() != 0 && !lock::relation_exists(DROPS_EXTENSION.get().into())
 }
 
 /// The extension was just created.
@@ -235,6 +243,12 @@ pub fn note_extension_created() {
 pub(super) fn note_fold(cut: Cut) {
     IS_DIRTY.set(true);
     FOLDS.set(Some(cut));
+}
+
+/// Buffered mode opens when this transaction commits.
+pub(super) fn note_opening(opening: Opening) {
+    IS_DIRTY.set(true);
+    OPENS.set(Some(opening));
 }
 
 /// This transaction has written deltas to rows that memory is to take at its commit.
@@ -266,6 +280,9 @@ fn take_pending() -> Option<(Tables, Vec<Delta>)> {
 fn pre_commit() {
     IS_SETTLED.set(true);
     if IS_DIRTY.get() {
+        if !drops_extension() {
+            DROPS_EXTENSION.set(0);
+        }
         settle_pending();
     }
     buffered::write_before_commit();
@@ -305,11 +322,14 @@ fn commit() {
     if let Some(cut) = FOLDS.take() {
         epochs::fold_committed(database, cut);
     }
+    if let Some(opening) = OPENS.take() {
+        epochs::open(database, opening);
+    }
     if increments > 0 && databases::register(database) {
         cells::count_increments(database, increments, buffered);
         databases::want_worker(database);
     }
-    if DROPS_EXTENSION.get() {
+    if DROPS_EXTENSION.get() != 0 {
         epochs::close(database);
         table::purge_database(database);
         databases::extension_dropped(database);
@@ -357,6 +377,10 @@ fn pre_prepare() {
     buffered::drain_own();
     if !IS_DIRTY.get() {
         return;
+    }
+    if drops_extension() {
+        // COMMIT PREPARED would not tell shared memory.
+        CounterError::PreparesDrop.raise();
     }
     let Some(tables) = access::find_tables() else { return };
     let deltas = take_pending().map_or_else(Vec::new, |(_, deltas)| deltas);
@@ -435,7 +459,8 @@ fn reset() {
     SETTLED.take();
     SPILLED.set(0);
     PENDING_FOR.set(0);
-    DROPS_EXTENSION.set(false);
+    DROPS_EXTENSION.set(0);
+    OPENS.set(None);
     CREATES_EXTENSION.set(false);
     IS_DIRTY.set(false);
 }

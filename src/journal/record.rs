@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | 1 | format version × 2, plus 1 when the record counts only if the transaction that wrote it commits |
 //! | 4 | oid of counter_ext.total, little-endian: which installation of the extension it is for |
+//! | 8 | the journal's key: anybody may write logical messages, but only counter_ext.journal's owner knows the key |
 //! | varint | epoch |
 //! | then, to the end | length of an id (1 byte), the id, zigzag varint of its delta |
 //!
@@ -16,10 +17,14 @@ pub const FORMAT_VERSION: u8 = 1;
 /// A record is closed at this size; what does not fit goes into the next one.
 pub const TARGET_BYTES: usize = 128 * 1024;
 
+/// Far beyond what a database can count to; a record that says more is not one of ours.
+pub const MAX_EPOCH: u64 = 1 << 60;
+
 /// What a record is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     pub relation: u32,
+    pub key: u64,
     pub epoch: u64,
     /// It counts only if the transaction that wrote it commits.
     pub needs_commit: bool,
@@ -50,6 +55,7 @@ pub fn begin(record: &mut Vec<u8>, header: Header) {
     record.clear();
     record.push(FORMAT_VERSION << 1 | u8::from(header.needs_commit));
     record.extend_from_slice(&header.relation.to_le_bytes());
+    record.extend_from_slice(&header.key.to_le_bytes());
     put_varint(record, header.epoch);
 }
 
@@ -83,8 +89,12 @@ pub fn read_header(record: &[u8]) -> Result<(Header, &[u8]), Malformed> {
         return Err(Malformed::UnknownVersion(first >> 1));
     }
     let relation = take(&mut rest, 4)?.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte));
+    let key = take(&mut rest, 8)?.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
     let epoch = take_varint(&mut rest)?;
-    Ok((Header { relation, epoch, needs_commit: first & 1 != 0 }, rest))
+    if epoch > MAX_EPOCH {
+        return Err(Malformed::NumberTooLarge);
+    }
+    Ok((Header { relation, key, epoch, needs_commit: first & 1 != 0 }, rest))
 }
 
 fn take<'a>(rest: &mut &'a [u8], bytes: usize) -> Result<&'a [u8], Malformed> {
@@ -148,9 +158,9 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_written_is_read(
-            relation: u32, epoch: u64, needs_commit: bool, deltas in deltas(),
+            relation: u32, key: u64, epoch in 0..=MAX_EPOCH, needs_commit: bool, deltas in deltas(),
         ) {
-            let header = Header { relation, epoch, needs_commit };
+            let header = Header { relation, key, epoch, needs_commit };
             let record = write(header, &deltas);
             let mut found = Vec::new();
             let read_header = read(&record, |id, delta| found.push((id.to_vec(), delta)));
@@ -165,7 +175,7 @@ mod tests {
 
         #[test]
         fn a_cut_record_is_refused_or_ends_between_deltas(deltas in deltas(), cut in 0usize..5000) {
-            let header = Header { relation: 16_400, epoch: 77, needs_commit: false };
+            let header = Header { relation: 16_400, key: 5, epoch: 77, needs_commit: false };
             let record = write(header, &deltas);
             let mut found = Vec::new();
             let cut = cut.min(record.len());
@@ -177,9 +187,13 @@ mod tests {
 
     #[test]
     fn the_bytes_are_these() {
-        let header = Header { relation: 0x0102_0304, epoch: 300, needs_commit: true };
+        let header =
+            Header { relation: 0x0102_0304, key: 0x0908_0706_0504_0302, epoch: 300, needs_commit: true };
         let record = write(header, &[(b"ab".to_vec(), 1), (b"c".to_vec(), -65)]);
-        assert_eq!(record, [3, 4, 3, 2, 1, 0xAC, 2, 2, b'a', b'b', 2, 1, b'c', 0x81, 1]);
+        assert_eq!(
+            record,
+            [3, 4, 3, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0xAC, 2, 2, b'a', b'b', 2, 1, b'c', 0x81, 1]
+        );
     }
 
     #[test]

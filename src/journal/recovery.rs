@@ -18,6 +18,7 @@ pub type Sums = HashMap<Box<[u8]>, i128, foldhash::fast::RandomState>;
 pub struct Stretch {
     pub database: u32,
     pub relation: u32,
+    pub key: u64,
     /// Epochs up to this one are in rows.
     pub folded_epoch: u64,
     pub from: Lsn,
@@ -30,7 +31,9 @@ pub struct Recovered {
     pub sums: Sums,
     pub records: u64,
     pub highest_epoch: u64,
-    /// A stretch of the log that is not there any more.
+    /// How far the log was read.
+    pub reached: Lsn,
+    /// What could not be read: from the first position to the last.
     pub lost: Option<(Lsn, Lsn)>,
     /// Records that could not be read, and why the last of them.
     pub malformed: u64,
@@ -38,6 +41,12 @@ pub struct Recovered {
 }
 
 impl Recovered {
+    /// Notes a stretch that cannot be read.
+    pub fn lose(&mut self, from: Lsn, to: Lsn) {
+        let first = self.lost.map_or(from, |(first, _)| first);
+        self.lost = Some((first, to));
+    }
+
     fn take(&mut self, sums: Sums) {
         if self.sums.is_empty() {
             self.sums = sums;
@@ -51,23 +60,31 @@ impl Recovered {
 
 /// Records of transactions whose end has not been met yet.
 #[derive(Default)]
-struct Undecided {
+pub struct Undecided {
     by_xid: HashMap<u32, (u64, Sums)>,
 }
 
-/// Reads the stretch; also what kept it from being read to its end, and where.
-pub fn scan(stretch: Stretch) -> (Recovered, Option<(Lsn, String)>) {
-    let mut recovered = Recovered { highest_epoch: stretch.folded_epoch, ..Recovered::default() };
-    let from = wal::oldest_available(stretch.from, stretch.to);
-    if from > stretch.from {
-        recovered.lost = Some((stretch.from, from));
+/// Reads the stretch into `recovered`, from `from` on; what was read before an error stays there. `is_over` ends it
+/// early. An error says why, and `recovered.reached` where.
+pub fn scan(
+    stretch: Stretch,
+    from: Lsn,
+    recovered: &mut Recovered,
+    undecided: &mut Undecided,
+    is_over: impl Fn() -> bool,
+) -> Result<(), String> {
+    let begins = wal::oldest_available(from, stretch.to);
+    if begins > from {
+        recovered.lose(from, begins);
     }
-    let Some(mut reader) = wal::Reader::open() else {
-        return (recovered, Some((from, "out of memory".into())));
-    };
-    let mut undecided = Undecided::default();
-    let read = reader.read(from, stretch.to, |found| visit(&stretch, found, &mut undecided, &mut recovered));
-    (recovered, read.err())
+    recovered.reached = begins;
+    let mut reader = wal::Reader::open().ok_or("out of memory")?;
+    reader.read(begins, stretch.to, is_over, |at, found| {
+        recovered.reached = at;
+        if let Some(found) = found {
+            visit(&stretch, found, undecided, recovered);
+        }
+    })
 }
 
 fn visit(stretch: &Stretch, found: Found<'_>, undecided: &mut Undecided, recovered: &mut Recovered) {
@@ -83,7 +100,7 @@ fn visit(stretch: &Stretch, found: Found<'_>, undecided: &mut Undecided, recover
                 Ok((header, _)) => header,
                 Err(why) => return note_malformed(recovered, why),
             };
-            if header.relation != stretch.relation {
+            if header.relation != stretch.relation || header.key != stretch.key {
                 return;
             }
             // Epochs never repeat, whether what they were used for counted or not.
@@ -129,11 +146,11 @@ fn note_malformed(recovered: &mut Recovered, why: record::Malformed) {
 mod tests {
     use super::*;
 
-    const STRETCH: Stretch = Stretch { database: 5, relation: 7, folded_epoch: 10, from: 0, to: 0 };
+    const STRETCH: Stretch = Stretch { database: 5, relation: 7, key: 9, folded_epoch: 10, from: 0, to: 0 };
 
     fn message(epoch: u64, needs_commit: bool, delta: i64) -> Vec<u8> {
         let mut message = Vec::new();
-        record::begin(&mut message, Header { relation: 7, epoch, needs_commit });
+        record::begin(&mut message, Header { relation: 7, key: 9, epoch, needs_commit });
         record::push(&mut message, b"a", delta);
         message
     }
@@ -162,6 +179,14 @@ mod tests {
         assert_eq!(total(&[(5, 100, record.clone())]), (0, 11));
         assert_eq!(total(&[(5, 100, record.clone()), (5, 101, None)]), (0, 11));
         assert_eq!(total(&[(5, 100, record), (5, 100, None)]), (3, 11));
+    }
+
+    #[test]
+    fn a_record_without_the_key_is_not_ours() {
+        let mut forged = Vec::new();
+        record::begin(&mut forged, Header { relation: 7, key: 8, epoch: 1000, needs_commit: false });
+        record::push(&mut forged, b"a", 1_000_000);
+        assert_eq!(total(&[(5, 0, Some(forged)), (5, 0, Some(message(11, false, 3)))]), (3, 11));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use super::segment::{Segment, segment};
 use super::table::{self, Hashed, Key, SMALL_DELTA};
 use super::{epochs, visibility};
 use crate::pg::snapshot::Snapshot;
+use crate::pg::xact;
 
 /// Amounts not yet in rows stay below this, so that no delta that a pin allows can carry them past bigint.
 const MAX_UNFOLDED: u64 = 1 << 59;
@@ -95,8 +96,10 @@ fn amounts(entry: &Entry, parity: usize) -> i64 {
 pub(super) fn unfolded_by(segment: &Segment, partition: usize, index: u32, snapshot: &Snapshot) -> i64 {
     // SAFETY: the partition lock keeps the entry its key's.
     let entry = unsafe { &*segment.entry(partition, index) };
-    let folded = epochs::fold_under_way(entry.database)
-        .filter(|fold| visibility::is_seen(fold.xid, snapshot.xmin(), snapshot.xmax(), snapshot.running()));
+    let folded = epochs::fold_under_way(entry.database).filter(|fold| {
+        visibility::is_seen(fold.xid, snapshot.xmin(), snapshot.xmax(), snapshot.running())
+            && xact::did_commit(fold.xid)
+    });
     (0..2)
         .filter(|parity| folded.is_none_or(|fold| fold.parity != *parity))
         .map(|parity| amounts(entry, parity))
@@ -109,7 +112,8 @@ pub fn snapshot_with_unfolded(key: Key<'_>) -> (Snapshot, i64) {
         return (Snapshot::fresh(), 0);
     };
     let hashed = Hashed::new(&segment, key);
-    let _held = segment.lock_partition_shared(hashed.partition);
+    // Exclusive: a committer adds to two places, and both or neither are to be seen.
+    let _held = segment.lock_partition(hashed.partition);
     let snapshot = Snapshot::fresh();
     let unfolded = table::find(&segment, &hashed)
         .map_or(0, |index| unfolded_by(&segment, hashed.partition, index, &snapshot));

@@ -132,6 +132,7 @@ pub fn register(database: u32) -> bool {
         &cell.evictions,
         &cell.invalidations,
         &cell.errors,
+        &cell.journal_key,
         &cell.epoch,
         &cell.folded_epoch,
         &cell.cut_lsn,
@@ -166,6 +167,11 @@ pub fn register(database: u32) -> bool {
     unsafe { (*segment.database_cell(free)).last_error_length = 0 };
     cell.database.store(database, Ordering::Release);
     true
+}
+
+/// Whether the database has a cell.
+pub fn is_registered(database: u32) -> bool {
+    index_of(database).is_some()
 }
 
 /// Whether one more database could have a cell.

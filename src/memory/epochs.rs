@@ -332,18 +332,43 @@ pub fn recovery_begins(database: u32, needed_lsn: u64) {
     });
 }
 
-/// Everything journaled is in rows, durably: deltas may be buffered from now on, in the epoch after `epoch`.
-pub fn publish_ready(database: u32, relation: u32, epoch: u64, lsn: u64, recovered: u64) {
+/// From where on deltas may be buffered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opening {
+    pub relation: u32,
+    pub key: u64,
+    /// Epochs up to this one are in rows.
+    pub epoch: u64,
+    pub lsn: u64,
+    pub recovered_records: u64,
+}
+
+/// Everything journaled is in rows: deltas may be buffered from now on, in the next epoch. Called in the COMMIT callback
+/// of the transaction that wrote the position, while it has the tables locked. Cannot fail.
+pub fn open(database: u32, opening: Opening) {
     databases::with(database, |cell| {
-        cell.epoch.store(epoch + 1, Ordering::SeqCst);
-        cell.folded_epoch.store(epoch, Ordering::SeqCst);
-        cell.cut_lsn.store(lsn, Ordering::SeqCst);
-        cell.needed_lsn.store(lsn, Ordering::SeqCst);
+        cell.journal_key.store(opening.key, Ordering::SeqCst);
+        cell.epoch.store(opening.epoch + 1, Ordering::SeqCst);
+        cell.folded_epoch.store(opening.epoch, Ordering::SeqCst);
+        cell.cut_lsn.store(opening.lsn, Ordering::SeqCst);
+        cell.needed_lsn.store(opening.lsn, Ordering::SeqCst);
         cell.fold.store(0, Ordering::SeqCst);
-        cell.recovered_records.fetch_add(recovered, Ordering::Relaxed);
-        cell.journal_relation.store(relation, Ordering::SeqCst);
+        cell.recovered_records.fetch_add(opening.recovered_records, Ordering::Relaxed);
+        cell.journal_relation.store(opening.relation, Ordering::SeqCst);
         cell.journal_state.store(JournalState::Ready as u32, Ordering::SeqCst);
     });
+}
+
+/// Somebody has to look again whether there is anything to recover.
+pub fn look_again(database: u32) {
+    databases::with(database, |cell| {
+        cell.journal_state.store(JournalState::Unknown as u32, Ordering::SeqCst);
+    });
+}
+
+/// What records carry to show that they are ours.
+pub fn key(database: u32) -> u64 {
+    databases::with(database, |cell| cell.journal_key.load(Ordering::SeqCst)).unwrap_or(0)
 }
 
 /// There is no journal here.
@@ -386,11 +411,6 @@ pub fn needed_lsn(database: u32) -> Option<u64> {
         }
     })
     .flatten()
-}
-
-/// Whether the database has a cell, that is, may hold something to recover.
-pub fn is_registered(database: u32) -> bool {
-    databases::index_of(database).is_some()
 }
 
 pub fn publish_retention(retention: Retention, lsn: u64) {

@@ -164,6 +164,8 @@ pub(super) struct DatabaseCell {
     pub journal_wanted: AtomicU32,
     /// Process id of the backend that an epoch's end waits for.
     pub cut_delayed_by: AtomicU32,
+    /// What records carry to show that they are ours.
+    pub journal_key: AtomicU64,
     /// The epoch that deltas are being added to.
     pub epoch: AtomicU64,
     /// All epochs up to this one are in rows.

@@ -2,6 +2,13 @@
 
 use pgrx::pg_sys;
 
+unsafe extern "C-unwind" {
+    // lwlock.h. Without the guard that pgrx's bindings put round every call: the only error that acquiring knows, too
+    // many locks at once, cannot happen to those who take two at most.
+    fn LWLockAcquire(lock: *mut pg_sys::LWLock, mode: pg_sys::LWLockMode::Type) -> bool;
+    fn LWLockRelease(lock: *mut pg_sys::LWLock);
+}
+
 /// A held lock. After a PostgreSQL `ERROR` the transaction's abort releases it, so a drop while unwinding does not.
 pub(super) struct Held(*mut pg_sys::LWLock);
 
@@ -9,7 +16,7 @@ pub(super) struct Held(*mut pg_sys::LWLock);
 /// `lock` must be an initialised lock of the segment that this process does not hold.
 pub(super) unsafe fn shared(lock: *mut pg_sys::LWLock) -> Held {
     // SAFETY: by the caller's promise.
-    unsafe { pg_sys::LWLockAcquire(lock, pg_sys::LWLockMode::LW_SHARED) };
+    unsafe { LWLockAcquire(lock, pg_sys::LWLockMode::LW_SHARED) };
     Held(lock)
 }
 
@@ -17,7 +24,7 @@ pub(super) unsafe fn shared(lock: *mut pg_sys::LWLock) -> Held {
 /// `lock` must be an initialised lock of the segment that this process does not hold.
 pub(super) unsafe fn exclusive(lock: *mut pg_sys::LWLock) -> Held {
     // SAFETY: by the caller's promise.
-    unsafe { pg_sys::LWLockAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE) };
+    unsafe { LWLockAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE) };
     Held(lock)
 }
 
@@ -34,7 +41,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             // SAFETY: acquired by the constructor, released once.
-            unsafe { pg_sys::LWLockRelease(self.0) }
+            unsafe { LWLockRelease(self.0) }
         }
     }
 }

@@ -125,6 +125,8 @@ pub fn database(name: &CStr) -> Option<Oid> {
 pub struct Database {
     pub oid: Oid,
     pub connectable: bool,
+    /// No worker can or should connect: template0, and what an interrupted DROP DATABASE left behind.
+    pub is_off_limits: bool,
 }
 
 /// All databases. Needs a transaction, but no database.
@@ -144,7 +146,14 @@ pub fn databases() -> Vec<Database> {
             }
             let data = (*tuple).t_data;
             let form = (data as *mut u8).add(usize::from((*data).t_hoff)) as pg_sys::Form_pg_database;
-            found.push(Database { oid: (*form).oid, connectable: (*form).datallowconn });
+            const INVALID: i32 = -2;
+            const TEMPLATE0: u32 = 4;
+            let is_invalid = (*form).datconnlimit == INVALID;
+            found.push(Database {
+                oid: (*form).oid,
+                connectable: (*form).datallowconn && !is_invalid,
+                is_off_limits: is_invalid || u32::from((*form).oid) == TEMPLATE0,
+            });
         }
         let am = (*(*scan).rs_rd).rd_tableam;
         if let Some(end) = (*am).scan_end {

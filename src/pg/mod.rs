@@ -11,6 +11,7 @@ pub mod hooks;
 pub mod id_scan;
 pub mod lock;
 pub mod page;
+mod plain;
 pub mod privilege;
 pub mod process;
 pub mod random;

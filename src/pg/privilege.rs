@@ -2,6 +2,8 @@
 
 use pgrx::pg_sys;
 
+use super::plain;
+
 use super::Oid;
 
 /// A set of table privileges.
@@ -26,7 +28,7 @@ impl Rights {
 /// The user whose rights count now: the caller, or the owner of a SECURITY DEFINER function.
 pub fn current_user() -> Oid {
     // SAFETY: a plain read of backend state.
-    unsafe { pg_sys::GetUserId() }
+    unsafe { plain::GetUserId() }
 }
 
 /// Whether the user has all the rights on the table.

@@ -199,54 +199,51 @@ impl Reader {
     }
 
     /// Visits the records from the first one that begins at `from` or later up to those that begin before `to`, which
-    /// must be flushed. An error names the position that could not be read.
-    pub fn read(&mut self, from: Lsn, to: Lsn, mut see: impl FnMut(Found<'_>)) -> Result<(), (Lsn, String)> {
+    /// must be flushed and have a record before it: each with its position, and with what of ours it holds. May raise
+    /// as well as return why it could not go on.
+    pub fn read(
+        &mut self,
+        from: Lsn,
+        to: Lsn,
+        is_over: impl Fn() -> bool,
+        mut see: impl FnMut(Lsn, Option<Found<'_>>),
+    ) -> Result<(), String> {
         if from >= to {
             return Ok(());
         }
         // SAFETY: the reader is ours; records stay valid until the next one is read.
         unsafe {
-            let first = pg_sys::XLogFindNextRecord(self.state, from);
-            if first == 0 {
-                // There may be no record after the position at all.
-                return if self.ends_before(from, to) {
-                    Ok(())
-                } else {
-                    Err((from, "no record found".into()))
-                };
+            let mut at = pg_sys::XLogFindNextRecord(self.state, from);
+            if at == 0 {
+                return Err("no record found".to_owned());
             }
-            let mut at = first;
             while at < to {
+                if is_over() {
+                    return Err("interrupted".to_owned());
+                }
                 let mut message = std::ptr::null_mut();
                 let record = pg_sys::XLogReadRecord(self.state, &mut message);
                 if record.is_null() {
-                    let text = if message.is_null() {
+                    return Err(if message.is_null() {
                         "the log ends early".to_owned()
                     } else {
                         CStr::from_ptr(message).to_string_lossy().into_owned()
-                    };
-                    return Err((at, text));
+                    });
                 }
                 let begins = (*self.state).ReadRecPtr;
                 if begins >= to {
                     return Ok(());
                 }
-                self.visit(&mut see);
+                see(begins, self.found());
                 at = (*self.state).EndRecPtr;
-                pgrx::check_for_interrupts!();
             }
             Ok(())
         }
     }
 
-    /// Whether nothing but page headers lies between the positions.
-    fn ends_before(&self, from: Lsn, to: Lsn) -> bool {
-        to - from <= u64::from(pg_sys::XLOG_BLCKSZ)
-    }
-
     /// # Safety
     /// A record must have been read.
-    unsafe fn visit(&self, see: &mut impl FnMut(Found<'_>)) {
+    unsafe fn found(&self) -> Option<Found<'_>> {
         // SAFETY: by the caller's promise `record` and its main data are there.
         unsafe {
             let record = &*(*self.state).record;
@@ -255,7 +252,7 @@ impl Reader {
                 pg_sys::RmgrIds::RM_XACT_ID => {
                     let operation = record.header.xl_info & INFO_BITS_OF_RMGR & XACT_OPERATION;
                     if operation == XACT_COMMIT || operation == XACT_COMMIT_PREPARED {
-                        see(Found::Commit { xid });
+                        return Some(Found::Commit { xid });
                     }
                 }
                 // Some records have no data of their own, and a null pointer to it.
@@ -265,12 +262,13 @@ impl Reader {
                         record.main_data_len as usize,
                     );
                     if let Some((database, message)) = our_message(main) {
-                        see(Found::Message { database, xid, message });
+                        return Some(Found::Message { database, xid, message });
                     }
                 }
                 _ => {}
             }
         }
+        None
     }
 }
 

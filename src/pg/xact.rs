@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::plain;
+
 /// What the extension does as a transaction ends. `commit`, `abort` and `prepared` run where nothing may fail.
 pub struct Hooks {
     pub pre_commit: fn(),
@@ -79,7 +81,7 @@ extern "C-unwind" fn on_subxact(
 /// 1 in the top transaction, one more a savepoint.
 pub fn nest_level() -> u32 {
     // SAFETY: a plain read of transaction state.
-    unsafe { pg_sys::GetCurrentTransactionNestLevel() as u32 }
+    unsafe { plain::GetCurrentTransactionNestLevel() as u32 }
 }
 
 /// This transaction's id, assigned now if it has none yet.
@@ -91,13 +93,19 @@ pub fn assign_xid() -> u32 {
 /// Whether this transaction has an id.
 pub fn has_xid() -> bool {
     // SAFETY: a plain read of transaction state.
-    unsafe { pg_sys::GetTopTransactionIdIfAny() }.into_inner() != 0
+    unsafe { plain::GetTopTransactionIdIfAny() }.into_inner() != 0
+}
+
+/// Whether a transaction that is over committed.
+pub fn did_commit(xid: u32) -> bool {
+    // SAFETY: looks into the commit log; the transaction is recent.
+    unsafe { pg_sys::TransactionIdDidCommit(pg_sys::TransactionId::from(xid)) }
 }
 
 /// When the running statement came in, in microseconds since 2000-01-01.
 pub fn statement_start_us() -> i64 {
     // SAFETY: a plain read of a backend variable.
-    unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
+    unsafe { plain::GetCurrentStatementStartTimestamp() }
 }
 
 /// Makes this command's own row changes visible to what follows in the transaction.
@@ -115,13 +123,13 @@ pub fn is_read_only() -> bool {
 /// A parallel worker, or a leader while its workers run.
 pub fn is_parallel() -> bool {
     // SAFETY: a plain read of transaction state.
-    unsafe { pg_sys::IsInParallelMode() }
+    unsafe { plain::IsInParallelMode() }
 }
 
 /// A standby, or a server that is still recovering.
 pub fn in_recovery() -> bool {
     // SAFETY: a plain read of shared state.
-    unsafe { pg_sys::RecoveryInProgress() }
+    unsafe { plain::RecoveryInProgress() }
 }
 
 /// Runs a transaction of a background worker, as the given owner under security restriction: code that hangs off

@@ -13,6 +13,8 @@ use crate::pg::{catalog, lock, xact};
 /// Epochs up to `epoch` are in rows; WAL from `lsn` on is needed to recover the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
+    /// What records carry to show that they are ours.
+    pub key: u64,
     pub epoch: u64,
     pub lsn: Lsn,
 }
@@ -21,13 +23,15 @@ pub struct Position {
 pub fn read(tables: Tables) -> Option<Position> {
     access::lock_for_reading(tables);
     xact::as_owner(table::owner(tables.total), || {
-        let found = Spi::get_two_with_args::<i64, i64>(
-            "SELECT epoch, (lsn - '0/0')::bigint FROM counter_ext.journal \
+        let found = Spi::get_three_with_args::<i64, i64, i64>(
+            "SELECT key, epoch, (lsn - '0/0')::bigint FROM counter_ext.journal \
              WHERE system_identifier = $1 AND database = $2",
             &[(wal::system_identifier() as i64).into(), catalog::my_database().into()],
         );
         match found {
-            Ok((Some(epoch), Some(lsn))) => Some(Position { epoch: epoch as u64, lsn: lsn as u64 }),
+            Ok((Some(key), Some(epoch), Some(lsn))) => {
+                Some(Position { key: key as u64, epoch: epoch as u64, lsn: lsn as u64 })
+            }
             _ => None,
         }
     })
@@ -42,16 +46,17 @@ pub fn try_lock() -> bool {
 /// Writes the position. Runs in the worker, as the tables' owner.
 pub fn write(position: Position, node: i32) -> Result<(), String> {
     Spi::run_with_args(
-        "INSERT INTO counter_ext.journal AS j (system_identifier, database, node, epoch, lsn) \
-         VALUES ($1, $2, $3, $4, '0/0'::pg_lsn + $5::numeric) \
+        "INSERT INTO counter_ext.journal AS j (system_identifier, database, node, epoch, lsn, key) \
+         VALUES ($1, $2, $3, $4, '0/0'::pg_lsn + $5::numeric, $6) \
          ON CONFLICT (system_identifier, database) \
-         DO UPDATE SET node = excluded.node, epoch = excluded.epoch, lsn = excluded.lsn",
+         DO UPDATE SET node = excluded.node, epoch = excluded.epoch, lsn = excluded.lsn, key = excluded.key",
         &[
             (wal::system_identifier() as i64).into(),
             catalog::my_database().into(),
             node.into(),
             (position.epoch as i64).into(),
             (position.lsn as i64).into(),
+            (position.key as i64).into(),
         ],
     )
     .map_err(|error| error.to_string())

@@ -87,7 +87,10 @@ struct Compactor {
     database: u32,
     keeper: Keeper,
     last_pass: Instant,
-    next_pass: Instant,
+    /// When it was last looked whether a pass is due.
+    looked_at: Instant,
+    /// The next pass comes this long after the last one, or after the interval if that is longer.
+    least_rest: Duration,
     last_rates: Instant,
     seen_increments: u64,
     /// The last pass found nothing to do.
@@ -102,7 +105,8 @@ impl Compactor {
             database,
             keeper: Keeper::default(),
             last_pass: now - IDLE_PASS_INTERVAL,
-            next_pass: now,
+            looked_at: now - IDLE_PASS_INTERVAL,
+            least_rest: Duration::ZERO,
             last_rates: now,
             seen_increments: u64::MAX,
             idle: false,
@@ -113,15 +117,21 @@ impl Compactor {
     /// Drains, makes a pass if one is due, and says how long to rest.
     fn round(&mut self) -> Result<Duration, Obstacle> {
         let next_round = self.keeper.tend(self.database)?;
-        if self.next_pass <= Instant::now() || databases::pass_wanted(self.database) {
+        if self.until_pass().is_zero() || databases::pass_wanted(self.database) {
             self.pass_if_due()?;
         }
         if self.last_rates.elapsed() >= RATE_INTERVAL {
             table::take_rates(self.database, self.last_rates.elapsed().as_secs_f64());
             self.last_rates = Instant::now();
         }
-        let until_pass = self.next_pass.saturating_duration_since(Instant::now());
+        let until_pass = self.until_pass();
         Ok(next_round.map_or(until_pass, |round| round.min(until_pass)))
+    }
+
+    /// The interval is looked up each time, since it may have changed meanwhile.
+    fn until_pass(&self) -> Duration {
+        let interval = Duration::from_millis(settings::compact_interval_ms());
+        interval.max(self.least_rest).saturating_sub(self.looked_at.elapsed())
     }
 
     fn pass_if_due(&mut self) -> Result<(), Obstacle> {
@@ -131,7 +141,7 @@ impl Compactor {
             || increments != self.seen_increments
             || databases::pass_wanted(self.database)
             || self.last_pass.elapsed() >= IDLE_PASS_INTERVAL;
-        let mut rest = Duration::from_millis(settings::compact_interval_ms());
+        self.least_rest = Duration::ZERO;
         if due {
             let started = Instant::now();
             databases::set_worker_state(self.database, WorkerState::Compacting);
@@ -142,9 +152,9 @@ impl Compactor {
             self.seen_increments = increments;
             self.error_delay = Duration::ZERO;
             self.at_rest();
-            rest = rest.max(started.elapsed() * REST_PER_WORK);
+            self.least_rest = started.elapsed() * REST_PER_WORK;
         }
-        self.next_pass = Instant::now() + rest;
+        self.looked_at = Instant::now();
         Ok(())
     }
 
@@ -160,16 +170,17 @@ impl Compactor {
     fn put_off(&mut self, failure: Option<String>) -> Duration {
         databases::pass_failed(self.database, databases::passes_requested(self.database));
         self.idle = false;
-        let mut rest = Duration::from_millis(settings::compact_interval_ms());
+        self.least_rest = Duration::ZERO;
         if let Some(message) = failure {
             if databases::note_error(self.database, &message) {
                 pgrx::warning!("counter_ext compactor: pass failed, will retry: {message}");
             }
             self.error_delay = (self.error_delay * 2).clamp(Duration::from_secs(1), LONGEST_ERROR_DELAY);
-            rest = rest.max(self.error_delay);
+            self.least_rest = self.error_delay;
         }
         self.at_rest();
-        self.next_pass = Instant::now() + rest;
+        self.looked_at = Instant::now();
+        let rest = self.until_pass();
         // Drains do not wait for passes, nor does recovery, nor who asked for buffered mode.
         match epochs::state(self.database) {
             JournalState::Ready => rest.min(Duration::from_millis(wal::writer_delay_ms())),
@@ -203,6 +214,17 @@ fn run_pass(database: u32, keeper: &mut Keeper) -> Result<Pass, Obstacle> {
             None => return Ok(pass),
         }
     }
+}
+
+/// As `in_transaction`, if the tables are still those that something was found out about; else there is no hurry.
+pub(super) fn in_transaction_on<T>(
+    relation: u32,
+    work: impl FnOnce(Tables) -> Result<T, crate::errors::CounterError>,
+) -> Result<T, Obstacle> {
+    in_transaction(
+        |tables| if u32::from(tables.total) == relation { work(tables).map(Some) } else { Ok(None) },
+    )?
+    .ok_or(Obstacle::Busy)
 }
 
 /// One transaction of a pass. It takes its locks without waiting, so that DDL never meets it in a deadlock.

@@ -4,11 +4,16 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use crate::errors::CounterError;
+use crate::memory::epochs::{self, JournalState};
 use crate::memory::{buffer, databases};
-use crate::pg::{Oid, process, xact};
+use crate::pg::{Oid, process, replication_slot, xact};
 
 /// PostgreSQL itself waits five seconds more for connections to end.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a copy waits for the source's compactor.
+const COPY_PATIENCE: Duration = Duration::from_secs(20);
 
 thread_local! {
     /// The database this process holds workers out of.
@@ -19,8 +24,8 @@ thread_local! {
 /// everything that was committed, so what is buffered is folded before.
 pub fn make_room(database: Oid, copies: bool) {
     let database = u32::from(database);
-    if copies && databases::has_worker(database) && buffer::holds_any(database) {
-        databases::request_pass(database);
+    if copies && replication_slot::exists() {
+        fold_everything(database);
     }
     let pid = databases::hold(database);
     HELD.set(Some(database));
@@ -31,6 +36,30 @@ pub fn make_room(database: Oid, copies: bool) {
     process::terminate(pid as i32);
     let started = Instant::now();
     while process::is_backend(pid as i32) && started.elapsed() < PATIENCE {
+        process::check_for_interrupts();
+        process::sleep_us(2000);
+    }
+}
+
+/// Has what is in the journal and in memory folded into rows; raises where that cannot be done now.
+fn fold_everything(database: u32) {
+    let started = Instant::now();
+    databases::wake_launcher();
+    while databases::is_registered(database) && !databases::has_no_extension(database) {
+        match epochs::state(database) {
+            JournalState::Off => return,
+            JournalState::Ready => {
+                if !buffer::holds_any(database) {
+                    return;
+                }
+                databases::request_pass(database);
+            }
+            // The launcher sends a worker to each database that nobody has looked into.
+            JournalState::Unknown | JournalState::Recovering => {}
+        }
+        if started.elapsed() > COPY_PATIENCE {
+            CounterError::CannotCopy.raise();
+        }
         process::check_for_interrupts();
         process::sleep_us(2000);
     }

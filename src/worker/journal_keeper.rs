@@ -7,14 +7,13 @@
 
 use std::time::Duration;
 
-use super::compactor::{Obstacle, in_transaction};
+use super::compactor::{Obstacle, in_transaction, in_transaction_on};
 use crate::counting::{draining, folding};
 use crate::journal::record::{self, Header};
-use crate::journal::recovery::{self, Recovered, Stretch};
+use crate::journal::recovery::{self, Recovered, Stretch, Undecided};
 use crate::memory::epochs::{self, Cut, JournalState, Retention};
 use crate::memory::{buffer, databases};
-use crate::pg::{background, process, wal};
-use crate::rows::access::Tables;
+use crate::pg::{background, process, random, wal, xact};
 use crate::rows::journal_position::{self, Position};
 use crate::{journal, settings};
 
@@ -65,9 +64,10 @@ impl Keeper {
 
     /// After a start: is there anything to recover?
     fn look(&mut self, database: u32) -> Result<(), Obstacle> {
-        let (tables, position) = in_transaction(|tables| Ok((tables, journal_position::read(tables))))?;
+        let (relation, position) =
+            in_transaction(|tables| Ok((u32::from(tables.total), journal_position::read(tables))))?;
         match position {
-            Some(position) => self.recover(database, tables, position),
+            Some(position) => self.recover(database, relation, position),
             None => {
                 epochs::publish_off(database);
                 Ok(())
@@ -75,10 +75,9 @@ impl Keeper {
         }
     }
 
-    fn recover(&mut self, database: u32, tables: Tables, position: Position) -> Result<(), Obstacle> {
+    fn recover(&mut self, database: u32, relation: u32, position: Position) -> Result<(), Obstacle> {
         background::report_activity(Some("recovering buffered increments"));
         epochs::recovery_begins(database, position.lsn);
-        let relation = u32::from(tables.total);
         // Ends the stretch: all that buffered mode wrote before this start lies before it.
         let to = end_mark(relation);
         wal::flush(to);
@@ -93,13 +92,17 @@ impl Keeper {
         } else {
             position.lsn
         };
-        let stretch = Stretch { database, relation, folded_epoch: position.epoch, from, to };
+        let Position { key, epoch, .. } = position;
+        let stretch = Stretch { database, relation, key, folded_epoch: epoch, from, to };
         let recovered = self.scan(stretch)?;
         warn_of_losses(&recovered);
-        let end = Position { epoch: recovered.highest_epoch, lsn: to };
         process::sleep_whole_ms(settings::debug_recovery_window_ms(), process::check_for_interrupts);
-        durably(|| in_transaction(|tables| folding::fold_recovered(tables, &recovered.sums, end)))?;
-        epochs::publish_ready(database, relation, end.epoch, end.lsn, recovered.records);
+        let end = Position { key, epoch: recovered.highest_epoch, lsn: to };
+        durably(|| {
+            in_transaction_on(relation, |tables| {
+                folding::fold_recovered(tables, &recovered.sums, end, recovered.records)
+            })
+        })?;
         if recovered.records > 0 {
             pgrx::log!(
                 "counter_ext: recovered {} records of buffered increments of {} counters from WAL {} to {}",
@@ -113,19 +116,29 @@ impl Keeper {
         Ok(())
     }
 
+    /// Reads the journal. What cannot be read, try after try, is left out, from there to the next segment file.
     fn scan(&mut self, stretch: Stretch) -> Result<Recovered, Obstacle> {
-        let (mut recovered, failure) = recovery::scan(stretch);
-        let Some((lsn, why)) = failure else {
-            self.failed_attempts = 0;
-            return Ok(recovered);
-        };
-        self.failed_attempts += 1;
-        if self.failed_attempts < ATTEMPTS {
-            return Err(Obstacle::Failed(format!("could not read WAL at {}: {why}", wal::display(lsn))));
+        let mut recovered = Recovered { highest_epoch: stretch.folded_epoch, ..Recovered::default() };
+        let mut undecided = Undecided::default();
+        let mut from = stretch.from;
+        while from < stretch.to {
+            // In a transaction, since reading raises where a file is missing or short.
+            let read = xact::run_in_worker(|| {
+                recovery::scan(stretch, from, &mut recovered, &mut undecided, background::is_ending)
+            });
+            let Err(why) = read.and_then(|read| read) else { break };
+            if background::is_ending() {
+                return Err(Obstacle::Ending);
+            }
+            let at = recovered.reached;
+            self.failed_attempts += 1;
+            if self.failed_attempts < ATTEMPTS {
+                return Err(Obstacle::Failed(format!("could not read WAL at {}: {why}", wal::display(at))));
+            }
+            from = (at / wal::segment_bytes() + 1) * wal::segment_bytes();
+            recovered.lose(at, from.min(stretch.to));
         }
         self.failed_attempts = 0;
-        let begins = recovered.lost.map_or(lsn, |(begins, _)| begins);
-        recovered.lost = Some((begins, stretch.to));
         Ok(recovered)
     }
 
@@ -162,7 +175,7 @@ impl Keeper {
             return Ok(None);
         }
         self.complained_of = 0;
-        durably(|| in_transaction(|tables| folding::fold_cut(tables, cut))).map(Some)
+        durably(|| in_transaction_on(cut.relation, |tables| folding::fold_cut(tables, cut))).map(Some)
     }
 }
 
@@ -194,14 +207,10 @@ fn set_up(database: u32) -> Result<Option<Duration>, Obstacle> {
         // Where there is none to be had it may be had later.
         return Ok(Some(if retention == Retention::None { SOON } else { LATER }));
     }
-    let start = Position { epoch: 0, lsn: wal::insert_position() };
-    let relation = durably(|| {
-        in_transaction(|tables| {
-            folding::begin_journal(tables, start)?;
-            Ok(u32::from(tables.total))
-        })
-    })?;
-    epochs::publish_ready(database, relation, start.epoch, start.lsn, 0);
+    let start = Position { key: random::bits(), epoch: 0, lsn: wal::insert_position() };
+    if !durably(|| in_transaction(|tables| folding::begin_journal(tables, start)))? {
+        epochs::look_again(database);
+    }
     databases::wake_launcher();
     Ok(Some(SOON))
 }
@@ -209,7 +218,7 @@ fn set_up(database: u32) -> Result<Option<Duration>, Obstacle> {
 /// A record without deltas; its end.
 fn end_mark(relation: u32) -> wal::Lsn {
     let mut text = Vec::new();
-    record::begin(&mut text, Header { relation, epoch: 0, needs_commit: false });
+    record::begin(&mut text, Header { relation, key: 0, epoch: 0, needs_commit: false });
     journal::write(&text)
 }
 

@@ -11,7 +11,7 @@ use super::{COMPACTOR_MAIN, COMPACTOR_TYPE, retention};
 use crate::memory::{databases, table};
 use crate::pg::background::{self, Condition, StartArgument, Started};
 use crate::pg::catalog::Database;
-use crate::pg::{Oid, catalog, xact};
+use crate::pg::{Oid, catalog, replication_slot, xact};
 
 /// How often the launcher looks for new databases without being asked.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
@@ -48,12 +48,16 @@ fn run(_argument: StartArgument) {
     databases::launcher_started();
     let mut wards: HashMap<u32, Ward> = HashMap::new();
     let mut complained = false;
+    let mut has_listed = false;
     let mut complaint: Option<String> = None;
     loop {
         // Read before the list of databases: one made in between is not mistaken for a dropped one.
         let registered = databases::registered();
         match xact::run_in_worker(catalog::databases) {
-            Ok(present) => compare(&mut wards, &registered, &present),
+            Ok(present) => {
+                compare(&mut wards, &registered, &present);
+                has_listed = true;
+            }
             Err(message) => pgrx::log!("counter_ext launcher: cannot list databases: {message}"),
         }
         let mut busy = false;
@@ -73,7 +77,8 @@ fn run(_argument: StartArgument) {
             .map(|(database, ward)| retention::Known { database: *database, answered: ward.known })
             .chain(others.map(|database| retention::Known { database, answered: true }))
             .collect();
-        let tended = retention::tend(&known).err();
+        // Without a list nobody seems to need anything.
+        let tended = if has_listed { retention::tend(&known).err() } else { None };
         if let Some(message) = tended.as_ref().filter(|message| complaint.as_ref() != Some(message)) {
             pgrx::log!("counter_ext launcher: {message}");
         }
@@ -86,13 +91,16 @@ fn run(_argument: StartArgument) {
     background::exit_to_be_restarted();
 }
 
-/// Takes in new databases, and frees what dropped ones had. One that only refuses connections keeps its cell.
+/// Takes in new databases, and frees what dropped ones had. One that refuses connections keeps its cell; where buffered
+/// mode is used anywhere it also gets a worker, since it may have something to recover.
 fn compare(wards: &mut HashMap<u32, Ward>, registered: &[u32], present: &[Database]) {
-    let oids = |all: bool| -> HashSet<u32> {
-        let chosen = present.iter().filter(|database| all || database.connectable);
-        chosen.map(|database| u32::from(database.oid)).collect()
-    };
-    let (existing, connectable) = (oids(true), oids(false));
+    let all_count = replication_slot::exists();
+    let existing: HashSet<u32> = present.iter().map(|database| u32::from(database.oid)).collect();
+    let connectable: HashSet<u32> = present
+        .iter()
+        .filter(|database| database.connectable || (all_count && !database.is_off_limits))
+        .map(|database| u32::from(database.oid))
+        .collect();
     for database in &connectable {
         wards.entry(*database).or_insert_with(Ward::new);
     }

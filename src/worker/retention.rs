@@ -34,16 +34,17 @@ fn need(all: &[Known]) -> Need {
             Some(lsn) => lowest = Some(lowest.map_or(lsn, |before: wal::Lsn| before.min(lsn))),
             // One that finds no cell has no worker, and buffers nothing.
             None => {
-                unknown |=
-                    epochs::is_registered(known.database) || (!known.answered && databases::has_free_cell());
+                unknown |= databases::is_registered(known.database)
+                    || (!known.answered && databases::has_free_cell());
             }
         }
     }
-    match (wanted, unknown, lowest) {
-        (true, _, _) => Need::Slot,
-        (_, true, _) => Need::Unknown,
-        (_, _, Some(lsn)) => Need::From(lsn),
-        (_, _, None) => Need::Nothing,
+    match (unknown, lowest, wanted) {
+        // Who only begins will need WAL from later on.
+        (false, Some(lsn), _) => Need::From(lsn),
+        (false, None, false) => Need::Nothing,
+        (true, _, false) => Need::Unknown,
+        (_, _, true) => Need::Slot,
     }
 }
 

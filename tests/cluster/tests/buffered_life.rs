@@ -631,3 +631,159 @@ fn a_million_increments_leave_nothing_behind() {
     reader.must("COMMIT");
     cluster.finish();
 }
+
+/// `pg_logical_emit_message` is for everybody; whoever knows the format must still not be able to count with it.
+#[test]
+fn a_forged_record_does_not_count() {
+    let mut cluster = Cluster::start(by_hand());
+    let mut session = buffered(&cluster, "postgres");
+    session.incr("a", 2).expect("increment");
+    session.must("CREATE ROLE stranger");
+    let total: u32 = session.value("SELECT 'counter_ext.total'::regclass::oid");
+    session.must("SET ROLE stranger");
+    for epoch in [vec![0xE8, 0x07], vec![0xFF; 9].into_iter().chain([0x01]).collect::<Vec<u8>>()] {
+        let mut record = vec![2u8];
+        record.extend(total.to_le_bytes());
+        record.extend([0; 8]);
+        record.extend(epoch);
+        record.extend([1, b'a', 0x80, 0x89, 0x7A]);
+        let hex: String = record.iter().map(|byte| format!("{byte:02x}")).collect();
+        session.must(&format!("SELECT pg_logical_emit_message(false, 'counter_ext', '\\x{hex}'::bytea)"));
+    }
+    assert_sqlstate("the key", session.run("SELECT key FROM counter_ext.journal"), "42501");
+    drop(session);
+    let mut session = crash(&mut cluster);
+    session.assert_count("a", 2);
+    buffered(&cluster, "postgres").incr("a", 1).expect("increment");
+    cluster.restart();
+    let mut session = cluster.connect();
+    watch::wait_until_recovered(&mut session);
+    session.assert_count("a", 3);
+    cluster.finish_allowing(&["could not be read, the last because"]);
+}
+
+#[test]
+fn a_drop_extension_that_is_rolled_back_to_a_savepoint_drops_nothing() {
+    let mut cluster = Cluster::start(by_hand());
+    let mut session = buffered(&cluster, "postgres");
+    session.incr("a", 1).expect("increment");
+    session.compact().expect("compact");
+    session.incr("a", 10).expect("increment");
+    session.must("BEGIN; SAVEPOINT s; DROP EXTENSION counter_ext; ROLLBACK TO s; COMMIT");
+    assert_eq!(session.get("a").expect("get"), 11);
+    session.must("DO $$ BEGIN BEGIN DROP EXTENSION counter_ext; RAISE division_by_zero; EXCEPTION WHEN division_by_zero THEN END; END $$");
+    session.incr("a", 100).expect("increment");
+    assert_eq!(session.get("a").expect("get"), 111);
+    session.must("BEGIN; DROP EXTENSION counter_ext; ROLLBACK");
+    assert_eq!(session.get("a").expect("get"), 111);
+    drop(session);
+    let mut session = crash(&mut cluster);
+    session.assert_count("a", 111);
+    session.must("BEGIN; DROP EXTENSION counter_ext");
+    assert_sqlstate("PREPARE of a DROP EXTENSION", session.run("PREPARE TRANSACTION 'dropped'"), "0A000");
+    session.assert_count("a", 111);
+    cluster.finish();
+}
+
+#[test]
+fn a_database_that_takes_no_connections_keeps_its_increments_over_a_crash() {
+    let mut cluster = Cluster::start(by_hand());
+    let mut admin = cluster.connect();
+    admin.must("CREATE DATABASE closed");
+    cluster.connect_to("closed").must("CREATE EXTENSION counter_ext");
+    let mut session = buffered(&cluster, "closed");
+    session.incr("a", 1).expect("increment");
+    session.compact().expect("compact");
+    session.incr("a", 300).expect("increment");
+    drop(session);
+    admin.must("ALTER DATABASE closed ALLOW_CONNECTIONS false");
+    admin.must("CREATE TABLE filler (n int)");
+    drop(admin);
+    cluster.die(Death::Everything);
+    cluster.start_again();
+    let mut admin = buffered(&cluster, "postgres");
+    for _ in 0..3 {
+        admin.must("SELECT pg_switch_wal(); INSERT INTO filler VALUES (1); CHECKPOINT");
+        admin.incr("b", 1).expect("increment");
+        admin.compact().expect("compact");
+        thread::sleep(Duration::from_secs(1));
+    }
+    admin.must("ALTER DATABASE closed ALLOW_CONNECTIONS true");
+    let mut session = cluster.connect_to("closed");
+    watch::wait_until_recovered(&mut session);
+    session.assert_count("a", 301);
+    cluster.finish();
+}
+
+#[test]
+fn tables_made_anew_during_recovery_start_from_nothing() {
+    let mut cluster = Cluster::start(by_hand());
+    let mut session = buffered(&cluster, "postgres");
+    session.incr("a", 7).expect("increment");
+    session.must("ALTER SYSTEM SET counter_ext.debug_recovery_window_ms = 1500");
+    drop(session);
+    cluster.die(Death::Everything);
+    cluster.start_again();
+    let mut session = cluster.connect();
+    wait::until("recovery is under way", SOON, || {
+        session.value("SELECT journal_state = 'recovering' FROM counter_stats")
+    });
+    session.must("BEGIN; DROP EXTENSION counter_ext; CREATE EXTENSION counter_ext; COMMIT");
+    watch::wait_until_recovered(&mut session);
+    session.assert_count("a", 0);
+    let before = buffered_increments(&mut session);
+    watch::wait_until_buffered(&mut session);
+    session.incr("a", 5).expect("increment");
+    assert!(buffered_increments(&mut session) > before);
+    session.compact().expect("compact");
+    session.assert_count("a", 5);
+    cluster.finish();
+}
+
+#[test]
+fn a_template_copy_right_after_a_crash_has_everything() {
+    let mut cluster = Cluster::start(by_hand());
+    cluster.connect().must("CREATE DATABASE original");
+    cluster.connect_to("original").must("CREATE EXTENSION counter_ext");
+    let mut original = buffered(&cluster, "original");
+    original.incr("a", 45).expect("increment");
+    drop(original);
+    cluster.die(Death::Everything);
+    cluster.start_again();
+    cluster.connect().must("CREATE DATABASE copy TEMPLATE original");
+    for database in ["copy", "original"] {
+        let mut session = cluster.connect_to(database);
+        watch::wait_until_recovered(&mut session);
+        session.assert_count("a", 45);
+    }
+    cluster.finish();
+}
+
+/// A segment file that is there and cannot be read: the worker tries again, then goes on behind it.
+#[test]
+fn wal_that_cannot_be_read_is_passed_over() {
+    let mut cluster = Cluster::start(by_hand());
+    let mut session = buffered(&cluster, "postgres");
+    session.incr("a", 1).expect("increment");
+    session.compact().expect("compact");
+    session.incr("a", 2).expect("increment");
+    let oldest: String = session.value("SELECT pg_walfile_name(pg_current_wal_lsn())");
+    session.must("CREATE TABLE filler (n int)");
+    for _ in 0..2 {
+        session.must("SELECT pg_switch_wal(); INSERT INTO filler VALUES (1); CHECKPOINT");
+    }
+    session.incr("a", 4).expect("increment");
+    let data: String = session.value("SELECT current_setting('data_directory')");
+    drop(session);
+    cluster.die(Death::Everything);
+    std::fs::write(format!("{data}/pg_wal/{oldest}"), []).expect("empty the oldest segment");
+    cluster.start_again();
+    let mut session = cluster.connect();
+    watch::wait_until_recovered(&mut session);
+    session.assert_count("a", 5);
+    drop(session);
+    cluster.finish_expecting(&[
+        "could not read WAL at",
+        "is not there any more; increments of buffered mode in it are lost",
+    ]);
+}
