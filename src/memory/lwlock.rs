@@ -34,7 +34,7 @@ pub(super) unsafe fn exclusive(lock: *mut pg_sys::LWLock) -> Held {
 /// As for `exclusive`.
 pub(super) unsafe fn try_exclusive(lock: *mut pg_sys::LWLock) -> Option<Held> {
     // SAFETY: by the caller's promise.
-    unsafe { pg_sys::LWLockConditionalAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE) }.then_some(Held(lock))
+    unsafe { pg_sys::LWLockConditionalAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE) }.then(|| Held(lock))
 }
 
 impl Drop for Held {
