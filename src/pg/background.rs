@@ -95,7 +95,7 @@ pub fn start(name: &str, kind: &str, function: &str, database: Oid) -> Option<St
         pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
         let started = pg_sys::RegisterDynamicBackgroundWorker(&mut worker, &mut handle);
         pg_sys::CurrentMemoryContext = previous;
-        started.then_some(Started(handle))
+        started.then(|| Started(handle))
     }
 }
 

@@ -195,7 +195,7 @@ impl Reader {
                 std::ptr::null_mut(),
             )
         };
-        (!state.is_null()).then_some(Reader { state })
+        (!state.is_null()).then(|| Reader { state })
     }
 
     /// Visits the records from the first one that begins at `from` or later up to those that begin before `to`, which

@@ -7,6 +7,7 @@
 //! random choices of a run.
 
 pub mod blocking;
+pub mod buffered;
 pub mod chance;
 pub mod client;
 pub mod cluster;

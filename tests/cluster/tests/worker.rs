@@ -122,3 +122,24 @@ fn counter_compact_from_many_sessions_at_once_folds_everything_once() {
     ledger.settle(&mut session, "compacted");
     cluster.finish();
 }
+
+/// PostgreSQL has a worker of its own, and our launcher is one, so a single database gets a compactor. The others are
+/// served all the same, and nothing dies.
+#[test]
+fn databases_without_a_worker_are_served_by_hand() {
+    let cluster = Cluster::start(Settings::restless().with("max_worker_processes", "3"));
+    let mut admin = cluster.connect();
+    watch::wait_for_compactor(&mut admin);
+    let launcher = watch::launcher(&mut admin);
+    for name in ["second", "third"] {
+        admin.must(&format!("CREATE DATABASE {name}"));
+        let mut session = cluster.connect_to(name);
+        session.must("CREATE EXTENSION counter_ext");
+        session.incr("n", 5).expect("increment");
+        session.compact().expect("counter_compact");
+        session.assert_count("n", 5);
+    }
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(watch::launcher(&mut admin), launcher, "the launcher lives on");
+    cluster.finish();
+}
