@@ -40,7 +40,8 @@ fn describe(name: &str, kind: &str, function: &str, argument: u32) -> pg_sys::Ba
     copy(&mut worker.bgw_function_name, function);
     worker.bgw_flags =
         (pg_sys::BGWORKER_SHMEM_ACCESS | pg_sys::BGWORKER_BACKEND_DATABASE_CONNECTION) as std::ffi::c_int;
-    worker.bgw_start_time = pg_sys::BgWorkerStartTime::BgWorkerStart_RecoveryFinished;
+    // On a hot standby too.
+    worker.bgw_start_time = pg_sys::BgWorkerStartTime::BgWorkerStart_ConsistentState;
     worker.bgw_restart_time = pg_sys::BGW_NEVER_RESTART;
     worker.bgw_main_arg = pg_sys::Datum::from(argument);
     worker

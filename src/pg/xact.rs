@@ -143,7 +143,7 @@ pub fn run_in_worker<T>(work: impl FnOnce() -> T) -> Result<T, String> {
         pg_sys::SetCurrentStatementStartTimestamp();
         pg_sys::StartTransactionCommand();
         pg_sys::XactIsoLevel = pg_sys::XACT_READ_COMMITTED as i32;
-        pg_sys::XactReadOnly = false;
+        pg_sys::XactReadOnly = plain::RecoveryInProgress();
     }
     let result = PgTryBuilder::new(AssertUnwindSafe(|| {
         let active = super::snapshot::ActiveSnapshot::push();

@@ -23,17 +23,21 @@ pub struct Position {
 pub fn read(tables: Tables) -> Option<Position> {
     access::lock_for_reading(tables);
     xact::as_owner(table::owner(tables.total), || {
-        let found = Spi::get_three_with_args::<i64, i64, i64>(
-            "SELECT key, epoch, (lsn - '0/0')::bigint FROM counter_ext.journal \
-             WHERE system_identifier = $1 AND database = $2",
-            &[(wal::system_identifier() as i64).into(), catalog::my_database().into()],
-        );
-        match found {
-            Ok((Some(key), Some(epoch), Some(lsn))) => {
-                Some(Position { key: key as u64, epoch: epoch as u64, lsn: lsn as u64 })
+        // A select assigns no transaction id: this also runs on a standby.
+        Spi::connect(|client| {
+            let found = client.select(
+                "SELECT key, epoch, (lsn - '0/0')::bigint FROM counter_ext.journal \
+                 WHERE system_identifier = $1 AND database = $2",
+                Some(1),
+                &[(wal::system_identifier() as i64).into(), catalog::my_database().into()],
+            );
+            match found.map(|rows| rows.first().get_three::<i64, i64, i64>()) {
+                Ok(Ok((Some(key), Some(epoch), Some(lsn)))) => {
+                    Some(Position { key: key as u64, epoch: epoch as u64, lsn: lsn as u64 })
+                }
+                _ => None,
             }
-            _ => None,
-        }
+        })
     })
 }
 

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use super::{COMPACTOR_MAIN, COMPACTOR_TYPE, retention};
+use super::{COMPACTOR_MAIN, COMPACTOR_TYPE, WATCHER_MAIN, WATCHER_TYPE, retention};
 use crate::memory::{databases, table};
 use crate::pg::background::{self, Condition, StartArgument, Started};
 use crate::pg::catalog::Database;
@@ -15,6 +15,8 @@ use crate::pg::{Oid, catalog, replication_slot, xact};
 
 /// How often the launcher looks for new databases without being asked.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+/// How often a standby looks into databases that had no extension.
+const STANDBY_PROBE_INTERVAL: Duration = Duration::from_secs(60);
 /// How often it looks after workers that are starting or ending.
 const BUSY_INTERVAL: Duration = Duration::from_millis(200);
 const FIRST_DELAY: Duration = Duration::from_secs(1);
@@ -50,7 +52,17 @@ fn run(_argument: StartArgument) {
     let mut complained = false;
     let mut has_listed = false;
     let mut complaint: Option<String> = None;
+    let mut was_standby = xact::in_recovery();
     loop {
+        if was_standby && !xact::in_recovery() {
+            // Promoted: every database is to be looked at anew.
+            was_standby = false;
+            for ward in wards.values_mut() {
+                ward.known = ward.worker.is_some();
+                ward.not_before = Instant::now();
+                ward.delay = FIRST_DELAY;
+            }
+        }
         // Read before the list of databases: one made in between is not mistaken for a dropped one.
         let registered = databases::registered();
         match xact::run_in_worker(catalog::databases) {
@@ -83,7 +95,12 @@ fn run(_argument: StartArgument) {
             pgrx::log!("counter_ext launcher: {message}");
         }
         complaint = tended;
-        if !background::rest(if busy { BUSY_INTERVAL } else { LOOK_INTERVAL }) {
+        let interval = match (busy, was_standby) {
+            (true, _) => BUSY_INTERVAL,
+            (_, true) => FIRST_DELAY,
+            _ => LOOK_INTERVAL,
+        };
+        if !background::rest(interval) {
             break;
         }
     }
@@ -131,6 +148,11 @@ fn look_after(database: u32, ward: &mut Ward) -> bool {
             }
             let no_extension = databases::has_no_extension(database);
             databases::unregister_without_extension(database);
+            if no_extension && xact::in_recovery() {
+                // Nobody tells a standby of CREATE EXTENSION: it looks again.
+                ward.not_before = Instant::now() + STANDBY_PROBE_INTERVAL;
+                return false;
+            }
             if no_extension || ward.started_at.elapsed() > HEALTHY_AFTER {
                 ward.delay = FIRST_DELAY;
                 ward.not_before = Instant::now();
@@ -154,7 +176,8 @@ fn start_wanted(wards: &mut HashMap<u32, Ward>) -> (bool, bool) {
             continue;
         }
         // Only a database that nobody has looked into is given a cell here; in others the extension asks for one.
-        if !ward.known && !databases::register(*database) {
+        let looks = !ward.known || xact::in_recovery();
+        if looks && !databases::register(*database) {
             continue;
         }
         if !databases::wants_worker(*database) || databases::has_worker(*database) {
@@ -164,8 +187,10 @@ fn start_wanted(wards: &mut HashMap<u32, Ward>) -> (bool, bool) {
             waiting = true;
             continue;
         }
-        let name = format!("{COMPACTOR_TYPE} for database {database}");
-        match background::start(&name, COMPACTOR_TYPE, COMPACTOR_MAIN, Oid::from(*database)) {
+        let (kind, main) =
+            if xact::in_recovery() { (WATCHER_TYPE, WATCHER_MAIN) } else { (COMPACTOR_TYPE, COMPACTOR_MAIN) };
+        let name = format!("{kind} for database {database}");
+        match background::start(&name, kind, main, Oid::from(*database)) {
             Some(worker) => {
                 ward.worker = Some(worker);
                 ward.started_at = Instant::now();

@@ -32,6 +32,8 @@ fn need(all: &[Known]) -> Need {
         match epochs::needed_lsn(known.database) {
             Some(0) => wanted |= epochs::is_wanted(known.database),
             Some(lsn) => lowest = Some(lowest.map_or(lsn, |before: wal::Lsn| before.min(lsn))),
+            // On a standby those without a journal stay unknown: it is not theirs to say that there is none.
+            None if xact::in_recovery() => unknown |= !known.answered,
             // One that finds no cell has no worker, and buffers nothing.
             None => {
                 unknown |= databases::is_registered(known.database)
@@ -53,6 +55,8 @@ pub fn tend(all: &[Known]) -> Result<(), String> {
     let need = need(all);
     match (need, replication_slot::exists()) {
         (Need::Nothing, false) => epochs::publish_retention(Retention::None, 0),
+        // What a standby's databases need may only not be known yet.
+        (Need::Nothing, true) if xact::in_recovery() => follow(0)?,
         (Need::Nothing, true) => {
             xact::run_in_worker(replication_slot::remove)?;
             epochs::publish_retention(Retention::None, 0);

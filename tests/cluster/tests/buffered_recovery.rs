@@ -1,6 +1,8 @@
 //! Reading the journal back: after crashes and promotion, from WAL that is gone, unreadable, forged or very old.
 
-use counter_ext_cluster_tests::buffered::{BUFFERED, SOON, buffered, buffered_increments, by_hand, crash};
+use counter_ext_cluster_tests::buffered::{
+    BUFFERED, SOON, buffered, buffered_increments, by_hand, crash, often,
+};
 use counter_ext_cluster_tests::cluster::Death;
 use counter_ext_cluster_tests::session::assert_sqlstate;
 use counter_ext_cluster_tests::wait;
@@ -149,6 +151,43 @@ fn a_promoted_standby_recovers_what_was_buffered() {
     on_primary.assert_count("a", 11);
     standby.finish();
     primary.finish();
+}
+
+/// Folding is held up on the primary while the standby's restartpoints pass: the standby keeps what it would need.
+#[test]
+fn a_standby_keeps_the_wal_that_its_promotion_needs() {
+    let mut primary = Cluster::start(often());
+    let mut on_primary = buffered(&primary, "postgres");
+    on_primary.incr("a", 10).expect("increment");
+    on_primary.assert_soon_folded("a", 10);
+    let mut standby = primary.standby();
+    let mut on_standby = standby.connect();
+    wait::until("the standby has its slot", SOON, || {
+        on_standby.value("SELECT count(*) = 1 FROM pg_replication_slots WHERE slot_name = 'counter_ext'")
+    });
+    let mut holder = primary.connect();
+    holder.must("BEGIN; LOCK TABLE counter_ext.journal IN SHARE MODE");
+    on_primary.incr("a", 1000).expect("increment");
+    on_primary.must("CREATE TABLE filler (n int)");
+    for _ in 0..3 {
+        on_primary.must("SELECT pg_switch_wal(); INSERT INTO filler VALUES (1); CHECKPOINT");
+    }
+    let written: String = on_primary.value("SELECT pg_current_wal_insert_lsn()::text");
+    wait::until("the standby catches up", SOON, || {
+        on_standby.value(&format!("SELECT pg_last_wal_replay_lsn() >= '{written}'::pg_lsn"))
+    });
+    on_standby.must("CHECKPOINT");
+    drop((on_primary, holder));
+    primary.die(Death::Everything);
+    on_standby.must("SELECT pg_promote()");
+    assert_eq!(on_standby.get("a").expect("get"), 1010);
+    watch::wait_until_recovered(&mut on_standby);
+    on_standby.must("CHECKPOINT");
+    on_standby.assert_count("a", 1010);
+    drop(on_standby);
+    standby.restart();
+    standby.connect().assert_count("a", 1010);
+    standby.finish();
 }
 
 /// `pg_logical_emit_message` is for everybody; whoever knows the format must still not be able to count with it.

@@ -1,0 +1,63 @@
+//! What a hot standby has instead of a compactor: a watcher, which reads how far the primary has folded the journal, so
+//! that the launcher keeps the WAL that a promotion would need. It writes nothing, and ends when the standby is
+//! promoted; the launcher then sends a compactor.
+
+use std::time::{Duration, Instant};
+
+use pgrx::prelude::*;
+
+use crate::memory::databases::{self, WorkerState};
+use crate::memory::epochs;
+use crate::pg::background::{self, StartArgument};
+use crate::pg::{catalog, xact};
+use crate::rows::access;
+use crate::rows::journal_position;
+
+/// How often the position is read. What lies between is WAL kept for longer than needed.
+const READ_INTERVAL: Duration = Duration::from_secs(5);
+/// How soon a promotion is noticed.
+const PROMOTION_INTERVAL: Duration = Duration::from_millis(200);
+
+background::entry_point!(counter_ext_watcher_main, serve);
+
+fn serve(argument: StartArgument) {
+    let database = background::argument_database(argument);
+    background::connect(Some(database));
+    background::set_setting("lock_timeout", "1s");
+    background::set_setting("statement_timeout", "0");
+    background::set_setting("search_path", "pg_catalog");
+    let number = u32::from(database);
+    databases::register(number);
+    databases::worker_started(number);
+    crate::pg::process::before_exit(on_exit);
+    let state = watch(number);
+    databases::worker_ended(number, state);
+}
+
+#[pg_guard]
+extern "C-unwind" fn on_exit(_code: std::ffi::c_int, _argument: StartArgument) {
+    databases::worker_ended(u32::from(catalog::my_database()), WorkerState::None);
+}
+
+fn watch(database: u32) -> WorkerState {
+    let mut read_at: Option<Instant> = None;
+    while xact::in_recovery() {
+        if read_at.is_none_or(|at| at.elapsed() >= READ_INTERVAL) {
+            let found = xact::run_in_worker(|| access::find_tables().map(journal_position::read));
+            match found {
+                Ok(None) => return WorkerState::NoExtension,
+                // Not readable for reads either, once promoted, until a compactor has read the journal back.
+                Ok(Some(Some(position))) => epochs::recovery_begins(database, position.lsn),
+                Ok(Some(None)) => {}
+                Err(message) => {
+                    databases::note_error(database, &message);
+                }
+            }
+            read_at = Some(Instant::now());
+        }
+        if !background::rest(PROMOTION_INTERVAL) {
+            return WorkerState::None;
+        }
+    }
+    WorkerState::None
+}
