@@ -148,8 +148,13 @@ pub fn rest(time: Duration) -> bool {
 /// Ends this process so that the postmaster starts it again, unless the server is shutting down: a worker that just
 /// returns is never started again.
 pub fn exit_to_be_restarted() -> ! {
-    // SAFETY: the ordinary end of a server process; runs all exit callbacks.
-    unsafe { pg_sys::proc_exit(1) }
+    // SAFETY: the ordinary end of a server process; runs all exit callbacks. Not every version's binding says that it
+    // does not return.
+    #[allow(unreachable_code)]
+    unsafe {
+        pg_sys::proc_exit(1);
+        unreachable!("proc_exit does not return")
+    }
 }
 
 /// Whether the worker was asked to end.

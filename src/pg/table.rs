@@ -63,7 +63,13 @@ impl Table {
     /// The primary key's index; `InvalidOid` when somebody dropped it.
     pub fn primary_key(&self) -> Oid {
         // SAFETY: `rel` is open while `self` lives.
-        unsafe { pg_sys::RelationGetPrimaryKeyIndex(self.rel) }
+        unsafe {
+            pg_sys::RelationGetPrimaryKeyIndex(
+                self.rel,
+                #[cfg(feature = "pg18")]
+                false,
+            )
+        }
     }
 
     /// Blocks of the main fork now. A remembered block at or past it was truncated away.

@@ -88,12 +88,14 @@ pub fn flush_soon(lsn: Lsn) {
     unsafe { pg_sys::XLogSetAsyncXactLSN(lsn) }
 }
 
-/// Waits for synchronous standbys as a commit does. Called in a COMMIT callback, where interrupts are held off.
+/// Waits for synchronous standbys as a commit does, but under `remote_apply` only until they have flushed: they would
+/// tell of a commit record's replay at once, and of ours with their next report only. Called in a COMMIT callback, where
+/// interrupts are held off.
 pub fn wait_for_standbys(lsn: Lsn) {
     // SAFETY: SyncRepWaitForLSN wants interrupts held off; the count is put back.
     unsafe {
         pg_sys::InterruptHoldoffCount += 1;
-        pg_sys::SyncRepWaitForLSN(lsn, true);
+        pg_sys::SyncRepWaitForLSN(lsn, false);
         pg_sys::InterruptHoldoffCount -= 1;
     }
 }

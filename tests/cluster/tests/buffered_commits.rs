@@ -301,6 +301,42 @@ fn a_stopped_backend_delays_folding_and_nothing_else() {
 }
 
 #[test]
+fn a_commit_waits_for_its_synchronous_standby_and_nothing_else_does() {
+    let primary = Cluster::start(often());
+    let mut session = buffered(&primary, "postgres");
+    let mut standby = primary.standby();
+    session.must("ALTER SYSTEM SET synchronous_standby_names = '*'");
+    session.must("SELECT pg_reload_conf()");
+    wait::until("the standby is synchronous", SOON, || {
+        session.value("SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'")
+    });
+    for level in ["remote_write", "on", "remote_apply"] {
+        session.must(&format!("SET synchronous_commit = {level}"));
+        wait::in_time(level, Duration::from_secs(3), || session.incr("a", 1).expect("increment"));
+    }
+    standby.stop();
+    let mut waiting = primary.connect();
+    waiting.must(BUFFERED);
+    let pid = waiting.backend_pid();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(move || waiting.incr("a", 10));
+        session.must("SET synchronous_commit = local");
+        wait::until("the commit waits for the standby", SOON, || {
+            session.value(&format!("SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = {pid}"))
+        });
+        for _ in 0..100 {
+            session.incr("a", 1).expect("increment");
+        }
+        assert_eq!(session.get("a").expect("get"), 103, "not acknowledged, not counted yet");
+        session.must("ALTER SYSTEM RESET synchronous_standby_names");
+        session.must("SELECT pg_reload_conf()");
+        waiting.join().expect("the waiting client").expect("its increment");
+        session.assert_soon_folded("a", 113);
+    });
+    primary.finish();
+}
+
+#[test]
 fn a_worker_that_dies_in_the_middle_of_a_cut_is_taken_over_from() {
     let cluster = Cluster::start(often());
     let mut session = buffered(&cluster, "postgres");
