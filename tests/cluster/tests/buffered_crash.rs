@@ -142,8 +142,9 @@ fn acknowledged_increments_survive_a_crash_while_nothing_is_folded_and_checkpoin
                 other.must("CHECKPOINT; SELECT pg_switch_wal()");
             }
             other.must("CHECKPOINT");
-            let delayed: Option<i32> = other.value("SELECT journal_delayed_by FROM counter_stats");
-            assert_eq!(delayed, Some(pid), "counter_stats names the process that is waited for");
+            wait::until("counter_stats names the process that is waited for", VICTIM_SOON, || {
+                other.value::<Option<i32>>("SELECT journal_delayed_by FROM counter_stats") == Some(pid)
+            });
             drop(other);
             cluster.die(Death::Everything);
         });
