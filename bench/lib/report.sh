@@ -44,7 +44,10 @@ EOF
 }
 
 rounds_text() {
-    if [ "$rounds" = 1 ]; then echo "a single round"; else echo "medians of $rounds interleaved rounds"; fi
+    local text="medians of $rounds interleaved rounds"
+    if [ "$rounds" = 1 ]; then text="a single round"; fi
+    if [ "$snapshot_rounds" != "$rounds" ]; then text+=" ($snapshot_rounds under a held snapshot)"; fi
+    echo "$text"
 }
 
 report_rows() {
