@@ -20,6 +20,7 @@ static MAX_COUNTERS: GucSetting<i32> = GucSetting::<i32>::new(65_536);
 static NODE: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_COMMIT_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_LOAD_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
+static DEBUG_FOLD_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_RECOVERY_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
 
 /// How pending deltas are written at commit.
@@ -55,6 +56,11 @@ pub fn debug_commit_window_ms() -> u64 {
 /// For tests: stretches the time between a loader's snapshot and its reading rows.
 pub fn debug_load_window_ms() -> u64 {
     DEBUG_LOAD_WINDOW_MS.get() as u64
+}
+
+/// For tests: stretches the time between a fold's becoming visible in rows and memory's learning of it.
+pub fn debug_fold_window_ms() -> u64 {
+    DEBUG_FOLD_WINDOW_MS.get() as u64
 }
 
 /// For tests: stops recovery between its reading WAL and its folding what it read.
@@ -132,6 +138,16 @@ pub fn define(preloading: bool) {
         0,
         60_000,
         GucContext::Suset,
+        GucFlags::UNIT_MS | GucFlags::NO_SHOW_ALL,
+    );
+    GucRegistry::define_int_guc(
+        c"counter_ext.debug_fold_window_ms",
+        c"Developer option: delays the worker between a fold's commit and telling shared memory.",
+        c"Stretches a window of microseconds so that tests can look into it.",
+        &DEBUG_FOLD_WINDOW_MS,
+        0,
+        60_000,
+        GucContext::Sighup,
         GucFlags::UNIT_MS | GucFlags::NO_SHOW_ALL,
     );
     GucRegistry::define_int_guc(

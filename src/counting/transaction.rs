@@ -320,6 +320,7 @@ fn commit() {
     invalidate_touched(database);
     cells::withdraw();
     if let Some(cut) = FOLDS.take() {
+        process::sleep_whole_ms(settings::debug_fold_window_ms(), || ());
         epochs::fold_committed(database, cut);
     }
     if let Some(opening) = OPENS.take() {

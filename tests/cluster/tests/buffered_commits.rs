@@ -336,6 +336,26 @@ fn a_commit_waits_for_its_synchronous_standby_and_nothing_else_does() {
     primary.finish();
 }
 
+/// Between a fold's commit and the moment memory learns of it its deltas are in rows and in memory: counters that are
+/// evicted and read again in between must count them once.
+#[test]
+fn reads_while_a_fold_becomes_visible_count_once() {
+    let settings =
+        often().with("counter_ext.max_counters", "16").with("counter_ext.debug_fold_window_ms", "150ms");
+    let cluster = Cluster::start(settings);
+    let mut session = buffered(&cluster, "postgres");
+    for round in 1..=150 {
+        session.incr("a", 1).expect("increment");
+        // A change of rows makes memory forget the total, not what is buffered.
+        session.must("UPDATE counter_ext.total SET updated_at = now() WHERE id = 'a'");
+        assert_eq!(session.get("a").expect("get"), round, "counter_get");
+        assert_eq!(session.value::<i64>("SELECT value FROM counter_info('a')"), round, "counter_info");
+        thread::sleep(Duration::from_millis(10));
+    }
+    session.assert_soon_folded("a", 150);
+    cluster.finish();
+}
+
 #[test]
 fn a_worker_that_dies_in_the_middle_of_a_cut_is_taken_over_from() {
     let cluster = Cluster::start(often());
