@@ -5,10 +5,9 @@
 
 use super::{read, transaction};
 use crate::errors::CounterError;
-use crate::memory::table::Key;
 use crate::memory::{buffer, databases};
 use crate::pg::lock::{self, Subject};
-use crate::pg::{catalog, process, xact};
+use crate::pg::{process, xact};
 use crate::rows::access::{Purpose, Tables};
 use crate::rows::remove;
 use crate::settings;
@@ -63,14 +62,10 @@ fn wait_for_pass(tables: Tables) -> bool {
     })
 }
 
-fn key(tables: Tables, id: &[u8]) -> Key<'_> {
-    Key { database: u32::from(catalog::my_database()), relation: u32::from(tables.total), id }
-}
-
 /// Has the id's buffered deltas folded into rows, which can be deleted. Returns whether there were any. Where the worker
 /// cannot do it now, they are taken back by as much, and the counter stays, at nothing.
 fn fold_buffered(tables: Tables, id: &[u8]) -> bool {
-    let key = key(tables, id);
+    let key = read::key(tables, id);
     if !buffer::has_unfolded(key) {
         return false;
     }
@@ -88,7 +83,7 @@ pub fn drop_counter(id: &[u8]) -> Result<bool, CounterError> {
     let had_buffered = fold_buffered(tables, id);
     // A pass holds a counter's rows for milliseconds. Between passes they can be deleted, not just neutralised.
     let between_passes = wait_for_pass(tables);
-    let (snapshot, unfolded) = buffer::snapshot_with_unfolded(key(tables, id));
+    let (snapshot, unfolded) = buffer::snapshot_with_unfolded(read::key(tables, id));
     let had_rows =
         xact::in_scratch_memory(|| remove::remove(tables, settings::node(), id, snapshot, unfolded))?;
     if between_passes {

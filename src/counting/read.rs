@@ -104,8 +104,9 @@ fn fresh_rows(tables: Tables, id: &[u8]) -> Result<RowSum, CounterError> {
     Ok(sum)
 }
 
-fn key(tables: Tables, id: &[u8]) -> Key<'_> {
-    Key { database: u32::from(catalog::my_database()), relation: u32::from(tables.total), id }
+/// A counter's key in memory.
+pub(super) fn key(tables: Tables, id: &[u8]) -> Key<'_> {
+    transaction::key(u32::from(tables.total), id)
 }
 
 thread_local! {

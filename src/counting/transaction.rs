@@ -17,6 +17,7 @@ use crate::memory::{cells, databases, load, table};
 use crate::pg::lock::{self, Subject};
 use crate::pg::{Oid, catalog, process, xact};
 use crate::rows::access::{self, Purpose, Tables};
+use crate::rows::bigint_parts;
 use crate::settings::{self, Mode};
 
 /// Ids a transaction holds pending before it writes them out.
@@ -163,19 +164,11 @@ pub fn add_wide(tables: Tables, id: &[u8], delta: i128, level: u32) -> Result<()
     }
     // Rows take the whole of it, so that what comes after has all of bigint again.
     forget_own(id, level);
-    let mut parts = Vec::new();
-    let mut left = net;
-    while left != 0 {
-        let part = left.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
-        parts.push(part as i64);
-        left -= part;
-    }
-    add_to_rows(tables, id, &parts)
+    add_to_rows(tables, id, bigint_parts(net))
 }
 
-fn add_to_rows(tables: Tables, id: &[u8], deltas: &[i64]) -> Result<(), CounterError> {
-    let deltas: Vec<Delta> =
-        deltas.iter().map(|net| Delta { id: id.into(), net: *net, increments: 1 }).collect();
+fn add_to_rows(tables: Tables, id: &[u8], deltas: impl Iterator<Item = i64>) -> Result<(), CounterError> {
+    let deltas: Vec<Delta> = deltas.map(|net| Delta { id: id.into(), net, increments: 1 }).collect();
     note_touched(tables, id);
     settle::insert_fresh(tables, &deltas)?;
     xact::see_own_changes();
@@ -258,7 +251,8 @@ pub(super) fn note_settled(tables: Tables, xid: u32, deltas: Vec<Delta>) {
     SETTLED.with_borrow_mut(|settled| *settled = Some(Settled { xid, relation, deltas }));
 }
 
-fn key(relation: u32, id: &[u8]) -> Key<'_> {
+/// A counter's key in memory, for tables that need not be there any more.
+pub(super) fn key(relation: u32, id: &[u8]) -> Key<'_> {
     Key { database: u32::from(catalog::my_database()), relation, id }
 }
 

@@ -18,6 +18,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::layout::*;
+use super::lwlock::Held;
 use super::places::{self, Place};
 use super::segment::{Segment, segment};
 use super::table::{self, Hashed, Key, SMALL_DELTA};
@@ -254,9 +255,10 @@ pub struct Amount {
     hash: u64,
 }
 
-/// Visits the database's marked entries of a parity.
+/// Visits the database's entries that are marked in one of the ways, each under its partition's lock as `lock` takes it.
 fn for_each_marked(
     segment: &Segment,
+    lock: fn(&Segment, usize) -> Held,
     database: u32,
     relation: u32,
     kinds: &[usize],
@@ -272,12 +274,12 @@ fn for_each_marked(
             if bits() == 0 {
                 continue;
             }
-            let _held = segment.lock_partition_shared(partition);
+            let _held = lock(segment, partition);
             let mut left = bits();
             while left != 0 {
                 let index = word as u32 * 64 + left.trailing_zeros();
                 left &= left - 1;
-                // SAFETY: the shared partition lock keeps the entry its key's.
+                // SAFETY: the partition lock keeps the entry its key's.
                 let entry = unsafe { &*segment.entry(partition, index) };
                 if entry.database == database && entry.relation == relation {
                     see(partition, index, entry);
@@ -321,7 +323,9 @@ fn has_marked(database: u32, relation: u32, kinds: &[usize]) -> bool {
         return false;
     };
     let mut any = false;
-    for_each_marked(&segment, database, relation, kinds, |_, _, _| any = true);
+    for_each_marked(&segment, Segment::lock_partition_shared, database, relation, kinds, |_, _, _| {
+        any = true
+    });
     any
 }
 
@@ -334,6 +338,7 @@ pub fn unjournaled(database: u32, relation: u32, epoch: u64) -> Vec<Amount> {
     let parity = parity(epoch);
     for_each_marked(
         &segment,
+        Segment::lock_partition_shared,
         database,
         relation,
         &[Mark::Unjournaled.kind(parity)],
@@ -375,9 +380,16 @@ pub fn of_epoch(database: u32, relation: u32, epoch: u64) -> Vec<Amount> {
     };
     let parity = parity(epoch);
     let kinds = [Mark::Unjournaled.kind(parity), Mark::Unflushed.kind(parity)];
-    for_each_marked(&segment, database, relation, &kinds, |partition, index, entry| {
-        found.push(amount_of(partition, index, entry, amounts(entry, parity)));
-    });
+    for_each_marked(
+        &segment,
+        Segment::lock_partition_shared,
+        database,
+        relation,
+        &kinds,
+        |partition, index, entry| {
+            found.push(amount_of(partition, index, entry, amounts(entry, parity)));
+        },
+    );
     found
 }
 
@@ -385,33 +397,20 @@ pub fn of_epoch(database: u32, relation: u32, epoch: u64) -> Vec<Amount> {
 pub(super) fn note_folded(database: u32, relation: u32, epoch: u64) {
     let Some(segment) = segment() else { return };
     let parity = parity(epoch);
-    let kinds = [Mark::Unjournaled, Mark::Unflushed];
-    for partition in 0..segment.partitions() {
-        for word in 0..segment.entries_per_partition().div_ceil(64) {
-            let bits = || {
-                kinds.iter().fold(0, |bits, kind| {
-                    bits | segment.marks(partition, kind.kind(parity))[word].load(Ordering::SeqCst)
-                })
-            };
-            if bits() == 0 {
-                continue;
+    let marks = [Mark::Unjournaled, Mark::Unflushed];
+    let kinds = marks.map(|mark| mark.kind(parity));
+    for_each_marked(
+        &segment,
+        Segment::lock_partition,
+        database,
+        relation,
+        &kinds,
+        |partition, index, entry| {
+            entry.unflushed[parity].store(0, Ordering::SeqCst);
+            entry.unjournaled[parity].store(0, Ordering::SeqCst);
+            for mark in marks {
+                clear_mark(&segment, partition, index, mark, parity);
             }
-            let _held = segment.lock_partition(partition);
-            let mut left = bits();
-            while left != 0 {
-                let index = word as u32 * 64 + left.trailing_zeros();
-                left &= left - 1;
-                // SAFETY: exclusive under the partition lock.
-                let entry = unsafe { &*segment.entry(partition, index) };
-                if entry.database != database || entry.relation != relation {
-                    continue;
-                }
-                entry.unflushed[parity].store(0, Ordering::SeqCst);
-                entry.unjournaled[parity].store(0, Ordering::SeqCst);
-                for mark in kinds {
-                    clear_mark(&segment, partition, index, mark, parity);
-                }
-            }
-        }
-    }
+        },
+    );
 }

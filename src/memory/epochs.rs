@@ -324,7 +324,7 @@ pub fn fold_aborted(database: u32) {
     databases::with(database, |cell| cell.fold.store(0, Ordering::SeqCst));
 }
 
-/// WAL is being read: until `publish_ready`, rows do not hold everything.
+/// WAL is being read: until `open`, rows do not hold everything.
 pub fn recovery_begins(database: u32, needed_lsn: u64) {
     databases::with(database, |cell| {
         cell.needed_lsn.store(needed_lsn, Ordering::SeqCst);

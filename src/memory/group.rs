@@ -20,13 +20,8 @@ use crate::pg::process;
 const NOBODY: u32 = 0;
 
 thread_local! {
-    static MEMBERS: RefCell<Vec<Member>> = const { RefCell::new(Vec::new()) };
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Member {
-    slot: usize,
-    epoch: u64,
+    /// Slots of a group's members; its memory is kept.
+    static MEMBERS: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Has the deltas written and flushed in a record of their epoch, with those of others who commit now; returns a
@@ -83,17 +78,17 @@ fn lead(
                 .unwrap_or(NOBODY);
             while next != NOBODY {
                 let slot = next as usize - 1;
-                let cell = segment.backend_cell(slot);
-                members.push(Member { slot, epoch: cell.group_epoch.load(Ordering::Relaxed) });
-                next = cell.group_next.load(Ordering::Relaxed);
+                members.push(slot);
+                next = segment.backend_cell(slot).group_next.load(Ordering::Relaxed);
             }
             // Two epochs at most: one that is being ended, and its successor.
-            let lowest = members.iter().map(|member| member.epoch).min().unwrap_or(0);
+            let epoch_of = |slot: &usize| segment.backend_cell(*slot).group_epoch.load(Ordering::Relaxed);
+            let lowest = members.iter().map(epoch_of).min().unwrap_or(0);
             for epoch in [lowest, lowest + 1] {
                 let mut texts = members
                     .iter()
-                    .filter(|member| member.epoch == epoch)
-                    .map(|member| text_of(segment, member.slot))
+                    .filter(|slot| epoch_of(slot) == epoch)
+                    .map(|slot| text_of(segment, *slot))
                     .peekable();
                 if texts.peek().is_some() {
                     lsn = write(epoch, &mut texts);
@@ -101,11 +96,11 @@ fn lead(
             }
             flush(lsn);
         }
-        for member in members.iter().filter(|member| member.slot != me) {
-            let cell = segment.backend_cell(member.slot);
+        for slot in members.iter().copied().filter(|slot| *slot != me) {
+            let cell = segment.backend_cell(slot);
             cell.group_lsn.store(lsn, Ordering::Relaxed);
             cell.group_waits.store(0, Ordering::Release);
-            process::wake_sleeper(member.slot);
+            process::wake_sleeper(slot);
         }
         lsn
     })

@@ -105,7 +105,8 @@ pub fn argument_database(argument: StartArgument) -> Oid {
     Oid::from(argument.value() as u32)
 }
 
-/// Connects to no database (shared catalogs only) or to one, also one that takes no connections, and listens for SIGTERM and SIGHUP.
+/// Connects to no database (shared catalogs only) or to one, also one that takes no connections, and listens for
+/// SIGTERM and SIGHUP.
 pub fn connect(database: Option<Oid>) {
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     // SAFETY: first thing a worker does, once.

@@ -7,7 +7,7 @@
 use std::ops::ControlFlow;
 
 use super::access::{Keyed, Tables};
-use super::{slot_columns, total_columns};
+use super::{bigint_parts, slot_columns, total_columns};
 use crate::errors::CounterError;
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::Status;
@@ -175,12 +175,7 @@ impl Folder {
     }
 
     fn add_to_slots(&self, id: &[u8], amount: i128) {
-        let mut left = amount;
-        while left != 0 {
-            let part = left.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
-            self.give_back(id, part as i64);
-            left -= part;
-        }
+        bigint_parts(amount).for_each(|part| self.give_back(id, part));
     }
 
     /// Takes slot rows as long as `before` and what was taken fit bigint; returns what was taken.

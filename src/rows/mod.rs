@@ -25,3 +25,27 @@ pub(crate) mod slot_columns {
     pub const SLOT: usize = 1;
     pub const DELTA: usize = 2;
 }
+
+/// A sum of any size as bigints that add up to it; none for 0.
+pub(crate) fn bigint_parts(sum: i128) -> impl Iterator<Item = i64> {
+    let mut left = sum;
+    std::iter::from_fn(move || {
+        let part = left.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
+        left -= part;
+        (part != 0).then_some(part as i64)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::bigint_parts;
+
+    proptest! {
+        #[test]
+        fn parts_add_up(sum in -(1i128 << 70)..1i128 << 70) {
+            prop_assert_eq!(bigint_parts(sum).map(i128::from).sum::<i128>(), sum);
+        }
+    }
+}

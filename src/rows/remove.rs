@@ -7,7 +7,7 @@
 use std::ops::ControlFlow;
 
 use super::access::{Keyed, Tables};
-use super::{slot_columns, total_columns};
+use super::{bigint_parts, slot_columns, total_columns};
 use crate::errors::CounterError;
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::Columns;
@@ -40,13 +40,11 @@ pub fn remove(
     remove_from(&total, id, &mut snapshot, from_total, &mut left, &mut existed);
     remove_from(&slot, id, &mut snapshot, from_slot, &mut left, &mut existed);
 
-    while left != 0 {
-        let part = left.clamp(i128::from(i64::MIN + 1), i128::from(i64::MAX)) as i64;
+    for part in bigint_parts(-left) {
         write::insert(
             &slot.table,
-            &[Value::Text(id), Value::Bigint(random::bits() as i64), Value::Bigint(-part)],
+            &[Value::Text(id), Value::Bigint(random::bits() as i64), Value::Bigint(part)],
         );
-        left -= i128::from(part);
     }
     Ok(existed)
 }

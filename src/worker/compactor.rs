@@ -6,9 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use pgrx::prelude::*;
-
 use super::journal_keeper::Keeper;
+use super::serve_database;
 use crate::counting::compaction::{self, Batch, SHARES};
 use crate::counting::read;
 use crate::memory::databases::{self, Pass, WorkerState};
@@ -17,7 +16,7 @@ use crate::memory::table;
 use crate::pg::background::{self, StartArgument};
 use crate::pg::lock::{self, Subject};
 use crate::pg::table::Access;
-use crate::pg::{Oid, catalog, process, wal, xact};
+use crate::pg::{Oid, wal, xact};
 use crate::rows::access::{self, Tables};
 use crate::rows::fold::Share;
 use crate::rows::journal_position;
@@ -46,27 +45,12 @@ pub(super) enum Obstacle {
 background::entry_point!(counter_ext_compactor_main, serve);
 
 fn serve(argument: StartArgument) {
-    let database = background::argument_database(argument);
-    background::connect(Some(database));
-    background::set_setting("synchronous_commit", "off");
-    background::set_setting("lock_timeout", "1s");
-    background::set_setting("statement_timeout", "0");
-    background::set_setting("search_path", "pg_catalog");
-    let number = u32::from(database);
-    databases::register(number);
-    databases::worker_started(number);
-    process::before_exit(on_exit);
-    let state = run(number);
-    databases::worker_ended(number, state);
-}
-
-#[pg_guard]
-extern "C-unwind" fn on_exit(_code: std::ffi::c_int, _argument: StartArgument) {
-    databases::worker_ended(u32::from(catalog::my_database()), WorkerState::None);
+    serve_database(argument, run);
 }
 
 /// Works until told to end.
 fn run(database: u32) -> WorkerState {
+    background::set_setting("synchronous_commit", "off");
     let mut compactor = Compactor::new(database);
     loop {
         let rest = match compactor.round() {

@@ -4,12 +4,11 @@
 
 use std::time::{Duration, Instant};
 
-use pgrx::prelude::*;
-
+use super::serve_database;
 use crate::memory::databases::{self, WorkerState};
 use crate::memory::epochs;
 use crate::pg::background::{self, StartArgument};
-use crate::pg::{catalog, xact};
+use crate::pg::xact;
 use crate::rows::access;
 use crate::rows::journal_position;
 
@@ -21,22 +20,7 @@ const PROMOTION_INTERVAL: Duration = Duration::from_millis(200);
 background::entry_point!(counter_ext_watcher_main, serve);
 
 fn serve(argument: StartArgument) {
-    let database = background::argument_database(argument);
-    background::connect(Some(database));
-    background::set_setting("lock_timeout", "1s");
-    background::set_setting("statement_timeout", "0");
-    background::set_setting("search_path", "pg_catalog");
-    let number = u32::from(database);
-    databases::register(number);
-    databases::worker_started(number);
-    crate::pg::process::before_exit(on_exit);
-    let state = watch(number);
-    databases::worker_ended(number, state);
-}
-
-#[pg_guard]
-extern "C-unwind" fn on_exit(_code: std::ffi::c_int, _argument: StartArgument) {
-    databases::worker_ended(u32::from(catalog::my_database()), WorkerState::None);
+    serve_database(argument, watch);
 }
 
 fn watch(database: u32) -> WorkerState {
