@@ -322,7 +322,9 @@ fn a_commit_waits_for_its_synchronous_standby_and_nothing_else_does() {
         let waiting = scope.spawn(move || waiting.incr("a", 10));
         session.must("SET synchronous_commit = local");
         wait::until("the commit waits for the standby", SOON, || {
-            session.value(&format!("SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = {pid}"))
+            session.value(&format!(
+                "SELECT wait_event IS NOT DISTINCT FROM 'SyncRep' FROM pg_stat_activity WHERE pid = {pid}"
+            ))
         });
         for _ in 0..100 {
             session.incr("a", 1).expect("increment");
