@@ -5,6 +5,9 @@ use std::fmt;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 
+use crate::hll::codec::NotUnited;
+use crate::hll::{BadParameter, Differ, Malformed};
+
 /// Longest id in bytes.
 pub const MAX_ID_BYTES: usize = 255;
 
@@ -73,6 +76,45 @@ pub enum CounterError {
     NoReplicationSlot,
     /// PostgreSQL refused something of the extension's own.
     Internal(String),
+    /// Bytes that are not a HyperLogLog sketch.
+    MalformedSketch(Malformed),
+    SketchesDiffer(Differ),
+    SketchParameter(BadParameter),
+    SketchModifiers,
+    /// A sketch of other parameters than its column's.
+    SketchColumn(Differ),
+    /// Every register is full: there is no telling how many there were.
+    SketchFull,
+    NotHashable {
+        type_name: String,
+    },
+}
+
+impl From<Malformed> for CounterError {
+    fn from(malformed: Malformed) -> CounterError {
+        CounterError::MalformedSketch(malformed)
+    }
+}
+
+impl From<Differ> for CounterError {
+    fn from(differ: Differ) -> CounterError {
+        CounterError::SketchesDiffer(differ)
+    }
+}
+
+impl From<BadParameter> for CounterError {
+    fn from(parameter: BadParameter) -> CounterError {
+        CounterError::SketchParameter(parameter)
+    }
+}
+
+impl From<NotUnited> for CounterError {
+    fn from(not_united: NotUnited) -> CounterError {
+        match not_united {
+            NotUnited::Malformed(malformed) => malformed.into(),
+            NotUnited::Differ(differ) => differ.into(),
+        }
+    }
 }
 
 impl CounterError {
@@ -99,6 +141,13 @@ impl CounterError {
             | Self::NoPrimaryKey { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::PreparesDrop => ERRCODE_FEATURE_NOT_SUPPORTED,
             Self::CannotCopy => ERRCODE_OBJECT_IN_USE,
+            Self::MalformedSketch(_) => ERRCODE_INVALID_BINARY_REPRESENTATION,
+            Self::SketchesDiffer(_)
+            | Self::SketchParameter(_)
+            | Self::SketchModifiers
+            | Self::SketchColumn(_) => ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::SketchFull => ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+            Self::NotHashable { .. } => ERRCODE_UNDEFINED_FUNCTION,
             Self::Internal(_) => ERRCODE_INTERNAL_ERROR,
         }
     }
@@ -128,6 +177,11 @@ impl CounterError {
             Self::NoReplicationSlot => Some(
                 "Raise max_replication_slots, or drop a replication slot that is not used, or SET counter_ext.mode = 'slotted'.",
             ),
+            Self::SketchesDiffer(_) => {
+                Some("Make both with the same log2m, regwidth, expthresh and sparseon.")
+            }
+            Self::SketchFull => Some("Use a larger regwidth."),
+            Self::NotHashable { .. } => Some("Cast it to a type that has one, text for example."),
             _ => None,
         }
     }
@@ -207,6 +261,19 @@ impl fmt::Display for CounterError {
             ),
             Self::NoPrimaryKey { table } => {
                 write!(f, "table counter_ext.{table} has lost its primary key")
+            }
+            Self::MalformedSketch(malformed) => write!(f, "invalid counter_hll: {malformed}"),
+            Self::SketchesDiffer(differ) => differ.fmt(f),
+            Self::SketchParameter(parameter) => write!(f, "counter_hll parameter {parameter}"),
+            Self::SketchModifiers => {
+                f.write_str("type counter_hll takes up to four integers: log2m, regwidth, expthresh, sparseon")
+            }
+            Self::SketchColumn(Differ { left, right }) => {
+                write!(f, "counter_hll has parameters {right}, its column asks for {left}")
+            }
+            Self::SketchFull => f.write_str("every register of the counter_hll is full: it has no estimate"),
+            Self::NotHashable { type_name } => {
+                write!(f, "could not identify a hash function for type {type_name}")
             }
         }
     }

@@ -18,6 +18,7 @@ use pgrx::prelude::*;
 mod api;
 mod counting;
 mod errors;
+mod hll;
 mod journal;
 mod memory;
 mod pg;

@@ -2,6 +2,8 @@
 
 mod changes;
 mod counter_type;
+mod hll;
+mod hll_aggregates;
 mod increments;
 mod operations;
 mod reads;

@@ -26,7 +26,7 @@ pub(super) unsafe fn inline_varlena<'a>(pointer: *mut pg_sys::varlena) -> Option
 
 /// # Safety
 /// `datum` must be a non-null varlena argument of the running function call.
-unsafe fn argument_bytes<'fcx>(datum: pg_sys::Datum) -> &'fcx [u8] {
+pub(super) unsafe fn argument_bytes<'fcx>(datum: pg_sys::Datum) -> &'fcx [u8] {
     // SAFETY: by the caller's promise; a detoasted copy lives in the call's memory context.
     unsafe {
         let pointer: *mut pg_sys::varlena = datum.cast_mut_ptr();
@@ -64,6 +64,23 @@ impl FromDatum for CounterArg<'_> {
     ) -> Option<Self> {
         // SAFETY: `counter` is a varlena type, and the datum is not null here.
         (!is_null).then(|| CounterArg(unsafe { argument_bytes(datum) }))
+    }
+}
+
+/// An argument of type `counter_hll`, or `bytea`: a sketch's bytes, checked when they became a `counter_hll`.
+#[derive(Clone, Copy, Debug)]
+pub struct SketchArg<'fcx>(pub &'fcx [u8]);
+
+sql_type!(SketchArg<'_>, "counter_hll");
+
+impl FromDatum for SketchArg<'_> {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _typoid: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: `counter_hll` is a varlena type, and the datum is not null here.
+        (!is_null).then(|| SketchArg(unsafe { argument_bytes(datum) }))
     }
 }
 
@@ -115,6 +132,16 @@ pub struct MessageArg<'fcx>(pg_sys::StringInfo, std::marker::PhantomData<&'fcx (
 sql_type!(MessageArg<'_>, "internal");
 
 impl MessageArg<'_> {
+    /// The rest of the message as it is.
+    pub fn bytes(self) -> Vec<u8> {
+        // SAFETY: PostgreSQL calls receive functions with a StringInfo; the result points into it.
+        unsafe {
+            let left = (*self.0).len - (*self.0).cursor;
+            let bytes = pg_sys::pq_getmsgbytes(self.0, left);
+            std::slice::from_raw_parts(bytes as *const u8, left as usize).to_vec()
+        }
+    }
+
     /// The rest of the message as text in the server's encoding, checked.
     pub fn text(self) -> Vec<u8> {
         let mut bytes = 0;
@@ -259,9 +286,9 @@ macro_rules! argument {
     };
 }
 
-argument!(CounterArg, TextArg, MessageArg, TextArray, BigintArray);
+argument!(CounterArg, SketchArg, TextArg, MessageArg, TextArray, BigintArray);
 
-fn bytes_datum(bytes: &[u8]) -> pg_sys::Datum {
+pub(super) fn bytes_datum(bytes: &[u8]) -> pg_sys::Datum {
     // SAFETY: copies the bytes into the current memory context.
     pg_sys::Datum::from(unsafe {
         pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast(), bytes.len() as i32)
@@ -297,3 +324,44 @@ macro_rules! returned_bytes {
 
 returned_bytes!(TextBytes, "text", pg_sys::TEXTOID);
 returned_bytes!(CounterBytes, "counter", pg_sys::TEXTOID);
+returned_bytes!(SketchBytes, "counter_hll", pg_sys::BYTEAOID);
+
+/// Reads what PostgreSQL reads as `bytea`: hex behind `\x`, or the escape format.
+pub fn read_bytea(input: &std::ffi::CStr) -> Vec<u8> {
+    // SAFETY: byteain takes a C string and returns a palloc'd varlena, or raises.
+    unsafe {
+        let argument = Some(pg_sys::Datum::from(input.as_ptr()));
+        pgrx::direct_function_call_as_datum(pg_sys::byteain, &[argument])
+            .map_or_else(Vec::new, |datum| argument_bytes(datum).to_vec())
+    }
+}
+
+/// The integers of a type modifier's list, as text. Errors: 22023, 2202E as PostgreSQL's own types raise them.
+pub fn type_modifiers(list: TypeModifiers<'_>) -> Vec<String> {
+    const CSTRING: u32 = 2275;
+    let datums = list.0.elements(CSTRING, -2, false, b'c');
+    datums
+        .into_iter()
+        .flatten()
+        // SAFETY: elements of a cstring array.
+        .map(|datum| unsafe { std::ffi::CStr::from_ptr(datum.cast_mut_ptr()) }.to_string_lossy().into_owned())
+        .collect()
+}
+
+/// `cstring[]`: what stands in the brackets behind a type's name.
+#[derive(Clone, Copy, Debug)]
+pub struct TypeModifiers<'fcx>(ArrayArg, std::marker::PhantomData<&'fcx ()>);
+
+sql_type!(TypeModifiers<'_>, "cstring[]");
+argument!(TypeModifiers);
+
+impl FromDatum for TypeModifiers<'_> {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _typoid: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: declared as cstring[], and not null here.
+        (!is_null).then(|| TypeModifiers(unsafe { ArrayArg::new(datum) }, std::marker::PhantomData))
+    }
+}

@@ -4,9 +4,11 @@
 //! same `ERROR` at the SQL boundary. Guards (pins, locks, open relations) therefore release on a normal drop
 //! only; after an `ERROR` PostgreSQL's own transaction abort releases them, and doing it twice would be wrong.
 
+pub mod aggregate;
 pub mod args;
 pub mod background;
 pub mod catalog;
+pub mod hashing;
 pub mod hooks;
 pub mod id_scan;
 pub mod lock;

@@ -1,0 +1,129 @@
+-- The type `counter_hll`: HyperLogLog sketches in the storage format that postgresql-hll uses too.
+
+CREATE TYPE counter_hll;
+
+CREATE FUNCTION counter_ext.counter_hll_in(cstring, oid, integer) RETURNS counter_hll
+    AS 'MODULE_PATHNAME', 'counter_hll_in_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION counter_ext.counter_hll_out(counter_hll) RETURNS cstring
+    AS 'byteaout' LANGUAGE internal STABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION counter_ext.counter_hll_recv(internal, oid, integer) RETURNS counter_hll
+    AS 'MODULE_PATHNAME', 'counter_hll_recv_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION counter_ext.counter_hll_send(counter_hll) RETURNS bytea
+    AS 'byteasend' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION counter_ext.counter_hll_typmod_in(cstring[]) RETURNS integer
+    AS 'MODULE_PATHNAME', 'counter_hll_typmod_in_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION counter_ext.counter_hll_typmod_out(integer) RETURNS cstring
+    AS 'MODULE_PATHNAME', 'counter_hll_typmod_out_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+
+-- External: packed registers do not compress, and trying takes longer than everything else.
+CREATE TYPE counter_hll (
+    INPUT = counter_ext.counter_hll_in,
+    OUTPUT = counter_ext.counter_hll_out,
+    RECEIVE = counter_ext.counter_hll_recv,
+    SEND = counter_ext.counter_hll_send,
+    TYPMOD_IN = counter_ext.counter_hll_typmod_in,
+    TYPMOD_OUT = counter_ext.counter_hll_typmod_out,
+    INTERNALLENGTH = VARIABLE,
+    ALIGNMENT = int4,
+    STORAGE = external
+);
+COMMENT ON TYPE counter_hll IS 'HyperLogLog sketch: the number of distinct values in a few kilobytes; counter_hll(log2m, regwidth, expthresh, sparseon)';
+
+CREATE FUNCTION counter_ext.counter_hll_check(counter_hll, integer, boolean) RETURNS counter_hll
+    AS 'MODULE_PATHNAME', 'counter_hll_check_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+CREATE CAST (counter_hll AS counter_hll)
+    WITH FUNCTION counter_ext.counter_hll_check(counter_hll, integer, boolean) AS IMPLICIT;
+CREATE FUNCTION counter_ext.counter_hll_from_bytea(bytea) RETURNS counter_hll
+    AS 'MODULE_PATHNAME', 'counter_hll_from_bytea_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+CREATE CAST (bytea AS counter_hll) WITH FUNCTION counter_ext.counter_hll_from_bytea(bytea);
+CREATE CAST (counter_hll AS bytea) WITHOUT FUNCTION;
+
+-- Equal sketches have equal bytes: whatever comes in is brought into one form.
+CREATE FUNCTION counter_ext.counter_hll_eq(counter_hll, counter_hll) RETURNS boolean
+    AS 'byteaeq' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF;
+CREATE FUNCTION counter_ext.counter_hll_ne(counter_hll, counter_hll) RETURNS boolean
+    AS 'byteane' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF;
+CREATE FUNCTION counter_ext.counter_hll_hash(counter_hll) RETURNS integer
+    AS 'hashvarlena' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION counter_ext.counter_hll_hash_extended(counter_hll, bigint) RETURNS bigint
+    AS 'hashvarlenaextended' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+CREATE OPERATOR = (
+    LEFTARG = counter_hll, RIGHTARG = counter_hll, FUNCTION = counter_ext.counter_hll_eq,
+    COMMUTATOR = =, NEGATOR = <>, RESTRICT = eqsel, JOIN = eqjoinsel, HASHES
+);
+CREATE OPERATOR <> (
+    LEFTARG = counter_hll, RIGHTARG = counter_hll, FUNCTION = counter_ext.counter_hll_ne,
+    COMMUTATOR = <>, NEGATOR = =, RESTRICT = neqsel, JOIN = neqjoinsel
+);
+CREATE OPERATOR CLASS counter_hll_hash_ops DEFAULT FOR TYPE counter_hll USING hash AS
+    OPERATOR 1 =,
+    FUNCTION 1 counter_ext.counter_hll_hash(counter_hll),
+    FUNCTION 2 counter_ext.counter_hll_hash_extended(counter_hll, bigint);
+
+CREATE FUNCTION counter_hll_count(sketch counter_hll) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'counter_hll_count_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION counter_hll_count(counter_hll) IS 'distinct values that the sketch has seen: exact while they are few, else an estimate';
+CREATE OPERATOR # (RIGHTARG = counter_hll, FUNCTION = counter_hll_count);
+
+CREATE FUNCTION counter_ext.counter_hll_union(counter_hll, counter_hll) RETURNS counter_hll
+    AS 'MODULE_PATHNAME', 'counter_hll_union_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+CREATE OPERATOR || (
+    LEFTARG = counter_hll, RIGHTARG = counter_hll, FUNCTION = counter_ext.counter_hll_union, COMMUTATOR = ||
+);
+
+-- The overload for text is what an untyped literal resolves to.
+CREATE FUNCTION counter_hll_add(sketch counter_hll, element anyelement) RETURNS counter_hll
+    AS 'MODULE_PATHNAME', 'counter_hll_add_wrapper' LANGUAGE c IMMUTABLE PARALLEL SAFE;
+CREATE FUNCTION counter_hll_add(sketch counter_hll, element text) RETURNS counter_hll
+    AS 'MODULE_PATHNAME', 'counter_hll_add_text_wrapper' LANGUAGE c IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION counter_hll_add(counter_hll, anyelement) IS 'the sketch and one value more; a NULL sketch is an empty one';
+COMMENT ON FUNCTION counter_hll_add(counter_hll, text) IS 'the sketch and one value more; a NULL sketch is an empty one';
+
+CREATE FUNCTION counter_ext.hll_agg_add(internal, anyelement) RETURNS internal
+    AS 'MODULE_PATHNAME', 'counter_hll_agg_add_wrapper' LANGUAGE c IMMUTABLE PARALLEL SAFE;
+CREATE FUNCTION counter_ext.hll_agg_add(internal, anyelement, integer) RETURNS internal
+    AS 'MODULE_PATHNAME', 'counter_hll_agg_add_log2m_wrapper' LANGUAGE c IMMUTABLE PARALLEL SAFE;
+CREATE FUNCTION counter_ext.hll_agg_add(internal, anyelement, integer, integer, bigint, integer) RETURNS internal
+    AS 'MODULE_PATHNAME', 'counter_hll_agg_add_all_wrapper' LANGUAGE c IMMUTABLE PARALLEL SAFE;
+CREATE FUNCTION counter_ext.hll_agg_unite(internal, counter_hll) RETURNS internal
+    AS 'MODULE_PATHNAME', 'counter_hll_agg_unite_wrapper' LANGUAGE c IMMUTABLE PARALLEL SAFE;
+CREATE FUNCTION counter_ext.hll_agg_combine(internal, internal) RETURNS internal
+    AS 'MODULE_PATHNAME', 'counter_hll_agg_combine_wrapper' LANGUAGE c IMMUTABLE PARALLEL SAFE;
+CREATE FUNCTION counter_ext.hll_agg_serial(internal) RETURNS bytea
+    AS 'MODULE_PATHNAME', 'counter_hll_agg_serial_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION counter_ext.hll_agg_deserial(bytea, internal) RETURNS internal
+    AS 'MODULE_PATHNAME', 'counter_hll_agg_deserial_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION counter_ext.hll_agg_sketch(internal) RETURNS counter_hll
+    AS 'MODULE_PATHNAME', 'counter_hll_agg_sketch_wrapper' LANGUAGE c IMMUTABLE PARALLEL SAFE;
+CREATE FUNCTION counter_ext.hll_agg_count(internal) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'counter_hll_agg_count_wrapper' LANGUAGE c IMMUTABLE PARALLEL SAFE;
+
+-- Their final functions only read: over a window that grows, each row adds to the state of the row before.
+CREATE AGGREGATE counter_hll_agg(anyelement) (
+    SFUNC = counter_ext.hll_agg_add, STYPE = internal, FINALFUNC = counter_ext.hll_agg_sketch,
+    COMBINEFUNC = counter_ext.hll_agg_combine, SERIALFUNC = counter_ext.hll_agg_serial,
+    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 4096, PARALLEL = SAFE
+);
+CREATE AGGREGATE counter_hll_agg(anyelement, log2m integer) (
+    SFUNC = counter_ext.hll_agg_add, STYPE = internal, FINALFUNC = counter_ext.hll_agg_sketch,
+    COMBINEFUNC = counter_ext.hll_agg_combine, SERIALFUNC = counter_ext.hll_agg_serial,
+    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 4096, PARALLEL = SAFE
+);
+CREATE AGGREGATE counter_hll_agg(anyelement, log2m integer, regwidth integer, expthresh bigint, sparseon integer) (
+    SFUNC = counter_ext.hll_agg_add, STYPE = internal, FINALFUNC = counter_ext.hll_agg_sketch,
+    COMBINEFUNC = counter_ext.hll_agg_combine, SERIALFUNC = counter_ext.hll_agg_serial,
+    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 4096, PARALLEL = SAFE
+);
+CREATE AGGREGATE counter_hll_union_agg(counter_hll) (
+    SFUNC = counter_ext.hll_agg_unite, STYPE = internal, FINALFUNC = counter_ext.hll_agg_sketch,
+    COMBINEFUNC = counter_ext.hll_agg_combine, SERIALFUNC = counter_ext.hll_agg_serial,
+    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 4096, PARALLEL = SAFE
+);
+CREATE AGGREGATE counter_uniq(anyelement) (
+    SFUNC = counter_ext.hll_agg_add, STYPE = internal, FINALFUNC = counter_ext.hll_agg_count,
+    COMBINEFUNC = counter_ext.hll_agg_combine, SERIALFUNC = counter_ext.hll_agg_serial,
+    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 4096, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE counter_hll_agg(anyelement) IS 'sketch of the distinct values, log2m 14';
+COMMENT ON AGGREGATE counter_hll_union_agg(counter_hll) IS 'sketch of all that any of the sketches has seen';
+COMMENT ON AGGREGATE counter_uniq(anyelement) IS 'number of distinct values: exact up to 1280, else within 0.81 % (one standard error)';

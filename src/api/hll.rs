@@ -1,0 +1,131 @@
+//! The type `counter_hll`: sketches of distinct values as bytes, and what can be asked of them.
+
+use std::ffi::CStr;
+
+use pgrx::AnyElement;
+use pgrx::prelude::*;
+
+use crate::errors::{CounterError, OrRaise};
+use crate::hll::{Differ, Parameters, Sketch};
+use crate::pg::args::{self, MessageArg, SketchArg, SketchBytes, TextArg, TypeModifiers};
+use crate::pg::{Oid, hashing};
+
+/// Reads a sketch's bytes into their one form, with the parameters that a column asks for (-1: any).
+fn checked(bytes: &[u8], typmod: i32) -> Result<SketchBytes, CounterError> {
+    let sketch = Sketch::decode(bytes)?;
+    check_modifier(sketch.parameters(), typmod)?;
+    Ok(SketchBytes(sketch.encode()))
+}
+
+fn check_modifier(parameters: Parameters, typmod: i32) -> Result<(), CounterError> {
+    match Parameters::from_typmod(typmod) {
+        Some(wanted) if wanted != parameters => {
+            Err(CounterError::SketchColumn(Differ { left: wanted, right: parameters }))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads a sketch from hex. Errors: 22P03 malformed; 22023 other parameters than the column's.
+#[pg_extern(sql = false, name = "counter_hll_in")]
+fn counter_hll_in(input: &CStr, _element: Oid, typmod: i32) -> SketchBytes {
+    checked(&args::read_bytea(input), typmod).or_raise()
+}
+
+/// Reads a sketch in binary form. Errors: those of `counter_hll_in`.
+#[pg_extern(sql = false, name = "counter_hll_recv")]
+fn counter_hll_recv(message: MessageArg<'_>, _element: Oid, typmod: i32) -> SketchBytes {
+    checked(&message.bytes(), typmod).or_raise()
+}
+
+/// Takes bytes for a sketch. Errors: 22P03 malformed.
+#[pg_extern(sql = false, name = "counter_hll_from_bytea")]
+fn counter_hll_from_bytea(bytes: SketchArg<'_>) -> SketchBytes {
+    checked(bytes.0, -1).or_raise()
+}
+
+/// Checks a sketch's parameters against a column's. Errors: 22023 they differ.
+#[pg_extern(sql = false, name = "counter_hll_check")]
+fn counter_hll_check(sketch: SketchArg<'_>, typmod: i32, _is_explicit: bool) -> SketchBytes {
+    let check = || check_modifier(Sketch::parameters_of(sketch.0)?, typmod);
+    check().or_raise();
+    SketchBytes(sketch.0.to_vec())
+}
+
+/// `counter_hll(log2m, regwidth, expthresh, sparseon)` as a type modifier. Errors: 22023 out of range.
+#[pg_extern(sql = false, name = "counter_hll_typmod_in")]
+fn counter_hll_typmod_in(modifiers: TypeModifiers<'_>) -> i32 {
+    modifier(&args::type_modifiers(modifiers)).or_raise().to_typmod()
+}
+
+fn modifier(texts: &[String]) -> Result<Parameters, CounterError> {
+    let numbers: Result<Vec<i64>, _> = texts.iter().map(|text| text.trim().parse()).collect();
+    let numbers = numbers.map_err(|_| CounterError::SketchModifiers)?;
+    if numbers.len() > 4 {
+        return Err(CounterError::SketchModifiers);
+    }
+    let given = |position: usize, default| numbers.get(position).copied().unwrap_or(default);
+    Ok(Parameters::new(given(0, 14), given(1, 5), given(2, -1), given(3, 1))?)
+}
+
+/// A type modifier as text.
+#[pg_extern(sql = false, name = "counter_hll_typmod_out")]
+fn counter_hll_typmod_out(typmod: i32) -> std::ffi::CString {
+    let text = Parameters::from_typmod(typmod).map_or_else(String::new, |parameters| parameters.to_string());
+    std::ffi::CString::new(text).unwrap_or_default()
+}
+
+/// Distinct values that a sketch has seen: exact while it keeps them one by one, else an estimate with a standard
+/// error of 1.04 / sqrt(2^log2m). O. Ertl, "New cardinality estimation algorithms for HyperLogLog sketches" (2017).
+///
+/// Errors: 22003 every register is full.
+#[pg_extern(sql = false, name = "counter_hll_count")]
+fn counter_hll_count(sketch: SketchArg<'_>) -> i64 {
+    let count = || rounded(&Sketch::decode(sketch.0)?);
+    count().or_raise()
+}
+
+/// An estimate as bigint.
+pub(super) fn rounded(sketch: &Sketch) -> Result<i64, CounterError> {
+    let count = sketch.count();
+    if count.is_finite() { Ok(count.round() as i64) } else { Err(CounterError::SketchFull) }
+}
+
+/// All that either has seen. Errors: 22023 their parameters differ.
+#[pg_extern(sql = false, name = "counter_hll_union")]
+fn counter_hll_union(left: SketchArg<'_>, right: SketchArg<'_>) -> SketchBytes {
+    let unite = || -> Result<Vec<u8>, CounterError> {
+        let mut united = Sketch::decode(left.0)?;
+        united.unite_encoded(right.0)?;
+        Ok(united.encode())
+    };
+    SketchBytes(unite().or_raise())
+}
+
+fn add(sketch: Option<SketchArg<'_>>, hash: Option<u64>) -> Result<SketchBytes, CounterError> {
+    let mut sketch = match sketch {
+        Some(bytes) => Sketch::decode(bytes.0)?,
+        None => Sketch::new(Parameters::default()),
+    };
+    if let Some(hash) = hash {
+        sketch.add(hash);
+    }
+    Ok(SketchBytes(sketch.encode()))
+}
+
+/// The sketch and one value more; a NULL sketch is an empty one, a NULL value adds nothing.
+///
+/// Errors: 42883 values of that type cannot be hashed.
+#[pg_extern(sql = false, name = "counter_hll_add")]
+fn counter_hll_add(sketch: Option<SketchArg<'_>>, element: Option<AnyElement>) -> SketchBytes {
+    let added = || add(sketch, element.as_ref().map(hashing::hash).transpose()?);
+    added().or_raise()
+}
+
+/// As above, for text: an untyped literal is text.
+#[pg_extern(sql = false, name = "counter_hll_add_text")]
+fn counter_hll_add_text(sketch: Option<SketchArg<'_>>, element: Option<TextArg<'_>>) -> SketchBytes {
+    add(sketch, element.map(|text| hashing::hash_text(text.0))).or_raise()
+}
+
+extension_sql_file!("../../sql/hll.sql", name = "counter_hll", requires = ["counter_ext_type"]);

@@ -1,0 +1,129 @@
+//! The aggregates over and into sketches. One state serves all of them, in parallel workers too.
+
+use pgrx::prelude::*;
+
+use super::hll::rounded;
+use crate::errors::{CounterError, OrRaise};
+use crate::hll::{Parameters, Sketch};
+use crate::pg::aggregate::{Call, Returned};
+use crate::pg::hashing::Hasher;
+
+/// A group's sketch so far. What came from another process knows no hasher: it is only united.
+struct State {
+    sketch: Sketch,
+    hasher: Option<Hasher>,
+}
+
+type StateCall<'fcx> = Call<'fcx, State>;
+
+/// Adds a value: (state, value [, log2m [, regwidth, expthresh, sparseon]]).
+#[pg_extern(sql = false, name = "counter_hll_agg_add")]
+fn counter_hll_agg_add(call: StateCall<'_>) -> Returned {
+    add_value(call, |_| Ok(Parameters::default()))
+}
+
+/// As above, with `log2m`.
+#[pg_extern(sql = false, name = "counter_hll_agg_add_log2m")]
+fn counter_hll_agg_add_log2m(call: StateCall<'_>) -> Returned {
+    add_value(call, |call| {
+        let log2m = call.int(2).ok_or(CounterError::NullArgument { argument: "log2m" })?;
+        Ok(Parameters::with_log2m(i64::from(log2m))?)
+    })
+}
+
+/// As above, with all parameters.
+#[pg_extern(sql = false, name = "counter_hll_agg_add_all")]
+fn counter_hll_agg_add_all(call: StateCall<'_>) -> Returned {
+    add_value(call, |call| {
+        let int =
+            |number, argument| call.int(number).map(i64::from).ok_or(CounterError::NullArgument { argument });
+        let expthresh = call.bigint(4).ok_or(CounterError::NullArgument { argument: "expthresh" })?;
+        Ok(Parameters::new(int(2, "log2m")?, int(3, "regwidth")?, expthresh, int(5, "sparseon")?)?)
+    })
+}
+
+#[inline]
+fn add_value(
+    call: StateCall<'_>,
+    parameters: impl FnOnce(StateCall<'_>) -> Result<Parameters, CounterError>,
+) -> Returned {
+    let state = match call.state(0) {
+        Some(state) => state,
+        None => call.keep(State { sketch: Sketch::new(parameters(call).or_raise()), hasher: None }),
+    };
+    let hasher = match state.hasher {
+        Some(hasher) => hasher,
+        None => *state.hasher.insert(call.hasher(1).or_raise()),
+    };
+    if let Some(hash) = call.hash(1, hasher) {
+        state.sketch.add(hash);
+    }
+    Returned::state(state)
+}
+
+/// Adds a sketch: (state, sketch).
+#[pg_extern(sql = false, name = "counter_hll_agg_unite")]
+fn counter_hll_agg_unite(call: StateCall<'_>) -> Returned {
+    let Some(bytes) = call.bytes(1) else {
+        return call.state(0).map_or(Returned::Null, Returned::state);
+    };
+    let unite = || -> Result<Returned, CounterError> {
+        match call.state(0) {
+            Some(state) => {
+                state.sketch.unite_encoded(bytes)?;
+                Ok(Returned::state(state))
+            }
+            None => {
+                let sketch = Sketch::decode(bytes)?;
+                Ok(Returned::state(call.keep(State { sketch, hasher: None })))
+            }
+        }
+    };
+    unite().or_raise()
+}
+
+/// Puts the states of two processes together.
+#[pg_extern(sql = false, name = "counter_hll_agg_combine")]
+fn counter_hll_agg_combine(call: StateCall<'_>) -> Returned {
+    match (call.state(0), call.state(1)) {
+        (Some(state), Some(other)) => {
+            state.sketch.unite(&other.sketch).map_err(CounterError::from).or_raise();
+            Returned::state(state)
+        }
+        (None, Some(other)) => {
+            // The other's memory is not this group's.
+            let copy = State { sketch: other.sketch.clone(), hasher: other.hasher };
+            Returned::state(call.keep(copy))
+        }
+        (Some(state), None) => Returned::state(state),
+        (None, None) => Returned::Null,
+    }
+}
+
+/// A state on its way between processes.
+#[pg_extern(sql = false, name = "counter_hll_agg_serial")]
+fn counter_hll_agg_serial(call: StateCall<'_>) -> Returned {
+    call.state(0).map_or(Returned::Null, |state| Returned::Bytes(state.sketch.encode()))
+}
+
+/// A state that came from another process.
+#[pg_extern(sql = false, name = "counter_hll_agg_deserial")]
+fn counter_hll_agg_deserial(call: StateCall<'_>) -> Returned {
+    let Some(bytes) = call.bytes(0) else {
+        return Returned::Null;
+    };
+    let sketch = Sketch::decode(bytes).map_err(CounterError::from).or_raise();
+    Returned::state(call.keep(State { sketch, hasher: None }))
+}
+
+/// The sketch; NULL for no rows.
+#[pg_extern(sql = false, name = "counter_hll_agg_sketch")]
+fn counter_hll_agg_sketch(call: StateCall<'_>) -> Returned {
+    call.state(0).map_or(Returned::Null, |state| Returned::Bytes(state.sketch.encode()))
+}
+
+/// The number of distinct values; 0 for no rows.
+#[pg_extern(sql = false, name = "counter_hll_agg_count")]
+fn counter_hll_agg_count(call: StateCall<'_>) -> Returned {
+    Returned::Bigint(call.state(0).map_or(0, |state| rounded(&state.sketch).or_raise()))
+}

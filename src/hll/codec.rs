@@ -1,0 +1,281 @@
+//! Sketches as bytes: Aggregate Knowledge HLL storage specification v1.0.0.
+//!
+//! Byte 0: version (1) and stage. Byte 1: `regwidth` - 1 in three bits, `log2m` in five. Byte 2: `sparseon` in bit 6,
+//! the explicit threshold in the lower six. Then, by stage: EMPTY nothing; EXPLICIT the hashes, eight bytes each,
+//! ascending as signed numbers; SPARSE for each register that is not zero its index and value, packed; FULL all
+//! registers, packed. Everything is big-endian, the last byte padded with zero bits.
+
+use std::fmt;
+
+use super::parameters::{MAX_EXPLICIT, Parameters};
+use super::registers;
+use super::sketch::{Differ, Sketch, Stage};
+
+const VERSION: u8 = 1;
+const UNDEFINED: u8 = 0;
+const EMPTY: u8 = 1;
+const EXPLICIT: u8 = 2;
+const SPARSE: u8 = 3;
+const FULL: u8 = 4;
+const HEADER_BYTES: usize = 3;
+
+/// Bytes that are not a sketch, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    TooShort,
+    Version(u8),
+    /// postgresql-hll's "undefined" sketch, which has no count.
+    Undefined,
+    Stage(u8),
+    Parameters([u8; 2]),
+    /// Not as long as stage and parameters say.
+    Length {
+        bytes: usize,
+    },
+    TooManyHashes {
+        hashes: usize,
+    },
+    /// Hashes or registers are not in ascending order, or repeat.
+    Order,
+    /// A register that is stored though it is zero, or padding that is not.
+    NotCanonical,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Malformed::TooShort => write!(f, "it is shorter than its header of {HEADER_BYTES} bytes"),
+            Malformed::Version(version) => write!(f, "its version is {version}, not {VERSION}"),
+            Malformed::Undefined => write!(f, "it is the undefined sketch, which has no count"),
+            Malformed::Stage(stage) => write!(f, "there is no stage {stage}"),
+            Malformed::Parameters([a, b]) => write!(f, "its parameters {a:02x}{b:02x} are out of range"),
+            Malformed::Length { bytes } => {
+                write!(f, "{bytes} bytes are not what its stage and parameters take")
+            }
+            Malformed::TooManyHashes { hashes } => write!(f, "{hashes} hashes are more than {MAX_EXPLICIT}"),
+            Malformed::Order => write!(f, "its entries are not in ascending order"),
+            Malformed::NotCanonical => write!(f, "it stores a zero register, or its padding is not zero"),
+        }
+    }
+}
+
+/// Why bytes could not be united with a sketch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotUnited {
+    Malformed(Malformed),
+    Differ(Differ),
+}
+
+impl From<Malformed> for NotUnited {
+    fn from(malformed: Malformed) -> NotUnited {
+        NotUnited::Malformed(malformed)
+    }
+}
+
+impl From<Differ> for NotUnited {
+    fn from(differ: Differ) -> NotUnited {
+        NotUnited::Differ(differ)
+    }
+}
+
+/// A sketch's bytes taken apart at the header.
+#[derive(Clone, Copy)]
+struct Packed<'a> {
+    stage: u8,
+    parameters: Parameters,
+    body: &'a [u8],
+}
+
+impl<'a> Packed<'a> {
+    fn open(bytes: &'a [u8]) -> Result<Packed<'a>, Malformed> {
+        let Some(([first, a, b], body)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+            return Err(Malformed::TooShort);
+        };
+        if first >> 4 != VERSION {
+            return Err(Malformed::Version(first >> 4));
+        }
+        let stage = first & 0x0f;
+        if stage == UNDEFINED {
+            return Err(Malformed::Undefined);
+        }
+        if stage > FULL {
+            return Err(Malformed::Stage(stage));
+        }
+        let parameters = Parameters::from_header([*a, *b]).ok_or(Malformed::Parameters([*a, *b]))?;
+        Ok(Packed { stage, parameters, body })
+    }
+
+    fn wrong_length(&self) -> Malformed {
+        Malformed::Length { bytes: HEADER_BYTES + self.body.len() }
+    }
+
+    fn hashes(&self) -> Result<Vec<i64>, Malformed> {
+        let (hashes, rest) = self.body.as_chunks::<8>();
+        if !rest.is_empty() {
+            return Err(self.wrong_length());
+        }
+        if hashes.len() > MAX_EXPLICIT {
+            return Err(Malformed::TooManyHashes { hashes: hashes.len() });
+        }
+        let hashes: Vec<i64> = hashes.iter().map(|hash| i64::from_be_bytes(*hash)).collect();
+        if hashes.is_sorted_by(|a, b| a < b) { Ok(hashes) } else { Err(Malformed::Order) }
+    }
+
+    /// Shows every register of a SPARSE sketch.
+    fn for_each_sparse(&self, mut see: impl FnMut(usize, u8)) -> Result<(), Malformed> {
+        let width = u32::from(self.parameters.regwidth());
+        let entry_bits = u32::from(self.parameters.log2m()) + width;
+        let mut bits = BitReader::new(self.body);
+        let mut before = None;
+        while bits.left() >= entry_bits as usize {
+            let entry = bits.take(entry_bits);
+            let (index, value) = ((entry >> width) as usize, entry as u8 & self.parameters.max_register());
+            if value == 0 {
+                // Where entries are shorter than a byte, one of nothing but padding may seem to follow the last.
+                let padding = entry == 0 && bits.left() + (entry_bits as usize) < 8;
+                return if padding && bits.rest_is_zero() { Ok(()) } else { Err(Malformed::NotCanonical) };
+            }
+            if before.is_some_and(|before| before >= index) {
+                return Err(Malformed::Order);
+            }
+            before = Some(index);
+            see(index, value);
+        }
+        if bits.left() >= 8 {
+            return Err(self.wrong_length());
+        }
+        if bits.rest_is_zero() { Ok(()) } else { Err(Malformed::NotCanonical) }
+    }
+}
+
+impl Sketch {
+    /// Reads a sketch. Every byte is checked; what it returns encodes again to a sketch that reads the same.
+    pub fn decode(bytes: &[u8]) -> Result<Sketch, Malformed> {
+        let packed = Packed::open(bytes)?;
+        let mut sketch = Sketch::new(packed.parameters);
+        sketch.take_in(packed)?;
+        Ok(sketch)
+    }
+
+    /// The parameters that a sketch's bytes carry.
+    pub fn parameters_of(bytes: &[u8]) -> Result<Parameters, Malformed> {
+        Packed::open(bytes).map(|packed| packed.parameters)
+    }
+
+    /// Adds all that a stored sketch has seen. On an error `self` may have taken in a part of it.
+    pub fn unite_encoded(&mut self, bytes: &[u8]) -> Result<(), NotUnited> {
+        let packed = Packed::open(bytes)?;
+        self.check(packed.parameters)?;
+        Ok(self.take_in(packed)?)
+    }
+
+    fn take_in(&mut self, packed: Packed<'_>) -> Result<(), Malformed> {
+        match packed.stage {
+            EMPTY if packed.body.is_empty() => Ok(()),
+            EXPLICIT => {
+                let hashes = packed.hashes()?;
+                if self.is_empty() {
+                    self.stage = Stage::Explicit(hashes);
+                } else {
+                    self.add_all(&hashes);
+                }
+                Ok(())
+            }
+            SPARSE => {
+                // Also one without entries is past the stage of hashes.
+                self.raise_register(0, 0);
+                packed.for_each_sparse(|index, value| self.raise_register(index, value))
+            }
+            FULL if packed.body.len() == packed.parameters.packed_bytes() => {
+                self.raise_to_packed(packed.body);
+                Ok(())
+            }
+            _ => Err(packed.wrong_length()),
+        }
+    }
+
+    /// The sketch as bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let header = |stage: u8| {
+            let [a, b] = self.parameters.header();
+            [VERSION << 4 | stage, a, b]
+        };
+        match &self.stage {
+            Stage::Explicit(hashes) if hashes.is_empty() => bytes.extend(header(EMPTY)),
+            Stage::Explicit(hashes) => {
+                bytes.reserve_exact(HEADER_BYTES + 8 * hashes.len());
+                bytes.extend(header(EXPLICIT));
+                bytes.extend(hashes.iter().flat_map(|hash| hash.to_be_bytes()));
+            }
+            Stage::Registers(registers) => {
+                let width = self.parameters.regwidth();
+                let entry_bits = usize::from(self.parameters.log2m() + width);
+                let filled = registers.iter().filter(|register| **register != 0).count();
+                let sparse_bits = filled * entry_bits;
+                if self.parameters.sparseon() && sparse_bits < registers.len() * usize::from(width) {
+                    bytes.reserve_exact(HEADER_BYTES + sparse_bits.div_ceil(8));
+                    bytes.extend(header(SPARSE));
+                    encode_sparse(registers, width, entry_bits as u32, &mut bytes);
+                } else {
+                    bytes.reserve_exact(HEADER_BYTES + self.parameters.packed_bytes());
+                    bytes.extend(header(FULL));
+                    registers::pack(registers, width, &mut bytes);
+                }
+            }
+        }
+        bytes
+    }
+}
+
+fn encode_sparse(registers: &[u8], width: u8, entry_bits: u32, bytes: &mut Vec<u8>) {
+    // Never more than 7 bits left over plus one entry of at most 32.
+    let mut held = 0u64;
+    let mut bits = 0;
+    for (index, value) in registers.iter().enumerate().filter(|(_, value)| **value != 0) {
+        held = held << entry_bits | (index as u64) << width | u64::from(*value);
+        bits += entry_bits;
+        while bits >= 8 {
+            bits -= 8;
+            bytes.push((held >> bits) as u8);
+        }
+    }
+    if bits > 0 {
+        bytes.push((held << (8 - bits)) as u8);
+    }
+}
+
+/// Bits from the highest of the first byte on.
+struct BitReader<'a> {
+    bytes: &'a [u8],
+    held: u64,
+    bits: u32,
+}
+
+impl<'a> BitReader<'a> {
+    fn new(bytes: &'a [u8]) -> BitReader<'a> {
+        BitReader { bytes, held: 0, bits: 0 }
+    }
+
+    fn left(&self) -> usize {
+        self.bytes.len() * 8 + self.bits as usize
+    }
+
+    /// The next bits; there must be as many left.
+    fn take(&mut self, count: u32) -> u64 {
+        while self.bits < count {
+            let Some((first, rest)) = self.bytes.split_first() else { break };
+            self.held = self.held << 8 | u64::from(*first);
+            self.bits += 8;
+            self.bytes = rest;
+        }
+        self.bits -= count;
+        let taken = self.held >> self.bits;
+        self.held &= (1 << self.bits) - 1;
+        taken
+    }
+
+    fn rest_is_zero(&self) -> bool {
+        self.held == 0 && self.bytes.iter().all(|byte| *byte == 0)
+    }
+}

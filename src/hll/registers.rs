@@ -1,0 +1,142 @@
+//! Packed registers: `regwidth` bits each, the first in the highest bits. Eight of them fill `regwidth` bytes, so
+//! they are spread and gathered eight at a time, a 64-bit word of byte lanes at once.
+
+/// Registers handled between two passes over them: few enough for the first-level cache.
+const BLOCK: usize = 512;
+
+/// Spreads one group of eight registers, in the low bits of `group`, to one byte each; the first in the highest byte.
+#[inline]
+fn spread(group: u64, width: u32) -> u64 {
+    // 8 registers = 2 x 4 = 4 x 2 = 8 x 1, each step moving upper halves to the upper half of their lane.
+    let quads = ((group >> (4 * width)) << 32) | (group & lane_mask(4 * width, 64));
+    let pair_mask = lane_mask(2 * width, 32);
+    let pairs = (((quads >> (2 * width)) & pair_mask) << 16) | (quads & pair_mask);
+    let single_mask = lane_mask(width, 16);
+    (((pairs >> width) & single_mask) << 8) | (pairs & single_mask)
+}
+
+/// The reverse of `spread`.
+#[inline]
+fn gather(lanes: u64, width: u32) -> u64 {
+    let single_mask = lane_mask(width, 16);
+    let pairs = (((lanes >> 8) & single_mask) << width) | (lanes & single_mask);
+    let pair_mask = lane_mask(2 * width, 32);
+    let quads = (((pairs >> 16) & pair_mask) << (2 * width)) | (pairs & pair_mask);
+    ((quads >> 32) << (4 * width)) | (quads & lane_mask(4 * width, 64))
+}
+
+/// `bits` ones at the bottom of every lane of `lane` bits.
+#[inline]
+const fn lane_mask(bits: u32, lane: u32) -> u64 {
+    let ones = (1u64 << bits) - 1;
+    let mut mask = 0;
+    let mut at = 0;
+    while at < 64 {
+        mask |= ones << at;
+        at += lane;
+    }
+    mask
+}
+
+#[inline]
+fn group_at<const WIDTH: usize>(packed: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[8 - WIDTH..].copy_from_slice(&packed[..WIDTH]);
+    u64::from_be_bytes(word)
+}
+
+fn unpack_block<const WIDTH: usize>(packed: &[u8], registers: &mut [u8]) {
+    let (groups, _) = registers.as_chunks_mut::<8>();
+    for (group, lanes) in packed.chunks_exact(WIDTH).zip(groups) {
+        *lanes = if WIDTH == 8 {
+            group_at::<WIDTH>(group).to_be_bytes()
+        } else {
+            spread(group_at::<WIDTH>(group), WIDTH as u32).to_be_bytes()
+        };
+    }
+}
+
+fn raise_to_width<const WIDTH: usize>(registers: &mut [u8], packed: &[u8]) {
+    let mut block = [0u8; BLOCK];
+    for (registers, packed) in registers.chunks_mut(BLOCK).zip(packed.chunks(BLOCK / 8 * WIDTH)) {
+        let block = &mut block[..registers.len()];
+        unpack_block::<WIDTH>(packed, block);
+        raise_to(registers, block);
+    }
+}
+
+/// Raises each register to the other's, where that is larger.
+#[inline]
+pub fn raise_to(registers: &mut [u8], other: &[u8]) {
+    for (register, other) in registers.iter_mut().zip(other) {
+        *register = (*register).max(*other);
+    }
+}
+
+/// Raises each register to the packed one, where that is larger. A multiple of eight registers.
+pub fn raise_to_packed(registers: &mut [u8], packed: &[u8], width: u8) {
+    debug_assert_eq!(registers.len() * usize::from(width), packed.len() * 8);
+    match width {
+        1 => raise_to_width::<1>(registers, packed),
+        2 => raise_to_width::<2>(registers, packed),
+        3 => raise_to_width::<3>(registers, packed),
+        4 => raise_to_width::<4>(registers, packed),
+        5 => raise_to_width::<5>(registers, packed),
+        6 => raise_to_width::<6>(registers, packed),
+        7 => raise_to_width::<7>(registers, packed),
+        _ => raise_to_width::<8>(registers, packed),
+    }
+}
+
+/// Appends the registers, packed. A multiple of eight registers, none larger than fits.
+pub fn pack(registers: &[u8], width: u8, packed: &mut Vec<u8>) {
+    let bytes = usize::from(width);
+    packed.reserve(registers.len() / 8 * bytes);
+    let (groups, _) = registers.as_chunks::<8>();
+    for lanes in groups {
+        let lanes = u64::from_be_bytes(*lanes);
+        let group = if width == 8 { lanes } else { gather(lanes, u32::from(width)) };
+        packed.extend_from_slice(&group.to_be_bytes()[8 - bytes..]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Bit by bit, as the specification says it.
+    fn packed_slowly(registers: &[u8], width: u8) -> Vec<u8> {
+        let mut packed = vec![0; registers.len() * usize::from(width) / 8];
+        let bits = registers.iter().flat_map(|register| (0..width).rev().map(move |bit| register >> bit & 1));
+        for (at, bit) in bits.enumerate() {
+            packed[at / 8] |= bit << (7 - at % 8);
+        }
+        packed
+    }
+
+    proptest! {
+        #[test]
+        fn packing_is_what_the_specification_says(width in 1u8..=8, seed in proptest::collection::vec(any::<u8>(), 16..2048)) {
+            let len = seed.len() / 8 * 8;
+            let registers: Vec<u8> = seed[..len].iter().map(|register| register >> (8 - width)).collect();
+            let mut packed = Vec::new();
+            pack(&registers, width, &mut packed);
+            prop_assert_eq!(&packed, &packed_slowly(&registers, width));
+            let mut back = vec![0; len];
+            raise_to_packed(&mut back, &packed, width);
+            prop_assert_eq!(&back, &registers);
+        }
+
+        #[test]
+        fn raising_takes_the_larger(a in proptest::collection::vec(0u8..32, 1024), b in proptest::collection::vec(0u8..32, 1024)) {
+            let mut packed = Vec::new();
+            pack(&b, 5, &mut packed);
+            let mut raised = a.clone();
+            raise_to_packed(&mut raised, &packed, 5);
+            let expected: Vec<u8> = a.iter().zip(&b).map(|(a, b)| *a.max(b)).collect();
+            prop_assert_eq!(raised, expected);
+        }
+    }
+}

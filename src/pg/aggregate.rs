@@ -1,0 +1,155 @@
+//! What aggregate support functions are called with: the running call's arguments, and a state that lives as long as
+//! its group.
+
+use std::marker::PhantomData;
+
+use pgrx::PgMemoryContexts;
+use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
+use pgrx::datum::Datum;
+use pgrx::pg_sys;
+use pgrx::pgrx_sql_entity_graph::metadata::{
+    ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
+};
+
+use super::Oid;
+use super::args::{argument_bytes, bytes_datum};
+use super::hashing::Hasher;
+use crate::errors::CounterError;
+
+/// The call of an aggregate's support function, whose first argument is a state of type `S` or NULL.
+pub struct Call<'fcx, S>(pg_sys::FunctionCallInfo, PhantomData<(&'fcx (), S)>);
+
+impl<S> Clone for Call<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Call<'_, S> {}
+
+// SAFETY: stands for all arguments at once and for none in SQL: the functions are declared by hand.
+unsafe impl<S> SqlTranslatable for Call<'_, S> {
+    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(Call<'_, S>);
+    const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+    const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Ok(SqlMappingRef::literal("internal"));
+    const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
+        Ok(ReturnsRef::One(SqlMappingRef::literal("internal")));
+}
+
+// SAFETY: the call's own structure lives as long as the call.
+unsafe impl<'fcx, S> ArgAbi<'fcx> for Call<'fcx, S> {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        // SAFETY: as above.
+        Call(unsafe { pg_sys::FunctionCallInfo::unbox_arg_unchecked(arg) }, PhantomData)
+    }
+
+    fn is_virtual_arg() -> bool {
+        true
+    }
+}
+
+impl<'fcx, S> Call<'fcx, S> {
+    /// An argument by its number from 0; `None` when NULL.
+    #[inline]
+    fn argument(self, number: usize) -> Option<pg_sys::Datum> {
+        // SAFETY: support functions are declared with as many arguments as they ask for, and called with them.
+        unsafe {
+            let argument = &*(*self.0).args.as_ptr().add(number);
+            (!argument.isnull).then_some(argument.value)
+        }
+    }
+
+    /// The state of an argument.
+    #[inline]
+    pub fn state(self, number: usize) -> Option<&'fcx mut S> {
+        // SAFETY: `internal` arguments hold what `keep` made, and one call at a time uses it.
+        self.argument(number).map(|state| unsafe { &mut *state.cast_mut_ptr::<S>() })
+    }
+
+    /// Keeps a state for as long as the aggregate's group lives, and drops it then. An ERROR outside aggregates.
+    pub fn keep(self, state: S) -> &'fcx mut S {
+        let mut context = std::ptr::null_mut();
+        // SAFETY: asks the executor whether and in which context an aggregate runs; the value is dropped by a callback
+        // of that context.
+        unsafe {
+            if pg_sys::AggCheckCallContext(self.0, &mut context) == 0 {
+                CounterError::Internal("aggregate function called outside an aggregate".to_owned()).raise();
+            }
+            &mut *PgMemoryContexts::For(context).leak_and_drop_on_delete(state)
+        }
+    }
+
+    /// A non-null integer argument.
+    pub fn int(self, number: usize) -> Option<i32> {
+        self.argument(number).map(|datum| datum.value() as i32)
+    }
+
+    /// A non-null bigint argument.
+    pub fn bigint(self, number: usize) -> Option<i64> {
+        self.argument(number).map(|datum| datum.value() as i64)
+    }
+
+    /// The bytes of a varlena argument.
+    #[inline]
+    pub fn bytes(self, number: usize) -> Option<&'fcx [u8]> {
+        // SAFETY: asked for arguments that are declared as a varlena type only.
+        self.argument(number).map(|datum| unsafe { argument_bytes(datum) })
+    }
+
+    /// How the values of a polymorphic argument are hashed.
+    pub fn hasher(self, number: usize) -> Result<Hasher, CounterError> {
+        // SAFETY: reads the call's expression.
+        let oid = unsafe { pg_sys::get_fn_expr_argtype((*self.0).flinfo, number as i32) };
+        if oid == Oid::from(0) {
+            return Err(CounterError::Internal("could not determine the type of an argument".to_owned()));
+        }
+        Hasher::of_type(oid)
+    }
+
+    /// The hash of a polymorphic argument; `None` when NULL.
+    #[inline]
+    pub fn hash(self, number: usize, hasher: Hasher) -> Option<u64> {
+        // SAFETY: an aggregate's argument has the same type in every call of a group.
+        self.argument(number).map(|datum| unsafe { hasher.hash(datum) })
+    }
+}
+
+/// What a support function returns.
+pub enum Returned {
+    Null,
+    State(*mut std::ffi::c_void),
+    Bytes(Vec<u8>),
+    Bigint(i64),
+}
+
+impl Returned {
+    /// A state on its way back to the executor.
+    #[inline]
+    pub fn state<S>(state: &mut S) -> Returned {
+        Returned::State(std::ptr::from_mut(state).cast())
+    }
+}
+
+// SAFETY: the functions are declared by hand, with the SQL type of what they return.
+unsafe impl SqlTranslatable for Returned {
+    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(Returned);
+    const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+    const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Ok(SqlMappingRef::literal("internal"));
+    const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
+        Ok(ReturnsRef::One(SqlMappingRef::literal("internal")));
+}
+
+// SAFETY: a datum of the type that the function is declared to return.
+unsafe impl BoxRet for Returned {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        // SAFETY: as above.
+        unsafe {
+            match self {
+                Returned::Null => fcinfo.return_null(),
+                Returned::State(state) => fcinfo.return_raw_datum(pg_sys::Datum::from(state)),
+                Returned::Bytes(bytes) => fcinfo.return_raw_datum(bytes_datum(&bytes)),
+                Returned::Bigint(value) => fcinfo.return_raw_datum(pg_sys::Datum::from(value)),
+            }
+        }
+    }
+}

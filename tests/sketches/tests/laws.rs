@@ -1,0 +1,308 @@
+//! Laws of sketches: what holds for all parameters, all stages and all bytes.
+
+use counter_ext_sketches::hll::codec::NotUnited;
+use counter_ext_sketches::hll::{Parameters, Sketch};
+use counter_ext_sketches::simulation::Randomness;
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+
+const EXPTHRESHES: [i64; 8] = [-1, 0, 1, 2, 4, 16, 128, 4096];
+
+/// Stages as the lower half of a sketch's first byte.
+const EMPTY: u8 = 1;
+const EXPLICIT: u8 = 2;
+const SPARSE: u8 = 3;
+const FULL: u8 = 4;
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("proptest-regressions"))),
+        ..ProptestConfig::with_cases(cases)
+    }
+}
+
+fn parameters() -> impl Strategy<Value = Parameters> {
+    (4i64..=12, 1i64..=8, proptest::sample::select(&EXPTHRESHES), 0i64..=1).prop_map(
+        |(log2m, regwidth, expthresh, sparseon)| {
+            Parameters::new(log2m, regwidth, expthresh, sparseon).expect("within the ranges")
+        },
+    )
+}
+
+/// Hashes by the thousand from a seed: a vector of arbitrary numbers would take proptest far longer to make.
+fn hashes() -> impl Strategy<Value = Vec<u64>> {
+    let number = prop_oneof![0usize..10, 0usize..200, 0usize..5000];
+    (any::<u64>(), number, 0u32..52, 0u32..20).prop_map(|(seed, number, zeros, repeated)| {
+        let mut randomness = Randomness::new(seed);
+        let made: Vec<u64> = (0..number)
+            .map(|at| match at % 4 {
+                // Far up in a register, up to bits that are all zero.
+                0 => randomness.bits() << zeros,
+                // Few registers, one of them up to the end of the hash.
+                1 => randomness.bits() & 0x8000_0000_0000_000f,
+                _ => randomness.bits(),
+            })
+            .collect();
+        let again = made.iter().take(repeated as usize).copied().collect::<Vec<u64>>();
+        [made, again].concat()
+    })
+}
+
+fn sketch_of(parameters: Parameters, hashes: &[u64]) -> Sketch {
+    let mut sketch = Sketch::new(parameters);
+    for hash in hashes {
+        sketch.add(*hash);
+    }
+    sketch
+}
+
+fn united(left: &Sketch, right: &Sketch) -> Sketch {
+    let mut both = left.clone();
+    both.unite(right).expect("equal parameters");
+    both
+}
+
+fn stage(encoded: &[u8]) -> u8 {
+    encoded[0] & 0x0f
+}
+
+/// Reads bytes that may be anything. What is a sketch must read the same after it was written again.
+fn check_any_bytes(bytes: &[u8]) -> Result<(), TestCaseError> {
+    let Ok(sketch) = Sketch::decode(bytes) else {
+        return Ok(());
+    };
+    let encoded = sketch.encode();
+    let again = Sketch::decode(&encoded);
+    prop_assert_eq!(again.as_ref(), Ok(&sketch));
+    prop_assert_eq!(again.expect("a sketch").encode(), encoded);
+    prop_assert_eq!(Sketch::parameters_of(bytes), Ok(sketch.parameters()));
+    prop_assert!(!sketch.count().is_nan());
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(config(2000))]
+
+    #[test]
+    fn what_is_written_reads_the_same(parameters in parameters(), hashes in hashes()) {
+        let sketch = sketch_of(parameters, &hashes);
+        let encoded = sketch.encode();
+        let read = Sketch::decode(&encoded);
+        prop_assert_eq!(read.as_ref(), Ok(&sketch));
+        prop_assert_eq!(read.expect("a sketch").count(), sketch.count());
+        prop_assert!(encoded.len() <= 3 + parameters.packed_bytes().max(8 * parameters.max_explicit()));
+    }
+
+    #[test]
+    fn the_order_of_adding_does_not_matter(parameters in parameters(), hashes in hashes(), seed in any::<u64>()) {
+        let mut shuffled = hashes.clone();
+        let mut randomness = Randomness::new(seed);
+        for at in (1..shuffled.len()).rev() {
+            shuffled.swap(at, randomness.below(at as u64 + 1) as usize);
+        }
+        prop_assert_eq!(sketch_of(parameters, &shuffled).encode(), sketch_of(parameters, &hashes).encode());
+    }
+
+    #[test]
+    fn a_hash_is_covered_where_adding_it_changes_nothing(
+        parameters in parameters(), hashes in hashes(), more in hashes(),
+    ) {
+        let mut sketch = sketch_of(parameters, &hashes);
+        for hash in hashes.iter().take(100) {
+            prop_assert!(sketch.covers(*hash));
+        }
+        for hash in more.iter().take(100) {
+            let covered = sketch.covers(*hash);
+            let before = sketch.clone();
+            prop_assert_eq!(sketch.add(*hash), !covered);
+            prop_assert_eq!(sketch == before, covered);
+            prop_assert!(sketch.covers(*hash));
+        }
+    }
+
+    #[test]
+    fn the_count_is_exact_while_hashes_are_kept(parameters in parameters(), hashes in hashes()) {
+        let mut distinct = hashes.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let sketch = sketch_of(parameters, &hashes);
+        let exact = distinct.len() <= parameters.max_explicit();
+        prop_assert_eq!(sketch.explicit().is_some(), exact);
+        prop_assert_eq!(sketch.registers().is_some(), !exact);
+        prop_assert_eq!(sketch.is_empty(), distinct.is_empty());
+        if exact {
+            prop_assert_eq!(sketch.count(), distinct.len() as f64);
+        }
+    }
+
+    #[test]
+    fn union_does_not_ask_who_comes_first(
+        parameters in parameters(), a in hashes(), b in hashes(), c in hashes(),
+    ) {
+        let [a, b, c] = [a, b, c].map(|hashes| sketch_of(parameters, &hashes));
+        prop_assert_eq!(united(&a, &b), united(&b, &a));
+        prop_assert_eq!(united(&united(&a, &b), &c), united(&a, &united(&b, &c)));
+        prop_assert_eq!(united(&a, &a), a);
+    }
+
+    #[test]
+    fn union_is_the_sketch_of_all_hashes(parameters in parameters(), a in hashes(), b in hashes()) {
+        let both = sketch_of(parameters, &[a.as_slice(), &b].concat());
+        let union = united(&sketch_of(parameters, &a), &sketch_of(parameters, &b));
+        prop_assert_eq!(union.encode(), both.encode());
+        prop_assert_eq!(union, both);
+    }
+
+    /// As many hashes as the threshold allows, give or take a few, split between the two.
+    #[test]
+    fn union_crosses_the_threshold_where_adding_does(
+        parameters in parameters(), seed in any::<u64>(), around in -10i64..=10, split in 0.0..=1.0, shared in 0usize..20,
+    ) {
+        let number = (parameters.max_explicit() as i64 + around).max(0) as usize;
+        let mut randomness = Randomness::new(seed);
+        let hashes: Vec<u64> = (0..number).map(|_| randomness.bits()).collect();
+        let split = (split * number as f64) as usize;
+        let (a, b) = (&hashes[..split], &hashes[split.saturating_sub(shared)..]);
+        let union = united(&sketch_of(parameters, a), &sketch_of(parameters, b));
+        prop_assert_eq!(union, sketch_of(parameters, &hashes));
+    }
+
+    #[test]
+    fn uniting_with_bytes_is_uniting_with_their_sketch(parameters in parameters(), a in hashes(), b in hashes()) {
+        let (a, b) = (sketch_of(parameters, &a), sketch_of(parameters, &b));
+        let mut union = a.clone();
+        prop_assert_eq!(union.unite_encoded(&b.encode()), Ok(()));
+        prop_assert_eq!(union, united(&a, &b));
+    }
+
+    #[test]
+    fn other_parameters_are_refused(
+        left in parameters(), right in parameters(), a in hashes(), b in hashes(),
+    ) {
+        prop_assume!(left != right);
+        let (mut a, b) = (sketch_of(left, &a), sketch_of(right, &b));
+        let before = a.clone();
+        let differ = a.unite(&b).expect_err("other parameters");
+        prop_assert_eq!((differ.left, differ.right), (left, right));
+        prop_assert_eq!(a.unite_encoded(&b.encode()), Err(NotUnited::Differ(differ)));
+        prop_assert_eq!(a, before);
+    }
+
+    /// Hashes beyond the threshold, which another maker may have written, are kept as they are; a union of such must
+    /// not depend on who comes first either.
+    #[test]
+    fn hashes_beyond_the_threshold_stay(parameters in parameters(), a in hashes(), b in hashes()) {
+        let explicit = |hashes: &[u64]| {
+            let mut sorted: Vec<i64> = hashes.iter().map(|hash| *hash as i64).collect();
+            sorted.sort_unstable();
+            sorted.dedup();
+            let mut bytes = Sketch::new(parameters).encode();
+            bytes[0] = bytes[0] & 0xf0 | if sorted.is_empty() { EMPTY } else { EXPLICIT };
+            bytes.extend(sorted.iter().flat_map(|hash| hash.to_be_bytes()));
+            bytes
+        };
+        let (bytes_a, bytes_b) = (explicit(&a), explicit(&b));
+        let (a, b) = (Sketch::decode(&bytes_a).expect("a sketch"), Sketch::decode(&bytes_b).expect("a sketch"));
+        prop_assert_eq!(a.encode(), bytes_a);
+        prop_assert_eq!(united(&a, &b), united(&b, &a));
+        prop_assert_eq!(&united(&a, &a), &a);
+        for left in [&a, &Sketch::new(parameters)] {
+            let mut union = left.clone();
+            prop_assert_eq!(union.unite_encoded(&bytes_b), Ok(()));
+            prop_assert_eq!(union, united(left, &b));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(config(20_000))]
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+        check_any_bytes(&bytes)?;
+    }
+
+    /// Past the header, where bytes without one hardly come.
+    #[test]
+    fn any_body_is_read_or_refused(
+        parameters in parameters(), stage in EMPTY..=FULL, body in proptest::collection::vec(any::<u8>(), 0..48),
+    ) {
+        let mut bytes = Sketch::new(parameters).encode();
+        bytes[0] = bytes[0] & 0xf0 | stage;
+        bytes.extend(body);
+        check_any_bytes(&bytes)?;
+    }
+
+    /// The same with bodies that have the right length and mostly zero bits, as SPARSE ones and padding do.
+    #[test]
+    fn any_registers_are_read_or_refused(
+        parameters in parameters(), stage in SPARSE..=FULL, seed in any::<u64>(), bytes in 0usize..10_000,
+    ) {
+        let mut encoded = Sketch::new(parameters).encode();
+        encoded[0] = encoded[0] & 0xf0 | stage;
+        let mut randomness = Randomness::new(seed);
+        let body = if stage == FULL { parameters.packed_bytes() } else { bytes % 6 };
+        encoded.extend((0..body).map(|_| (randomness.bits() & randomness.bits() & randomness.bits()) as u8));
+        check_any_bytes(&encoded)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(config(4000))]
+
+    #[test]
+    fn a_changed_byte_is_read_or_refused(
+        parameters in parameters(), hashes in hashes(), at in any::<proptest::sample::Index>(), byte in any::<u8>(),
+    ) {
+        let mut encoded = sketch_of(parameters, &hashes).encode();
+        let at = at.index(encoded.len());
+        encoded[at] = byte;
+        check_any_bytes(&encoded)?;
+    }
+
+    #[test]
+    fn a_piece_is_read_or_refused(
+        parameters in parameters(), hashes in hashes(), length in any::<proptest::sample::Index>(),
+    ) {
+        let encoded = sketch_of(parameters, &hashes).encode();
+        let piece = &encoded[..length.index(encoded.len())];
+        check_any_bytes(piece)?;
+        // Half of a sketch must not pass for a whole one where its length is known.
+        if stage(&encoded) == FULL {
+            prop_assert!(Sketch::decode(piece).is_err());
+        }
+    }
+}
+
+/// The whole grid of parameters, from nothing to far more hashes than registers.
+#[test]
+fn every_stage_of_every_parameter_reads_the_same() {
+    let mut stages = [0u32; 5];
+    let mut randomness = Randomness::new(1);
+    for log2m in 4..=12 {
+        for regwidth in 1..=8 {
+            for expthresh in EXPTHRESHES {
+                for sparseon in 0..=1 {
+                    let parameters =
+                        Parameters::new(log2m, regwidth, expthresh, sparseon).expect("within the ranges");
+                    for number in
+                        [0, 1, 2, 5, 17, 130, parameters.registers() / 3, parameters.registers() * 4]
+                    {
+                        let hashes: Vec<u64> = (0..number).map(|_| randomness.bits()).collect();
+                        let sketch = sketch_of(parameters, &hashes);
+                        let encoded = sketch.encode();
+                        assert_eq!(
+                            Sketch::decode(&encoded).as_ref(),
+                            Ok(&sketch),
+                            "{parameters} of {number}"
+                        );
+                        stages[usize::from(stage(&encoded))] += 1;
+                        assert!(sparseon == 1 || stage(&encoded) != SPARSE, "{parameters} of {number}");
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(stages[0], 0);
+    assert!(stages[1..].iter().all(|seen| *seen > 500), "{stages:?}");
+}
