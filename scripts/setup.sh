@@ -13,8 +13,8 @@ step() {
     printf '[%s/%s] %s: ' "$step_number" "$steps" "$1"
 }
 
-# cargo-pgrx needs pkg-config and OpenSSL's headers, its tests call sudo even as root.
-build_packages="clang gcc libclang-dev libssl-dev make pkg-config sudo util-linux"
+# cargo-pgrx needs pkg-config and OpenSSL's headers, its tests call sudo even as root; libFuzzer is C++.
+build_packages="clang g++ gcc libclang-dev libssl-dev make pkg-config sudo util-linux"
 
 package_is_installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]

@@ -6,7 +6,10 @@ source "$(dirname "$0")/lib/cluster.sh"
 # shellcheck source=scripts/lib/regress.sh
 source "$root/scripts/lib/regress.sh"
 
-stage_fmt() { cargo fmt --all --check; }
+stage_fmt() {
+    cargo fmt --all --check
+    cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
+}
 
 stage_clippy() {
     cargo clippy --locked --workspace --all-targets "${features[@]}" -- -D warnings
@@ -18,6 +21,8 @@ stage_doc() {
 }
 
 stage_house() { cargo test --locked --no-fail-fast -p counter_ext_house; }
+
+stage_sketches() { cargo test --locked --no-fail-fast -p counter_ext_sketches; }
 
 # pgrx's own cluster. Its user has to be one that PostgreSQL runs as and, where
 # the server's directories are not ours to write, sudo has to copy the library.
@@ -85,6 +90,38 @@ stage_cluster() {
     install_extension
     COUNTER_EXT_PG_CONFIG=$PG_CONFIG \
         cargo test --locked --no-fail-fast -p counter_ext_cluster_tests -- --test-threads=1
+}
+
+cargo_fuzz_version=0.13.1
+
+# FUZZ_SECONDS=… fuzzes longer or shorter. What was found interesting is kept below
+# target/, so that each run goes on from the last; what crashes is kept in
+# tests/fuzz/artifacts. Without a sanitizer, which has nothing to find in code without
+# `unsafe`, stable Rust will do.
+stage_fuzz() {
+    local seconds=${FUZZ_SECONDS:-60} built=${CARGO_TARGET_DIR:-$root/target}/fuzz
+    [[ $seconds =~ ^[1-9][0-9]*$ ]] || die "FUZZ_SECONDS is '$seconds'; it must be a number of seconds from 1"
+    install_cargo_fuzz
+    # cargo-fuzz has no --locked of its own.
+    cargo fetch --locked --manifest-path tests/fuzz/Cargo.toml
+    mkdir -p "$built/corpus"
+    say "--- building the target and libFuzzer if need be, about half a minute; then fuzzing for $seconds s"
+    cargo fuzz run --fuzz-dir tests/fuzz --sanitizer none --target-dir "$built" \
+        decode "$built/corpus" tests/fuzz/seeds/decode -- \
+        -max_total_time="$seconds" -timeout=30 -max_len=4200 2>&1 | thin_out_fuzz_log
+}
+
+install_cargo_fuzz() {
+    if [ "$(cargo fuzz --version 2>/dev/null)" = "cargo-fuzz $cargo_fuzz_version" ]; then return; fi
+    say "--- building cargo-fuzz $cargo_fuzz_version, about a minute"
+    cargo install --locked cargo-fuzz --version "=$cargo_fuzz_version" </dev/null
+}
+
+# libFuzzer says a line for each input that it keeps, thousands in all: one in a hundred shows that it lives.
+thin_out_fuzz_log() {
+    awk '/^###### Recommended dictionary/, /^###### End of/ { next }
+        /^#[0-9]+\t(NEW|REDUCE)/ && kept++ % 100 { next }
+        { print; fflush() }'
 }
 
 main() {

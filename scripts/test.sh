@@ -5,7 +5,7 @@ set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "$0")/lib/common.sh"
 
-all_stages="fmt clippy doc house pgtest regress isolation cluster"
+all_stages="fmt clippy doc house sketches pgtest regress isolation cluster fuzz"
 
 passed=0
 failed=0
@@ -17,10 +17,12 @@ describe() {
     clippy) echo "clippy, warnings are errors" ;;
     doc) echo "rustdoc, warnings are errors" ;;
     house) echo "house rules: layers, unsafe, dependencies, files" ;;
+    sketches) echo "sketches without a server: laws, accuracy" ;;
     pgtest) echo "tests inside a server (cargo pgrx test)" ;;
     regress) echo "SQL regression tests, with and without preload" ;;
     isolation) echo "isolation specs" ;;
     cluster) echo "cluster tests: crash, ledger, dump, worker etiquette" ;;
+    fuzz) echo "any bytes read as a sketch, for ${FUZZ_SECONDS:-60} s" ;;
     *) die "there is no stage '$1'; the stages are: $all_stages" ;;
     esac
 }
@@ -44,13 +46,13 @@ count_runner_results() {
         END { print passed + 0, failed + 0 }'
 }
 
-# count_stage NAME STATUS LOG: prints "PASSED FAILED". fmt, clippy and doc are one check each.
+# count_stage NAME STATUS LOG: prints "PASSED FAILED". fmt, clippy, doc and fuzz are one check each.
 # A stage that failed has a failure, whatever its runner said or did not live to
 # say; so has one that ran no test at all.
 count_stage() {
     local ok=0 bad=0
     case $1 in
-    fmt | clippy | doc) if [ "$2" = 0 ]; then ok=1; fi ;;
+    fmt | clippy | doc | fuzz) if [ "$2" = 0 ]; then ok=1; fi ;;
     *) read -r ok bad < <(count_runner_results "$3") ;;
     esac
     if [ "$bad" = 0 ] && { [ "$2" != 0 ] || [ "$ok" = 0 ]; }; then bad=1; fi

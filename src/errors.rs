@@ -50,6 +50,7 @@ pub enum CounterError {
     },
     NoPrivilege {
         needed: &'static str,
+        table: &'static str,
     },
     RowSecurity {
         table: &'static str,
@@ -74,6 +75,10 @@ pub enum CounterError {
     WalLevel,
     /// Buffered mode, and no replication slot to be had.
     NoReplicationSlot,
+    /// Rows of visitors that somebody else holds cannot be dropped.
+    VisitorsHeld {
+        id: Vec<u8>,
+    },
     /// PostgreSQL refused something of the extension's own.
     Internal(String),
     /// Bytes that are not a HyperLogLog sketch.
@@ -140,7 +145,7 @@ impl CounterError {
             | Self::NoReplicationSlot
             | Self::NoPrimaryKey { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::PreparesDrop => ERRCODE_FEATURE_NOT_SUPPORTED,
-            Self::CannotCopy => ERRCODE_OBJECT_IN_USE,
+            Self::CannotCopy | Self::VisitorsHeld { .. } => ERRCODE_OBJECT_IN_USE,
             Self::MalformedSketch(_) => ERRCODE_INVALID_BINARY_REPRESENTATION,
             Self::SketchesDiffer(_)
             | Self::SketchParameter(_)
@@ -159,6 +164,10 @@ impl CounterError {
                 Some("Increment it back into range, or call counter_set or counter_drop.")
             }
             Self::PendingOutOfRange { .. } => Some("Commit in between, or use smaller deltas."),
+            Self::NoPrivilege { table: "visitors", .. } => Some(
+                "GRANT it on counter_ext.visitors: visiting needs INSERT and UPDATE, reading SELECT, \
+                 dropping DELETE.",
+            ),
             Self::NoPrivilege { .. } => Some(
                 "GRANT it on counter_ext.total: counting needs INSERT and UPDATE, reading SELECT, \
                  dropping DELETE.",
@@ -177,6 +186,7 @@ impl CounterError {
             Self::NoReplicationSlot => Some(
                 "Raise max_replication_slots, or drop a replication slot that is not used, or SET counter_ext.mode = 'slotted'.",
             ),
+            Self::VisitorsHeld { .. } => Some("Try again."),
             Self::SketchesDiffer(_) => {
                 Some("Make both with the same log2m, regwidth, expthresh and sparseon.")
             }
@@ -229,8 +239,8 @@ impl fmt::Display for CounterError {
             Self::InRecovery { function } => {
                 write!(f, "cannot execute {function}() during recovery")
             }
-            Self::NoPrivilege { needed } => {
-                write!(f, "permission denied for counters: {needed} on table counter_ext.total is missing")
+            Self::NoPrivilege { needed, table } => {
+                write!(f, "permission denied for counters: {needed} on table counter_ext.{table} is missing")
             }
             Self::RowSecurity { table } => {
                 write!(f, "row security on table counter_ext.{table} is not supported")
@@ -251,6 +261,9 @@ impl fmt::Display for CounterError {
             Self::CannotCopy => f.write_str(
                 "the source database has buffered increments of counters that could not be folded into its tables",
             ),
+            Self::VisitorsHeld { id } => {
+                write!(f, "visitors of \"{}\" are being changed by another transaction", text(id))
+            }
             Self::Internal(message) => f.write_str(message),
             Self::NotPreloaded => f.write_str("counter_ext.mode \"buffered\" needs counter_ext to be preloaded"),
             Self::WalLevel => {

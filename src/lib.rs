@@ -4,14 +4,16 @@
 //! | --- | --- |
 //! | `api` | the SQL surface: checks, then one call inwards |
 //! | `counting` | a transaction's pending deltas, what happens to them at commit, reads, compaction passes |
-//! | `rows` | slot and total rows: found, read, written, folded |
-//! | `memory` | totals in shared memory: table, loading, announcements, statistics |
+//! | `visitors` | unique visitors: a transaction's visits, reads, uniting |
+//! | `hll` | HyperLogLog sketches: format, union, estimate; plain Rust |
+//! | `rows` | slot and total rows: found, read, written, folded; rows of visitors |
+//! | `memory` | totals in shared memory: table, loading, announcements, statistics; sketches of visitors |
 //! | `journal` | records of buffered deltas in the WAL, and reading them back |
 //! | `worker` | launcher and compactors; they come in from the other end |
 //! | `pg` | raw PostgreSQL calls behind safe names |
 //! | `settings`, `errors` | GUCs; errors with SQLSTATE, message and HINT |
 //!
-//! Calls go one way: api → counting → rows, memory, journal → pg. See docs/architecture.md.
+//! Calls go one way: api → counting, visitors → rows, memory, journal → pg, hll. See docs/architecture.md.
 
 use pgrx::prelude::*;
 
@@ -24,6 +26,7 @@ mod memory;
 mod pg;
 mod rows;
 mod settings;
+mod visitors;
 mod worker;
 
 pgrx::pg_module_magic!(name, version);
@@ -35,13 +38,17 @@ static SERVER_HOOKS: pg::hooks::Hooks = pg::hooks::Hooks {
     relation_dropped,
 };
 
+/// Visits first: what they write gives the transaction an id, and how increments are written depends on that.
+static TRANSACTION_HOOKS: [&pg::xact::Hooks; 2] =
+    [&visitors::transaction::HOOKS, &counting::transaction::HOOKS];
+
 /// Called by PostgreSQL when it loads the library: in the postmaster, or in a session without preload.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     let preloading = pg::process::is_preloading();
     settings::define(preloading);
     pg::catalog::register();
-    pg::xact::register(&counting::transaction::HOOKS);
+    pg::xact::register(&TRANSACTION_HOOKS);
     if preloading {
         pg::hooks::install(&SERVER_HOOKS);
         worker::register();

@@ -17,6 +17,7 @@ static MODE: GucSetting<Mode> = GucSetting::<Mode>::new(Mode::Slotted);
 static SLOTS: GucSetting<i32> = GucSetting::<i32>::new(64);
 static COMPACT_INTERVAL_MS: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static MAX_COUNTERS: GucSetting<i32> = GucSetting::<i32>::new(65_536);
+static MAX_SKETCHES: GucSetting<i32> = GucSetting::<i32>::new(1024);
 static NODE: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_COMMIT_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_LOAD_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
@@ -41,6 +42,11 @@ pub fn compact_interval_ms() -> u64 {
 /// Counters held in shared memory at once.
 pub fn max_counters() -> usize {
     MAX_COUNTERS.get() as usize
+}
+
+/// Sketches of visitors held in shared memory at once.
+pub fn max_sketches() -> usize {
+    MAX_SKETCHES.get() as usize
 }
 
 /// This node's number in a multi-node set-up.
@@ -106,6 +112,16 @@ pub fn define(preloading: bool) {
             &MAX_COUNTERS,
             16,
             16_777_216,
+            GucContext::Postmaster,
+            GucFlags::default(),
+        );
+        GucRegistry::define_int_guc(
+            c"counter_ext.max_sketches",
+            c"Sketches of visitors held in shared memory at once.",
+            c"An id that is visited has two, of the day and of ever; colder ones are served from rows. Each takes 17 kB.",
+            &MAX_SKETCHES,
+            32,
+            1_048_576,
             GucContext::Postmaster,
             GucFlags::default(),
         );

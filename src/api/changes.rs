@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 use crate::counting::change;
 use crate::errors::{OrRaise, check_id};
 use crate::pg::args::CounterArg;
+use crate::visitors::visit;
 
 /// Takes a counter's whole amount away, in the caller's transaction, and returns it. Two that reset the same counter
 /// wait for each other and never take the same amount; increments go on meanwhile, and are kept.
@@ -24,12 +25,18 @@ fn counter_set(id: CounterArg<'_>, value: i64) {
     check_id(id.0).and_then(|()| change::set(id.0, value)).or_raise()
 }
 
-/// Makes a counter not exist; returns whether it did. What is incremented meanwhile makes it anew.
+/// Makes a counter not exist, and forgets the visitors of its id; returns whether there was anything. What is incremented or
+/// visited meanwhile makes it anew.
 ///
-/// Errors: 22023, 25006 as `counter_incr`; 42501 DELETE on counter_ext.total is missing.
+/// Errors: 22023, 25006 as `counter_incr`; 42501 DELETE on counter_ext.total is missing, or on counter_ext.visitors where the
+/// id has visitors; 55006 another transaction is changing the visitors' rows by hand.
 #[pg_extern(strict)]
 fn counter_drop(id: CounterArg<'_>) -> bool {
-    check_id(id.0).and_then(|()| change::drop_counter(id.0)).or_raise()
+    let drop = || {
+        check_id(id.0)?;
+        change::drop_counter(id.0, |tables| visit::drop_all(tables, id.0))
+    };
+    drop().or_raise()
 }
 
 extension_sql!(

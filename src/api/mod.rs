@@ -10,3 +10,4 @@ mod reads;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
 mod triggers;
+mod visitors;

@@ -5,14 +5,15 @@ use pgrx::prelude::*;
 use crate::counting::{compaction, transaction};
 use crate::errors::{CounterError, OrRaise};
 use crate::memory::epochs::{self, Retention};
-use crate::memory::{databases, table};
+use crate::memory::{databases, sketches, table};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::{catalog, privilege, process, replication_slot, wal, xact};
-use crate::rows::access::{self, Purpose};
+use crate::rows::access::{self, Purpose, Tables};
 use crate::rows::list;
 use crate::rows::sum::Reader;
+use crate::visitors::{compaction as visits, read};
 
-/// Runs one compaction pass now and returns how many slot rows it folded. Where the database has a worker, the worker
+/// Runs one compaction pass now and returns how many rows it folded: of slots, and of visits. Where the database has a worker, the worker
 /// runs it and this waits; else it runs in the caller's transaction.
 ///
 /// Errors: 25006 read-only transaction or standby; 42501 INSERT or UPDATE on counter_ext.total is missing.
@@ -29,7 +30,8 @@ fn compact() -> Result<u64, CounterError> {
     {
         return Ok(rows);
     }
-    let pass = compaction::run_here(tables)?;
+    let mut pass = compaction::run_here(tables)?;
+    pass.rows += visits::run_here(tables)?;
     databases::note_pass(database, pass);
     Ok(pass.rows)
 }
@@ -85,9 +87,17 @@ mod counter_ext {
             name!(journal_recovered_records, Option<i64>),
             name!(replication_slot, Option<&'static str>),
             name!(replication_slot_wal_bytes, Option<i64>),
+            name!(visits, Option<i64>),
+            name!(visit_rows, i64),
+            name!(sketches_in_memory, i64),
+            name!(max_sketches, i64),
+            name!(sketch_evictions, Option<i64>),
         ),
     > {
-        let slot_rows = count_slot_rows().or_raise() as i64;
+        let tables = tables_to_monitor().or_raise();
+        let slot_rows = count_slot_rows(tables).or_raise() as i64;
+        let visit_rows = read::visit_rows(tables).or_raise() as i64;
+        let sketches = sketches::statistics();
         let preloaded = crate::memory::is_attached();
         let database = u32::from(catalog::my_database());
         if preloaded && !xact::in_recovery() {
@@ -120,7 +130,7 @@ mod counter_ext {
             measured(s.overflowed),
             s.entries.max(0),
             max_counters as i64,
-            memory_bytes as i64,
+            (memory_bytes as u64 + sketches.bytes) as i64,
             measured(s.loads),
             measured(s.load_timeouts),
             measured(s.evictions),
@@ -135,16 +145,24 @@ mod counter_ext {
             journal.map(|journal| journal.recovered_records as i64),
             slot,
             slot.and_then(|_| behind(retained_lsn)),
+            measured(databases::visits(database)),
+            visit_rows,
+            sketches.loaded as i64,
+            sketches.capacity as i64,
+            measured(sketches.evictions),
         ))
     }
 }
 
-fn count_slot_rows() -> Result<u64, CounterError> {
-    let tables = if privilege::may_monitor(privilege::current_user()) {
-        access::tables()?
+fn tables_to_monitor() -> Result<Tables, CounterError> {
+    if privilege::may_monitor(privilege::current_user()) {
+        access::tables()
     } else {
-        access::enter(Purpose::Read, xact::nest_level(), false)?
-    };
+        access::enter(Purpose::Read, xact::nest_level(), false)
+    }
+}
+
+fn count_slot_rows(tables: Tables) -> Result<u64, CounterError> {
     let reader = Reader::open(tables)?;
     let mut snapshot = Snapshot::of_query();
     Ok(xact::in_scratch_memory(|| list::slot_rows(&reader, &mut snapshot)))

@@ -46,16 +46,29 @@ CREATE TRIGGER note_foreign_change AFTER INSERT OR UPDATE OR DELETE ON counter_e
     FOR EACH ROW EXECUTE FUNCTION counter_ext.note_foreign_change();
 CREATE TRIGGER note_foreign_change AFTER INSERT OR UPDATE OR DELETE ON counter_ext.slot
     FOR EACH ROW EXECUTE FUNCTION counter_ext.note_foreign_change();
+CREATE TRIGGER note_foreign_change AFTER INSERT OR UPDATE OR DELETE ON counter_ext.visitors
+    FOR EACH ROW EXECUTE FUNCTION counter_ext.note_foreign_change();
+CREATE TRIGGER note_foreign_change AFTER INSERT OR UPDATE OR DELETE ON counter_ext.visit
+    FOR EACH ROW EXECUTE FUNCTION counter_ext.note_foreign_change();
 CREATE TRIGGER note_foreign_truncate AFTER TRUNCATE ON counter_ext.total
     FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_truncate();
 CREATE TRIGGER note_foreign_truncate AFTER TRUNCATE ON counter_ext.slot
+    FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_truncate();
+CREATE TRIGGER note_foreign_truncate AFTER TRUNCATE ON counter_ext.visitors
+    FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_truncate();
+CREATE TRIGGER note_foreign_truncate AFTER TRUNCATE ON counter_ext.visit
     FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_truncate();
 -- Also under session_replication_role = replica: restores and apply workers set it.
 ALTER TABLE counter_ext.total ENABLE ALWAYS TRIGGER note_foreign_change;
 ALTER TABLE counter_ext.slot ENABLE ALWAYS TRIGGER note_foreign_change;
 ALTER TABLE counter_ext.total ENABLE ALWAYS TRIGGER note_foreign_truncate;
 ALTER TABLE counter_ext.slot ENABLE ALWAYS TRIGGER note_foreign_truncate;
+ALTER TABLE counter_ext.visitors ENABLE ALWAYS TRIGGER note_foreign_change;
+ALTER TABLE counter_ext.visit ENABLE ALWAYS TRIGGER note_foreign_change;
+ALTER TABLE counter_ext.visitors ENABLE ALWAYS TRIGGER note_foreign_truncate;
+ALTER TABLE counter_ext.visit ENABLE ALWAYS TRIGGER note_foreign_truncate;
 "#,
     name = "foreign_change_triggers",
-    requires = [counter_ext::note_foreign_change, counter_ext::note_foreign_truncate]
+    requires =
+        [counter_ext::note_foreign_change, counter_ext::note_foreign_truncate, "counter_visitors_tables"]
 );

@@ -73,8 +73,12 @@ fn fold_buffered(tables: Tables, id: &[u8]) -> bool {
     true
 }
 
-/// Makes the counter not exist. Returns whether it did. What others increment meanwhile makes it anew.
-pub fn drop_counter(id: &[u8]) -> Result<bool, CounterError> {
+/// Makes the counter not exist, and what else there is of the id. Returns whether there was anything. What others increment
+/// meanwhile makes it anew. `drop_others` runs while compaction is kept out.
+pub fn drop_counter(
+    id: &[u8],
+    drop_others: impl FnOnce(Tables) -> Result<bool, CounterError>,
+) -> Result<bool, CounterError> {
     let level = xact::nest_level();
     let tables = transaction::enter_to_change("counter_drop", Purpose::Drop, level)?;
     lock_id(tables, id);
@@ -86,6 +90,7 @@ pub fn drop_counter(id: &[u8]) -> Result<bool, CounterError> {
     let (snapshot, unfolded) = buffer::snapshot_with_unfolded(read::key(tables, id));
     let had_rows =
         xact::in_scratch_memory(|| remove::remove(tables, settings::node(), id, snapshot, unfolded))?;
+    let had_others = drop_others(tables)?;
     if between_passes {
         lock::unlock_exclusive(tables.total, Subject::Compaction);
     }
@@ -93,5 +98,5 @@ pub fn drop_counter(id: &[u8]) -> Result<bool, CounterError> {
         transaction::note_touched(tables, id);
         xact::see_own_changes();
     }
-    Ok(had_own || had_buffered || had_rows)
+    Ok(had_own || had_buffered || had_rows || had_others)
 }

@@ -64,7 +64,7 @@ fn fold_each(tables: Tables, ids: &[Id], share: Share) -> Result<Batch, CounterE
 }
 
 /// Index expressions and such run with the rights of the tables' owner, whoever asked for the pass.
-pub(super) fn as_owner<T>(tables: Tables, work: impl FnOnce() -> T) -> T {
+pub fn as_owner<T>(tables: Tables, work: impl FnOnce() -> T) -> T {
     let owner = Table::open(tables.total).owner();
     xact::as_owner(owner, work)
 }

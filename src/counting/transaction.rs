@@ -13,7 +13,7 @@ use super::{buffered, settle};
 use crate::errors::CounterError;
 use crate::memory::epochs::{self, Cut, Opening};
 use crate::memory::table::Key;
-use crate::memory::{cells, databases, load, table};
+use crate::memory::{cells, databases, load, sketches, table};
 use crate::pg::lock::{self, Subject};
 use crate::pg::{Oid, catalog, process, xact};
 use crate::rows::access::{self, Purpose, Tables};
@@ -26,6 +26,8 @@ const MAX_PENDING: usize = 65_536;
 const MIN_SPILL: usize = 1024;
 /// Ids remembered as changed in rows; past it, everything of the database is invalidated.
 const MAX_TOUCHED: usize = 65_536;
+/// Ids whose sketches are looked for one by one, each through all of memory; past it, all sketches are forgotten.
+const MAX_SKETCH_SEARCHES: usize = 32;
 /// Ids a prepared transaction marks one by one; past it, one mark stands for all.
 const MAX_MARKS: usize = 64;
 
@@ -101,8 +103,8 @@ pub static HOOKS: xact::Hooks = xact::Hooks {
     savepoint_rolled_back,
 };
 
-/// Checks that this call may change counters, for its purpose.
-pub fn enter_to_change(function: &'static str, purpose: Purpose, level: u32) -> Result<Tables, CounterError> {
+/// Checks that this transaction may change anything.
+pub fn check_may_change(function: &'static str) -> Result<(), CounterError> {
     if xact::is_read_only() {
         return Err(if xact::in_recovery() {
             CounterError::InRecovery { function }
@@ -114,9 +116,12 @@ pub fn enter_to_change(function: &'static str, purpose: Purpose, level: u32) -> 
         // A worker's pending deltas would never reach the leader's commit.
         return Err(CounterError::ParallelMode { function });
     }
-    if IS_SETTLED.get() {
-        return Err(CounterError::AfterSettling);
-    }
+    if IS_SETTLED.get() { Err(CounterError::AfterSettling) } else { Ok(()) }
+}
+
+/// Checks that this call may change counters, for its purpose.
+pub fn enter_to_change(function: &'static str, purpose: Purpose, level: u32) -> Result<Tables, CounterError> {
+    check_may_change(function)?;
     buffered::check_mode()?;
     let to_slots = purpose != Purpose::Count || settings::mode() == Mode::Slotted;
     access::enter(purpose, level, to_slots)
@@ -336,7 +341,7 @@ fn commit() {
 }
 
 /// For tests: the commit is visible, and not yet in memory.
-pub(super) fn stretch_window() {
+pub fn stretch_window() {
     let window_ms = settings::debug_commit_window_ms();
     if window_ms > 0 {
         process::sleep_whole_ms(window_ms, || ());
@@ -348,8 +353,15 @@ fn invalidate_touched(database: u32) {
         if touched.all {
             table::invalidate_database(database);
         } else {
+            let invalidate_sketches_one_by_one = touched.ids.len() <= MAX_SKETCH_SEARCHES;
+            if !invalidate_sketches_one_by_one {
+                sketches::invalidate(database, None);
+            }
             for id in &touched.ids {
                 table::invalidate(key(touched.relation, id));
+                if invalidate_sketches_one_by_one {
+                    sketches::invalidate(database, Some(id));
+                }
             }
         }
     });

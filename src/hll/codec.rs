@@ -173,12 +173,7 @@ impl Sketch {
         match packed.stage {
             EMPTY if packed.body.is_empty() => Ok(()),
             EXPLICIT => {
-                let hashes = packed.hashes()?;
-                if self.is_empty() {
-                    self.stage = Stage::Explicit(hashes);
-                } else {
-                    self.add_all(&hashes);
-                }
+                self.unite_explicit(&packed.hashes()?);
                 Ok(())
             }
             SPARSE => {

@@ -73,6 +73,15 @@ impl Sketch {
         Sketch { parameters, stage: Stage::Registers(registers) }
     }
 
+    /// A sketch from hashes in any order, kept one by one as long as the parameters let it.
+    pub fn from_hashes(parameters: Parameters, mut hashes: Vec<i64>) -> Sketch {
+        hashes.sort_unstable();
+        hashes.dedup();
+        let mut sketch = Sketch::new(parameters);
+        sketch.add_all(&hashes);
+        sketch
+    }
+
     /// Adds a hash. Returns whether that changed the sketch.
     #[inline]
     pub fn add(&mut self, hash: u64) -> bool {
@@ -127,7 +136,7 @@ impl Sketch {
     pub fn unite(&mut self, other: &Sketch) -> Result<(), Differ> {
         self.check(other.parameters)?;
         match &other.stage {
-            Stage::Explicit(hashes) => self.add_all(hashes),
+            Stage::Explicit(hashes) => self.unite_explicit(hashes),
             Stage::Registers(others) => registers::raise_to(self.promote(), others),
         }
         Ok(())
@@ -137,13 +146,24 @@ impl Sketch {
         if self.parameters == right { Ok(()) } else { Err(Differ { left: self.parameters, right }) }
     }
 
+    /// Adds what an explicit sketch of the same parameters has seen. Hashes beyond the threshold, which another maker
+    /// may have kept, stay where the other side has nothing to add: whichever side that is, so that a union does not
+    /// depend on who comes first.
+    pub(super) fn unite_explicit(&mut self, others: &[i64]) {
+        match &mut self.stage {
+            Stage::Explicit(hashes)
+                if others.len() > self.parameters.max_explicit() && holds(others, hashes) =>
+            {
+                *hashes = others.to_vec();
+            }
+            _ => self.add_all(others),
+        }
+    }
+
     /// Adds hashes in ascending signed order without repetition.
-    pub(super) fn add_all(&mut self, others: &[i64]) {
-        let max_explicit = self.parameters.max_explicit();
-        // A few are cheaper one by one, but only a merge can tell who had them all.
-        let merges = |hashes: &[i64]| others.len() > 8 || hashes.len() + others.len() > max_explicit;
+    fn add_all(&mut self, others: &[i64]) {
         let hashes = match &mut self.stage {
-            Stage::Explicit(hashes) if merges(hashes) => hashes,
+            Stage::Explicit(hashes) if others.len() > 8 => hashes,
             _ => {
                 for hash in others {
                     self.add(*hash as u64);
@@ -152,10 +172,7 @@ impl Sketch {
             }
         };
         let merged = merge(hashes, others);
-        // Hashes beyond the threshold, which another maker may have kept, stay where one side had them all already:
-        // whichever side that is, so that a union does not depend on who comes first.
-        let had_all = merged.len() == hashes.len().max(others.len());
-        let stays = had_all || merged.len() <= max_explicit;
+        let stays = merged.len() == hashes.len() || merged.len() <= self.parameters.max_explicit();
         *hashes = merged;
         if !stays {
             self.promote();
@@ -196,6 +213,11 @@ fn raise(parameters: Parameters, registers: &mut [u8], hash: u64) -> bool {
         *register = rank;
     }
     raised
+}
+
+/// Whether all of `few` are among `many`, which are in ascending order.
+fn holds(many: &[i64], few: &[i64]) -> bool {
+    few.iter().all(|hash| many.binary_search(hash).is_ok())
 }
 
 /// Both in ascending order without repetition; so is the result.

@@ -124,6 +124,7 @@ pub fn register(database: u32) -> bool {
         &cell.passes_completed,
         &cell.last_pass_rows,
         &cell.increments,
+        &cell.visits,
         &cell.compactions,
         &cell.rows_folded,
         &cell.overflowed,
@@ -228,6 +229,16 @@ pub(super) fn adjust_entries(database: u32, by: i64) {
 /// Committed increments so far, to see whether there is anything to compact.
 pub fn increments(database: u32) -> u64 {
     with(database, |cell| cell.increments.load(Ordering::Relaxed)).unwrap_or(0) + cells::counted(database).0
+}
+
+/// Counts sketches that committed visits have changed.
+pub fn count_visits(database: u32, sketches: u64) {
+    count(database, |cell| &cell.visits, sketches);
+}
+
+/// Visits so far, to see whether there is anything to compact.
+pub fn visits(database: u32) -> u64 {
+    with(database, |cell| cell.visits.load(Ordering::Relaxed)).unwrap_or(0)
 }
 
 // --- the worker's side ---

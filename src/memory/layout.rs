@@ -145,6 +145,8 @@ pub(super) struct DatabaseCell {
     pub passes_completed: AtomicU64,
     pub last_pass_rows: AtomicU64,
     pub increments: AtomicU64,
+    /// Sketches that committed visits have changed.
+    pub visits: AtomicU64,
     pub compactions: AtomicU64,
     pub rows_folded: AtomicU64,
     pub last_compaction_at_us: AtomicI64,

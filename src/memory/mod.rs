@@ -1,5 +1,6 @@
 //! Totals in shared memory: what makes `counter_get` one read, derived from rows and the journal. And the deltas of
-//! buffered mode on their way from the journal to rows.
+//! buffered mode on their way from the journal to rows. And sketches of visitors, in a segment of their own
+//! (`sketches.rs`).
 //!
 //! Contract of the whole room:
 //!
@@ -24,7 +25,20 @@ pub mod load;
 mod lwlock;
 mod places;
 mod segment;
+pub mod sketches;
 pub mod table;
 mod visibility;
 
-pub use segment::{is_attached, request, start};
+pub use segment::is_attached;
+
+/// Asks for shared memory and locks; called from the request hook.
+pub fn request() {
+    segment::request();
+    sketches::request();
+}
+
+/// Makes the segments, or finds them made; called from the startup hook.
+pub fn start() {
+    segment::start();
+    sketches::start();
+}

@@ -40,8 +40,7 @@ pub fn start() {
     // SAFETY: called from shmem_startup_hook. The segment is as large as `geometry` says, zeroed or not; every
     // field is written before anybody else can see the base address.
     unsafe {
-        let init = &raw mut (*pg_sys::MainLWLockArray.add(ADDIN_SHMEM_INIT_LOCK)).lock;
-        let _held = lwlock::exclusive(init);
+        let _held = lock_for_start();
         let raw = pg_sys::ShmemInitStruct(SEGMENT.as_ptr(), geometry.bytes(), &mut found) as usize;
         let base = raw.next_multiple_of(CACHE_LINE) as *mut Header;
         if !found {
@@ -69,6 +68,15 @@ pub fn start() {
         assert_eq!((*base).version, FORMAT_VERSION);
         BASE.store(base, Ordering::Release);
     }
+}
+
+/// What keeps two processes from making a segment at once.
+///
+/// # Safety
+/// Only from shmem_startup_hook, one at a time.
+pub(super) unsafe fn lock_for_start() -> Held {
+    // SAFETY: a lock of the server's own array, which is there before the hook is called.
+    unsafe { lwlock::exclusive(&raw mut (*pg_sys::MainLWLockArray.add(ADDIN_SHMEM_INIT_LOCK)).lock) }
 }
 
 /// lwlocklist.h; the same number in every supported version.

@@ -13,6 +13,7 @@ use super::databases;
 use super::layout::*;
 use super::places::{self, Place};
 use super::segment::{Segment, segment};
+use super::sketches;
 use super::visibility;
 
 /// A counter's key in memory: never shared between databases, nor between a dropped and a new extension.
@@ -182,11 +183,13 @@ pub fn invalidate(key: Key<'_>) {
 
 /// Forgets every total of a database; buffered deltas stay.
 pub fn invalidate_database(database: u32) {
+    sketches::invalidate(database, None);
     for_each_of(database, forget);
 }
 
 /// Frees everything that memory holds for a database whose tables are gone, buffered deltas too.
 pub fn purge_database(database: u32) {
+    sketches::invalidate(database, None);
     for_each_of(database, purge);
 }
 

@@ -27,9 +27,17 @@ pub(super) unsafe fn inline_varlena<'a>(pointer: *mut pg_sys::varlena) -> Option
 /// # Safety
 /// `datum` must be a non-null varlena argument of the running function call.
 pub(super) unsafe fn argument_bytes<'fcx>(datum: pg_sys::Datum) -> &'fcx [u8] {
-    // SAFETY: by the caller's promise; a detoasted copy lives in the call's memory context.
+    // SAFETY: by the caller's promise.
+    unsafe { varlena_bytes(datum.cast_mut_ptr()) }
+}
+
+/// The payload of any varlena; what is compressed or out of line is copied into the current memory context.
+///
+/// # Safety
+/// `pointer` must point to a varlena that outlives `'a`, and `'a` may not outlive the memory context.
+pub(super) unsafe fn varlena_bytes<'a>(pointer: *mut pg_sys::varlena) -> &'a [u8] {
+    // SAFETY: by the caller's promise.
     unsafe {
-        let pointer: *mut pg_sys::varlena = datum.cast_mut_ptr();
         match inline_varlena(pointer) {
             Some(bytes) => bytes,
             None => inline_varlena(pg_sys::pg_detoast_datum_packed(pointer)).unwrap_or(&[]),

@@ -11,7 +11,7 @@ use super::Oid;
 thread_local! {
     static RELATIONS: Cell<u64> = const { Cell::new(0) };
     static ROLES: Cell<u64> = const { Cell::new(0) };
-    static WATCHED: Cell<[u32; 2]> = const { Cell::new([0; 2]) };
+    static WATCHED: Cell<[u32; 4]> = const { Cell::new([0; 4]) };
 }
 
 /// Changes whenever something about the watched relations changed.
@@ -25,7 +25,7 @@ pub fn roles_version() -> u64 {
 }
 
 /// The relations whose changes `relations_version` counts. While none is watched every change counts.
-pub fn watch(relations: [Oid; 2]) {
+pub fn watch(relations: [Oid; 4]) {
     WATCHED.set(relations.map(u32::from));
 }
 
@@ -53,7 +53,7 @@ pub fn register() {
 extern "C-unwind" fn on_relation(_arg: pg_sys::Datum, relation: Oid) {
     let relation = u32::from(relation);
     let watched = WATCHED.get();
-    if relation == 0 || watched == [0; 2] || watched.contains(&relation) {
+    if relation == 0 || watched == [0; 4] || watched.contains(&relation) {
         RELATIONS.set(RELATIONS.get() + 1);
     }
 }
@@ -92,6 +92,12 @@ pub fn has_column_types(relation: Oid, types: &[u32]) -> bool {
         // SAFETY: a syscache look-up inside a transaction.
         u32::from(unsafe { pg_sys::get_atttype(relation, number) }) == *wanted
     })
+}
+
+/// Whether a column, by its number from 0, holds values of variable length.
+pub fn is_varlena_column(relation: Oid, column: usize) -> bool {
+    // SAFETY: syscache look-ups inside a transaction.
+    unsafe { pg_sys::get_typlen(pg_sys::get_atttype(relation, column as i16 + 1)) == -1 }
 }
 
 /// Whether the relation is the named one; for use where it is about to be dropped.

@@ -340,11 +340,38 @@ impl<'p> Columns<'p> {
         unsafe { super::args::inline_varlena(self.values[column].cast_mut_ptr()).unwrap_or(&[]) }
     }
 
+    /// A value of variable length as it is stored, to be opened when no page is locked any more.
+    pub fn stored(&self, column: usize) -> Stored {
+        if self.nulls[column] {
+            return Stored(Vec::new());
+        }
+        // SAFETY: the column's type has variable length, so its datum points to a varlena on the pinned page; a pointer
+        // to an out-of-line value is copied as a pointer.
+        unsafe {
+            let start: *const u8 = self.values[column].cast_mut_ptr();
+            Stored(std::slice::from_raw_parts(start, pgrx::varsize_any(start.cast())).to_vec())
+        }
+    }
+
     pub fn bigint(&self, column: usize) -> i64 {
         if self.nulls[column] { 0 } else { self.values[column].value() as i64 }
     }
 
     pub fn int(&self, column: usize) -> i32 {
         if self.nulls[column] { 0 } else { self.values[column].value() as i32 }
+    }
+}
+
+/// A stored value of variable length, perhaps compressed or out of line.
+pub struct Stored(Vec<u8>);
+
+impl Stored {
+    /// Its payload. The row it is from must still be kept from vacuum by the transaction's snapshot.
+    pub fn open(&self) -> Vec<u8> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        // SAFETY: a copy of a whole varlena; it is read as bytes, or copied by detoasting.
+        unsafe { super::args::varlena_bytes(self.0.as_ptr().cast_mut().cast()).to_vec() }
     }
 }

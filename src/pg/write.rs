@@ -10,7 +10,10 @@ use super::table::{MAX_COLUMNS, Table};
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
     Text(&'a [u8]),
+    /// The payload of any other type of variable length.
+    Bytes(&'a [u8]),
     Bigint(i64),
+    /// Also a date: days since 2000-01-01.
     Int(i32),
     /// The transaction's start time, as `now()`.
     Now,
@@ -20,7 +23,7 @@ impl Value<'_> {
     fn datum(self) -> pg_sys::Datum {
         match self {
             // SAFETY: copies the bytes into the current memory context.
-            Value::Text(bytes) => pg_sys::Datum::from(unsafe {
+            Value::Text(bytes) | Value::Bytes(bytes) => pg_sys::Datum::from(unsafe {
                 pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast(), bytes.len() as i32)
             }),
             Value::Bigint(value) => pg_sys::Datum::from(value),

@@ -30,10 +30,10 @@ pub fn at_end(callback: fn()) {
     AT_END.set(Some(callback));
 }
 
-static HOOKS: OnceLock<&'static Hooks> = OnceLock::new();
+static HOOKS: OnceLock<&'static [&'static Hooks]> = OnceLock::new();
 
-/// Registers the hooks for all transactions of this process and of those it forks.
-pub fn register(hooks: &'static Hooks) {
+/// Registers the hooks, called in this order, for all transactions of this process and of those it forks.
+pub fn register(hooks: &'static [&'static Hooks]) {
     if HOOKS.set(hooks).is_ok() {
         // SAFETY: the callbacks have PostgreSQL's signatures and live as long as the process.
         unsafe {
@@ -46,14 +46,15 @@ pub fn register(hooks: &'static Hooks) {
 #[pg_guard]
 extern "C-unwind" fn on_xact(event: pg_sys::XactEvent::Type, _arg: *mut std::ffi::c_void) {
     use pg_sys::XactEvent::*;
-    let Some(hooks) = HOOKS.get() else { return };
-    match event {
-        XACT_EVENT_PRE_COMMIT => (hooks.pre_commit)(),
-        XACT_EVENT_COMMIT => (hooks.commit)(),
-        XACT_EVENT_ABORT => (hooks.abort)(),
-        XACT_EVENT_PRE_PREPARE => (hooks.pre_prepare)(),
-        XACT_EVENT_PREPARE => (hooks.prepared)(),
-        _ => {}
+    for hooks in *HOOKS.get().unwrap_or(&[].as_slice()) {
+        match event {
+            XACT_EVENT_PRE_COMMIT => (hooks.pre_commit)(),
+            XACT_EVENT_COMMIT => (hooks.commit)(),
+            XACT_EVENT_ABORT => (hooks.abort)(),
+            XACT_EVENT_PRE_PREPARE => (hooks.pre_prepare)(),
+            XACT_EVENT_PREPARE => (hooks.prepared)(),
+            _ => {}
+        }
     }
     if matches!(event, XACT_EVENT_COMMIT | XACT_EVENT_ABORT)
         && let Some(callback) = AT_END.take()
@@ -70,11 +71,12 @@ extern "C-unwind" fn on_subxact(
     _arg: *mut std::ffi::c_void,
 ) {
     use pg_sys::SubXactEvent::*;
-    let Some(hooks) = HOOKS.get() else { return };
-    match event {
-        SUBXACT_EVENT_COMMIT_SUB => (hooks.savepoint_released)(nest_level()),
-        SUBXACT_EVENT_ABORT_SUB => (hooks.savepoint_rolled_back)(nest_level()),
-        _ => {}
+    for hooks in *HOOKS.get().unwrap_or(&[].as_slice()) {
+        match event {
+            SUBXACT_EVENT_COMMIT_SUB => (hooks.savepoint_released)(nest_level()),
+            SUBXACT_EVENT_ABORT_SUB => (hooks.savepoint_rolled_back)(nest_level()),
+            _ => {}
+        }
     }
 }
 
@@ -100,6 +102,12 @@ pub fn has_xid() -> bool {
 pub fn did_commit(xid: u32) -> bool {
     // SAFETY: looks into the commit log; the transaction is recent.
     unsafe { pg_sys::TransactionIdDidCommit(pg_sys::TransactionId::from(xid)) }
+}
+
+/// When the transaction began, as `now()`, in microseconds since 2000-01-01.
+pub fn start_us() -> i64 {
+    // SAFETY: a plain read of transaction state.
+    unsafe { pg_sys::GetCurrentTransactionStartTimestamp() }
 }
 
 /// When the running statement came in, in microseconds since 2000-01-01.

@@ -13,34 +13,43 @@ use crate::pg::{Oid, catalog, lock, xact};
 pub struct Tables {
     pub total: Oid,
     pub slot: Oid,
+    pub visitors: Oid,
+    pub visit: Oid,
 }
 
-/// What a call is about to do, and the privileges on counter_ext.total that it takes.
+/// What a call is about to do, and the privileges on counter_ext.total, or counter_ext.visitors, that it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     Count,
     Read,
     Take,
     Drop,
+    Visit,
+    ReadVisitors,
+    DropVisitors,
 }
 
 impl Purpose {
     fn rights(self) -> Rights {
         match self {
-            Purpose::Count => Rights::INSERT.and(Rights::UPDATE),
-            Purpose::Read => Rights::SELECT,
+            Purpose::Count | Purpose::Visit => Rights::INSERT.and(Rights::UPDATE),
+            Purpose::Read | Purpose::ReadVisitors => Rights::SELECT,
             Purpose::Take => Rights::INSERT.and(Rights::UPDATE).and(Rights::SELECT),
-            Purpose::Drop => Rights::DELETE,
+            Purpose::Drop | Purpose::DropVisitors => Rights::DELETE,
         }
     }
 
     fn described(self) -> &'static str {
         match self {
-            Purpose::Count => "INSERT and UPDATE",
-            Purpose::Read => "SELECT",
+            Purpose::Count | Purpose::Visit => "INSERT and UPDATE",
+            Purpose::Read | Purpose::ReadVisitors => "SELECT",
             Purpose::Take => "SELECT, INSERT and UPDATE",
-            Purpose::Drop => "DELETE",
+            Purpose::Drop | Purpose::DropVisitors => "DELETE",
         }
+    }
+
+    fn concerns_visitors(self) -> bool {
+        matches!(self, Purpose::Visit | Purpose::ReadVisitors | Purpose::DropVisitors)
     }
 
     fn bit(self) -> u8 {
@@ -72,6 +81,8 @@ thread_local! {
     static LOCKED: Cell<u32> = const { Cell::new(0) };
     /// The same of counter_ext.slot.
     static SLOT_LOCKED: Cell<u32> = const { Cell::new(0) };
+    /// The same of counter_ext.visitors and counter_ext.visit.
+    static VISITORS_LOCKED: Cell<u32> = const { Cell::new(0) };
 }
 
 /// The tables, or an error where the extension is not installed.
@@ -92,30 +103,37 @@ pub fn find_tables() -> Option<Tables> {
     let tables = Tables {
         total: catalog::relation(c"counter_ext", c"total")?,
         slot: catalog::relation(c"counter_ext", c"slot")?,
+        visitors: catalog::relation(c"counter_ext", c"visitors")?,
+        visit: catalog::relation(c"counter_ext", c"visit")?,
     };
     const TEXT: u32 = 25;
     const INT4: u32 = 23;
     const INT8: u32 = 20;
     const TIMESTAMPTZ: u32 = 1184;
-    let ours = catalog::is_member(tables.total, c"counter_ext")
-        && catalog::is_member(tables.slot, c"counter_ext")
+    const DATE: u32 = 1082;
+    let each = [tables.total, tables.slot, tables.visitors, tables.visit];
+    let ours = each.into_iter().all(|table| catalog::is_member(table, c"counter_ext"))
+        && catalog::has_column_types(tables.visitors, &[TEXT, DATE, INT4])
+        && catalog::is_varlena_column(tables.visitors, super::visitors_columns::SKETCH)
+        && catalog::has_column_types(tables.visit, &[TEXT, DATE, INT8])
+        && catalog::is_varlena_column(tables.visit, super::visit_columns::SKETCH)
         && catalog::has_column_types(tables.total, &[TEXT, INT4, INT8, TIMESTAMPTZ])
         && catalog::has_column_types(tables.slot, &[TEXT, INT8, INT8]);
     if !ours {
         return None;
     }
-    catalog::watch([tables.total, tables.slot]);
+    catalog::watch(each);
     KNOWN.set(Some(Known { tables, relations_version }));
     Some(tables)
 }
 
 /// Checks the caller's rights. A change also locks the tables against DDL until the transaction ends, once a
-/// transaction; a read locks them only where it goes on to rows. With `to_slots` false the slot table is left until
+/// transaction; a read locks them only where it goes on to rows, a visit only where it changes something. With `to_slots` false the slot table is left until
 /// something is written to it.
 pub fn enter(purpose: Purpose, nest_level: u32, to_slots: bool) -> Result<Tables, CounterError> {
     let tables = match purpose {
-        Purpose::Read => tables()?,
-        _ => lock_for_writing(nest_level, to_slots)?,
+        Purpose::Count | Purpose::Take | Purpose::Drop => lock_for_writing(nest_level, to_slots)?,
+        _ => tables()?,
     };
     check_rights(tables, purpose)?;
     Ok(tables)
@@ -155,6 +173,27 @@ pub fn lock_slot_for_writing(tables: Tables) {
     }
 }
 
+/// Locks the visitors' tables for writing, once a transaction. Errors: they are not those that `tables` names any more.
+pub fn lock_visitors_for_writing(tables: Tables) -> Result<(), CounterError> {
+    if VISITORS_LOCKED.get() != 0 {
+        return Ok(());
+    }
+    lock::lock_table(tables.visitors, Access::Write);
+    lock::lock_table(tables.visit, Access::Write);
+    // Taking a lock also takes in what others changed: the tables may have been dropped, and made anew.
+    if find_tables() != Some(tables) || !lock::relation_exists(tables.visitors) {
+        return Err(CounterError::NotInstalled);
+    }
+    VISITORS_LOCKED.set(xact::nest_level());
+    Ok(())
+}
+
+/// Locks the visitors' tables for reading rows.
+pub fn lock_visitors_for_reading(tables: Tables) {
+    lock::lock_table(tables.visitors, Access::Read);
+    lock::lock_table(tables.visit, Access::Read);
+}
+
 /// Locks the tables for reading rows.
 pub fn lock_for_reading(tables: Tables) {
     lock::lock_table(tables.total, Access::Read);
@@ -178,10 +217,16 @@ fn check_rights(tables: Tables, purpose: Purpose) -> Result<(), CounterError> {
             roles_version: catalog::roles_version(),
         };
     }
-    if !privilege::has_all(tables.total, user, purpose.rights()) {
-        return Err(CounterError::NoPrivilege { needed: purpose.described() });
+    let concerned = if purpose.concerns_visitors() {
+        [(tables.visitors, "visitors"), (tables.visit, "visit")]
+    } else {
+        [(tables.total, "total"), (tables.slot, "slot")]
+    };
+    let (decides, table) = concerned[0];
+    if !privilege::has_all(decides, user, purpose.rights()) {
+        return Err(CounterError::NoPrivilege { needed: purpose.described(), table });
     }
-    for (table, name) in [(tables.total, "total"), (tables.slot, "slot")] {
+    for (table, name) in concerned {
         if privilege::row_security_applies(table, user) {
             return Err(CounterError::RowSecurity { table: name });
         }
@@ -195,11 +240,12 @@ fn check_rights(tables: Tables, purpose: Purpose) -> Result<(), CounterError> {
 pub fn forget_locks() {
     LOCKED.set(0);
     SLOT_LOCKED.set(0);
+    VISITORS_LOCKED.set(0);
 }
 
 /// A savepoint was rolled back: locks taken inside it are gone.
 pub fn forget_locks_above(level: u32) {
-    for locked in [&LOCKED, &SLOT_LOCKED] {
+    for locked in [&LOCKED, &SLOT_LOCKED, &VISITORS_LOCKED] {
         if locked.get() >= level {
             locked.set(0);
         }
@@ -208,7 +254,7 @@ pub fn forget_locks_above(level: u32) {
 
 /// A savepoint was released: its locks are the parent's.
 pub fn hand_locks_down(level: u32) {
-    for locked in [&LOCKED, &SLOT_LOCKED] {
+    for locked in [&LOCKED, &SLOT_LOCKED, &VISITORS_LOCKED] {
         if locked.get() == level {
             locked.set(level - 1);
         }
@@ -225,6 +271,16 @@ impl Keyed {
     pub fn total(tables: Tables, access: Access) -> Result<Keyed, CounterError> {
         let table = Table::open(tables.total);
         Ok(Keyed { key: primary_key(&table, "total", access)?, table })
+    }
+
+    pub fn visitors(tables: Tables, access: Access) -> Result<Keyed, CounterError> {
+        let table = Table::open(tables.visitors);
+        Ok(Keyed { key: primary_key(&table, "visitors", access)?, table })
+    }
+
+    pub fn visit(tables: Tables, access: Access) -> Result<Keyed, CounterError> {
+        let table = Table::open(tables.visit);
+        Ok(Keyed { key: primary_key(&table, "visit", access)?, table })
     }
 
     pub fn slot(tables: Tables, access: Access) -> Result<Keyed, CounterError> {

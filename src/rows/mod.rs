@@ -10,6 +10,7 @@ pub mod list;
 pub mod remove;
 pub mod slots;
 pub mod sum;
+pub mod visitors;
 
 /// Columns of counter_ext.total.
 pub(crate) mod total_columns {
@@ -24,6 +25,21 @@ pub(crate) mod slot_columns {
     pub const ID: usize = 0;
     pub const SLOT: usize = 1;
     pub const DELTA: usize = 2;
+}
+
+/// Columns of counter_ext.visitors.
+pub(crate) mod visitors_columns {
+    pub const DAY: usize = 1;
+    pub const NODE: usize = 2;
+    pub const SKETCH: usize = 3;
+    pub const UPDATED_AT: usize = 4;
+}
+
+/// Columns of counter_ext.visit.
+pub(crate) mod visit_columns {
+    pub const ID: usize = 0;
+    pub const DAY: usize = 1;
+    pub const SKETCH: usize = 3;
 }
 
 /// A sum of any size as bigints that add up to it; none for 0.

@@ -22,6 +22,7 @@ use crate::rows::fold::Share;
 use crate::rows::journal_position;
 use crate::rows::list::Id;
 use crate::settings;
+use crate::visitors::compaction as visits;
 
 /// A pass is followed by at least so many times its own duration of rest: under a held snapshot, where dead rows
 /// pile up, it then costs no more than a fifth of a core.
@@ -76,7 +77,8 @@ struct Compactor {
     /// The next pass comes this long after the last one, or after the interval if that is longer.
     least_rest: Duration,
     last_rates: Instant,
-    seen_increments: u64,
+    /// Increments and visits that the last pass knew of.
+    seen_changes: u64,
     /// The last pass found nothing to do.
     idle: bool,
     error_delay: Duration,
@@ -92,7 +94,7 @@ impl Compactor {
             looked_at: now - IDLE_PASS_INTERVAL,
             least_rest: Duration::ZERO,
             last_rates: now,
-            seen_increments: u64::MAX,
+            seen_changes: u64::MAX,
             idle: false,
             error_delay: Duration::ZERO,
         }
@@ -120,9 +122,9 @@ impl Compactor {
 
     fn pass_if_due(&mut self) -> Result<(), Obstacle> {
         let requested = databases::passes_requested(self.database);
-        let increments = databases::increments(self.database);
+        let changes = databases::increments(self.database) + databases::visits(self.database);
         let due = !self.idle
-            || increments != self.seen_increments
+            || changes != self.seen_changes
             || databases::pass_wanted(self.database)
             || self.last_pass.elapsed() >= IDLE_PASS_INTERVAL;
         self.least_rest = Duration::ZERO;
@@ -133,7 +135,7 @@ impl Compactor {
             let pass = run_pass(self.database, &mut self.keeper)?;
             databases::pass_completed(self.database, requested, pass);
             self.idle = pass.rows == 0;
-            self.seen_increments = increments;
+            self.seen_changes = changes;
             self.error_delay = Duration::ZERO;
             self.at_rest();
             self.least_rest = started.elapsed() * REST_PER_WORK;
@@ -174,7 +176,7 @@ impl Compactor {
     }
 }
 
-/// One pass over all counters that have slot rows.
+/// One pass over all counters that have slot rows, and all ids that were visited.
 fn run_pass(database: u32, keeper: &mut Keeper) -> Result<Pass, Obstacle> {
     let mut pass = Pass { rows: keeper.fold(database)?, ..Pass::default() };
     let mut after = Id::default();
@@ -193,6 +195,15 @@ fn run_pass(database: u32, keeper: &mut Keeper) -> Result<Pass, Obstacle> {
             pass.overflowed = pass.overflowed.max(part.overflowed);
         }
         in_transaction(|tables| batch.busiest.iter().try_for_each(|(_, id)| read::warm(tables, id)))?;
+        match batch.last {
+            Some(last) => after = last,
+            None => break,
+        }
+    }
+    after = Id::default();
+    loop {
+        let batch = in_transaction(|tables| visits::unite_after(tables, &after))?;
+        pass.rows += batch.rows;
         match batch.last {
             Some(last) => after = last,
             None => return Ok(pass),
@@ -230,7 +241,7 @@ pub(super) fn in_transaction<T>(
 }
 
 fn lock_all(tables: Tables) -> bool {
-    let each: [Oid; 2] = [tables.total, tables.slot];
+    let each: [Oid; 4] = [tables.total, tables.slot, tables.visitors, tables.visit];
     each.into_iter().all(|table| lock::try_lock_table(table, Access::Write))
         && journal_position::try_lock()
         && lock::try_lock_exclusive(tables.total, Subject::Compaction)

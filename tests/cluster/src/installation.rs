@@ -51,6 +51,11 @@ impl Installation {
         command
     }
 
+    /// Whether the server is Debian's or Ubuntu's, where extensions are packages too.
+    pub fn is_packaged(&self) -> bool {
+        self.bindir.starts_with("/usr/lib/postgresql")
+    }
+
     /// Hands a path to the user the server runs as.
     pub fn give(&self, path: &Path) {
         if let Some(owner) = self.become_user {

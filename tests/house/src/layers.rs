@@ -1,7 +1,7 @@
 //! Calls go one way:
-//! `api → counting · likes · hll · series · boards · limits · audit → rows · memory · journal → pg`.
+//! `api → counting · visitors · likes · series · boards · limits · audit → rows · memory · journal → pg`.
 //!
-//! `settings` and `errors` lie beside `pg`, for all to use. The worker comes in
+//! `settings`, `errors` and the plain Rust of `hll` lie beside `pg`, for all to use. The worker comes in
 //! from the other end: it never uses `api`, and only `lib.rs` starts it. Rooms of
 //! one layer may use each other as long as that makes no circle.
 
@@ -13,9 +13,9 @@ use crate::repository::TextFile;
 use crate::tokens::{children, group, ident, is_ident, is_path_separator, is_punct, line, parse};
 
 const LAYERS: [&[&str]; 5] = [
-    &["pg", "settings", "errors"],
+    &["pg", "settings", "errors", "hll"],
     &["rows", "memory", "journal"],
-    &["counting", "likes", "hll", "series", "boards", "limits", "audit"],
+    &["counting", "visitors", "likes", "series", "boards", "limits", "audit"],
     &["api"],
     // Tests that run inside a server look at everything.
     &["tests"],

@@ -104,6 +104,12 @@ proptest! {
     }
 
     #[test]
+    fn hashes_at_once_are_hashes_one_by_one(parameters in parameters(), hashes in hashes()) {
+        let at_once = Sketch::from_hashes(parameters, hashes.iter().map(|hash| *hash as i64).collect());
+        prop_assert_eq!(at_once, sketch_of(parameters, &hashes));
+    }
+
+    #[test]
     fn a_hash_is_covered_where_adding_it_changes_nothing(
         parameters in parameters(), hashes in hashes(), more in hashes(),
     ) {
@@ -270,6 +276,24 @@ proptest! {
         // Half of a sketch must not pass for a whole one where its length is known.
         if stage(&encoded) == FULL {
             prop_assert!(Sketch::decode(piece).is_err());
+        }
+    }
+}
+
+/// More registers than random parameters have: entries of up to 32 bits.
+#[test]
+fn many_registers_read_the_same() {
+    let mut randomness = Randomness::new(2);
+    for (log2m, regwidth) in (13..=24).flat_map(|log2m| [1, 5, 8].map(|regwidth| (log2m, regwidth))) {
+        for sparseon in 0..=1 {
+            let parameters = Parameters::new(log2m, regwidth, 0, sparseon).expect("within the ranges");
+            let last = parameters.registers() as u64 - 1;
+            let mut hashes = vec![0, last, u64::MAX, 1 << 63 | last];
+            hashes.extend((0..300).map(|_| randomness.bits()));
+            let sketch = sketch_of(parameters, &hashes);
+            let encoded = sketch.encode();
+            assert_eq!(stage(&encoded), if sparseon == 1 { SPARSE } else { FULL });
+            assert!(Sketch::decode(&encoded) == Ok(sketch), "{parameters}");
         }
     }
 }

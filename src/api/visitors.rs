@@ -1,0 +1,112 @@
+//! Unique visitors: `counter_visit`, `counter_visitors` and the union over several ids.
+
+use pgrx::AnyElement;
+use pgrx::prelude::*;
+
+use super::hll::rounded;
+use super::increments::checked_ids;
+use crate::counting::change;
+use crate::errors::{CounterError, OrRaise, check_id};
+use crate::pg::args::{CounterArg, TextArg, TextArray};
+use crate::pg::{hashing, process};
+use crate::rows::visitors::{Days, EVER};
+use crate::visitors::{read, visit};
+
+/// Notes that `visitor` has seen the id today (UTC), in the caller's transaction, and adds `views` to the counter of the same
+/// id. Returns true when the visitor had never been there before: exactly so up to 1280 visitors; past that a visitor
+/// that the sketch cannot tell from those it has seen counts as seen. Never waits for another transaction's visit, and
+/// writes nothing where it changes nothing.
+///
+/// Errors: 22023 empty or over-long id; 42883 visitors of that type cannot be hashed; 25006 read-only transaction or standby;
+/// 42501 INSERT or UPDATE on counter_ext.visitors is missing, or, for `views`, on counter_ext.total.
+#[pg_extern(strict)]
+fn counter_visit(id: CounterArg<'_>, visitor: AnyElement, views: default!(i64, 0)) -> bool {
+    let hashed = || visited(id, hashing::hash(&visitor)?, views);
+    hashed().or_raise()
+}
+
+/// As above, for text: an untyped literal is text.
+#[pg_extern(strict, name = "counter_visit")]
+fn counter_visit_text(id: CounterArg<'_>, visitor: TextArg<'_>, views: default!(i64, 0)) -> bool {
+    visited(id, hashing::hash_text(visitor.0), views).or_raise()
+}
+
+/// As above, for an integer id.
+#[pg_extern(strict, name = "counter_visit")]
+fn counter_visit_number(id: i64, visitor: AnyElement, views: default!(i64, 0)) -> bool {
+    let id = id.to_string();
+    let hashed = || visited(CounterArg(id.as_bytes()), hashing::hash(&visitor)?, views);
+    hashed().or_raise()
+}
+
+/// As above, for an integer id and text.
+#[pg_extern(strict, name = "counter_visit")]
+fn counter_visit_number_text(id: i64, visitor: TextArg<'_>, views: default!(i64, 0)) -> bool {
+    let id = id.to_string();
+    visited(CounterArg(id.as_bytes()), hashing::hash_text(visitor.0), views).or_raise()
+}
+
+fn visited(id: CounterArg<'_>, hash: u64, views: i64) -> Result<bool, CounterError> {
+    check_id(id.0)?;
+    let tables = visit::enter("counter_visit")?;
+    if views != 0 {
+        change::increment(change::enter("counter_visit")?, id.0, views)?;
+    }
+    visit::visit(tables, id.0, hash)
+}
+
+/// Unique visitors of an id: ever, or from one day to another, both included and in UTC; NULL leaves an end open. Includes
+/// everything committed before the call began, and the caller's own visits. Exact up to 1280 visitors, then an estimate
+/// with a standard error of 0.81 %. 0 when nobody was there.
+///
+/// Errors: 22023 empty or over-long id; 42501 SELECT on counter_ext.visitors is missing.
+#[pg_extern(parallel_restricted)]
+fn counter_visitors(
+    id: Option<CounterArg<'_>>,
+    from: default!(Option<Date>, "NULL"),
+    to: default!(Option<Date>, "NULL"),
+) -> Option<i64> {
+    let id = id?;
+    let count = || {
+        check_id(id.0)?;
+        rounded(&read::sketch(read::enter()?, id.0, days(from, to))?)
+    };
+    Some(count().or_raise())
+}
+
+/// Unique visitors of several ids together: one who was at two of them counts once.
+///
+/// Errors: those of `counter_visitors`; 22004 NULL array or element, 2202E more than one dimension.
+#[pg_extern(parallel_restricted)]
+fn counter_visitors_union(
+    ids: Option<TextArray<'_>>,
+    from: default!(Option<Date>, "NULL"),
+    to: default!(Option<Date>, "NULL"),
+) -> i64 {
+    let count = || {
+        let ids = checked_ids(ids)?;
+        rounded(&read::union(read::enter()?, &ids, days(from, to))?)
+    };
+    count().or_raise()
+}
+
+/// Open ends take in every day there is.
+fn days(from: Option<Date>, to: Option<Date>) -> Days {
+    if from.is_none() && to.is_none() {
+        return Days::Ever;
+    }
+    let first = from.map_or(EVER + 1, |day| process::day_number(day).max(EVER + 1));
+    Days::Range(first, to.map_or(i32::MAX, process::day_number))
+}
+
+extension_sql!(
+    r#"
+CREATE FUNCTION counter_visitors(id bigint, "from" date DEFAULT NULL, "to" date DEFAULT NULL) RETURNS bigint
+    LANGUAGE sql VOLATILE PARALLEL RESTRICTED
+    BEGIN ATOMIC SELECT counter_visitors($1::text::counter, $2, $3); END;
+"#,
+    name = "counter_visitors_bigint",
+    requires = [counter_visitors]
+);
+
+extension_sql_file!("../../sql/visitors.sql", name = "counter_visitors_tables", requires = ["counter_hll"]);

@@ -1,0 +1,290 @@
+//! Rows of visitors: `counter_ext.visit` holds what transactions added, a small sketch a row, inserted and never changed;
+//! `counter_ext.visitors` what compaction united them into, a sketch an id and day and one of ever.
+//!
+//! Source of truth: the visitors of a day are the union of that day's rows in both tables; those of ever, of the row of
+//! ever and all rows in `visit`. Everything in shared memory is derived from them. Inserts meet nobody, since each draws a
+//! random number; only compaction and an administrator change rows. A crash between any two steps of a fold leaves an
+//! aborted transaction, that is, the rows as they were.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use super::access::{self, Keyed, Tables};
+use super::list::Id;
+use super::sum::for_each_visible;
+use super::{visit_columns, visitors_columns};
+use crate::errors::CounterError;
+use crate::hll::Sketch;
+use crate::memory::sketches::parameters;
+use crate::pg::id_scan::{IdScan, Range};
+use crate::pg::page::{Columns, Status, Stored};
+use crate::pg::random;
+use crate::pg::snapshot::Snapshot;
+use crate::pg::table::Access;
+use crate::pg::write::{self, Candidate, Value};
+
+/// The `day` of rows that hold all days: `-infinity`.
+pub const EVER: i32 = i32::MIN;
+
+/// Which days to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Days {
+    Ever,
+    /// First and last, both included; days since 2000-01-01.
+    Range(i32, i32),
+}
+
+impl Days {
+    pub fn of(day: i32) -> Days {
+        if day == EVER { Days::Ever } else { Days::Range(day, day) }
+    }
+
+    fn takes_united(self, day: i32) -> bool {
+        match self {
+            Days::Ever => day == EVER,
+            Days::Range(first, last) => day != EVER && (first..=last).contains(&day),
+        }
+    }
+
+    pub fn takes_visit(self, day: i32) -> bool {
+        match self {
+            Days::Ever => true,
+            Days::Range(first, last) => (first..=last).contains(&day),
+        }
+    }
+}
+
+/// The visitors' tables, open for reading.
+pub struct Reader {
+    visitors: Keyed,
+    visit: Keyed,
+}
+
+impl Reader {
+    pub fn open(tables: Tables) -> Result<Reader, CounterError> {
+        access::lock_visitors_for_reading(tables);
+        Ok(Reader {
+            visitors: Keyed::visitors(tables, Access::Read)?,
+            visit: Keyed::visit(tables, Access::Read)?,
+        })
+    }
+
+    /// Unites an id's rows of some days, as the snapshot sees them. Errors: 22023 a row was put there whose sketch has
+    /// other parameters.
+    pub fn unite(&self, id: &[u8], days: Days, snapshot: &mut Snapshot) -> Result<Sketch, CounterError> {
+        let mut stored: Vec<Stored> = Vec::new();
+        for_each_visible(&self.visitors, Range::Id(id), snapshot, |columns| {
+            if days.takes_united(columns.int(visitors_columns::DAY)) {
+                stored.push(columns.stored(visitors_columns::SKETCH));
+            }
+            ControlFlow::Continue(())
+        });
+        for_each_visible(&self.visit, Range::Id(id), snapshot, |columns| {
+            if days.takes_visit(columns.int(visit_columns::DAY)) {
+                stored.push(columns.stored(visit_columns::SKETCH));
+            }
+            ControlFlow::Continue(())
+        });
+        let mut united = Sketch::new(parameters());
+        for sketch in stored {
+            united.unite_encoded(&sketch.open())?;
+        }
+        Ok(united)
+    }
+
+    /// Rows not united yet, as the snapshot sees them.
+    pub fn visit_rows(&self, snapshot: &mut Snapshot) -> u64 {
+        let mut rows = 0;
+        for_each_visible(&self.visit, Range::After(b""), snapshot, |_| {
+            rows += 1;
+            ControlFlow::Continue(())
+        });
+        rows
+    }
+}
+
+/// Both tables, open for writing.
+pub struct Writer {
+    visitors: Keyed,
+    visit: Keyed,
+    node: i32,
+}
+
+/// What folding an id's rows came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Folded {
+    pub rows: u64,
+    /// There are more rows than one transaction takes.
+    pub more: bool,
+}
+
+impl Writer {
+    /// The tables are locked.
+    pub fn open(tables: Tables, node: i32) -> Result<Writer, CounterError> {
+        Ok(Writer {
+            visitors: Keyed::visitors(tables, Access::Write)?,
+            visit: Keyed::visit(tables, Access::Write)?,
+            node,
+        })
+    }
+
+    /// Adds a transaction's visits. The number is random over 64 bits: two transactions never meet in the unique index.
+    pub fn insert(&self, id: &[u8], day: i32, visits: &Sketch) {
+        let slot = random::bits() as i64;
+        let sketch = visits.encode();
+        write::insert(
+            &self.visit.table,
+            &[Value::Text(id), Value::Int(day), Value::Bigint(slot), Value::Bytes(&sketch)],
+        );
+    }
+
+    /// The next id after `after` that has rows nobody holds.
+    pub fn next_id(&self, after: &[u8]) -> Option<Id> {
+        let mut scan = IdScan::begin(&self.visit.table, &self.visit.key, Range::After(after));
+        loop {
+            let mut found: Option<Id> = None;
+            scan.next_entry(|version| {
+                if version.status() == Status::Free {
+                    found = Some(version.columns().text(visit_columns::ID).into());
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            })?;
+            if found.is_some() {
+                return found;
+            }
+        }
+    }
+
+    /// Moves up to `limit` of an id's rows that nobody holds into the sketches of their days and of ever. A second time in
+    /// one transaction the first time's changes must have been made visible to it.
+    pub fn fold(&self, id: &[u8], limit: u64) -> Result<Folded, CounterError> {
+        let mut folded = Folded::default();
+        let mut days: BTreeMap<i32, Sketch> = BTreeMap::new();
+        let mut scan = IdScan::begin(&self.visit.table, &self.visit.key, Range::Id(id));
+        loop {
+            if folded.rows >= limit {
+                folded.more = true;
+                break;
+            }
+            let mut found = None;
+            let entry = scan.next_entry(|version| {
+                if version.status() == Status::Free {
+                    let columns = version.columns();
+                    let (day, sketch) =
+                        (columns.int(visit_columns::DAY), columns.stored(visit_columns::SKETCH));
+                    found = Some((Candidate::new(version), day, sketch));
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            });
+            let Some(page) = entry else { break };
+            let Some((candidate, day, stored)) = found else { continue };
+            // Opened before the row goes, and its out-of-line value with it.
+            let sketch = Sketch::decode(&stored.open())?;
+            if write::delete(&self.visit.table, page, &candidate).is_ok() {
+                folded.rows += 1;
+                days.entry(day).or_insert_with(|| Sketch::new(parameters())).unite(&sketch)?;
+            }
+        }
+        drop(scan);
+        if folded.rows > 0 {
+            let mut ever = Sketch::new(parameters());
+            for sketch in days.values() {
+                ever.unite(sketch)?;
+            }
+            days.insert(EVER, ever);
+            for (day, sketch) in &days {
+                self.add_to(id, *day, sketch)?;
+            }
+        }
+        Ok(folded)
+    }
+
+    /// Adds to the row of a day, making it if there is none. Where somebody holds that row, or its sketch is not of ours,
+    /// what was to be added goes back into a row of its own, for the next fold.
+    fn add_to(&self, id: &[u8], day: i32, added: &Sketch) -> Result<(), CounterError> {
+        let mut scan = IdScan::begin(&self.visitors.table, &self.visitors.key, Range::Id(id));
+        loop {
+            let mut found = None;
+            let mut is_held = false;
+            let entry = scan.next_entry(|version| {
+                let columns = version.columns();
+                if columns.int(visitors_columns::DAY) == day
+                    && columns.int(visitors_columns::NODE) == self.node
+                {
+                    match version.status() {
+                        Status::Free => {
+                            found = Some((Candidate::new(version), columns.stored(visitors_columns::SKETCH)));
+                        }
+                        Status::Held | Status::Unborn => is_held = true,
+                        Status::Updated | Status::Deleted | Status::Mine => {}
+                    }
+                }
+                ControlFlow::Continue(())
+            });
+            let Some(page) = entry else { break };
+            if is_held {
+                self.insert(id, day, added);
+                return Ok(());
+            }
+            if let Some((mut candidate, stored)) = found {
+                let before = stored.open();
+                let mut united = Sketch::decode(&before)?;
+                united.unite(added)?;
+                let after = united.encode();
+                let changes = [
+                    (visitors_columns::SKETCH, Value::Bytes(&after)),
+                    (visitors_columns::UPDATED_AT, Value::Now),
+                ];
+                if after != before
+                    && write::update(&self.visitors.table, page, &mut candidate, &changes).is_err()
+                {
+                    self.insert(id, day, added);
+                }
+                return Ok(());
+            }
+        }
+        drop(scan);
+        let sketch = added.encode();
+        write::insert(
+            &self.visitors.table,
+            &[Value::Text(id), Value::Int(day), Value::Int(self.node), Value::Bytes(&sketch), Value::Now],
+        );
+        Ok(())
+    }
+
+    /// Deletes the id's rows that the snapshot sees, committed ones and this transaction's own. Returns how many.
+    /// Errors: 55006 somebody holds one of them.
+    pub fn remove(&self, id: &[u8], snapshot: &mut Snapshot) -> Result<u64, CounterError> {
+        let all = |_: &Columns<'_>| true;
+        let of_node = |columns: &Columns<'_>| columns.int(visitors_columns::NODE) == self.node;
+        Ok(remove_from(&self.visitors, id, snapshot, of_node)? + remove_from(&self.visit, id, snapshot, all)?)
+    }
+}
+
+fn remove_from(
+    keyed: &Keyed,
+    id: &[u8],
+    snapshot: &mut Snapshot,
+    is_ours: impl Fn(&Columns<'_>) -> bool,
+) -> Result<u64, CounterError> {
+    let mut removed = 0;
+    let mut scan = IdScan::begin(&keyed.table, &keyed.key, Range::Id(id));
+    loop {
+        let mut found = None;
+        let entry = scan.next_entry(|version| {
+            if version.visible(snapshot) {
+                found = is_ours(&version.columns()).then(|| Candidate::new(version));
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        let Some(page) = entry else { return Ok(removed) };
+        let Some(candidate) = found else { continue };
+        if write::delete(&keyed.table, page, &candidate).is_err() {
+            return Err(CounterError::VisitorsHeld { id: id.to_vec() });
+        }
+        removed += 1;
+    }
+}

@@ -1,0 +1,12 @@
+//! Unique visitors of an id, by day and ever: one call a visit, answered from a sketch in shared memory.
+//!
+//! A visit that changes no sketch writes nothing. Any other is kept pending, by savepoint, and written as one small row an
+//! id and day at PRE_COMMIT (`rows/visitors.rs`), which meets nobody; at COMMIT it is added to shared memory
+//! (`memory/sketches.rs`). Compaction unites the rows. Rows are the truth; union is idempotent, so nothing here can
+//! count twice.
+
+pub mod compaction;
+mod pending;
+pub mod read;
+pub mod transaction;
+pub mod visit;

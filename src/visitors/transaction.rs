@@ -1,0 +1,203 @@
+//! The transaction's visits, and what happens to them at savepoints, commit, abort and prepare.
+//!
+//! PRE_COMMIT writes them to rows; PostgreSQL commits; COMMIT adds the same to shared memory. A crash in between loses
+//! shared memory as a whole, and rows hold all. These hooks run before those of `counting`, which decide by whether the
+//! transaction has an id.
+
+use std::cell::{Cell, RefCell};
+
+use super::pending::{Key, Pending};
+use crate::counting::transaction as counting;
+use crate::errors::CounterError;
+use crate::hll::Sketch;
+use crate::memory::databases;
+use crate::memory::sketches::{self, SketchKey, parameters};
+use crate::pg::snapshot::ActiveSnapshot;
+use crate::pg::{catalog, lock, process, xact};
+use crate::rows::access::{self, Tables};
+use crate::rows::visitors::{EVER, Writer};
+use crate::settings;
+
+/// Sketches a transaction holds pending, of up to 16 KiB each; what is visited past them is written at once.
+const MAX_PENDING: usize = 4096;
+
+/// Visits on their way from rows to memory.
+struct Settled {
+    relation: u32,
+    visits: Vec<(Key, Sketch)>,
+}
+
+thread_local! {
+    static PENDING: RefCell<Pending> = RefCell::new(Pending::default());
+    static SETTLED: RefCell<Option<Settled>> = const { RefCell::new(None) };
+    /// The table that pending visits are meant for: the extension may be dropped and made anew meanwhile.
+    static PENDING_FOR: Cell<u32> = const { Cell::new(0) };
+    static IS_SETTLED: Cell<bool> = const { Cell::new(false) };
+    static IS_DIRTY: Cell<bool> = const { Cell::new(false) };
+    /// Rows this transaction wrote at once.
+    static HAS_SPILLED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The callbacks to register.
+pub static HOOKS: xact::Hooks = xact::Hooks {
+    pre_commit,
+    commit,
+    abort: reset_all,
+    pre_prepare,
+    prepared: reset,
+    savepoint_released,
+    savepoint_rolled_back,
+};
+
+/// Whether visits may still be added.
+pub(super) fn check_open() -> Result<(), CounterError> {
+    if IS_SETTLED.get() { Err(CounterError::AfterSettling) } else { Ok(()) }
+}
+
+/// Looks at the transaction's own visits, if it has any.
+pub(super) fn with_own<T>(tables: Tables, look: impl FnOnce(&Pending) -> T) -> Option<T> {
+    let has_own = IS_DIRTY.get() && PENDING_FOR.get() == u32::from(tables.visitors);
+    has_own.then(|| PENDING.with_borrow(look))
+}
+
+/// Adds a visit to the transaction.
+pub(super) fn add(tables: Tables, id: &[u8], day: i32, hash: u64) -> Result<(), CounterError> {
+    access::lock_visitors_for_writing(tables)?;
+    let relation = u32::from(tables.visitors);
+    if PENDING_FOR.get() != relation {
+        if !PENDING.with_borrow(Pending::is_empty) {
+            return Err(CounterError::CountedBeforeDrop);
+        }
+        PENDING_FOR.set(relation);
+    }
+    IS_DIRTY.set(true);
+    let level = xact::nest_level();
+    if PENDING.with_borrow(|pending| pending.has_room(id, day, level, MAX_PENDING)) {
+        PENDING.with_borrow_mut(|pending| pending.add(parameters(), id, day, hash, level));
+        return Ok(());
+    }
+    HAS_SPILLED.set(true);
+    counting::note_touched(tables, id);
+    let visit = Sketch::from_hashes(parameters(), vec![hash as i64]);
+    write(tables, [(id, day, &visit)])?;
+    xact::see_own_changes();
+    Ok(())
+}
+
+/// Forgets the transaction's own visits of an id. Returns whether there were any.
+pub(super) fn forget_own(id: &[u8]) -> bool {
+    IS_DIRTY.get() && PENDING.with_borrow_mut(|pending| pending.forget(id, xact::nest_level()))
+}
+
+/// Writes visits to rows.
+fn write<'a>(
+    tables: Tables,
+    visits: impl IntoIterator<Item = (&'a [u8], i32, &'a Sketch)>,
+) -> Result<(), CounterError> {
+    xact::in_scratch_memory(|| {
+        let active = ActiveSnapshot::push();
+        let writer = Writer::open(tables, settings::node())?;
+        for (id, day, sketch) in visits {
+            writer.insert(id, day, sketch);
+            process::check_for_interrupts();
+        }
+        drop(active);
+        Ok(())
+    })
+}
+
+/// Takes the pending visits, with the tables they are for. Those of tables that this transaction dropped went with them.
+fn take_pending() -> Option<(Tables, Settled)> {
+    if PENDING.with_borrow(Pending::is_empty) {
+        return None;
+    }
+    let relation = PENDING_FOR.get();
+    let visits = PENDING.with_borrow_mut(Pending::take);
+    match access::find_tables() {
+        Some(tables) if u32::from(tables.visitors) == relation => {
+            Some((tables, Settled { relation, visits }))
+        }
+        _ if lock::relation_exists(relation.into()) => CounterError::CountedBeforeDrop.raise(),
+        _ => None,
+    }
+}
+
+fn settle() -> Option<(Tables, Settled)> {
+    let (tables, settled) = take_pending()?;
+    let visits = settled.visits.iter().map(|((id, day), sketch)| (&**id, *day, sketch));
+    if let Err(error) = write(tables, visits) {
+        error.raise();
+    }
+    Some((tables, settled))
+}
+
+fn pre_commit() {
+    IS_SETTLED.set(true);
+    if IS_DIRTY.get() {
+        let settled = settle().map(|(_, settled)| settled);
+        SETTLED.with_borrow_mut(|place| *place = settled);
+    }
+}
+
+fn commit() {
+    if !IS_DIRTY.get() {
+        IS_SETTLED.set(false);
+        return;
+    }
+    let database = u32::from(catalog::my_database());
+    let settled = SETTLED.take();
+    let visits = settled.as_ref().map_or(0, |settled| settled.visits.len() as u64);
+    if let Some(Settled { relation, visits }) = settled {
+        counting::stretch_window();
+        for ((id, day), sketch) in &visits {
+            for day in [*day, EVER] {
+                sketches::add(SketchKey { database, relation, id, day }, sketch);
+            }
+        }
+    }
+    if (visits > 0 || HAS_SPILLED.get()) && databases::register(database) {
+        databases::count_visits(database, visits.max(1));
+        databases::want_worker(database);
+    }
+    reset();
+}
+
+/// COMMIT PREPARED runs no callback: the ids are noted as touched, which `counting` marks, and invalidates, right after.
+fn pre_prepare() {
+    IS_SETTLED.set(true);
+    if IS_DIRTY.get()
+        && let Some((tables, settled)) = settle()
+    {
+        for ((id, _), _) in &settled.visits {
+            counting::note_touched(tables, id);
+        }
+    }
+}
+
+fn savepoint_released(level: u32) {
+    if IS_DIRTY.get() {
+        PENDING.with_borrow_mut(|pending| pending.release(level));
+    }
+}
+
+fn savepoint_rolled_back(level: u32) {
+    sketches::abandon_load();
+    if IS_DIRTY.get() {
+        PENDING.with_borrow_mut(|pending| pending.roll_back(level));
+    }
+}
+
+fn reset_all() {
+    sketches::abandon_load();
+    reset();
+}
+
+fn reset() {
+    IS_SETTLED.set(false);
+    if IS_DIRTY.replace(false) {
+        PENDING.with_borrow_mut(Pending::clear);
+        SETTLED.take();
+        PENDING_FOR.set(0);
+        HAS_SPILLED.set(false);
+    }
+}

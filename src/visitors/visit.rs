@@ -1,0 +1,53 @@
+//! A visit, and the end of all of an id's.
+
+use super::read::{self, Seen};
+use super::transaction;
+use crate::counting::transaction as counting;
+use crate::errors::CounterError;
+use crate::pg::snapshot::Snapshot;
+use crate::pg::xact;
+use crate::rows::access::{self, Purpose, Tables};
+use crate::rows::visitors::{Days, Writer};
+use crate::settings;
+
+const DAY_US: i64 = 86_400_000_000;
+
+/// Checks that the caller may visit.
+pub fn enter(function: &'static str) -> Result<Tables, CounterError> {
+    counting::check_may_change(function)?;
+    transaction::check_open()?;
+    access::enter(Purpose::Visit, xact::nest_level(), false)
+}
+
+/// Notes a visit of a checked id by a visitor that hashes to `hash`, today in UTC. Returns whether the visitor had never
+/// been seen there. One that the sketch cannot tell from those it has seen counts as seen.
+pub fn visit(tables: Tables, id: &[u8], hash: u64) -> Result<bool, CounterError> {
+    let today = xact::start_us().div_euclid(DAY_US) as i32;
+    match read::seen(tables, id, today, hash)? {
+        Seen::ThatDay => return Ok(false),
+        Seen::Before => transaction::add(tables, id, today, hash)?,
+        Seen::Never => {
+            transaction::add(tables, id, today, hash)?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Forgets all visitors of an id. The caller keeps compaction out. Returns whether there were any.
+pub fn drop_all(tables: Tables, id: &[u8]) -> Result<bool, CounterError> {
+    let had_own = transaction::forget_own(id);
+    if let Err(error) = access::enter(Purpose::DropVisitors, xact::nest_level(), false) {
+        // Who may drop counters only can do so where there are no visitors.
+        return if read::sketch(tables, id, Days::Ever)?.is_empty() { Ok(had_own) } else { Err(error) };
+    }
+    access::lock_visitors_for_writing(tables)?;
+    let removed = xact::in_scratch_memory(|| {
+        Writer::open(tables, settings::node())?.remove(id, &mut Snapshot::fresh())
+    })?;
+    if removed > 0 {
+        counting::note_touched(tables, id);
+        xact::see_own_changes();
+    }
+    Ok(had_own || removed > 0)
+}

@@ -1,0 +1,56 @@
+//! Reads any bytes as a sketch. What passes must obey the laws of sketches.
+
+#![no_main]
+
+use counter_ext_sketches::hll::{Sketch, murmur};
+use libfuzzer_sys::fuzz_target;
+
+/// A sketch of more takes the time of a thousand small ones, and obeys the same laws: few of them are looked at.
+const CHEAP_REGISTERS: usize = 1 << 14;
+const ONE_IN: u64 = 64;
+
+fuzz_target!(|bytes: &[u8]| check(bytes));
+
+fn check(bytes: &[u8]) {
+    let Ok(sketch) = Sketch::decode(bytes) else {
+        return;
+    };
+    assert!(Sketch::parameters_of(bytes) == Ok(sketch.parameters()), "other parameters");
+    let hash = murmur::hash(bytes);
+    if sketch.parameters().registers() <= CHEAP_REGISTERS || hash.is_multiple_of(ONE_IN) {
+        check_encoding(&sketch);
+        check_laws(&sketch, bytes, hash);
+    }
+}
+
+fn check_encoding(sketch: &Sketch) {
+    assert!(!sketch.count().is_nan(), "no count");
+    let encoded = sketch.encode();
+    let again = Sketch::decode(&encoded).expect("what was written is a sketch");
+    assert!(again == *sketch, "what was written reads differently");
+    assert!(again.encode() == encoded, "the same sketch is written differently");
+}
+
+fn check_laws(sketch: &Sketch, bytes: &[u8], hash: u64) {
+    let nothing = Sketch::new(sketch.parameters());
+    assert!(united(sketch, sketch) == *sketch, "uniting with itself changes it");
+    assert!(united(sketch, &nothing) == *sketch, "uniting with nothing changes it");
+    assert!(united(&nothing, sketch) == *sketch, "nothing, united with it, is something else");
+    for before in [sketch, &nothing] {
+        let mut union = before.clone();
+        union.unite_encoded(bytes).expect("the bytes are a sketch");
+        assert!(union == *sketch, "uniting with the bytes is not uniting with the sketch");
+    }
+
+    let mut more = sketch.clone();
+    let covered = more.covers(hash);
+    assert!(more.add(hash) != covered, "adding a hash that is covered changes something, or else nothing");
+    assert!((more == *sketch) == covered, "covered, but the sketch changed, or else not");
+    assert!(united(sketch, &more) == more && united(&more, sketch) == more, "not what was added to it");
+}
+
+fn united(left: &Sketch, right: &Sketch) -> Sketch {
+    let mut union = left.clone();
+    union.unite(right).expect("equal parameters");
+    union
+}
