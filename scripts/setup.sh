@@ -63,7 +63,7 @@ install_build_packages() {
     local missing
     step "compilers and tools"
     if ! command -v apt-get >/dev/null; then
-        say "not Debian or Ubuntu: taking for granted that clang, libclang, make, gcc and OpenSSL headers are there"
+        say "not Debian or Ubuntu: taking for granted that clang, libclang, make, gcc, g++ and OpenSSL headers are there"
         return
     fi
     missing=$(missing_build_packages)

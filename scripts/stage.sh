@@ -96,18 +96,19 @@ cargo_fuzz_version=0.13.1
 
 # FUZZ_SECONDS=… fuzzes longer or shorter. What was found interesting is kept below
 # target/, so that each run goes on from the last; what crashes is kept in
-# tests/fuzz/artifacts. Without a sanitizer, which has nothing to find in code without
-# `unsafe`, stable Rust will do.
+# tests/fuzz/artifacts and tried first from then on. No sanitizer: it has nothing to
+# find in code without `unsafe`, and without it stable Rust will do.
 stage_fuzz() {
     local seconds=${FUZZ_SECONDS:-60} built=${CARGO_TARGET_DIR:-$root/target}/fuzz
+    local crashes=tests/fuzz/artifacts/decode
     [[ $seconds =~ ^[1-9][0-9]*$ ]] || die "FUZZ_SECONDS is '$seconds'; it must be a number of seconds from 1"
     install_cargo_fuzz
     # cargo-fuzz has no --locked of its own.
     cargo fetch --locked --manifest-path tests/fuzz/Cargo.toml
-    mkdir -p "$built/corpus"
+    mkdir -p "$built/corpus" "$crashes"
     say "--- building the target and libFuzzer if need be, about half a minute; then fuzzing for $seconds s"
     cargo fuzz run --fuzz-dir tests/fuzz --sanitizer none --target-dir "$built" \
-        decode "$built/corpus" tests/fuzz/seeds/decode -- \
+        decode "$built/corpus" "$crashes" tests/fuzz/seeds/decode -- \
         -max_total_time="$seconds" -timeout=30 -max_len=4200 2>&1 | thin_out_fuzz_log
 }
 
@@ -117,10 +118,10 @@ install_cargo_fuzz() {
     cargo install --locked cargo-fuzz --version "=$cargo_fuzz_version" </dev/null
 }
 
-# libFuzzer says a line for each input that it keeps, thousands in all: one in a hundred shows that it lives.
+# libFuzzer says a line for each input that it keeps, thousands in all: one in twenty shows that it lives.
 thin_out_fuzz_log() {
     awk '/^###### Recommended dictionary/, /^###### End of/ { next }
-        /^#[0-9]+\t(NEW|REDUCE)/ && kept++ % 100 { next }
+        /^#[0-9]+\t(NEW|REDUCE)/ && kept++ % 20 { next }
         { print; fflush() }'
 }
 

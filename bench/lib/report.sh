@@ -23,6 +23,12 @@ $(report_rows)
 | --- | --- | --- | --- | --- |
 $(buffered_rows)
 
+## Unique viewers
+
+| against | synchronous_commit | reach | measured | reached |
+| --- | --- | --- | --- | --- |
+$(if is_measured sketches && hll_is_here; then unique_viewer_rows; fi)
+
 ## Every round
 
 A second, in the order of the rounds, unless it says otherwise.

@@ -87,7 +87,7 @@ mod counter_ext {
             name!(journal_recovered_records, Option<i64>),
             name!(replication_slot, Option<&'static str>),
             name!(replication_slot_wal_bytes, Option<i64>),
-            name!(visits, Option<i64>),
+            name!(visits_written, Option<i64>),
             name!(visit_rows, i64),
             name!(sketches_in_memory, i64),
             name!(max_sketches, i64),

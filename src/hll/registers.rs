@@ -38,29 +38,35 @@ const fn lane_mask(bits: u32, lane: u32) -> u64 {
     mask
 }
 
+/// The group that starts at a byte, in the low bits.
 #[inline]
-fn group_at<const WIDTH: usize>(packed: &[u8]) -> u64 {
-    let mut word = [0; 8];
-    word[8 - WIDTH..].copy_from_slice(&packed[..WIDTH]);
-    u64::from_be_bytes(word)
+fn group_at<const WIDTH: usize>(packed: &[u8], at: usize) -> u64 {
+    // Reading past the group's end is one load; only the last groups have nothing there.
+    match packed.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        Some(word) => u64::from_be_bytes(*word) >> (8 * (8 - WIDTH)),
+        None => {
+            let mut word = [0; 8];
+            word[8 - WIDTH..].copy_from_slice(&packed[at..at + WIDTH]);
+            u64::from_be_bytes(word)
+        }
+    }
 }
 
-fn unpack_block<const WIDTH: usize>(packed: &[u8], registers: &mut [u8]) {
+/// Unpacks as many groups as there are registers for, from a byte on.
+fn unpack_block<const WIDTH: usize>(packed: &[u8], from: usize, registers: &mut [u8]) {
     let (groups, _) = registers.as_chunks_mut::<8>();
-    for (group, lanes) in packed.chunks_exact(WIDTH).zip(groups) {
-        *lanes = if WIDTH == 8 {
-            group_at::<WIDTH>(group).to_be_bytes()
-        } else {
-            spread(group_at::<WIDTH>(group), WIDTH as u32).to_be_bytes()
-        };
+    for (number, lanes) in groups.iter_mut().enumerate() {
+        let group = group_at::<WIDTH>(packed, from + number * WIDTH);
+        let spread = if WIDTH == 8 { group } else { spread(group, WIDTH as u32) };
+        *lanes = spread.to_be_bytes();
     }
 }
 
 fn raise_to_width<const WIDTH: usize>(registers: &mut [u8], packed: &[u8]) {
     let mut block = [0u8; BLOCK];
-    for (registers, packed) in registers.chunks_mut(BLOCK).zip(packed.chunks(BLOCK / 8 * WIDTH)) {
+    for (number, registers) in registers.chunks_mut(BLOCK).enumerate() {
         let block = &mut block[..registers.len()];
-        unpack_block::<WIDTH>(packed, block);
+        unpack_block::<WIDTH>(packed, number * (BLOCK / 8 * WIDTH), block);
         raise_to(registers, block);
     }
 }

@@ -46,7 +46,7 @@ pub struct GrowingHistogram {
     /// Largest value of a register.
     full: u32,
     counts: Histogram,
-    /// Sum of counts[k] 2^(full - k) below `full`. A hash changes something with a chance of this / 2^(log2m + full).
+    /// Sum of `counts[k]` 2^(full - k) below `full`. A hash changes something with a chance of this / 2^(log2m + full).
     unsettled: u64,
     /// The number of the hash that changes something next.
     next_change: u64,

@@ -1,0 +1,2 @@
+\set visitor random(1, 3000000)
+SELECT counter_visit('saturated', :visitor);
