@@ -206,6 +206,25 @@ fn no_bump_between_2_5_m_and_5_m() {
     }
 }
 
+/// Registers of 3 bits, of which the estimate has to make the best when half of them are full.
+#[test]
+fn full_registers_are_no_bias() {
+    let (log2m, regwidth) = (11, 3);
+    let mut points: Vec<(u64, Errors)> =
+        [2, 8, 20, 40, 80].map(|times| (times << log2m, Errors::default())).into();
+    for seed in 0..20_000 {
+        let mut histogram = GrowingHistogram::new(log2m, regwidth, Randomness::new(200_000 + seed));
+        for (hashes, errors) in &mut points {
+            histogram.grow_to(*hashes);
+            errors.add(histogram.estimate(), *hashes as f64);
+        }
+    }
+    report("2m to 80m, log2m 11, regwidth 3", &points, log2m);
+    for (hashes, errors) in &points {
+        assert!(errors.bias().abs() < MAX_BIAS, "bias of {:.5} at {hashes} hashes", errors.bias());
+    }
+}
+
 /// Our error is not larger than the classic one, least of all where that changes from one formula to the other.
 #[test]
 fn not_worse_than_the_classic_estimate() {

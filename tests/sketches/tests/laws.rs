@@ -1,6 +1,7 @@
 //! Laws of sketches: what holds for all parameters, all stages and all bytes.
 
 use counter_ext_sketches::hll::codec::NotUnited;
+use counter_ext_sketches::hll::parameters::MAX_EXPLICIT;
 use counter_ext_sketches::hll::{Parameters, Sketch};
 use counter_ext_sketches::simulation::Randomness;
 use proptest::prelude::*;
@@ -278,6 +279,21 @@ proptest! {
             prop_assert!(Sketch::decode(piece).is_err());
         }
     }
+}
+
+/// A threshold of 2^30 is a promise that nobody keeps.
+#[test]
+fn no_more_hashes_are_kept_than_can_be_read() {
+    let parameters = Parameters::new(14, 5, 1 << 30, 1).expect("within the ranges");
+    let mut sketch = Sketch::new(parameters);
+    let mut randomness = Randomness::new(4);
+    for kept in 1..=MAX_EXPLICIT {
+        sketch.add(randomness.bits());
+        assert_eq!(sketch.explicit().map(<[i64]>::len), Some(kept));
+    }
+    assert_eq!(Sketch::decode(&sketch.encode()).as_ref(), Ok(&sketch));
+    sketch.add(randomness.bits());
+    assert_eq!(sketch.explicit(), None);
 }
 
 /// More registers than random parameters have: entries of up to 32 bits.
