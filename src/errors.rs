@@ -75,6 +75,15 @@ pub enum CounterError {
     WalLevel,
     /// Buffered mode, and no replication slot to be had.
     NoReplicationSlot,
+    /// A token or source that is empty or too long.
+    BadKey {
+        what: &'static str,
+        bytes: usize,
+    },
+    /// A source's row that another transaction changes by hand.
+    SourceHeld {
+        source: Vec<u8>,
+    },
     /// Rows of visitors that somebody else holds cannot be dropped.
     VisitorsHeld {
         id: Vec<u8>,
@@ -126,7 +135,7 @@ impl CounterError {
     fn code(&self) -> PgSqlErrorCode {
         use PgSqlErrorCode::*;
         match self {
-            Self::EmptyId | Self::LongId { .. } | Self::NegativeLimit { .. } => {
+            Self::EmptyId | Self::LongId { .. } | Self::NegativeLimit { .. } | Self::BadKey { .. } => {
                 ERRCODE_INVALID_PARAMETER_VALUE
             }
             Self::NullArgument { .. } | Self::NullElement { .. } => ERRCODE_NULL_VALUE_NOT_ALLOWED,
@@ -145,7 +154,7 @@ impl CounterError {
             | Self::NoReplicationSlot
             | Self::NoPrimaryKey { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::PreparesDrop => ERRCODE_FEATURE_NOT_SUPPORTED,
-            Self::CannotCopy | Self::VisitorsHeld { .. } => ERRCODE_OBJECT_IN_USE,
+            Self::CannotCopy | Self::VisitorsHeld { .. } | Self::SourceHeld { .. } => ERRCODE_OBJECT_IN_USE,
             Self::MalformedSketch(_) => ERRCODE_INVALID_BINARY_REPRESENTATION,
             Self::SketchesDiffer(_)
             | Self::SketchParameter(_)
@@ -168,6 +177,10 @@ impl CounterError {
                 "GRANT it on counter_ext.visitors: visiting needs INSERT and UPDATE, reading SELECT, \
                  dropping DELETE.",
             ),
+            Self::NoPrivilege { table: "token", .. } => Some("GRANT it on counter_ext.token."),
+            Self::NoPrivilege { table: "source_offset", .. } => {
+                Some("GRANT it on counter_ext.source_offset.")
+            }
             Self::NoPrivilege { .. } => Some(
                 "GRANT it on counter_ext.total: counting needs INSERT and UPDATE, reading SELECT, \
                  dropping DELETE.",
@@ -186,7 +199,7 @@ impl CounterError {
             Self::NoReplicationSlot => Some(
                 "Raise max_replication_slots, or drop a replication slot that is not used, or SET counter_ext.mode = 'slotted'.",
             ),
-            Self::VisitorsHeld { .. } => Some("Try again."),
+            Self::VisitorsHeld { .. } | Self::SourceHeld { .. } => Some("Try again."),
             Self::SketchesDiffer(_) => {
                 Some("Make both with the same log2m, regwidth, expthresh and sparseon.")
             }
@@ -261,6 +274,13 @@ impl fmt::Display for CounterError {
             Self::CannotCopy => f.write_str(
                 "the source database has buffered increments of counters that could not be folded into its tables",
             ),
+            Self::BadKey { what, bytes: 0 } => write!(f, "{what} is empty"),
+            Self::BadKey { what, bytes } => {
+                write!(f, "{what} is {bytes} bytes long, at most {MAX_ID_BYTES} are allowed")
+            }
+            Self::SourceHeld { source } => {
+                write!(f, "offset of source \"{}\" is being changed by another transaction", text(source))
+            }
             Self::VisitorsHeld { id } => {
                 write!(f, "visitors of \"{}\" are being changed by another transaction", text(id))
             }
@@ -302,6 +322,14 @@ pub fn check_id(id: &[u8]) -> Result<(), CounterError> {
         0 => Err(CounterError::EmptyId),
         1..=MAX_ID_BYTES => Ok(()),
         bytes => Err(CounterError::LongId { bytes }),
+    }
+}
+
+/// Tokens and sources are checked where they come in, as ids are.
+pub fn check_key(what: &'static str, key: &[u8]) -> Result<(), CounterError> {
+    match key.len() {
+        1..=MAX_ID_BYTES => Ok(()),
+        bytes => Err(CounterError::BadKey { what, bytes }),
     }
 }
 

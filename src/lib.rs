@@ -5,6 +5,7 @@
 //! | `api` | the SQL surface: checks, then one call inwards |
 //! | `counting` | a transaction's pending deltas, what happens to them at commit, reads, compaction passes |
 //! | `visitors` | unique visitors: a transaction's visits, reads, uniting |
+//! | `idempotency` | single events by token, batches by source and offset |
 //! | `hll` | HyperLogLog sketches: format, union, estimate; plain Rust |
 //! | `rows` | slot and total rows: found, read, written, folded; rows of visitors |
 //! | `memory` | totals in shared memory: table, loading, announcements, statistics; sketches of visitors |
@@ -21,6 +22,7 @@ mod api;
 mod counting;
 mod errors;
 mod hll;
+mod idempotency;
 mod journal;
 mod memory;
 mod pg;

@@ -18,6 +18,7 @@ static SLOTS: GucSetting<i32> = GucSetting::<i32>::new(64);
 static COMPACT_INTERVAL_MS: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static MAX_COUNTERS: GucSetting<i32> = GucSetting::<i32>::new(65_536);
 static MAX_SKETCHES: GucSetting<i32> = GucSetting::<i32>::new(1024);
+static TOKEN_RETENTION_S: GucSetting<i32> = GucSetting::<i32>::new(7 * 24 * 3600);
 static NODE: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_COMMIT_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_LOAD_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
@@ -42,6 +43,11 @@ pub fn compact_interval_ms() -> u64 {
 /// Counters held in shared memory at once.
 pub fn max_counters() -> usize {
     MAX_COUNTERS.get() as usize
+}
+
+/// How long a token is remembered.
+pub fn token_retention_s() -> i64 {
+    i64::from(TOKEN_RETENTION_S.get())
 }
 
 /// Sketches of visitors held in shared memory at once.
@@ -126,6 +132,16 @@ pub fn define(preloading: bool) {
             GucFlags::default(),
         );
     }
+    GucRegistry::define_int_guc(
+        c"counter_ext.token_retention",
+        c"How long counter_incr_once remembers a token.",
+        c"A replay that comes later counts again. The worker forgets older tokens.",
+        &TOKEN_RETENTION_S,
+        1,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
     GucRegistry::define_int_guc(
         c"counter_ext.node",
         c"This node's number in a multi-node set-up.",

@@ -30,18 +30,9 @@ fn counter_incr_many(ids: Option<TextArray<'_>>, deltas: default!(Option<BigintA
 
 fn increment_many(ids: Option<TextArray<'_>>, deltas: Option<BigintArray<'_>>) -> Result<(), CounterError> {
     let ids = checked_ids(ids)?;
-    let deltas = deltas.map(checked_deltas).transpose()?;
-    if let Some(deltas) = &deltas
-        && deltas.len() != ids.len()
-    {
-        return Err(CounterError::LengthsDiffer { ids: ids.len(), deltas: deltas.len() });
-    }
+    let deltas = checked_deltas(deltas, ids.len())?;
     let entered = change::enter("counter_incr_many")?;
-    for (position, id) in ids.iter().enumerate() {
-        let delta = deltas.as_ref().map_or(1, |deltas| deltas[position]);
-        change::increment(entered, id, delta)?;
-    }
-    Ok(())
+    ids.iter().zip(deltas).try_for_each(|(id, delta)| change::increment(entered, id, delta))
 }
 
 /// The ids of an array argument, each checked.
@@ -62,19 +53,27 @@ pub(super) fn checked_ids(ids: Option<TextArray<'_>>) -> Result<Vec<&[u8]>, Coun
         .collect()
 }
 
-fn checked_deltas(deltas: BigintArray<'_>) -> Result<Vec<i64>, CounterError> {
+/// The deltas of an array argument, one an id; 1 each where there is no array.
+pub(super) fn checked_deltas(deltas: Option<BigintArray<'_>>, ids: usize) -> Result<Vec<i64>, CounterError> {
     const ARGUMENT: &str = "deltas";
+    let Some(deltas) = deltas else {
+        return Ok(vec![1; ids]);
+    };
     if deltas.dimensions() > 1 {
         return Err(CounterError::NotOneDimensional { argument: ARGUMENT });
     }
-    deltas
+    let deltas: Vec<i64> = deltas
         .elements()
         .into_iter()
         .enumerate()
         .map(|(index, delta)| {
             delta.ok_or(CounterError::NullElement { argument: ARGUMENT, position: index + 1 })
         })
-        .collect()
+        .collect::<Result<_, _>>()?;
+    if deltas.len() != ids {
+        return Err(CounterError::LengthsDiffer { ids, deltas: deltas.len() });
+    }
+    Ok(deltas)
 }
 
 extension_sql!(

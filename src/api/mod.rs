@@ -4,6 +4,7 @@ mod changes;
 mod counter_type;
 mod hll;
 mod hll_aggregates;
+mod idempotency;
 mod increments;
 mod operations;
 mod reads;

@@ -4,6 +4,7 @@ use pgrx::prelude::*;
 
 use crate::counting::{compaction, transaction};
 use crate::errors::{CounterError, OrRaise};
+use crate::idempotency;
 use crate::memory::epochs::{self, Retention};
 use crate::memory::{databases, sketches, table};
 use crate::pg::snapshot::Snapshot;
@@ -32,6 +33,9 @@ fn compact() -> Result<u64, CounterError> {
     }
     let mut pass = compaction::run_here(tables)?;
     pass.rows += visits::run_here(tables)?;
+    while idempotency::purge(tables) {
+        xact::see_own_changes();
+    }
     databases::note_pass(database, pass);
     Ok(pass.rows)
 }

@@ -15,12 +15,51 @@ pub enum Range<'a> {
     Id(&'a [u8]),
     /// Rows of ids that sort after this one; all rows, for the empty id.
     After(&'a [u8]),
+    /// Rows whose first two columns are these texts.
+    Pair(&'a [u8], &'a [u8]),
+    /// Rows of an index over timestamptz that are before this one, oldest first; microseconds since 2000-01-01.
+    Before(i64),
 }
 
+/// What one column of the index is compared with.
+struct Condition<'a> {
+    strategy: u16,
+    function: u32,
+    value: Operand<'a>,
+}
+
+enum Operand<'a> {
+    Text(&'a [u8]),
+    Timestamp(i64),
+}
+
+impl<'a> Range<'a> {
+    fn conditions(self) -> (Condition<'a>, Option<Condition<'a>>) {
+        let equal = |text| Condition { strategy: BT_EQUAL, function: F_TEXTEQ, value: Operand::Text(text) };
+        match self {
+            Range::Id(id) => (equal(id), None),
+            Range::After(id) => {
+                (Condition { strategy: BT_GREATER, function: F_TEXT_GT, value: Operand::Text(id) }, None)
+            }
+            Range::Pair(first, second) => (equal(first), Some(equal(second))),
+            Range::Before(at) => {
+                let value = Operand::Timestamp(at);
+                (Condition { strategy: BT_LESS, function: F_TIMESTAMPTZ_LT, value }, None)
+            }
+        }
+    }
+
+    fn keys(self) -> i32 {
+        if matches!(self, Range::Pair(..)) { 2 } else { 1 }
+    }
+}
+
+const BT_LESS: u16 = 1;
 const BT_EQUAL: u16 = 3;
 const BT_GREATER: u16 = 5;
 const F_TEXTEQ: u32 = 67;
 const F_TEXT_GT: u32 = 742;
+const F_TIMESTAMPTZ_LT: u32 = 1154;
 /// The "C" collation: the ids' columns are declared with it.
 const C_COLLATION: u32 = 950;
 
@@ -37,9 +76,10 @@ impl<'t> IdScan<'t> {
         let scan = unsafe {
             let any = &raw mut pg_sys::SnapshotAnyData;
             #[cfg(feature = "pg18")]
-            let scan = pg_sys::index_beginscan(table.raw(), index.raw(), any, std::ptr::null_mut(), 1, 0);
+            let scan =
+                pg_sys::index_beginscan(table.raw(), index.raw(), any, std::ptr::null_mut(), range.keys(), 0);
             #[cfg(not(feature = "pg18"))]
-            let scan = pg_sys::index_beginscan(table.raw(), index.raw(), any, 1, 0);
+            let scan = pg_sys::index_beginscan(table.raw(), index.raw(), any, range.keys(), 0);
             scan
         };
         let mut this = IdScan { table, scan, page: None };
@@ -47,28 +87,33 @@ impl<'t> IdScan<'t> {
         this
     }
 
-    /// Starts again at another place.
+    /// Starts again at another place, of the same kind.
     pub fn restart(&mut self, range: Range<'_>) {
-        let (id, strategy, function) = match range {
-            Range::Id(id) => (id, BT_EQUAL, F_TEXTEQ),
-            Range::After(id) => (id, BT_GREATER, F_TEXT_GT),
-        };
-        // SAFETY: the key is copied by index_rescan; its text argument is palloc'd in the current context,
-        // which outlives the scan (the caller's call or transaction).
+        let (first, second) = range.conditions();
+        // SAFETY: the keys are copied by index_rescan; their text arguments are palloc'd in the current context, which
+        // outlives the scan (the caller's call or transaction). As many keys as the scan was begun with.
         unsafe {
-            let text = pg_sys::cstring_to_text_with_len(id.as_ptr().cast(), id.len() as i32);
-            let mut key = std::mem::zeroed::<pg_sys::ScanKeyData>();
-            pg_sys::ScanKeyEntryInitialize(
-                &mut key,
-                0,
-                1,
-                strategy,
-                pg_sys::InvalidOid,
-                pg_sys::Oid::from(C_COLLATION),
-                pg_sys::Oid::from(function),
-                pg_sys::Datum::from(text),
-            );
-            pg_sys::index_rescan(self.scan, &mut key, 1, std::ptr::null_mut(), 0);
+            let mut keys = [std::mem::zeroed::<pg_sys::ScanKeyData>(); 2];
+            for (number, condition) in [Some(first), second].into_iter().flatten().enumerate() {
+                let value = match condition.value {
+                    Operand::Text(text) => pg_sys::Datum::from(pg_sys::cstring_to_text_with_len(
+                        text.as_ptr().cast(),
+                        text.len() as i32,
+                    )),
+                    Operand::Timestamp(at) => pg_sys::Datum::from(at),
+                };
+                pg_sys::ScanKeyEntryInitialize(
+                    &mut keys[number],
+                    0,
+                    number as i16 + 1,
+                    condition.strategy,
+                    pg_sys::InvalidOid,
+                    pg_sys::Oid::from(C_COLLATION),
+                    pg_sys::Oid::from(condition.function),
+                    value,
+                );
+            }
+            pg_sys::index_rescan(self.scan, keys.as_mut_ptr(), range.keys(), std::ptr::null_mut(), 0);
         }
     }
 

@@ -32,6 +32,8 @@ pub enum Subject {
     Prepared(u32),
     /// A compaction pass.
     Compaction,
+    /// What keys that hash to the number are being looked for, and inserted.
+    Key(u32),
 }
 
 impl Subject {
@@ -40,6 +42,7 @@ impl Subject {
             Subject::Change(hash) => (Oid::from(hash), 1),
             Subject::Prepared(hash) => (Oid::from(hash), 2),
             Subject::Compaction => (Oid::from(0), 3),
+            Subject::Key(hash) => (Oid::from(hash), 4),
         }
     }
 }
@@ -68,6 +71,19 @@ pub fn unlock_exclusive(table: Oid, subject: Subject) {
     let (object, sub) = subject.tag();
     // SAFETY: as in `lock_exclusive`; releases what this transaction took.
     unsafe { pg_sys::UnlockDatabaseObject(table, object, sub, EXCLUSIVE) }
+}
+
+/// Waits until a transaction, or the one that a subtransaction belongs to, has ended; also a prepared one.
+pub fn wait_for_transaction(xid: u32) {
+    // SAFETY: waits on the lock that each transaction holds on itself; a deadlock is an ERROR as usual.
+    unsafe {
+        pg_sys::XactLockTableWait(
+            pg_sys::TransactionId::from(xid),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            pg_sys::XLTW_Oper::XLTW_None,
+        );
+    }
 }
 
 /// Marks the subject; marks of several transactions go together. Survives PREPARE TRANSACTION and a restart.

@@ -287,6 +287,14 @@ impl<'p> Version<'p> {
         }
     }
 
+    /// The transaction that is deleting or replacing the version, or did; `None` where it is locked at most.
+    pub fn changing_xid(&self) -> Option<u32> {
+        // SAFETY: the header lies on the pinned, share-locked page.
+        let mask = u32::from(unsafe { (*self.tuple.t_data).t_infomask });
+        let unchanged = pg_sys::HEAP_XMAX_INVALID | pg_sys::HEAP_XMAX_LOCK_ONLY;
+        (mask & unchanged == 0).then(|| self.update_xid())
+    }
+
     /// The version's columns. Bytes borrowed from it stay readable while the page is pinned.
     pub fn columns(&mut self) -> Columns<'p> {
         let mut columns = Columns {

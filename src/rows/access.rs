@@ -261,6 +261,48 @@ pub fn hand_locks_down(level: u32) {
     }
 }
 
+/// A table of a family of its own, used in few enough calls that nothing about it is cached.
+#[derive(Clone, Copy, Debug)]
+pub struct FamilyTable {
+    pub name: &'static str,
+    pub relation: &'static std::ffi::CStr,
+    /// Types of its leading columns, which code reads by hand.
+    pub columns: &'static [u32],
+}
+
+impl FamilyTable {
+    /// Checks the caller's rights and locks the table for writing, to the end of the transaction. Errors: 42501, 55000.
+    pub fn enter_to_write(&self, rights: Rights, needed: &'static str) -> Result<Oid, CounterError> {
+        let table = self.find().ok_or(CounterError::NotInstalled)?;
+        lock::lock_table(table, Access::Write);
+        if self.find() != Some(table) {
+            return Err(CounterError::NotInstalled);
+        }
+        let user = privilege::current_user();
+        if !privilege::has_all(table, user, rights) {
+            return Err(CounterError::NoPrivilege { needed, table: self.name });
+        }
+        if privilege::row_security_applies(table, user) {
+            return Err(CounterError::RowSecurity { table: self.name });
+        }
+        Ok(table)
+    }
+
+    /// The table, if it is there and ours.
+    pub fn find(&self) -> Option<Oid> {
+        let table = catalog::relation(c"counter_ext", self.relation)?;
+        let ours =
+            catalog::is_member(table, c"counter_ext") && catalog::has_column_types(table, self.columns);
+        ours.then_some(table)
+    }
+
+    /// Opens it, locked before, with its primary key.
+    pub fn open(&self, table: Oid, access: Access) -> Result<Keyed, CounterError> {
+        let table = Table::open(table);
+        Ok(Keyed { key: primary_key(&table, self.name, access)?, table })
+    }
+}
+
 /// An open table with its primary key. The transaction holds the tables' locks.
 pub struct Keyed {
     pub table: Table,

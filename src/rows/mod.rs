@@ -7,9 +7,11 @@ pub mod access;
 pub mod fold;
 pub mod journal_position;
 pub mod list;
+pub mod offsets;
 pub mod remove;
 pub mod slots;
 pub mod sum;
+pub mod tokens;
 pub mod visitors;
 
 /// Columns of counter_ext.total.

@@ -10,6 +10,7 @@ use super::journal_keeper::Keeper;
 use super::serve_database;
 use crate::counting::compaction::{self, Batch, SHARES};
 use crate::counting::read;
+use crate::idempotency;
 use crate::memory::databases::{self, Pass, WorkerState};
 use crate::memory::epochs::{self, JournalState};
 use crate::memory::table;
@@ -32,6 +33,8 @@ const IDLE_PASS_INTERVAL: Duration = Duration::from_secs(10);
 /// How soon what a lock kept from being recovered or set up is tried again.
 const JOURNAL_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 const RATE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often tokens that are too old are forgotten.
+const PURGE_INTERVAL: Duration = Duration::from_secs(30);
 const LONGEST_ERROR_DELAY: Duration = Duration::from_secs(60);
 
 /// Why a pass ended early.
@@ -77,6 +80,7 @@ struct Compactor {
     /// The next pass comes this long after the last one, or after the interval if that is longer.
     least_rest: Duration,
     last_rates: Instant,
+    last_purge: Instant,
     /// Increments and visits that the last pass knew of.
     seen_changes: u64,
     /// The last pass found nothing to do.
@@ -94,6 +98,7 @@ impl Compactor {
             looked_at: now - IDLE_PASS_INTERVAL,
             least_rest: Duration::ZERO,
             last_rates: now,
+            last_purge: now,
             seen_changes: u64::MAX,
             idle: false,
             error_delay: Duration::ZERO,
@@ -105,6 +110,10 @@ impl Compactor {
         let next_round = self.keeper.tend(self.database)?;
         if self.until_pass().is_zero() || databases::pass_wanted(self.database) {
             self.pass_if_due()?;
+        }
+        if self.last_purge.elapsed() >= PURGE_INTERVAL {
+            while in_transaction(|tables| Ok(idempotency::purge(tables)))? {}
+            self.last_purge = Instant::now();
         }
         if self.last_rates.elapsed() >= RATE_INTERVAL {
             table::take_rates(self.database, self.last_rates.elapsed().as_secs_f64());

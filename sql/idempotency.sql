@@ -1,0 +1,30 @@
+-- Idempotency: tokens of single events, offsets of batches.
+
+-- Tokens that counter_incr_once has seen; the same token may count for several ids.
+CREATE TABLE counter_ext.token (
+    token text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (token, id),
+    CONSTRAINT token_length CHECK (octet_length(token) BETWEEN 1 AND 255),
+    CONSTRAINT token_id_length CHECK (octet_length(id) BETWEEN 1 AND 255)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.2);
+-- By this the worker finds those to forget.
+CREATE INDEX token_at ON counter_ext.token (at);
+
+-- How far counter_apply has come with each source.
+CREATE TABLE counter_ext.source_offset (
+    source text COLLATE "C" NOT NULL,
+    upto bigint NOT NULL,
+    -- Offsets that no batch has brought a delta for: the gaps, if every delta has an offset of its own.
+    skipped bigint NOT NULL DEFAULT 0,
+    batches bigint NOT NULL DEFAULT 1,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (source),
+    CONSTRAINT source_length CHECK (octet_length(source) BETWEEN 1 AND 255)
+) WITH (fillfactor = 50);
+
+SELECT pg_catalog.pg_extension_config_dump('counter_ext.token', '');
+SELECT pg_catalog.pg_extension_config_dump('counter_ext.source_offset', '');
+COMMENT ON TABLE counter_ext.token IS 'tokens of counter_incr_once, kept for counter_ext.token_retention';
+COMMENT ON TABLE counter_ext.source_offset IS 'how far counter_apply has come with each source';

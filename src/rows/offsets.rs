@@ -1,0 +1,82 @@
+//! Rows of source offsets: how far each source's batches have been taken in.
+//!
+//! A heavyweight lock on the source, held to the end of the transaction, puts its batches in order, at any isolation level: the
+//! row is read and changed by hand, in its latest version, so no snapshot can be too old for it.
+
+use std::ops::ControlFlow;
+
+use super::access::FamilyTable;
+use crate::errors::CounterError;
+use crate::pg::id_scan::{IdScan, Range};
+use crate::pg::page::Status;
+use crate::pg::table::Access;
+use crate::pg::write::{self, Candidate, Value};
+use crate::pg::{Oid, xact};
+
+const TEXT: u32 = 25;
+const INT8: u32 = 20;
+const TIMESTAMPTZ: u32 = 1184;
+
+/// counter_ext.source_offset
+pub const OFFSETS: FamilyTable = FamilyTable {
+    name: "source_offset",
+    relation: c"source_offset",
+    columns: &[TEXT, INT8, INT8, INT8, TIMESTAMPTZ],
+};
+
+const UPTO: usize = 1;
+const SKIPPED: usize = 2;
+const BATCHES: usize = 3;
+const UPDATED_AT: usize = 4;
+
+/// Moves a source on to an offset, with as many deltas as came with it. Returns false, and changes nothing, when it is
+/// there already. The caller holds the source's lock.
+pub fn advance(table: Oid, source: &[u8], upto: i64, deltas: usize) -> Result<bool, CounterError> {
+    let offsets = OFFSETS.open(table, Access::Write)?;
+    let mut scan = IdScan::begin(&offsets.table, &offsets.key, Range::Id(source));
+    loop {
+        let mut found = None;
+        let mut is_held = false;
+        let entry = scan.next_entry(|version| {
+            match version.status() {
+                Status::Free => {
+                    let columns = version.columns();
+                    let numbers = [UPTO, SKIPPED, BATCHES].map(|column| columns.bigint(column));
+                    found = Some((Candidate::new(version), numbers));
+                }
+                Status::Held | Status::Unborn => is_held = true,
+                Status::Updated | Status::Deleted | Status::Mine => {}
+            }
+            ControlFlow::Continue(())
+        });
+        let Some(page) = entry else { break };
+        if is_held {
+            return Err(CounterError::SourceHeld { source: source.to_vec() });
+        }
+        let Some((mut candidate, [before, skipped, batches])) = found else { continue };
+        if upto <= before {
+            return Ok(false);
+        }
+        let passed = i128::from(upto) - i128::from(before) - deltas as i128;
+        let skipped = skipped.saturating_add(passed.clamp(0, i128::from(i64::MAX)) as i64);
+        let changes = [
+            (UPTO, Value::Bigint(upto)),
+            (SKIPPED, Value::Bigint(skipped)),
+            (BATCHES, Value::Bigint(batches.saturating_add(1))),
+            (UPDATED_AT, Value::Now),
+        ];
+        if write::update(&offsets.table, page, &mut candidate, &changes).is_err() {
+            return Err(CounterError::SourceHeld { source: source.to_vec() });
+        }
+        drop(scan);
+        xact::see_own_changes();
+        return Ok(true);
+    }
+    drop(scan);
+    write::insert(
+        &offsets.table,
+        &[Value::Text(source), Value::Bigint(upto), Value::Bigint(0), Value::Bigint(1), Value::Now],
+    );
+    xact::see_own_changes();
+    Ok(true)
+}
