@@ -5,7 +5,7 @@ set -euo pipefail
 # shellcheck source=scripts/lib/postgres.sh
 source "$(dirname "$0")/lib/postgres.sh"
 
-steps=5
+steps=6
 step_number=0
 
 step() {
@@ -142,6 +142,28 @@ ensure_postgres_user() {
         die "the user postgres cannot run $PG_BIN/postgres; move the server where it can"
 }
 
+# A cluster test makes the same sketches with postgresql-hll. Nothing else needs it, so
+# its absence is no reason to stop here: the test then says what is missing.
+install_hll() {
+    local package=postgresql-$PG_MAJOR-hll
+    step "postgresql-hll, to compare sketches with"
+    if [ -f "$("$PG_CONFIG" --sharedir)/extension/hll.control" ]; then
+        say "there"
+        return
+    fi
+    if [ "$PG_BIN" != "/usr/lib/postgresql/$PG_MAJOR/bin" ] || ! command -v apt-get >/dev/null; then
+        say "no package has it for this server; the test hll_golden is skipped without it"
+        return
+    fi
+    say "installing $package"
+    refresh_package_lists
+    if ! package_is_available "$package"; then
+        say "      this system has no package $package; the test hll_golden fails without it"
+    elif ! apt_get install --no-install-recommends "$package"; then
+        say "      $package could not be installed; the test hll_golden fails without it"
+    fi
+}
+
 install_cargo_pgrx() {
     local wanted
     wanted=$(cargo_toml_value pgrx)
@@ -171,5 +193,6 @@ check_rust
 install_build_packages
 install_postgres
 ensure_postgres_user
+install_hll
 install_cargo_pgrx
 initialise_pgrx

@@ -38,14 +38,16 @@ pub fn advance(table: Oid, source: &[u8], upto: i64, deltas: usize) -> Result<bo
         let mut found = None;
         let mut is_held = false;
         let entry = scan.next_entry(|version| {
-            match version.status() {
-                Status::Free => {
-                    let columns = version.columns();
-                    let numbers = [UPTO, SKIPPED, BATCHES].map(|column| columns.bigint(column));
-                    found = Some((Candidate::new(version), numbers));
-                }
-                Status::Held | Status::Unborn => is_held = true,
-                Status::Updated | Status::Deleted | Status::Mine => {}
+            let status = version.status();
+            // One that is locked at most may be locked by this transaction itself: the update tells.
+            let is_free =
+                status == Status::Free || (status == Status::Held && version.changing_xid().is_none());
+            if is_free {
+                let columns = version.columns();
+                let numbers = [UPTO, SKIPPED, BATCHES].map(|column| columns.bigint(column));
+                found = Some((Candidate::new(version), numbers));
+            } else if matches!(status, Status::Held | Status::Unborn) {
+                is_held = true;
             }
             ControlFlow::Continue(())
         });
