@@ -71,6 +71,12 @@ CREATE OPERATOR || (
     LEFTARG = counter_hll, RIGHTARG = counter_hll, FUNCTION = counter_ext.counter_hll_union, COMMUTATOR = ||
 );
 
+CREATE FUNCTION counter_hll_empty(
+    log2m integer DEFAULT 14, regwidth integer DEFAULT 5, expthresh bigint DEFAULT -1, sparseon integer DEFAULT 1
+) RETURNS counter_hll
+    AS 'MODULE_PATHNAME', 'counter_hll_empty_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION counter_hll_empty(integer, integer, bigint, integer) IS 'a sketch that has seen nothing';
+
 -- The overload for text is what an untyped literal resolves to.
 CREATE FUNCTION counter_hll_add(sketch counter_hll, element anyelement) RETURNS counter_hll
     AS 'MODULE_PATHNAME', 'counter_hll_add_wrapper' LANGUAGE c IMMUTABLE PARALLEL SAFE;

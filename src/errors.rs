@@ -203,6 +203,13 @@ impl CounterError {
             Self::SketchesDiffer(_) => {
                 Some("Make both with the same log2m, regwidth, expthresh and sparseon.")
             }
+            Self::MalformedSketch(_) => Some(
+                "A sketch is read from hexadecimal behind \\x. To add a value call counter_hll_add, \
+                 to make a sketch of values counter_hll_agg.",
+            ),
+            Self::SketchColumn(_) => {
+                Some("Make it with these parameters: counter_hll_empty, or counter_hll_agg(value, log2m).")
+            }
             Self::SketchFull => Some("Use a larger regwidth."),
             Self::NotHashable { .. } => Some("Cast it to a type that has one, text for example."),
             _ => None,
@@ -302,7 +309,7 @@ impl fmt::Display for CounterError {
                 f.write_str("type counter_hll takes up to four integers: log2m, regwidth, expthresh, sparseon")
             }
             Self::SketchColumn(Differ { left, right }) => {
-                write!(f, "counter_hll has parameters {right}, its column asks for {left}")
+                write!(f, "counter_hll has parameters {right} where {left} are asked for")
             }
             Self::SketchFull => f.write_str("every register of the counter_hll is full: it has no estimate"),
             Self::NotHashable { type_name } => {

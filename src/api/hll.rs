@@ -6,7 +6,7 @@ use pgrx::AnyElement;
 use pgrx::prelude::*;
 
 use crate::errors::{CounterError, OrRaise};
-use crate::hll::{Differ, Parameters, Sketch};
+use crate::hll::{Differ, Malformed, Parameters, Sketch};
 use crate::pg::args::{self, MessageArg, SketchArg, SketchBytes, TextArg, TypeModifiers};
 use crate::pg::{Oid, hashing};
 
@@ -29,7 +29,18 @@ fn check_modifier(parameters: Parameters, typmod: i32) -> Result<(), CounterErro
 /// Reads a sketch from hex. Errors: 22P03 malformed; 22023 other parameters than the column's.
 #[pg_extern(sql = false, name = "counter_hll_in")]
 fn counter_hll_in(input: &CStr, _element: Oid, typmod: i32) -> SketchBytes {
-    checked(&args::read_bytea(input), typmod).or_raise()
+    let read = || match input.to_bytes().strip_prefix(b"\\x") {
+        Some(digits) => checked(&from_hex(digits).ok_or(Malformed::Hex)?, typmod),
+        None => checked(&args::read_bytea(input), typmod),
+    };
+    read().or_raise()
+}
+
+fn from_hex(digits: &[u8]) -> Option<Vec<u8>> {
+    let digit = |digit: u8| char::from(digit).to_digit(16);
+    let (pairs, rest) = digits.as_chunks::<2>();
+    let bytes = pairs.iter().map(|[high, low]| Some((digit(*high)? << 4 | digit(*low)?) as u8));
+    if rest.is_empty() { bytes.collect() } else { None }
 }
 
 /// Reads a sketch in binary form. Errors: those of `counter_hll_in`.
@@ -100,6 +111,13 @@ fn counter_hll_union(left: SketchArg<'_>, right: SketchArg<'_>) -> SketchBytes {
         Ok(united.encode())
     };
     SketchBytes(unite().or_raise())
+}
+
+/// A sketch that has seen nothing. Errors: 22023 a parameter out of range.
+#[pg_extern(sql = false, name = "counter_hll_empty")]
+fn counter_hll_empty(log2m: i32, regwidth: i32, expthresh: i64, sparseon: i32) -> SketchBytes {
+    let parameters = Parameters::new(i64::from(log2m), i64::from(regwidth), expthresh, i64::from(sparseon));
+    SketchBytes(Sketch::new(parameters.map_err(CounterError::from).or_raise()).encode())
 }
 
 fn add(sketch: Option<SketchArg<'_>>, hash: Option<u64>) -> Result<SketchBytes, CounterError> {

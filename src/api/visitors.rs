@@ -15,44 +15,66 @@ use crate::visitors::{read, visit};
 /// Notes that `visitor` has seen the id today (UTC), in the caller's transaction, and adds `views` to the counter of the same
 /// id. Returns true when the visitor had never been there before: exactly so up to 1280 visitors; past that a visitor
 /// that the sketch cannot tell from those it has seen counts as seen. Never waits for another transaction's visit, and
-/// writes nothing where it changes nothing.
+/// writes nothing where it changes nothing. A NULL visitor, nobody knows who, counts as a view only, and gives NULL.
 ///
 /// Errors: 22023 empty or over-long id; 42883 visitors of that type cannot be hashed; 25006 read-only transaction or standby;
 /// 42501 INSERT or UPDATE on counter_ext.visitors is missing, or, for `views`, on counter_ext.total.
-#[pg_extern(strict)]
-fn counter_visit(id: CounterArg<'_>, visitor: AnyElement, views: default!(i64, 0)) -> bool {
-    let hashed = || visited(id, hashing::hash(&visitor)?, views);
-    hashed().or_raise()
+#[pg_extern]
+fn counter_visit(
+    id: Option<CounterArg<'_>>,
+    visitor: Option<AnyElement>,
+    views: default!(Option<i64>, 0),
+) -> Option<bool> {
+    visited(id, visitor.as_ref().map(hashing::hash), views).or_raise()
 }
 
 /// As above, for text: an untyped literal is text.
-#[pg_extern(strict, name = "counter_visit")]
-fn counter_visit_text(id: CounterArg<'_>, visitor: TextArg<'_>, views: default!(i64, 0)) -> bool {
-    visited(id, hashing::hash_text(visitor.0), views).or_raise()
+#[pg_extern(name = "counter_visit")]
+fn counter_visit_text(
+    id: Option<CounterArg<'_>>,
+    visitor: Option<TextArg<'_>>,
+    views: default!(Option<i64>, 0),
+) -> Option<bool> {
+    visited(id, visitor.map(|text| Ok(hashing::hash_text(text.0))), views).or_raise()
 }
 
 /// As above, for an integer id.
-#[pg_extern(strict, name = "counter_visit")]
-fn counter_visit_number(id: i64, visitor: AnyElement, views: default!(i64, 0)) -> bool {
-    let id = id.to_string();
-    let hashed = || visited(CounterArg(id.as_bytes()), hashing::hash(&visitor)?, views);
-    hashed().or_raise()
+#[pg_extern(name = "counter_visit")]
+fn counter_visit_number(
+    id: Option<i64>,
+    visitor: Option<AnyElement>,
+    views: default!(Option<i64>, 0),
+) -> Option<bool> {
+    let id = id.map(|id| id.to_string());
+    let id = id.as_ref().map(|id| CounterArg(id.as_bytes()));
+    visited(id, visitor.as_ref().map(hashing::hash), views).or_raise()
 }
 
 /// As above, for an integer id and text.
-#[pg_extern(strict, name = "counter_visit")]
-fn counter_visit_number_text(id: i64, visitor: TextArg<'_>, views: default!(i64, 0)) -> bool {
-    let id = id.to_string();
-    visited(CounterArg(id.as_bytes()), hashing::hash_text(visitor.0), views).or_raise()
+#[pg_extern(name = "counter_visit")]
+fn counter_visit_number_text(
+    id: Option<i64>,
+    visitor: Option<TextArg<'_>>,
+    views: default!(Option<i64>, 0),
+) -> Option<bool> {
+    let id = id.map(|id| id.to_string());
+    let id = id.as_ref().map(|id| CounterArg(id.as_bytes()));
+    visited(id, visitor.map(|text| Ok(hashing::hash_text(text.0))), views).or_raise()
 }
 
-fn visited(id: CounterArg<'_>, hash: u64, views: i64) -> Result<bool, CounterError> {
+fn visited(
+    id: Option<CounterArg<'_>>,
+    hash: Option<Result<u64, CounterError>>,
+    views: Option<i64>,
+) -> Result<Option<bool>, CounterError> {
+    let (Some(id), Some(views)) = (id, views) else { return Ok(None) };
     check_id(id.0)?;
+    let hash = hash.transpose()?;
     let tables = visit::enter("counter_visit")?;
     if views != 0 {
         change::increment(change::enter("counter_visit")?, id.0, views)?;
     }
-    visit::visit(tables, id.0, hash)
+    hash.map(|hash| visit::visit(tables, id.0, hash)).transpose()
 }
 
 /// Unique visitors of an id: ever, or from one day to another, both included and in UTC; NULL leaves an end open. Includes

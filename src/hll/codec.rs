@@ -24,6 +24,8 @@ const HEADER_BYTES: usize = 3;
 pub enum Malformed {
     TooShort,
     Version(u8),
+    /// Text that should be hexadecimal.
+    Hex,
     /// postgresql-hll's "undefined" sketch, which has no count.
     Undefined,
     Stage(u8),
@@ -48,7 +50,14 @@ impl fmt::Display for Malformed {
             Malformed::Version(version) => write!(f, "its version is {version}, not {VERSION}"),
             Malformed::Undefined => write!(f, "it is the undefined sketch, which has no count"),
             Malformed::Stage(stage) => write!(f, "there is no stage {stage}"),
-            Malformed::Parameters([a, b]) => write!(f, "its parameters {a:02x}{b:02x} are out of range"),
+            Malformed::Parameters([a, b]) => {
+                let (log2m, regwidth) = (a & 0x1f, (a >> 5) + 1);
+                write!(
+                    f,
+                    "its parameters are out of range: log2m {log2m}, regwidth {regwidth}, third byte {b:02x}"
+                )
+            }
+            Malformed::Hex => f.write_str("it is not hexadecimal behind \\x"),
             Malformed::Length { bytes } => {
                 write!(f, "{bytes} bytes are not what its stage and parameters take")
             }

@@ -3,7 +3,7 @@
 //! Types that are their bytes are hashed by MurmurHash3 with seed 0, as postgresql-hll's `hll_hash_boolean`, `_smallint`,
 //! `_integer`, `_bigint`, `_bytea` and `_text` do; so are dates, times and uuids. Everything else goes through the type's
 //! own hash support, which knows which values are equal (1.0 and 1.00), and then through MurmurHash3. An enum is
-//! hashed by its label, since its number is another one after a restore.
+//! hashed by its label, since its number is another one after a restore. postgresql-hll's `hll_hashval` is taken as it is.
 
 use std::cell::Cell;
 
@@ -29,6 +29,8 @@ pub enum Hasher {
     Fixed(usize),
     Name,
     Enum,
+    /// postgresql-hll's `hll_hashval`: is a hash already.
+    Hash,
     /// The type's own extended hash function, kept in the type cache for the life of the process.
     Support {
         function: *mut pg_sys::FmgrInfo,
@@ -93,6 +95,9 @@ impl Hasher {
             if let Some(hasher) = Hasher::built_in(base) {
                 return Ok(hasher);
             }
+            if is_hash_value(base) {
+                return Ok(Hasher::Hash);
+            }
             if pg_sys::type_is_enum(base) {
                 return Ok(Hasher::Enum);
             }
@@ -129,6 +134,7 @@ impl Hasher {
                 Hasher::Fixed(length) => {
                     murmur::hash(std::slice::from_raw_parts(datum.cast_mut_ptr::<u8>(), length))
                 }
+                Hasher::Hash => bits,
                 Hasher::Name => murmur::hash(std::ffi::CStr::from_ptr(datum.cast_mut_ptr()).to_bytes()),
                 Hasher::Enum => {
                     let label = pg_sys::OutputFunctionCall(kept_function(&ENUM_OUTPUT, F_ENUM_OUT), datum);
@@ -195,6 +201,14 @@ fn kept_function(place: &'static std::thread::LocalKey<Kept>, function: u32) -> 
         }
     }
     place.get()
+}
+
+/// By name, since that extension need not be there.
+fn is_hash_value(oid: Oid) -> bool {
+    // SAFETY: catalog look-ups inside a transaction.
+    unsafe {
+        pg_sys::get_typlen(oid) == 8 && pg_sys::get_typbyval(oid) && type_name(oid).ends_with("hll_hashval")
+    }
 }
 
 fn type_name(oid: Oid) -> String {
