@@ -9,7 +9,42 @@ use crate::hll::{Parameters, Sketch};
 
 /// An id and a day.
 pub type Key = (Box<[u8]>, i32);
-type Sketches = HashMap<Key, Sketch, foldhash::fast::RandomState>;
+type Days = Vec<(i32, Sketch)>;
+
+/// Sketches of one level, by id: nearly always one of each, of today.
+#[derive(Debug, Default)]
+struct Sketches {
+    by_id: HashMap<Box<[u8]>, Days, foldhash::fast::RandomState>,
+    len: usize,
+}
+
+impl Sketches {
+    fn of(&self, id: &[u8]) -> &[(i32, Sketch)] {
+        self.by_id.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// The sketch of an id and day, made if there is none.
+    fn entry(&mut self, id: &[u8], day: i32, make: impl FnOnce() -> Sketch) -> &mut Sketch {
+        // Nearly always there: its key need not be made anew to look for it.
+        if !self.by_id.contains_key(id) {
+            self.by_id.insert(id.into(), Days::new());
+        }
+        let Some(days) = self.by_id.get_mut(id) else { unreachable!("just made") };
+        let at = match days.iter().position(|(of, _)| *of == day) {
+            Some(at) => at,
+            None => {
+                self.len += 1;
+                days.push((day, make()));
+                days.len() - 1
+            }
+        };
+        &mut days[at].1
+    }
+
+    fn remove(&mut self, id: &[u8]) {
+        self.len -= self.by_id.remove(id).map_or(0, |days| days.len());
+    }
+}
 
 #[derive(Debug)]
 struct Layer {
@@ -17,12 +52,6 @@ struct Layer {
     /// Ids dropped at this level: what outer layers hold of them is hidden. Later visits are in `sketches`.
     dropped: HashSet<Box<[u8]>>,
     sketches: Sketches,
-}
-
-impl Layer {
-    fn new(level: u32) -> Layer {
-        Layer { level, dropped: HashSet::new(), sketches: Sketches::default() }
-    }
 }
 
 #[derive(Debug, Default)]
@@ -33,12 +62,12 @@ pub struct Pending {
 
 impl Pending {
     pub fn is_empty(&self) -> bool {
-        self.layers.iter().all(|layer| layer.sketches.is_empty())
+        self.len() == 0
     }
 
     /// Sketches held, one an id, day and level.
     pub fn len(&self) -> usize {
-        self.layers.iter().map(|layer| layer.sketches.len()).sum()
+        self.layers.iter().map(|layer| layer.sketches.len).sum()
     }
 
     /// Whether the transaction has visited the id on one of some days, seen by this hash.
@@ -51,23 +80,22 @@ impl Pending {
         let hidden = self.layers.iter().rposition(|layer| layer.dropped.contains(id)).unwrap_or(0);
         self.layers[hidden..]
             .iter()
-            .flat_map(|layer| &layer.sketches)
-            .filter(move |((of, day), _)| **of == *id && takes(*day))
+            .flat_map(move |layer| layer.sketches.of(id))
+            .filter(move |(day, _)| takes(*day))
             .map(|(_, sketch)| sketch)
     }
 
     /// Whether the level holds a sketch of the id and day already, or adding one would keep to the limit.
     pub fn has_room(&self, id: &[u8], day: i32, level: u32, limit: usize) -> bool {
         self.len() < limit
-            || self
-                .layers
-                .last()
-                .is_some_and(|layer| layer.level == level && layer.sketches.contains_key(&(id.into(), day)))
+            || self.layers.last().is_some_and(|layer| {
+                layer.level == level && layer.sketches.of(id).iter().any(|(of, _)| *of == day)
+            })
     }
 
     fn layer(&mut self, level: u32) -> &mut Layer {
         if self.layers.last().is_none_or(|layer| layer.level < level) {
-            self.layers.push(Layer::new(level));
+            self.layers.push(Layer { level, dropped: HashSet::new(), sketches: Sketches::default() });
         }
         let last = self.layers.len() - 1;
         &mut self.layers[last]
@@ -75,8 +103,7 @@ impl Pending {
 
     /// Adds a visit at a savepoint level (1 is the top transaction).
     pub fn add(&mut self, parameters: Parameters, id: &[u8], day: i32, hash: u64, level: u32) {
-        let sketches = &mut self.layer(level).sketches;
-        sketches.entry((id.into(), day)).or_insert_with(|| Sketch::new(parameters)).add(hash);
+        self.layer(level).sketches.entry(id, day, || Sketch::new(parameters)).add(hash);
     }
 
     /// Forgets an id's visits; a savepoint's rollback brings them back. Returns whether there were any.
@@ -97,8 +124,11 @@ impl Pending {
         for id in layer.dropped {
             drop_id(parent, id);
         }
-        for (key, sketch) in layer.sketches {
-            unite(&mut parent.sketches, key, sketch);
+        for (id, days) in layer.sketches.by_id {
+            for (day, sketch) in days {
+                // All of one kind: made in `add`.
+                let _ = parent.sketches.entry(&id, day, || Sketch::new(sketch.parameters())).unite(&sketch);
+            }
         }
     }
 
@@ -113,7 +143,11 @@ impl Pending {
             self.release(level);
         }
         let all = self.layers.pop().map_or_else(Sketches::default, |layer| layer.sketches);
-        let mut taken: Vec<(Key, Sketch)> = all.into_iter().collect();
+        let mut taken: Vec<(Key, Sketch)> = all
+            .by_id
+            .into_iter()
+            .flat_map(|(id, days)| days.into_iter().map(move |(day, sketch)| ((id.clone(), day), sketch)))
+            .collect();
         taken.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         taken
     }
@@ -124,20 +158,8 @@ impl Pending {
 }
 
 fn drop_id(layer: &mut Layer, id: Box<[u8]>) {
-    layer.sketches.retain(|(of, _), _| **of != *id);
+    layer.sketches.remove(&id);
     layer.dropped.insert(id);
-}
-
-fn unite(sketches: &mut Sketches, key: Key, sketch: Sketch) {
-    match sketches.get_mut(&key) {
-        Some(united) => {
-            // All of one kind: made in `add`.
-            let _ = united.unite(&sketch);
-        }
-        None => {
-            sketches.insert(key, sketch);
-        }
-    }
 }
 
 #[cfg(test)]
