@@ -1,0 +1,147 @@
+//! Promise G6: what is delivered again, after a crash too, in another order or by two at once, counts once. Nobody here remembers
+//! what was acknowledged: everything is delivered until an answer comes, and then again.
+
+use counter_ext_cluster_tests::cluster::Death;
+use counter_ext_cluster_tests::session::{Address, Isolation};
+use counter_ext_cluster_tests::{Cluster, Session, Settings, chance, watch};
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::{IndexedRandom, SliceRandom};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const SOURCES: i64 = 6;
+const BATCHES: i64 = 400;
+const COUNTERS: i64 = 10;
+const EVENTS: i64 = 1500;
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A batch adds its offset to one counter and 1 to another.
+fn deltas(source: i64, offset: i64) -> [(i64, i64); 2] {
+    [((source + offset) % COUNTERS, offset), (offset % COUNTERS, 1)]
+}
+
+/// Runs SQL until the server answers it, at any isolation level, in either mode; sometimes in a transaction that first rolls
+/// the same back.
+fn deliver(address: &Address, session: &mut Option<Session>, random: &mut StdRng, sql: &str) {
+    let started = Instant::now();
+    loop {
+        assert!(started.elapsed() < PATIENCE, "no answer to {sql}");
+        let Some(connected) = session else {
+            *session = address.try_connect().ok();
+            if session.is_none() {
+                thread::sleep(Duration::from_millis(20));
+            }
+            continue;
+        };
+        let begin = Isolation::ALL.choose(random).expect("a level").begin();
+        let mode = ["slotted", "buffered"].choose(random).expect("a mode");
+        let again = if random.random_ratio(1, 4) {
+            format!("SAVEPOINT s; {sql}; ROLLBACK TO s;")
+        } else {
+            String::new()
+        };
+        let whole = format!("{begin}; SET LOCAL counter_ext.mode = '{mode}'; {again} {sql}; COMMIT");
+        match connected.run(&whole) {
+            Ok(()) => return,
+            Err(error) => {
+                // Nothing but the server's end is an excuse.
+                let code = error.code().map(|code| code.code().to_owned());
+                let is_end = code.as_deref().is_none_or(|code| code.starts_with("57P"));
+                assert!(is_end, "{whole}: {error} {code:?}");
+                *session = None;
+            }
+        }
+    }
+}
+
+/// Each source's batches in order, as a consumer of one partition delivers them, now and then some again.
+fn deliver_batches(address: &Address, source: i64, actor: u64) {
+    let mut random = chance::generator(actor);
+    let mut session = None;
+    let mut offset = 1;
+    while offset <= BATCHES {
+        let pairs = deltas(source, offset);
+        let ids = pairs.map(|(counter, _)| format!("'batch:{counter}'")).join(",");
+        let amounts = pairs.map(|(_, delta)| delta.to_string()).join(",");
+        let sql = format!("SELECT counter_apply('topic:{source}', {offset}, ARRAY[{ids}], ARRAY[{amounts}])");
+        deliver(address, &mut session, &mut random, &sql);
+        if random.random_ratio(1, 5) {
+            offset -= random.random_range(0..offset.min(5));
+        } else {
+            offset += 1;
+        }
+    }
+}
+
+/// All events, in an order of its own.
+fn deliver_events(address: &Address, actor: u64) {
+    let mut random = chance::generator(actor);
+    let mut session = None;
+    let mut events: Vec<i64> = (1..=EVENTS).collect();
+    events.shuffle(&mut random);
+    for event in events {
+        let sql = format!("SELECT counter_incr_once('event:{}', {event}, 'token:{event}')", event % COUNTERS);
+        deliver(address, &mut session, &mut random, &sql);
+    }
+}
+
+#[test]
+fn replays_and_crashes_count_once() {
+    let mut cluster = Cluster::start(Settings::restless().with("fsync", "on"));
+    let address = cluster.address();
+    thread::scope(|scope| {
+        let mut actors = Vec::new();
+        for source in 0..SOURCES {
+            // Two consumers of each partition, as in a rebalance that went wrong.
+            for twin in 0..2 {
+                let address = &address;
+                let actor = (1 + source * 2 + twin) as u64;
+                actors.push(scope.spawn(move || deliver_batches(address, source, actor)));
+            }
+        }
+        for actor in 100..103 {
+            let address = &address;
+            actors.push(scope.spawn(move || deliver_events(address, actor)));
+        }
+        for death in [Death::Postmaster, Death::Everything, Death::Immediate] {
+            thread::sleep(Duration::from_millis(700));
+            if !actors.iter().all(|actor| actor.is_finished()) {
+                cluster.die(death);
+                cluster.start_again();
+            }
+        }
+    });
+    let mut session = cluster.connect();
+    for counter in 0..COUNTERS {
+        let batches: i64 = (0..SOURCES)
+            .flat_map(|source| (1..=BATCHES).flat_map(move |offset| deltas(source, offset)))
+            .filter(|(of, _)| *of == counter)
+            .map(|(_, delta)| delta)
+            .sum();
+        let events: i64 = (1..=EVENTS).filter(|event| event % COUNTERS == counter).sum();
+        assert_eq!(session.get(&format!("batch:{counter}")).expect("get"), batches, "batch:{counter}");
+        assert_eq!(session.get(&format!("event:{counter}")).expect("get"), events, "event:{counter}");
+    }
+    let offsets: Vec<(String, i64)> =
+        session.pairs("SELECT source, upto FROM counter_ext.source_offset ORDER BY source");
+    assert_eq!(offsets.len() as i64, SOURCES);
+    assert!(offsets.iter().all(|(_, upto)| *upto == BATCHES), "{offsets:?}");
+    assert_eq!(session.value::<i64>("SELECT count(*) FROM counter_ext.token"), EVENTS);
+    watch::wait_for_compactor(&mut session);
+    watch::wait_until_folded(&mut session);
+    cluster.finish_allowing(&["was terminated by signal 9"]);
+}
+
+#[test]
+fn the_worker_forgets_old_tokens() {
+    let cluster = Cluster::start(Settings::restless().with("counter_ext.token_retention", "1s"));
+    let mut session = cluster.connect();
+    session.must("SELECT count(counter_incr_once('a', 1, 'old:' || g)) FROM generate_series(1, 25000) g");
+    counter_ext_cluster_tests::wait::until("all tokens are forgotten", Duration::from_secs(60), || {
+        session.value("SELECT count(*) = 0 FROM counter_ext.token")
+    });
+    assert!(session.value::<bool>("SELECT counter_incr_once('a', 1, 'old:1')"), "it counts again");
+    assert_eq!(session.get("a").expect("get"), 25_001);
+    cluster.finish();
+}
