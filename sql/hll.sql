@@ -108,27 +108,27 @@ CREATE FUNCTION counter_ext.hll_agg_count(internal) RETURNS bigint
 CREATE AGGREGATE counter_hll_agg(anyelement) (
     SFUNC = counter_ext.hll_agg_add, STYPE = internal, FINALFUNC = counter_ext.hll_agg_sketch,
     COMBINEFUNC = counter_ext.hll_agg_combine, SERIALFUNC = counter_ext.hll_agg_serial,
-    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 4096, PARALLEL = SAFE
+    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 8192, PARALLEL = SAFE
 );
 CREATE AGGREGATE counter_hll_agg(anyelement, log2m integer) (
     SFUNC = counter_ext.hll_agg_add, STYPE = internal, FINALFUNC = counter_ext.hll_agg_sketch,
     COMBINEFUNC = counter_ext.hll_agg_combine, SERIALFUNC = counter_ext.hll_agg_serial,
-    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 4096, PARALLEL = SAFE
+    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 8192, PARALLEL = SAFE
 );
 CREATE AGGREGATE counter_hll_agg(anyelement, log2m integer, regwidth integer, expthresh bigint, sparseon integer) (
     SFUNC = counter_ext.hll_agg_add, STYPE = internal, FINALFUNC = counter_ext.hll_agg_sketch,
     COMBINEFUNC = counter_ext.hll_agg_combine, SERIALFUNC = counter_ext.hll_agg_serial,
-    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 4096, PARALLEL = SAFE
+    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 8192, PARALLEL = SAFE
 );
 CREATE AGGREGATE counter_hll_union_agg(counter_hll) (
     SFUNC = counter_ext.hll_agg_unite, STYPE = internal, FINALFUNC = counter_ext.hll_agg_sketch,
     COMBINEFUNC = counter_ext.hll_agg_combine, SERIALFUNC = counter_ext.hll_agg_serial,
-    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 4096, PARALLEL = SAFE
+    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 8192, PARALLEL = SAFE
 );
 CREATE AGGREGATE counter_uniq(anyelement) (
     SFUNC = counter_ext.hll_agg_add, STYPE = internal, FINALFUNC = counter_ext.hll_agg_count,
     COMBINEFUNC = counter_ext.hll_agg_combine, SERIALFUNC = counter_ext.hll_agg_serial,
-    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 4096, PARALLEL = SAFE
+    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 8192, PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE counter_hll_agg(anyelement) IS 'sketch of the distinct values, log2m 14';
 COMMENT ON AGGREGATE counter_hll_union_agg(counter_hll) IS 'sketch of all that any of the sketches has seen';

@@ -24,6 +24,10 @@ CREATE TABLE counter_ext.source_offset (
     CONSTRAINT source_length CHECK (octet_length(source) BETWEEN 1 AND 255)
 ) WITH (fillfactor = 50);
 
+-- Keys are read where they lie: never compressed, whatever columns somebody adds.
+ALTER TABLE counter_ext.token ALTER COLUMN token SET STORAGE EXTERNAL, ALTER COLUMN id SET STORAGE EXTERNAL;
+ALTER TABLE counter_ext.source_offset ALTER COLUMN source SET STORAGE EXTERNAL;
+
 SELECT pg_catalog.pg_extension_config_dump('counter_ext.token', '');
 SELECT pg_catalog.pg_extension_config_dump('counter_ext.source_offset', '');
 COMMENT ON TABLE counter_ext.token IS 'tokens of counter_incr_once, kept for counter_ext.token_retention';

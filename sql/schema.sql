@@ -30,6 +30,10 @@ CREATE TABLE counter_ext.slot (
     autovacuum_analyze_threshold = 100000
 );
 
+-- Keys are read where they lie: never compressed, whatever columns somebody adds.
+ALTER TABLE counter_ext.total ALTER COLUMN id SET STORAGE EXTERNAL;
+ALTER TABLE counter_ext.slot ALTER COLUMN id SET STORAGE EXTERNAL;
+
 SELECT pg_catalog.pg_extension_config_dump('counter_ext.total', '');
 SELECT pg_catalog.pg_extension_config_dump('counter_ext.slot', '');
 

@@ -9,7 +9,7 @@ CREATE TABLE counter_ext.visitors (
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (id, day, node),
     CONSTRAINT visitors_id_length CHECK (octet_length(id) BETWEEN 1 AND 255)
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 80, toast.vacuum_truncate = off);
 
 -- Visits not yet united: rows are inserted and deleted, never changed.
 CREATE TABLE counter_ext.visit (
@@ -21,10 +21,15 @@ CREATE TABLE counter_ext.visit (
     CONSTRAINT visit_id_length CHECK (octet_length(id) BETWEEN 1 AND 255)
 ) WITH (
     vacuum_truncate = off,
+    toast.vacuum_truncate = off,
     autovacuum_vacuum_scale_factor = 0.0,
     autovacuum_vacuum_threshold = 5000,
     autovacuum_analyze_threshold = 100000
 );
+
+-- Keys are read where they lie: never compressed, also beside a sketch that fills the row.
+ALTER TABLE counter_ext.visitors ALTER COLUMN id SET STORAGE EXTERNAL;
+ALTER TABLE counter_ext.visit ALTER COLUMN id SET STORAGE EXTERNAL;
 
 SELECT pg_catalog.pg_extension_config_dump('counter_ext.visitors', '');
 SELECT pg_catalog.pg_extension_config_dump('counter_ext.visit', '');

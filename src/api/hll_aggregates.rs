@@ -113,7 +113,7 @@ fn counter_hll_agg_deserial(call: StateCall<'_>) -> Returned {
         return Returned::Null;
     };
     let sketch = Sketch::decode(bytes).map_err(CounterError::from).or_raise();
-    Returned::state(call.keep(State { sketch, hasher: None }))
+    Returned::state(call.keep_for_now(State { sketch, hasher: None }))
 }
 
 /// The sketch; NULL for no rows.

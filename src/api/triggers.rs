@@ -42,31 +42,24 @@ mod counter_ext {
 
 extension_sql!(
     r#"
-CREATE TRIGGER note_foreign_change AFTER INSERT OR UPDATE OR DELETE ON counter_ext.total
-    FOR EACH ROW EXECUTE FUNCTION counter_ext.note_foreign_change();
-CREATE TRIGGER note_foreign_change AFTER INSERT OR UPDATE OR DELETE ON counter_ext.slot
-    FOR EACH ROW EXECUTE FUNCTION counter_ext.note_foreign_change();
-CREATE TRIGGER note_foreign_change AFTER INSERT OR UPDATE OR DELETE ON counter_ext.visitors
-    FOR EACH ROW EXECUTE FUNCTION counter_ext.note_foreign_change();
-CREATE TRIGGER note_foreign_change AFTER INSERT OR UPDATE OR DELETE ON counter_ext.visit
-    FOR EACH ROW EXECUTE FUNCTION counter_ext.note_foreign_change();
-CREATE TRIGGER note_foreign_truncate AFTER TRUNCATE ON counter_ext.total
-    FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_truncate();
-CREATE TRIGGER note_foreign_truncate AFTER TRUNCATE ON counter_ext.slot
-    FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_truncate();
-CREATE TRIGGER note_foreign_truncate AFTER TRUNCATE ON counter_ext.visitors
-    FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_truncate();
-CREATE TRIGGER note_foreign_truncate AFTER TRUNCATE ON counter_ext.visit
-    FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_truncate();
--- Also under session_replication_role = replica: restores and apply workers set it.
-ALTER TABLE counter_ext.total ENABLE ALWAYS TRIGGER note_foreign_change;
-ALTER TABLE counter_ext.slot ENABLE ALWAYS TRIGGER note_foreign_change;
-ALTER TABLE counter_ext.total ENABLE ALWAYS TRIGGER note_foreign_truncate;
-ALTER TABLE counter_ext.slot ENABLE ALWAYS TRIGGER note_foreign_truncate;
-ALTER TABLE counter_ext.visitors ENABLE ALWAYS TRIGGER note_foreign_change;
-ALTER TABLE counter_ext.visit ENABLE ALWAYS TRIGGER note_foreign_change;
-ALTER TABLE counter_ext.visitors ENABLE ALWAYS TRIGGER note_foreign_truncate;
-ALTER TABLE counter_ext.visit ENABLE ALWAYS TRIGGER note_foreign_truncate;
+-- Before the change, so that nothing that looks at it within its own statement puts it into memory; after it, for what other
+-- triggers have made of the row. Also under session_replication_role = replica: restores and apply workers set it.
+DO $$
+DECLARE
+    relation text;
+BEGIN
+    FOREACH relation IN ARRAY ARRAY['total', 'slot', 'visitors', 'visit'] LOOP
+        EXECUTE format('CREATE TRIGGER note_foreign_change_before BEFORE INSERT OR UPDATE OR DELETE ON counter_ext.%I
+            FOR EACH ROW EXECUTE FUNCTION counter_ext.note_foreign_change()', relation);
+        EXECUTE format('CREATE TRIGGER note_foreign_change AFTER INSERT OR UPDATE OR DELETE ON counter_ext.%I
+            FOR EACH ROW EXECUTE FUNCTION counter_ext.note_foreign_change()', relation);
+        EXECUTE format('CREATE TRIGGER note_foreign_truncate BEFORE TRUNCATE ON counter_ext.%I
+            FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_truncate()', relation);
+        EXECUTE format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER note_foreign_change_before,
+            ENABLE ALWAYS TRIGGER note_foreign_change, ENABLE ALWAYS TRIGGER note_foreign_truncate', relation);
+    END LOOP;
+END
+$$;
 "#,
     name = "foreign_change_triggers",
     requires =

@@ -26,8 +26,6 @@ const MAX_PENDING: usize = 65_536;
 const MIN_SPILL: usize = 1024;
 /// Ids remembered as changed in rows; past it, everything of the database is invalidated.
 const MAX_TOUCHED: usize = 65_536;
-/// Ids whose sketches are looked for one by one, each through all of memory; past it, all sketches are forgotten.
-const MAX_SKETCH_SEARCHES: usize = 32;
 /// Ids a prepared transaction marks one by one; past it, one mark stands for all.
 const MAX_MARKS: usize = 64;
 
@@ -353,15 +351,11 @@ fn invalidate_touched(database: u32) {
         if touched.all {
             table::invalidate_database(database);
         } else {
-            let invalidate_sketches_one_by_one = touched.ids.len() <= MAX_SKETCH_SEARCHES;
-            if !invalidate_sketches_one_by_one {
-                sketches::invalidate(database, None);
-            }
             for id in &touched.ids {
                 table::invalidate(key(touched.relation, id));
-                if invalidate_sketches_one_by_one {
-                    sketches::invalidate(database, Some(id));
-                }
+            }
+            if !touched.ids.is_empty() {
+                sketches::invalidate(database, |id| touched.ids.contains(id));
             }
         }
     });

@@ -16,14 +16,14 @@
 //!   the entry back.
 
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
 use pgrx::pg_sys;
 
 use super::lwlock::{self, Held};
 use crate::errors::MAX_ID_BYTES;
 use crate::hll::{Parameters, Sketch, murmur};
-use crate::pg::random;
+use crate::pg::{process, random};
 
 /// Registers of a visitors' sketch, one byte each.
 const REGISTERS: usize = 1 << 14;
@@ -32,6 +32,9 @@ const HASH_PLACES: usize = REGISTERS / 8;
 const MAX_HASHES: u32 = 1280;
 const WAYS: usize = 32;
 const CACHE_LINE: usize = 64;
+
+/// How long a load may take before another backend begins anew.
+const LOAD_PATIENCE_US: i64 = 1_000_000;
 
 const FREE: u32 = 0;
 const LOADING: u32 = 1;
@@ -78,6 +81,8 @@ struct Entry {
     generation: AtomicU64,
     /// Who loads it: a number drawn for that load alone, 0 when nobody does.
     load: AtomicU64,
+    /// When that load began.
+    load_began_us: AtomicI64,
     state: AtomicU32,
     /// Hashes held, not counting `has_zero`; `u32::MAX` once there are registers.
     hashes: AtomicU32,
@@ -97,7 +102,7 @@ const IS_REGISTERS: u32 = u32::MAX;
 const _: () = {
     assert!(std::mem::size_of::<Header>() == CACHE_LINE);
     assert!(std::mem::size_of::<Entry>() == 5 * CACHE_LINE);
-    assert!(std::mem::offset_of!(Entry, id) == 53);
+    assert!(std::mem::offset_of!(Entry, id) == 61);
     assert!(HASH_PLACES * 5 / 8 == MAX_HASHES as usize);
 };
 
@@ -507,8 +512,15 @@ pub fn begin_load(key: SketchKey<'_>) -> Option<Load<'_>> {
     abandon_load();
     let hashed = Hashed::new(&all, key);
     let _held = all.lock_exclusive(hashed.set);
-    if hashed.find(&all).is_some() {
-        return None;
+    if let Some(number) = hashed.find(&all) {
+        // SAFETY: exclusive under the set's lock.
+        let entry = unsafe { &*all.entry(number) };
+        let age_us = process::now_us() - entry.load_began_us.load(Ordering::Relaxed);
+        if entry.state.load(Ordering::Relaxed) != LOADING || age_us < LOAD_PATIENCE_US {
+            return None;
+        }
+        // Its loader stands still, and will find that it was overtaken.
+        forget(&all, number);
     }
     let number = free_entry(&all, hashed.set)?;
     // Its generation is 0: who remembers it by an older one looks again.
@@ -529,6 +541,7 @@ pub fn begin_load(key: SketchKey<'_>) -> Option<Load<'_>> {
         (*entry).has_zero.store(0, Ordering::Relaxed);
         (*entry).used.store(1, Ordering::Relaxed);
         (*entry).load.store(load, Ordering::Relaxed);
+        (*entry).load_began_us.store(process::now_us(), Ordering::Relaxed);
         (*entry).state.store(LOADING, Ordering::SeqCst);
         (*entry).generation.store(all.draw_generation(), Ordering::SeqCst);
     }
@@ -599,8 +612,8 @@ pub fn abandon_load() {
     }
 }
 
-/// Forgets the sketches of one id, or all of a database.
-pub fn invalidate(database: u32, id: Option<&[u8]>) {
+/// Forgets a database's sketches of some ids.
+pub fn invalidate(database: u32, is_meant: impl Fn(&[u8]) -> bool) {
     let Some(all) = sketches() else { return };
     if all.header().loaded.load(Ordering::SeqCst) == 0 {
         return;
@@ -610,8 +623,10 @@ pub fn invalidate(database: u32, id: Option<&[u8]>) {
         for number in set * WAYS..(set + 1) * WAYS {
             // SAFETY: exclusive under the set's lock.
             let entry = unsafe { &*all.entry(number) };
-            let is_named = id.is_none_or(|id| &entry.id[..usize::from(entry.id_length)] == id);
-            if entry.state.load(Ordering::Relaxed) != FREE && entry.database == database && is_named {
+            if entry.state.load(Ordering::Relaxed) != FREE
+                && entry.database == database
+                && is_meant(&entry.id[..usize::from(entry.id_length)])
+            {
                 forget(&all, number);
             }
         }

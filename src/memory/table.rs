@@ -183,13 +183,13 @@ pub fn invalidate(key: Key<'_>) {
 
 /// Forgets every total of a database; buffered deltas stay.
 pub fn invalidate_database(database: u32) {
-    sketches::invalidate(database, None);
+    sketches::invalidate(database, |_| true);
     for_each_of(database, forget);
 }
 
 /// Frees everything that memory holds for a database whose tables are gone, buffered deltas too.
 pub fn purge_database(database: u32) {
-    sketches::invalidate(database, None);
+    sketches::invalidate(database, |_| true);
     for_each_of(database, purge);
 }
 

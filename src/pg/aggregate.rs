@@ -79,6 +79,12 @@ impl<'fcx, S> Call<'fcx, S> {
         }
     }
 
+    /// Keeps a state as long as the caller's short-lived memory: what is only to be combined with another.
+    pub fn keep_for_now(self, state: S) -> &'fcx mut S {
+        // SAFETY: the value is dropped by a callback of the context, which outlives the executor's use of the result.
+        unsafe { &mut *PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(state) }
+    }
+
     /// A non-null integer argument.
     pub fn int(self, number: usize) -> Option<i32> {
         self.argument(number).map(|datum| datum.value() as i32)

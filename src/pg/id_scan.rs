@@ -150,6 +150,13 @@ impl<'t> IdScan<'t> {
     }
 }
 
+impl<'t> IdScan<'t> {
+    /// The page of the entry that was seen last, still pinned; the scan pins it again if it goes on there.
+    pub fn take_page(&mut self) -> Option<Page<'t>> {
+        self.page.take()
+    }
+}
+
 impl Drop for IdScan<'_> {
     fn drop(&mut self) {
         if !std::thread::panicking() {

@@ -339,7 +339,7 @@ pub struct Columns<'p> {
 
 impl<'p> Columns<'p> {
     /// A short text column's bytes. Our ids are at most 255 bytes, which PostgreSQL neither compresses nor
-    /// moves out of line at the table's settings; anything else is not ours and reads as empty.
+    /// moves out of line at the columns' storage settings; anything else is not ours and reads as empty.
     pub fn text(&self, column: usize) -> &'p [u8] {
         if self.nulls[column] {
             return &[];

@@ -46,7 +46,7 @@ pub fn insert(table: &Table, values: &[Value<'_>]) -> Tid {
     unsafe {
         let tuple = pg_sys::heap_form_tuple(table.descriptor(), datums.as_mut_ptr(), nulls.as_mut_ptr());
         pg_sys::heap_insert(table.raw(), tuple, pg_sys::GetCurrentCommandId(true), 0, std::ptr::null_mut());
-        insert_index_entries(table, tuple);
+        insert_index_entries(table, tuple, false);
         Tid::from_raw(&(*tuple).t_self)
     }
 }
@@ -129,8 +129,13 @@ pub fn update(
             other => return Err(other),
         }
         let heap_only = u32::from((*(*tuple).t_data).t_infomask2) & pg_sys::HEAP_ONLY_TUPLE != 0;
-        if !heap_only {
-            insert_index_entries(table, tuple);
+        // From 16 on a summarizing index (BRIN) learns of a heap-only version too.
+        #[cfg(not(feature = "pg15"))]
+        let summarizes = indexes == pg_sys::TU_UpdateIndexes::TU_Summarizing;
+        #[cfg(feature = "pg15")]
+        let summarizes = false;
+        if !heap_only || summarizes {
+            insert_index_entries(table, tuple, heap_only);
         }
         Ok(Tid::from_raw(&(*tuple).t_self))
     }
@@ -201,11 +206,14 @@ pub fn delete(table: &Table, _pinned: &Page<'_>, candidate: &Candidate) -> Resul
     }
 }
 
-/// Enters a new version into all of the table's indexes, also those an administrator added.
+/// Enters a new version into all of the table's indexes, also those an administrator added, or into the summarizing ones
+/// only (from PostgreSQL 16 on).
 ///
 /// # Safety
 /// `tuple` must have been stored in `table` by this transaction, with `t_self` set.
-unsafe fn insert_index_entries(table: &Table, tuple: pg_sys::HeapTuple) {
+unsafe fn insert_index_entries(table: &Table, tuple: pg_sys::HeapTuple, only_summarizing: bool) {
+    #[cfg(feature = "pg15")]
+    let _ = only_summarizing;
     // SAFETY: the executor's own steps for one row of an open relation; everything made here is freed here, or
     // by the transaction's abort.
     unsafe {
@@ -228,7 +236,7 @@ unsafe fn insert_index_entries(table: &Table, tuple: pg_sys::HeapTuple) {
             std::ptr::null_mut(),
             std::ptr::null_mut(),
             #[cfg(not(feature = "pg15"))]
-            false,
+            only_summarizing,
         );
         pg_sys::ExecDropSingleTupleTableSlot(slot);
         pg_sys::ExecCloseIndices(info);

@@ -178,6 +178,8 @@ pub fn lock_visitors_for_writing(tables: Tables) -> Result<(), CounterError> {
     if VISITORS_LOCKED.get() != 0 {
         return Ok(());
     }
+    // The one that whoever drops the extension takes first: the other way round would be a deadlock.
+    lock::lock_table(tables.total, Access::Write);
     lock::lock_table(tables.visitors, Access::Write);
     lock::lock_table(tables.visit, Access::Write);
     // Taking a lock also takes in what others changed: the tables may have been dropped, and made anew.

@@ -75,7 +75,8 @@ pub fn ids_to_fold(tables: Tables, after: &[u8], limit: usize) -> Result<Vec<Id>
         if entry.is_none() {
             break;
         }
-        if let Some(id) = found {
+        // An id that cannot be read where it lies is passed over, or the scan would start from the beginning.
+        if let Some(id) = found.filter(|id| !id.is_empty()) {
             // Straight to the next id: this one may have a thousand rows.
             scan.restart(Range::After(&id));
             ids.push(id);

@@ -17,7 +17,7 @@ use crate::errors::CounterError;
 use crate::hll::Sketch;
 use crate::memory::sketches::parameters;
 use crate::pg::id_scan::{IdScan, Range};
-use crate::pg::page::{Columns, Status, Stored};
+use crate::pg::page::{Page, Status, Stored};
 use crate::pg::random;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
@@ -142,24 +142,33 @@ impl Writer {
     pub fn next_id(&self, after: &[u8]) -> Option<Id> {
         let mut scan = IdScan::begin(&self.visit.table, &self.visit.key, Range::After(after));
         loop {
-            let mut found: Option<Id> = None;
+            let mut found: Option<Stored> = None;
             scan.next_entry(|version| {
                 if version.status() == Status::Free {
-                    found = Some(version.columns().text(visit_columns::ID).into());
+                    found = Some(version.columns().stored(visit_columns::ID));
                     return ControlFlow::Break(());
                 }
                 ControlFlow::Continue(())
             })?;
-            if found.is_some() {
-                return found;
+            // Never back: a pass has to end.
+            if let Some(id) = found.map(|id| id.open()).filter(|id| **id > *after) {
+                return Some(id.into());
             }
         }
     }
 
-    /// Moves up to `limit` of an id's rows that nobody holds into the sketches of their days and of ever. A second time in
-    /// one transaction the first time's changes must have been made visible to it.
+    /// Moves up to `limit` of an id's rows that nobody holds into the sketches of their days and of ever. What is not a sketch
+    /// of ours stays where it is, and so do visits of days whose row somebody holds. A second time in one transaction the
+    /// first time's changes must have been made visible to it.
     pub fn fold(&self, id: &[u8], limit: u64) -> Result<Folded, CounterError> {
         let mut folded = Folded::default();
+        // By day, whether its row can be added to. Looked at before anything is deleted.
+        let mut open: BTreeMap<i32, bool> = BTreeMap::new();
+        let mut is_open =
+            |day| *open.entry(day).or_insert_with(|| !matches!(self.target(id, day), Target::Closed));
+        if !is_open(EVER) {
+            return Ok(folded);
+        }
         let mut days: BTreeMap<i32, Sketch> = BTreeMap::new();
         let mut scan = IdScan::begin(&self.visit.table, &self.visit.key, Range::Id(id));
         loop {
@@ -181,7 +190,7 @@ impl Writer {
             let Some(page) = entry else { break };
             let Some((candidate, day, stored)) = found else { continue };
             // Opened before the row goes, and its out-of-line value with it.
-            let sketch = Sketch::decode(&stored.open())?;
+            let Some(sketch) = ours(&stored).filter(|_| is_open(day)) else { continue };
             if write::delete(&self.visit.table, page, &candidate).is_ok() {
                 folded.rows += 1;
                 days.entry(day).or_insert_with(|| Sketch::new(parameters())).unite(&sketch)?;
@@ -201,9 +210,8 @@ impl Writer {
         Ok(folded)
     }
 
-    /// Adds to the row of a day, making it if there is none. Where somebody holds that row, or its sketch is not of ours,
-    /// what was to be added goes back into a row of its own, for the next fold.
-    fn add_to(&self, id: &[u8], day: i32, added: &Sketch) -> Result<(), CounterError> {
+    /// Looks for this node's row of a day.
+    fn target(&self, id: &[u8], day: i32) -> Target<'_> {
         let mut scan = IdScan::begin(&self.visitors.table, &self.visitors.key, Range::Id(id));
         loop {
             let mut found = None;
@@ -223,59 +231,88 @@ impl Writer {
                 }
                 ControlFlow::Continue(())
             });
-            let Some(page) = entry else { break };
-            if is_held {
-                self.insert(id, day, added);
-                return Ok(());
+            if entry.is_none() {
+                return Target::Absent;
             }
-            if let Some((mut candidate, stored)) = found {
-                let before = stored.open();
-                let mut united = Sketch::decode(&before)?;
+            if is_held {
+                return Target::Closed;
+            }
+            if let Some((candidate, stored)) = found {
+                let Some(before) = ours(&stored) else { return Target::Closed };
+                return match scan.take_page() {
+                    Some(page) => Target::Open { page, candidate, before },
+                    None => Target::Closed,
+                };
+            }
+        }
+    }
+
+    /// Adds to the row of a day, making it if there is none. Where somebody came to hold that row this moment, what was to be
+    /// added goes back into a row of its own, for the next fold.
+    fn add_to(&self, id: &[u8], day: i32, added: &Sketch) -> Result<(), CounterError> {
+        match self.target(id, day) {
+            Target::Closed => self.insert(id, day, added),
+            Target::Open { page, mut candidate, before } => {
+                let mut united = before.clone();
                 united.unite(added)?;
-                let after = united.encode();
+                let sketch = united.encode();
                 let changes = [
-                    (visitors_columns::SKETCH, Value::Bytes(&after)),
+                    (visitors_columns::SKETCH, Value::Bytes(&sketch)),
                     (visitors_columns::UPDATED_AT, Value::Now),
                 ];
-                if after != before
-                    && write::update(&self.visitors.table, page, &mut candidate, &changes).is_err()
+                if united != before
+                    && write::update(&self.visitors.table, &page, &mut candidate, &changes).is_err()
                 {
                     self.insert(id, day, added);
                 }
-                return Ok(());
+            }
+            Target::Absent => {
+                let sketch = added.encode();
+                let values = [
+                    Value::Text(id),
+                    Value::Int(day),
+                    Value::Int(self.node),
+                    Value::Bytes(&sketch),
+                    Value::Now,
+                ];
+                write::insert(&self.visitors.table, &values);
             }
         }
-        drop(scan);
-        let sketch = added.encode();
-        write::insert(
-            &self.visitors.table,
-            &[Value::Text(id), Value::Int(day), Value::Int(self.node), Value::Bytes(&sketch), Value::Now],
-        );
         Ok(())
     }
 
-    /// Deletes the id's rows that the snapshot sees, committed ones and this transaction's own. Returns how many.
-    /// Errors: 55006 somebody holds one of them.
+    /// Deletes the id's rows that the snapshot sees, of all nodes, committed ones and this transaction's own. Returns how
+    /// many. Errors: 55006 somebody holds one of them.
     pub fn remove(&self, id: &[u8], snapshot: &mut Snapshot) -> Result<u64, CounterError> {
-        let all = |_: &Columns<'_>| true;
-        let of_node = |columns: &Columns<'_>| columns.int(visitors_columns::NODE) == self.node;
-        Ok(remove_from(&self.visitors, id, snapshot, of_node)? + remove_from(&self.visit, id, snapshot, all)?)
+        Ok(remove_from(&self.visitors, id, snapshot)? + remove_from(&self.visit, id, snapshot)?)
     }
 }
 
-fn remove_from(
-    keyed: &Keyed,
-    id: &[u8],
-    snapshot: &mut Snapshot,
-    is_ours: impl Fn(&Columns<'_>) -> bool,
-) -> Result<u64, CounterError> {
+/// The row that a day's visits go to.
+enum Target<'t> {
+    Open {
+        page: Page<'t>,
+        candidate: Candidate,
+        before: Sketch,
+    },
+    /// Somebody holds it, or its sketch is not of ours.
+    Closed,
+    Absent,
+}
+
+/// A stored sketch, if it is one and has our parameters.
+fn ours(stored: &Stored) -> Option<Sketch> {
+    Sketch::decode(&stored.open()).ok().filter(|sketch| sketch.parameters() == parameters())
+}
+
+fn remove_from(keyed: &Keyed, id: &[u8], snapshot: &mut Snapshot) -> Result<u64, CounterError> {
     let mut removed = 0;
     let mut scan = IdScan::begin(&keyed.table, &keyed.key, Range::Id(id));
     loop {
         let mut found = None;
         let entry = scan.next_entry(|version| {
             if version.visible(snapshot) {
-                found = is_ours(&version.columns()).then(|| Candidate::new(version));
+                found = Some(Candidate::new(version));
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())

@@ -41,6 +41,16 @@ impl Sketches {
         &mut days[at].1
     }
 
+    fn into_sorted(self) -> Vec<(Key, Sketch)> {
+        let mut sorted: Vec<(Key, Sketch)> = self
+            .by_id
+            .into_iter()
+            .flat_map(|(id, days)| days.into_iter().map(move |(day, sketch)| ((id.clone(), day), sketch)))
+            .collect();
+        sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        sorted
+    }
+
     fn remove(&mut self, id: &[u8]) {
         self.len -= self.by_id.remove(id).map_or(0, |days| days.len());
     }
@@ -85,12 +95,17 @@ impl Pending {
             .map(|(_, sketch)| sketch)
     }
 
-    /// Whether the level holds a sketch of the id and day already, or adding one would keep to the limit.
-    pub fn has_room(&self, id: &[u8], day: i32, level: u32, limit: usize) -> bool {
-        self.len() < limit
-            || self.layers.last().is_some_and(|layer| {
-                layer.level == level && layer.sketches.of(id).iter().any(|(of, _)| *of == day)
-            })
+    /// Sketches held at one level.
+    pub fn len_of_level(&self, level: u32) -> usize {
+        self.layers.last().filter(|layer| layer.level == level).map_or(0, |layer| layer.sketches.len)
+    }
+
+    /// Takes out what one level visited, to be written at once.
+    pub fn take_level(&mut self, level: u32) -> Vec<(Key, Sketch)> {
+        self.layers
+            .last_mut()
+            .filter(|layer| layer.level == level)
+            .map_or_else(Vec::new, |layer| std::mem::take(&mut layer.sketches).into_sorted())
     }
 
     fn layer(&mut self, level: u32) -> &mut Layer {
@@ -143,13 +158,7 @@ impl Pending {
             self.release(level);
         }
         let all = self.layers.pop().map_or_else(Sketches::default, |layer| layer.sketches);
-        let mut taken: Vec<(Key, Sketch)> = all
-            .by_id
-            .into_iter()
-            .flat_map(|(id, days)| days.into_iter().map(move |(day, sketch)| ((id.clone(), day), sketch)))
-            .collect();
-        taken.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        taken
+        all.into_sorted()
     }
 
     pub fn clear(&mut self) {

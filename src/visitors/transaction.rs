@@ -18,8 +18,10 @@ use crate::rows::access::{self, Tables};
 use crate::rows::visitors::{EVER, Writer};
 use crate::settings;
 
-/// Sketches a transaction holds pending, of up to 16 KiB each; what is visited past them is written at once.
-const MAX_PENDING: usize = 4096;
+/// Sketches a transaction holds pending, of up to 16 KiB each, before it writes them out.
+const MAX_PENDING: usize = 16_384;
+/// At a savepoint, pending sketches of its own that make a spill worth while.
+const MIN_SPILL: usize = 1024;
 
 /// Visits on their way from rows to memory.
 struct Settled {
@@ -72,14 +74,21 @@ pub(super) fn add(tables: Tables, id: &[u8], day: i32, hash: u64) -> Result<(), 
     }
     IS_DIRTY.set(true);
     let level = xact::nest_level();
-    if PENDING.with_borrow(|pending| pending.has_room(id, day, level, MAX_PENDING)) {
-        PENDING.with_borrow_mut(|pending| pending.add(parameters(), id, day, hash, level));
-        return Ok(());
-    }
+    PENDING.with_borrow_mut(|pending| pending.add(parameters(), id, day, hash, level));
+    let is_worth_it = |pending: &Pending| {
+        pending.len() > MAX_PENDING && (level <= 1 || pending.len_of_level(level) >= MIN_SPILL)
+    };
+    if PENDING.with_borrow(is_worth_it) { spill(tables, level) } else { Ok(()) }
+}
+
+/// Writes this level's pending visits to rows, inside the transaction.
+fn spill(tables: Tables, level: u32) -> Result<(), CounterError> {
     HAS_SPILLED.set(true);
-    counting::note_touched(tables, id);
-    let visit = Sketch::from_hashes(parameters(), vec![hash as i64]);
-    write(tables, [(id, day, &visit)])?;
+    let visits = PENDING.with_borrow_mut(|pending| pending.take_level(level));
+    for ((id, _), _) in &visits {
+        counting::note_touched(tables, id);
+    }
+    write(tables, visits.iter().map(|((id, day), sketch)| (&**id, *day, sketch)))?;
     xact::see_own_changes();
     Ok(())
 }

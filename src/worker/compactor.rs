@@ -244,7 +244,8 @@ pub(super) fn in_transaction<T>(
         if !locked || access::find_tables() != Some(tables) {
             return Err(Obstacle::Busy);
         }
-        work(tables).map_err(|error| Obstacle::Failed(error.to_string()))
+        // Raised, so that what was half done is rolled back.
+        Ok(work(tables).unwrap_or_else(|error| error.raise()))
     });
     result.unwrap_or_else(|message| Err(Obstacle::Failed(message)))
 }

@@ -29,6 +29,10 @@ RESET bytea_output;
 SELECT '\x12847f'::counter_hll, '\x14847f00000000000000000000'::counter_hll, '\x14847f00004000000000000000'::counter_hll,
     '\x13847f00884826140a8582e180c868361c0e8783e1'::counter_hll;
 SELECT '\x14843f00000000000000000000'::counter_hll, '\x13843f3100'::counter_hll;
+-- Seven entries of eight bits are less than sixteen registers of four, eight are as much.
+SELECT '\x1464401111111000000000'::counter_hll AS sparse, '\x1364400111213141516171'::counter_hll AS "full";
+-- A register takes no more than it can hold.
+SELECT counter_hll_agg(v, 4, 1, 0, 0) AS one_bit, counter_hll_agg(v, 4, 2, 0, 0) AS two_bits, counter_hll_agg(v, 4, 3, 0, 0) AS three_bits FROM generate_series(1, 500) v;
 SELECT #'\x14847f00000000000000000000'::counter_hll AS nothing_seen;
 
 -- Type modifiers: log2m, regwidth, expthresh, sparseon; what is left out is 14, 5, -1, 1.
@@ -224,6 +228,32 @@ EXPLAIN (COSTS OFF) SELECT counter_hll_agg(visitor), counter_hll_agg(visitor, 7)
 SELECT counter_hll_agg(visitor) = :'serial_agg' AS agg, counter_hll_agg(visitor, 7) = :'serial_registers' AS registers,
     counter_uniq(visitor) = :serial_uniq AS uniq FROM visits;
 SELECT page, #counter_hll_agg(visitor) AS agg, counter_uniq(visitor) FROM visits GROUP BY page ORDER BY page;
+-- States that are put together without workers, each of a partition: all have seen something.
+CREATE TABLE parts (day integer, page text, visitor bigint) PARTITION BY RANGE (day);
+CREATE TABLE early PARTITION OF parts FOR VALUES FROM (1) TO (4);
+CREATE TABLE middle PARTITION OF parts FOR VALUES FROM (4) TO (8);
+CREATE TABLE late PARTITION OF parts FOR VALUES FROM (8) TO (11);
+INSERT INTO parts SELECT * FROM visits;
+ANALYZE parts;
+SET enable_partitionwise_aggregate = on;
+SET max_parallel_workers_per_gather = 0;
+DO $$
+DECLARE
+    line text;
+    partial integer := 0;
+BEGIN
+    FOR line IN EXPLAIN SELECT counter_hll_agg(visitor), counter_uniq(visitor) FROM parts LOOP
+        partial := partial + (line LIKE '%Partial Aggregate%')::integer;
+    END LOOP;
+    RAISE NOTICE '% partial aggregates', partial;
+END $$;
+SELECT counter_hll_agg(visitor) = :'serial_agg' AS agg, counter_hll_agg(visitor, 7) = :'serial_registers' AS registers,
+    counter_uniq(visitor) = :serial_uniq AS uniq FROM parts;
+SELECT counter_uniq(visitor) FILTER (WHERE day < 4) AS first_part, counter_uniq(visitor) FILTER (WHERE day > 7) AS last_part,
+    counter_uniq(visitor) FILTER (WHERE day IN (1, 9)) AS two_parts, counter_uniq(NULLIF(day, 5)) AS days, counter_hll_agg(visitor) FILTER (WHERE day > 99) AS none FROM parts;
+SELECT counter_uniq(visitor) = 1000 AS uniq FROM parts GROUP BY page;
+RESET enable_partitionwise_aggregate;
+RESET max_parallel_workers_per_gather;
 -- Where one worker has seen no value, or no row at all.
 SELECT counter_uniq(NULLIF(visitor % 300, visitor)) AS some_null, counter_uniq(visitor) FILTER (WHERE day = 7 AND visitor = 701) AS one,
     counter_hll_agg(visitor) FILTER (WHERE day > 99) AS no_row, counter_uniq(visitor) FILTER (WHERE day > 99) AS none FROM visits;
@@ -259,16 +289,17 @@ SELECT #'\x14843fffffffffffffffffffff'::counter_hll;
 \echo :LAST_ERROR_SQLSTATE
 SELECT #counter_hll_agg(v, 4, 1, 0, 1) FROM generate_series(1, 1000) v;
 
--- Values that are equal count once, whatever they look like.
+-- Values that are equal count once, whatever they look like; NULL would say that adding and aggregating hash differently.
 CREATE FUNCTION alike(a anyelement, b anyelement) RETURNS boolean LANGUAGE sql
-    AS 'SELECT counter_hll_add(NULL::counter_hll, a) = counter_hll_add(NULL::counter_hll, b)';
+    AS 'SELECT CASE WHEN counter_hll_agg(a) = counter_hll_add(NULL, a) THEN counter_hll_agg(a) = counter_hll_agg(b) END';
 CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
 CREATE TYPE point_in_time AS (place text, at timestamptz);
 CREATE DOMAIN percent AS numeric CHECK (VALUE BETWEEN 0 AND 100);
 CREATE DOMAIN feeling AS mood;
 SELECT alike(1.0, 1.00) AS "numeric", alike(0.0, -0.000) AS zero, alike('NaN'::numeric, 'nan'::numeric) AS nan, alike(1.0, 1.01) AS no;
 SELECT alike('-0'::float8, '0'::float8) AS float8, alike('-0'::float4, '0'::float4) AS float4, alike('nan'::float8, '-nan'::float8) AS nan, alike(1::float8, 2::float8) AS no;
-SELECT alike('ab'::char(2), 'ab'::char(5)) AS char, alike('ab'::char(5), 'ab  '::bpchar) AS bpchar, alike('ab'::char(3), ' ab'::char(3)) AS no, alike('ab '::text, 'ab'::text) AS text_no;
+SELECT alike('ab'::char(2), 'ab'::char(5)) AS char, counter_uniq(v) AS chars FROM (VALUES ('ab'::char(5)::bpchar), ('ab'::bpchar)) c (v);
+SELECT alike('ab'::char(5), 'ab  '::bpchar) AS bpchar, alike('ab'::char(3), ' ab'::char(3)) AS no, alike('ab '::text, 'ab'::text) AS text_no;
 SELECT alike('ok'::mood, 'ok'::mood) AS enum, alike('ok'::mood, 'sad'::mood) AS no, counter_hll_add(NULL, 'ok'::feeling) = counter_hll_add(NULL, 'ok'::mood) AS domain;
 SELECT counter_hll_add(NULL, 1.50::percent) = counter_hll_add(NULL, 1.5) AS domain, counter_hll_add(NULL, 'a'::varchar(3)) = counter_hll_add(NULL, 'a') AS varchar,
     counter_hll_add(NULL, 'a'::name) = counter_hll_add(NULL, 'a') AS name;
@@ -360,7 +391,7 @@ ALTER TABLE bytes ALTER visitors TYPE counter_hll USING visitors::counter_hll;
 SELECT visitors, #visitors AS count FROM bytes;
 ALTER TABLE bytes ALTER visitors TYPE bytea USING visitors::bytea;
 
-DROP TABLE visits, days, many, sketches, widest, none, pages, pages_copy, bytes;
+DROP TABLE visits, parts, days, many, sketches, widest, none, pages, pages_copy, bytes;
 DROP FUNCTION alike;
 DROP DOMAIN percent, feeling, small_sketch;
 DROP TYPE mood, point_in_time;
