@@ -19,6 +19,8 @@ pub mod processes;
 pub mod reader;
 pub mod session;
 pub mod settings;
+pub mod visit_load;
+pub mod visits;
 pub mod wait;
 pub mod watch;
 

@@ -48,7 +48,7 @@ pub struct Tally {
 }
 
 /// Raises the stop flag when its thread panics, so that the others do not work on for nothing.
-struct StopOnPanic<'a>(&'a AtomicBool);
+pub(crate) struct StopOnPanic<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for StopOnPanic<'_> {
     fn drop(&mut self) {

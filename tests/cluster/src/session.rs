@@ -164,6 +164,26 @@ impl Session {
         self.call("SELECT counter_compact()", &[])
     }
 
+    /// True: the visitor was never there before.
+    pub fn visit(&mut self, id: &str, visitor: i32) -> Result<bool, Error> {
+        self.call("SELECT counter_visit($1::text, $2::int)", &[&id, &visitor])
+    }
+
+    /// Several visits in one statement; those of the visitors who were never there before.
+    pub fn visit_all(&mut self, id: &str, visitors: &[i32]) -> Result<Vec<i32>, Error> {
+        let sql = "SELECT coalesce(array_agg(v), '{}') FROM unnest($2::int[]) AS v WHERE counter_visit($1::text, v)";
+        self.call(sql, &[&id, &visitors])
+    }
+
+    pub fn visitors(&mut self, id: &str) -> Result<i64, Error> {
+        self.call("SELECT counter_visitors($1::text)", &[&id])
+    }
+
+    /// The same visitors, where all visits are of this century: a range of days, which comes from rows.
+    pub fn visitors_in_rows(&mut self, id: &str) -> Result<i64, Error> {
+        self.call("SELECT counter_visitors($1::text, '2000-01-01')", &[&id])
+    }
+
     pub fn backend_pid(&mut self) -> i32 {
         self.value("SELECT pg_backend_pid()")
     }
