@@ -104,31 +104,32 @@ CREATE FUNCTION counter_ext.hll_agg_sketch(internal) RETURNS counter_hll
 CREATE FUNCTION counter_ext.hll_agg_count(internal) RETURNS bigint
     AS 'MODULE_PATHNAME', 'counter_hll_agg_count_wrapper' LANGUAGE c IMMUTABLE PARALLEL SAFE;
 
+-- Their space is that of a full sketch of log2m 14: by it, not by what is used, a hashed aggregation keeps to work_mem.
 -- Their final functions only read: over a window that grows, each row adds to the state of the row before.
 CREATE AGGREGATE counter_hll_agg(anyelement) (
     SFUNC = counter_ext.hll_agg_add, STYPE = internal, FINALFUNC = counter_ext.hll_agg_sketch,
     COMBINEFUNC = counter_ext.hll_agg_combine, SERIALFUNC = counter_ext.hll_agg_serial,
-    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 8192, PARALLEL = SAFE
+    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 16640, PARALLEL = SAFE
 );
 CREATE AGGREGATE counter_hll_agg(anyelement, log2m integer) (
     SFUNC = counter_ext.hll_agg_add, STYPE = internal, FINALFUNC = counter_ext.hll_agg_sketch,
     COMBINEFUNC = counter_ext.hll_agg_combine, SERIALFUNC = counter_ext.hll_agg_serial,
-    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 8192, PARALLEL = SAFE
+    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 16640, PARALLEL = SAFE
 );
 CREATE AGGREGATE counter_hll_agg(anyelement, log2m integer, regwidth integer, expthresh bigint, sparseon integer) (
     SFUNC = counter_ext.hll_agg_add, STYPE = internal, FINALFUNC = counter_ext.hll_agg_sketch,
     COMBINEFUNC = counter_ext.hll_agg_combine, SERIALFUNC = counter_ext.hll_agg_serial,
-    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 8192, PARALLEL = SAFE
+    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 16640, PARALLEL = SAFE
 );
 CREATE AGGREGATE counter_hll_union_agg(counter_hll) (
     SFUNC = counter_ext.hll_agg_unite, STYPE = internal, FINALFUNC = counter_ext.hll_agg_sketch,
     COMBINEFUNC = counter_ext.hll_agg_combine, SERIALFUNC = counter_ext.hll_agg_serial,
-    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 8192, PARALLEL = SAFE
+    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 16640, PARALLEL = SAFE
 );
 CREATE AGGREGATE counter_uniq(anyelement) (
     SFUNC = counter_ext.hll_agg_add, STYPE = internal, FINALFUNC = counter_ext.hll_agg_count,
     COMBINEFUNC = counter_ext.hll_agg_combine, SERIALFUNC = counter_ext.hll_agg_serial,
-    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 8192, PARALLEL = SAFE
+    DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 16640, PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE counter_hll_agg(anyelement) IS 'sketch of the distinct values, log2m 14';
 COMMENT ON AGGREGATE counter_hll_union_agg(counter_hll) IS 'sketch of all that any of the sketches has seen';

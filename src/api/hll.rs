@@ -99,7 +99,8 @@ fn counter_hll_count(sketch: SketchArg<'_>) -> i64 {
 /// An estimate as bigint.
 pub(super) fn rounded(sketch: &Sketch) -> Result<i64, CounterError> {
     let count = sketch.count();
-    if count.is_finite() { Ok(count.round() as i64) } else { Err(CounterError::SketchFull) }
+    // 2^63, which no bigint holds.
+    if count < 9_223_372_036_854_775_808.0 { Ok(count.round() as i64) } else { Err(CounterError::SketchFull) }
 }
 
 /// All that either has seen. Errors: 22023 their parameters differ.

@@ -120,7 +120,7 @@ impl Sketch {
     /// Goes from hashes to registers, for good.
     fn promote(&mut self) -> &mut [u8] {
         if let Stage::Explicit(hashes) = &self.stage {
-            let mut registers = vec![0; self.parameters.registers()].into_boxed_slice();
+            let mut registers = no_registers(self.parameters.registers());
             for hash in hashes {
                 raise(self.parameters, &mut registers, *hash as u64);
             }
@@ -202,6 +202,17 @@ impl Sketch {
             }
         }
     }
+}
+
+/// Registers at zero.
+///
+/// # Panics
+/// When there is no memory for them: they may be 16 MiB, and a plain allocation that fails would take the process down.
+fn no_registers(count: usize) -> Box<[u8]> {
+    let mut registers = Vec::new();
+    assert!(registers.try_reserve_exact(count).is_ok(), "out of memory for a sketch of {count} registers");
+    registers.resize(count, 0);
+    registers.into_boxed_slice()
 }
 
 #[inline]

@@ -2,7 +2,8 @@
 //!
 //! Types that are their bytes are hashed by MurmurHash3 with seed 0, as postgresql-hll's `hll_hash_boolean`, `_smallint`,
 //! `_integer`, `_bigint`, `_bytea` and `_text` do; so are dates, times and uuids. Everything else goes through the type's
-//! own hash support, which knows which values are equal (1.0 and 1.00), and then through MurmurHash3. An enum is
+//! own hash support, which knows which values are equal (1.0 and 1.00), and then through MurmurHash3. Text is hashed by its
+//! bytes, also where a nondeterministic collation calls different bytes equal. An enum is
 //! hashed by its label, since its number is another one after a restore (inside an array or a record it is
 //! hashed by that number all the same). postgresql-hll's `hll_hashval` is taken as it is.
 

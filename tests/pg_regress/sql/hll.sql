@@ -21,6 +21,7 @@ SELECT counter_hll_agg(NULL::integer) AS empty, counter_hll_agg(1) AS one, count
 SELECT stage, counter_hll_agg(v, 4, 5, 2, sparseon) AS sketch, #counter_hll_agg(v, 4, 5, 2, sparseon) AS count
     FROM (VALUES ('1 empty', 0, 1), ('2 explicit', 2, 1), ('3 sparse', 3, 1), ('4 full', 3, 0), ('4 full', 100, 1)) s (stage, n, sparseon)
     LEFT JOIN LATERAL generate_series(1, n) v ON true GROUP BY stage, n, sparseon ORDER BY stage, n;
+SELECT counter_hll_empty(), counter_hll_empty(11), counter_hll_empty(sparseon => 0), counter_hll_empty(24, 8, 0, 0), #counter_hll_empty(4) AS nothing_seen;
 SELECT '\x118e7f'::counter_hll, '\x118E7F'::counter_hll, '\021\216\177'::counter_hll, CAST('\x118e7f' AS counter_hll);
 SET bytea_output = escape;
 SELECT '\x118e7f'::counter_hll;
@@ -65,6 +66,8 @@ ALTER TABLE sketches ALTER any_kind TYPE counter_hll;
 UPDATE sketches SET any_kind = counter_hll_add(NULL, 1), early = NULL;
 UPDATE sketches SET early = counter_hll_add(early, 1);
 SELECT #any_kind AS any_kind, early FROM sketches;
+UPDATE sketches SET early = counter_hll_add(counter_hll_empty(11, 5, 0), 1);
+SELECT #early AS early FROM sketches;
 -- Modifiers out of range, too many, no integers.
 CREATE TABLE wrong (s counter_hll(3));
 \echo :LAST_ERROR_SQLSTATE
@@ -111,7 +114,7 @@ SELECT '\x13847f3000'::counter_hll;
 SELECT '\x13847f3101'::counter_hll;
 SELECT '\x13847f310000'::counter_hll;
 SELECT '\x13847f31'::counter_hll;
--- The same for bytes; only hexadecimal digits that are none are another error, that of bytea.
+-- The same for bytes, and for what is no hexadecimal number.
 \set VERBOSITY sqlstate
 SELECT '\x13847f3101'::bytea::counter_hll;
 SELECT '\x'::bytea::counter_hll;
@@ -278,6 +281,12 @@ SELECT counter_hll_agg(1, 14, 0, -1, 1);
 SELECT counter_hll_agg(1, 14, 5, 3, 1);
 SELECT counter_hll_agg(1, 14, 5, 9223372036854775807, 1);
 SELECT counter_hll_agg(1, 14, 5, -1, 2);
+SELECT counter_hll_empty(3);
+\echo :LAST_ERROR_SQLSTATE
+SELECT counter_hll_empty(14, 9);
+SELECT counter_hll_empty(14, 5, 1000);
+SELECT counter_hll_empty(14, 5, -1, -1);
+SELECT counter_hll_empty(NULL) IS NULL AS of_null;
 SELECT counter_hll_agg(1, NULL);
 \echo :LAST_ERROR_SQLSTATE
 SELECT counter_hll_agg(1, 14, NULL, -1, 1);

@@ -153,7 +153,10 @@ fn every_reason_reads_as_a_sentence() {
         (Malformed::Version(2), "its version is 2, not 1"),
         (Malformed::Undefined, "it is the undefined sketch, which has no count"),
         (Malformed::Stage(9), "there is no stage 9"),
-        (Malformed::Parameters([0x83, 0x7f]), "its parameters are out of range: log2m 3, regwidth 5, third byte 7f"),
+        (
+            Malformed::Parameters([0x83, 0x7f]),
+            "its parameters are out of range: log2m 3, regwidth 5, third byte 7f",
+        ),
         (Malformed::Length { bytes: 4 }, "4 bytes are not what its stage and parameters take"),
         (Malformed::TooManyHashes { hashes: 16_384 }, "16384 hashes are more than 16383"),
         (Malformed::Order, "its entries are not in ascending order"),
