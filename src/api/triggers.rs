@@ -30,6 +30,15 @@ mod counter_ext {
         Ok(trigger.new().or(trigger.old()))
     }
 
+    /// Statement trigger: rows that compaction takes are inserted by somebody else.
+    #[pg_trigger]
+    fn note_foreign_insert<'a>(
+        trigger: &'a PgTrigger<'a>,
+    ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, core::convert::Infallible> {
+        transaction::note_restore();
+        Ok(trigger.new())
+    }
+
     /// Statement trigger: TRUNCATE changes everything.
     #[pg_trigger]
     fn note_foreign_truncate<'a>(
@@ -58,10 +67,20 @@ BEGIN
         EXECUTE format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER note_foreign_change_before,
             ENABLE ALWAYS TRIGGER note_foreign_change, ENABLE ALWAYS TRIGGER note_foreign_truncate', relation);
     END LOOP;
+    -- A restore fills these before the tables that they are compacted into.
+    FOREACH relation IN ARRAY ARRAY['slot', 'visit'] LOOP
+        EXECUTE format('CREATE TRIGGER note_foreign_insert AFTER INSERT ON counter_ext.%I
+            FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_insert()', relation);
+        EXECUTE format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER note_foreign_insert', relation);
+    END LOOP;
 END
 $$;
 "#,
     name = "foreign_change_triggers",
-    requires =
-        [counter_ext::note_foreign_change, counter_ext::note_foreign_truncate, "counter_visitors_tables"]
+    requires = [
+        counter_ext::note_foreign_change,
+        counter_ext::note_foreign_insert,
+        counter_ext::note_foreign_truncate,
+        "counter_visitors_tables"
+    ]
 );

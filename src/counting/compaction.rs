@@ -31,22 +31,33 @@ pub struct Batch {
 }
 
 /// Folds the next counters after an id: a share of their rows. Runs inside a transaction, with the tables locked.
-pub fn fold_after(tables: Tables, after: &[u8], share: Share) -> Result<Batch, CounterError> {
+pub fn fold_after(
+    tables: Tables,
+    after: &[u8],
+    share: Share,
+    makes_totals: bool,
+) -> Result<Batch, CounterError> {
     as_owner(tables, || {
         let ids = xact::in_scratch_memory(|| list::ids_to_fold(tables, after, BATCH))?;
-        let mut batch = fold_each(tables, &ids, share)?;
+        let mut batch = fold_each(tables, &ids, share, makes_totals)?;
         batch.last = ids.last().cloned();
         Ok(batch)
     })
 }
 
 /// Folds a further share of counters that have several rows.
-pub fn fold_share(tables: Tables, ids: &[Id], share: Share) -> Result<Pass, CounterError> {
-    as_owner(tables, || Ok(fold_each(tables, ids, share)?.pass))
+pub fn fold_share(
+    tables: Tables,
+    ids: &[Id],
+    share: Share,
+    makes_totals: bool,
+) -> Result<Pass, CounterError> {
+    as_owner(tables, || Ok(fold_each(tables, ids, share, makes_totals)?.pass))
 }
 
-fn fold_each(tables: Tables, ids: &[Id], share: Share) -> Result<Batch, CounterError> {
-    let folder = Folder::open(tables, settings::node(), settings::slots())?;
+fn fold_each(tables: Tables, ids: &[Id], share: Share, makes_totals: bool) -> Result<Batch, CounterError> {
+    let mut folder = Folder::open(tables, settings::node(), settings::slots())?;
+    folder.makes_totals = makes_totals;
     let mut batch = Batch::default();
     for id in ids {
         process::check_for_interrupts();
@@ -77,7 +88,7 @@ pub fn run_here(tables: Tables) -> Result<Pass, CounterError> {
     let mut pass = Pass::default();
     let mut after = Id::default();
     loop {
-        let batch = fold_after(tables, &after, Share::ALL)?;
+        let batch = fold_after(tables, &after, Share::ALL, true)?;
         pass.rows += batch.pass.rows;
         pass.overflowed += batch.pass.overflowed;
         match batch.last {

@@ -82,6 +82,8 @@ thread_local! {
     /// The total table that this transaction drops, if it is not rolled back to a savepoint before that.
     static DROPS_EXTENSION: Cell<u32> = const { Cell::new(0) };
     static CREATES_EXTENSION: Cell<bool> = const { Cell::new(false) };
+    /// Somebody inserted rows for compaction by hand.
+    static RESTORES: Cell<bool> = const { Cell::new(false) };
     /// The epoch that this transaction folds into rows.
     static FOLDS: Cell<Option<Cut>> = const { Cell::new(None) };
     /// Buffered mode opens when this transaction commits.
@@ -229,6 +231,12 @@ fn drops_extension() -> bool {
     DROPS_EXTENSION.get() != 0 && !lock::relation_exists(DROPS_EXTENSION.get().into())
 }
 
+/// Rows that compaction takes were inserted by hand, as a restore does.
+pub fn note_restore() {
+    IS_DIRTY.set(true);
+    RESTORES.set(true);
+}
+
 /// The extension was just created.
 pub fn note_extension_created() {
     IS_DIRTY.set(true);
@@ -331,6 +339,9 @@ fn commit() {
         epochs::close(database);
         table::purge_database(database);
         databases::extension_dropped(database);
+    }
+    if RESTORES.get() && databases::register(database) {
+        databases::note_restore(database);
     }
     if CREATES_EXTENSION.get() && databases::register(database) {
         databases::extension_created(database);
@@ -463,5 +474,6 @@ fn reset() {
     DROPS_EXTENSION.set(0);
     OPENS.set(None);
     CREATES_EXTENSION.set(false);
+    RESTORES.set(false);
     IS_DIRTY.set(false);
 }

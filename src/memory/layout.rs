@@ -139,6 +139,9 @@ pub(super) struct DatabaseCell {
     pub worker_state: AtomicU32,
     /// Process id of a command that needs the database without connections.
     pub held_by: AtomicU32,
+    /// Process id of a backend that inserted rows for compaction by hand, and when.
+    pub restored_by: AtomicU32,
+    pub restored_at_us: AtomicI64,
     /// Something in this database wants a worker.
     pub wanted: AtomicU32,
     pub passes_requested: AtomicU64,

@@ -32,6 +32,26 @@ pub fn is_backend(pid: i32) -> bool {
     pid != 0 && unsafe { !pg_sys::BackendPidGetProc(pid).is_null() }
 }
 
+/// Whether a backend of this process id is in a transaction.
+pub fn is_in_transaction(pid: i32) -> bool {
+    if pid == 0 {
+        return false;
+    }
+    // SAFETY: looks in the process array under its own lock; a process's slot stays mapped for the server's life, and its
+    // local transaction id is a number that is read whole.
+    unsafe {
+        let process = pg_sys::BackendPidGetProc(pid);
+        if process.is_null() {
+            return false;
+        }
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        let local = (&raw const (*process).lxid).read_volatile();
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        let local = (&raw const (*process).vxid.lxid).read_volatile();
+        local != 0
+    }
+}
+
 /// Wakes the process in a slot of the process array.
 pub fn wake(slot: usize) {
     // SAFETY: callers pass what `my_slot` gave; a latch stays mapped for the server's life, and a wrong owner

@@ -52,6 +52,8 @@ pub struct Folder {
     slot: Keyed,
     node: i32,
     max_slots: usize,
+    /// Whether a counter that has no total yet gets one, or is left as it is.
+    pub makes_totals: bool,
 }
 
 impl Folder {
@@ -61,6 +63,7 @@ impl Folder {
             slot: Keyed::slot(tables, Access::Write)?,
             node,
             max_slots,
+            makes_totals: true,
         })
     }
 
@@ -117,6 +120,10 @@ impl Folder {
             }
         }
         drop(scan);
+        if total.is_none() && !self.makes_totals {
+            folded.skipped = true;
+            return folded;
+        }
         if total.is_none() {
             let amount = self.take(id, share, 0, &mut folded);
             if folded.rows > 0 {

@@ -108,6 +108,8 @@ pub struct Writer {
     visitors: Keyed,
     visit: Keyed,
     node: i32,
+    /// Whether an id or day that has no row in `visitors` yet gets one, or its visits are left as they are.
+    pub makes_rows: bool,
 }
 
 /// What folding an id's rows came to.
@@ -125,6 +127,7 @@ impl Writer {
             visitors: Keyed::visitors(tables, Access::Write)?,
             visit: Keyed::visit(tables, Access::Write)?,
             node,
+            makes_rows: true,
         })
     }
 
@@ -164,8 +167,12 @@ impl Writer {
         let mut folded = Folded::default();
         // By day, whether its row can be added to. Looked at before anything is deleted.
         let mut open: BTreeMap<i32, bool> = BTreeMap::new();
-        let mut is_open =
-            |day| *open.entry(day).or_insert_with(|| !matches!(self.target(id, day), Target::Closed));
+        let look = |day| match self.target(id, day) {
+            Target::Open { .. } => true,
+            Target::Closed => false,
+            Target::Absent => self.makes_rows,
+        };
+        let mut is_open = |day| *open.entry(day).or_insert_with(|| look(day));
         if !is_open(EVER) {
             return Ok(folded);
         }

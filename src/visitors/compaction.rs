@@ -22,9 +22,10 @@ pub struct Batch {
 }
 
 /// Unites the next ids' visits after an id. Runs inside a transaction, with the tables locked.
-pub fn unite_after(tables: Tables, after: &[u8]) -> Result<Batch, CounterError> {
+pub fn unite_after(tables: Tables, after: &[u8], makes_rows: bool) -> Result<Batch, CounterError> {
     as_owner(tables, || {
-        let writer = Writer::open(tables, settings::node())?;
+        let mut writer = Writer::open(tables, settings::node())?;
+        writer.makes_rows = makes_rows;
         let mut batch = Batch { rows: 0, last: Some(after.into()) };
         for _ in 0..BATCH_IDS {
             process::check_for_interrupts();
@@ -52,7 +53,7 @@ pub fn run_here(tables: Tables) -> Result<u64, CounterError> {
     let mut rows = 0;
     let mut after = Id::default();
     loop {
-        let batch = unite_after(tables, &after)?;
+        let batch = unite_after(tables, &after, true)?;
         rows += batch.rows;
         // The next batch may go on with the same id.
         xact::see_own_changes();

@@ -141,9 +141,12 @@ impl Compactor {
             let started = Instant::now();
             databases::set_worker_state(self.database, WorkerState::Compacting);
             background::report_activity(Some("compacting counters"));
-            let pass = run_pass(self.database, &mut self.keeper)?;
+            // Nothing new into the way of a restore, unless somebody asked for it.
+            let makes_rows =
+                !databases::is_being_restored(self.database) || databases::pass_wanted(self.database);
+            let pass = run_pass(self.database, &mut self.keeper, makes_rows)?;
             databases::pass_completed(self.database, requested, pass);
-            self.idle = pass.rows == 0;
+            self.idle = pass.rows == 0 && makes_rows;
             self.seen_changes = changes;
             self.error_delay = Duration::ZERO;
             self.at_rest();
@@ -185,13 +188,15 @@ impl Compactor {
     }
 }
 
-/// One pass over all counters that have slot rows, and all ids that were visited.
-fn run_pass(database: u32, keeper: &mut Keeper) -> Result<Pass, Obstacle> {
+/// One pass over all counters that have slot rows, and all ids that were visited. Those that have no row yet to take it in are
+/// left as they are unless `makes_rows`.
+fn run_pass(database: u32, keeper: &mut Keeper, makes_rows: bool) -> Result<Pass, Obstacle> {
     let mut pass = Pass { rows: keeper.fold(database)?, ..Pass::default() };
     let mut after = Id::default();
     loop {
         let first = Share { index: 0, of: SHARES };
-        let batch: Batch = in_transaction(|tables| compaction::fold_after(tables, &after, first))?;
+        let batch: Batch =
+            in_transaction(|tables| compaction::fold_after(tables, &after, first, makes_rows))?;
         pass.rows += batch.pass.rows;
         pass.overflowed += batch.pass.overflowed;
         for index in 1..SHARES {
@@ -199,7 +204,8 @@ fn run_pass(database: u32, keeper: &mut Keeper) -> Result<Pass, Obstacle> {
                 break;
             }
             let share = Share { index, of: SHARES };
-            let part: Pass = in_transaction(|tables| compaction::fold_share(tables, &batch.wide, share))?;
+            let part: Pass =
+                in_transaction(|tables| compaction::fold_share(tables, &batch.wide, share, makes_rows))?;
             pass.rows += part.rows;
             pass.overflowed = pass.overflowed.max(part.overflowed);
         }
@@ -211,7 +217,7 @@ fn run_pass(database: u32, keeper: &mut Keeper) -> Result<Pass, Obstacle> {
     }
     after = Id::default();
     loop {
-        let batch = in_transaction(|tables| visits::unite_after(tables, &after))?;
+        let batch = in_transaction(|tables| visits::unite_after(tables, &after, makes_rows))?;
         pass.rows += batch.rows;
         match batch.last {
             Some(last) => after = last,

@@ -70,3 +70,35 @@ fn a_custom_format_dump_keeps_every_count() {
         copy.tool("pg_restore", &["--exit-on-error", "-j", "2", "-d", "postgres", &archive]);
     });
 }
+
+/// A dump has slots before totals, and minutes may lie between them. What the worker made of the slots meanwhile would be in
+/// the totals' way.
+#[test]
+fn a_slow_restore_finds_nothing_in_its_way() {
+    let cluster = Cluster::start(Settings::restless());
+    watch::wait_for_compactor(&mut cluster.connect());
+    {
+        let mut restore = cluster.connect();
+        restore.copy_in("COPY counter_ext.slot FROM STDIN", "page:1\t1\t10\npage:1\t2\t5\n");
+        restore.must(
+            "INSERT INTO counter_ext.visit SELECT 'page:1', '2026-01-01', 1, counter_hll_agg(n) FROM generate_series(1, 7) n",
+        );
+        restore.must("SELECT pg_sleep(2)");
+        restore.copy_in("COPY counter_ext.total FROM STDIN", "page:1\t0\t100\t2026-01-01 00:00:00+00\n");
+        restore.must(
+            "INSERT INTO counter_ext.visitors SELECT 'page:1', day, 0, counter_hll_agg(n)
+             FROM unnest('{2026-01-01,-infinity}'::date[]) day, generate_series(5, 9) n GROUP BY day",
+        );
+    }
+    let mut session = cluster.connect();
+    watch::wait_until_folded(&mut session);
+    assert_eq!(session.get("page:1").expect("get"), 115);
+    assert_eq!(session.value::<i64>("SELECT counter_visitors('page:1')"), 9);
+    counter_ext_cluster_tests::wait::until(
+        "the visits are united",
+        std::time::Duration::from_secs(10),
+        || session.value("SELECT count(*) = 0 FROM counter_ext.visit"),
+    );
+    assert_eq!(session.value::<i64>("SELECT counter_visitors('page:1', '2026-01-01', '2026-01-01')"), 9);
+    cluster.finish();
+}

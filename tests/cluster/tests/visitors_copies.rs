@@ -86,11 +86,17 @@ fn original() -> Cluster {
     let mut session = cluster.connect();
     session.must(
         "SELECT count(counter_visit('page:' || n % 50, n)) FROM generate_series(1, 5000) AS n;
-         SELECT count(counter_visit('crowd', n)) FROM generate_series(1, 20000) AS n;
-         SELECT counter_compact();
-         SELECT count(counter_visit('page:' || n % 60, 'late ' || n)) FROM generate_series(1, 600) AS n;
+         SELECT count(counter_visit('crowd', n)) FROM generate_series(1, 20000) AS n",
+    );
+    session.compact().expect("counter_compact");
+    session.must(
+        "SELECT count(counter_visit('page:' || n % 60, 'late ' || n)) FROM generate_series(1, 600) AS n;
          SELECT counter_visit('ünïcode \"quoted\" \\ id', 'x'), counter_visit('crowd', 'late', views => 1);
          INSERT INTO counter_ext.visit SELECT 'page:1', '2026-01-01', n, counter_hll_agg(n) FROM generate_series(1, 9) AS n GROUP BY n",
+    );
+    assert!(
+        session.value::<bool>("SELECT count(*) > 50 FROM counter_ext.visitors"),
+        "there must be united rows"
     );
     assert!(session.value::<i64>("SELECT visit_rows FROM counter_stats") > 0, "there must be visits to dump");
     cluster
@@ -132,7 +138,7 @@ fn a_restore_that_the_worker_unites_half_way_keeps_every_visitor() {
     original.tool("pg_dump", &["--file", &script]);
     let text = std::fs::read_to_string(&script).expect("the dump");
     let with_passes =
-        text.replace("COPY counter_ext.", "SELECT public.counter_compact();\nCOPY counter_ext.");
+        text.replace("COPY counter_ext.", "SELECT pg_catalog.pg_sleep(0.6);\nCOPY counter_ext.");
     assert_ne!(text, with_passes);
     std::fs::write(&script, with_passes).expect("write the dump");
     copy.tool("psql", &["-X", "-q", "-v", "ON_ERROR_STOP=1", "--file", &script]);
