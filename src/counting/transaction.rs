@@ -293,6 +293,12 @@ fn pre_commit() {
     buffered::write_before_commit();
 }
 
+/// Shows other backends that this transaction is about to commit, until its COMMIT callbacks are over.
+pub fn announce() {
+    IS_DIRTY.set(true);
+    cells::announce(xact::assign_xid());
+}
+
 fn settle_pending() {
     let Some((tables, deltas)) = take_pending() else { return };
     let deltas = buffered::take_in(tables, deltas);

@@ -11,7 +11,8 @@
 //!   to registers; it is 0 while that happens. Who reads without the lock looks at it before and after.
 //! - **Loading**: an entry is made LOADING first, and rows are read under a snapshot taken after that. A visit whose
 //!   commit that snapshot sees is in the rows; every other one finds the entry in its COMMIT callback and adds to it.
-//!   Union is idempotent, so what both bring does no harm.
+//!   Union is idempotent, so what both bring does no harm. Where a commit that the snapshot sees has its callback still to
+//!   come (its backend announces it in its cell) nothing is loaded: it could bring back what was taken from rows meanwhile.
 //! - A crash between any two steps leaves nothing: the segment is made anew. A backend that ends while it loads gives
 //!   the entry back.
 

@@ -1,12 +1,14 @@
 //! Reading sketches of visitors: from memory where it has them, else loading them, else from rows. Always with the
 //! transaction's own visits, and fresh: everything committed before the call began.
 
+use std::time::Duration;
+
 use super::transaction;
 use crate::counting::transaction as counting;
 use crate::errors::CounterError;
 use crate::hll::Sketch;
-use crate::memory::databases;
 use crate::memory::sketches::{self, Covers, SketchKey, parameters};
+use crate::memory::{cells, databases, load as memory_load};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::{catalog, process, xact};
 use crate::rows::access::{self, Purpose, Tables};
@@ -68,27 +70,54 @@ fn committed(tables: Tables, id: &[u8], day: i32) -> Result<Sketch, CounterError
         return Ok(sketch);
     }
     databases::register(key.database);
+    for _ in 0..LOAD_TRIES {
+        if let Some(sketch) = load(tables, key)? {
+            return Ok(sketch);
+        }
+    }
+    from_rows(tables, id, Days::of(day))
+}
+
+/// How often a load is begun anew since somebody was just committing.
+const LOAD_TRIES: usize = 5;
+/// How long such a commit is waited for.
+const COMMIT_PATIENCE: Duration = Duration::from_millis(50);
+
+/// Loads a sketch into memory. `None` where that cannot be done exactly now.
+///
+/// A commit that the snapshot sees and whose COMMIT callback is still to come would add its visits afterwards, also those that
+/// somebody has taken away from rows by then: with such a one about nothing is loaded. A later commit is not seen, and
+/// whoever takes its rows away invalidates the entry after it.
+fn load(tables: Tables, key: SketchKey<'_>) -> Result<Option<Sketch>, CounterError> {
     let reader = Reader::open(tables)?;
-    let load = sketches::begin_load(key);
+    let Some(load) = sketches::begin_load(key) else { return Ok(None) };
     // A prepared transaction's visits are in rows that no snapshot sees yet, and its commit will tell nobody.
-    let is_prepared = counting::is_prepared(tables, id);
+    if counting::is_prepared(tables, key.id) {
+        sketches::abandon_load();
+        return Ok(None);
+    }
     let mut snapshot = Snapshot::fresh();
+    if !cells::await_commits_seen_by(&snapshot, Duration::ZERO) {
+        sketches::abandon_load();
+        cells::await_commits_seen_by(&snapshot, COMMIT_PATIENCE);
+        return Ok(None);
+    }
     let window_ms = settings::debug_load_window_ms();
     if window_ms > 0 {
         process::sleep_whole_ms(window_ms, process::check_for_interrupts);
     }
-    let sketch = xact::in_scratch_memory(|| reader.unite(id, Days::of(day), &mut snapshot))?;
-    match load {
-        Some(load) if !is_prepared => load.finish(&sketch),
-        _ => sketches::abandon_load(),
-    }
-    Ok(sketch)
+    let sketch = xact::in_scratch_memory(|| reader.unite(key.id, Days::of(key.day), &mut snapshot))?;
+    load.finish(&sketch);
+    Ok(Some(sketch))
 }
 
+/// What the rows say now. Memory says no less afterwards: commits that were seen are waited for until they are in it.
 fn from_rows(tables: Tables, id: &[u8], days: Days) -> Result<Sketch, CounterError> {
     let reader = Reader::open(tables)?;
     let mut snapshot = Snapshot::fresh();
-    xact::in_scratch_memory(|| reader.unite(id, days, &mut snapshot))
+    let sketch = xact::in_scratch_memory(|| reader.unite(id, days, &mut snapshot))?;
+    memory_load::settle_after_rows(&snapshot);
+    Ok(sketch)
 }
 
 /// The sketch of an id's visitors on some days, with the transaction's own.

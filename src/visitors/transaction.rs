@@ -143,6 +143,10 @@ fn settle() -> Option<(Tables, Settled)> {
 fn pre_commit() {
     IS_SETTLED.set(true);
     if IS_DIRTY.get() {
+        if HAS_SPILLED.get() || !PENDING.with_borrow(Pending::is_empty) {
+            // From before the commit can be seen until memory has its visits too: see `read.rs`.
+            counting::announce();
+        }
         let settled = settle().map(|(_, settled)| settled);
         SETTLED.with_borrow_mut(|place| *place = settled);
     }

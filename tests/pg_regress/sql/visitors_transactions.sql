@@ -164,6 +164,15 @@ CLOSE visiting;
 DROP PROCEDURE visit_all;
 DROP FUNCTION note_click;
 
+-- A commit that fails at the last moment, when visits are written already, leaves none, neither in rows nor in memory.
+SELECT counter_visit('visits:last', 1), counter_visitors('visits:last');
+BEGIN;
+CREATE TEMP TABLE parents (id int PRIMARY KEY) ON COMMIT DELETE ROWS;
+CREATE TEMP TABLE children (id int REFERENCES parents) ON COMMIT PRESERVE ROWS;
+SELECT counter_visit('visits:last', 2), counter_visitors('visits:last');
+COMMIT;
+SELECT counter_visitors('visits:last'), counter_visitors('visits:last', '-infinity'), counter_visit('visits:last', 2) AS new;
+
 -- Two-phase commit: prepared visits count from COMMIT PREPARED on.
 SELECT counter_visit('visits:p', 1), counter_visitors('visits:p');
 BEGIN;
