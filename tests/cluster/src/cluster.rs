@@ -202,6 +202,8 @@ impl Cluster {
         match death {
             Death::Immediate => self.end(Signal::QUIT),
             Death::Postmaster => {
+                // Stopped first, so that nobody is born after they were counted.
+                signal(postmaster, Signal::STOP);
                 let orphans = children(postmaster);
                 self.end(Signal::KILL);
                 // The next start is refused while one of them still has the shared memory.
