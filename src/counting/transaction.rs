@@ -440,11 +440,9 @@ pub fn is_prepared(tables: Tables, id: &[u8]) -> bool {
             || lock::is_marked(tables.total, Subject::Prepared(ALL_IDS)))
 }
 
-/// A lock tag's number for an id (FNV-1a): the same in every process and after a restart, never `ALL_IDS`.
+/// A lock tag's number for an id, never `ALL_IDS`.
 pub fn id_hash(id: &[u8]) -> u32 {
-    let hash =
-        id.iter().fold(0x811c_9dc5u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
-    hash.max(1)
+    lock::key_hash(id).max(1)
 }
 
 fn savepoint_released(level: u32) {

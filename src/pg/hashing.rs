@@ -132,7 +132,7 @@ impl Hasher {
                 Hasher::FourBytes => murmur::hash(&(bits as u32).to_le_bytes()),
                 Hasher::EightBytes => murmur::hash_u64(bits),
                 Hasher::Bytes => murmur::hash(argument_bytes(datum)),
-                Hasher::BlankPadded => murmur::hash(argument_bytes(datum).trim_suffix_blanks()),
+                Hasher::BlankPadded => murmur::hash(without_trailing_blanks(argument_bytes(datum))),
                 Hasher::Fixed(length) => {
                     murmur::hash(std::slice::from_raw_parts(datum.cast_mut_ptr::<u8>(), length))
                 }
@@ -168,15 +168,9 @@ pub fn hash_text(bytes: &[u8]) -> u64 {
     murmur::hash(bytes)
 }
 
-trait TrimBlanks {
-    fn trim_suffix_blanks(&self) -> &[u8];
-}
-
-impl TrimBlanks for [u8] {
-    fn trim_suffix_blanks(&self) -> &[u8] {
-        let length = self.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1);
-        &self[..length]
-    }
+fn without_trailing_blanks(bytes: &[u8]) -> &[u8] {
+    let length = bytes.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1);
+    &bytes[..length]
 }
 
 /// A built-in function's call information, kept for the life of the process.

@@ -75,10 +75,9 @@ fn look(tokens: &Keyed, token: &[u8], id: &[u8]) -> Look {
     look
 }
 
-/// FNV-1a over both, with a byte between them that no text has.
+/// Over both, with a byte between them that no text has.
 fn key_hash(token: &[u8], id: &[u8]) -> u32 {
-    let bytes = token.iter().chain(&[0]).chain(id);
-    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+    lock::key_hash(token.iter().chain(&[0]).chain(id))
 }
 
 /// Forgets up to `limit` tokens from before a time that nobody holds; returns how many. The table is locked.
