@@ -86,11 +86,11 @@ COMMENT ON FUNCTION counter_hll_add(counter_hll, anyelement) IS 'the sketch and 
 COMMENT ON FUNCTION counter_hll_add(counter_hll, text) IS 'the sketch and one value more; a NULL sketch is an empty one';
 
 CREATE FUNCTION counter_ext.hll_agg_add(internal, anyelement) RETURNS internal
-    AS 'MODULE_PATHNAME', 'counter_hll_agg_add_wrapper' LANGUAGE c IMMUTABLE PARALLEL SAFE;
+    AS 'MODULE_PATHNAME', 'counter_hll_agg_step' LANGUAGE c IMMUTABLE PARALLEL SAFE;
 CREATE FUNCTION counter_ext.hll_agg_add(internal, anyelement, integer) RETURNS internal
-    AS 'MODULE_PATHNAME', 'counter_hll_agg_add_log2m_wrapper' LANGUAGE c IMMUTABLE PARALLEL SAFE;
+    AS 'MODULE_PATHNAME', 'counter_hll_agg_step_log2m' LANGUAGE c IMMUTABLE PARALLEL SAFE;
 CREATE FUNCTION counter_ext.hll_agg_add(internal, anyelement, integer, integer, bigint, integer) RETURNS internal
-    AS 'MODULE_PATHNAME', 'counter_hll_agg_add_all_wrapper' LANGUAGE c IMMUTABLE PARALLEL SAFE;
+    AS 'MODULE_PATHNAME', 'counter_hll_agg_step_all' LANGUAGE c IMMUTABLE PARALLEL SAFE;
 CREATE FUNCTION counter_ext.hll_agg_unite(internal, counter_hll) RETURNS internal
     AS 'MODULE_PATHNAME', 'counter_hll_agg_unite_wrapper' LANGUAGE c IMMUTABLE PARALLEL SAFE;
 CREATE FUNCTION counter_ext.hll_agg_combine(internal, internal) RETURNS internal

@@ -10,7 +10,7 @@ report() {
 Written by \`bench/run\`; [README.md](README.md) says what each row means and how to run it again.
 
 $clients clients, \`pgbench -M prepared -j $threads\`, $seconds s a run ($snapshot_seconds s under a held snapshot), $(rounds_text),
-one throwaway cluster with PostgreSQL's default settings but \`shared_buffers = 1GB\`, \`max_connections = 100\` and
+one throwaway cluster with PostgreSQL's default settings but \`shared_buffers = 4GB\`, \`max_connections = 100\` and
 \`shared_preload_libraries = $extension\`. Ratios are of medians; compare them, not the bare figures, with another machine's.
 
 | against | synchronous_commit | reach | measured | reached |

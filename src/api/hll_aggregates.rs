@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 use super::hll::rounded;
 use crate::errors::{CounterError, OrRaise};
 use crate::hll::{Parameters, Sketch};
-use crate::pg::aggregate::{Call, Returned};
+use crate::pg::aggregate::{Call, Quick, Returned, transition_function};
 use crate::pg::hashing::Hasher;
 
 /// A group's sketch so far. What came from another process knows no hasher: it is only united.
@@ -15,6 +15,32 @@ struct State {
 }
 
 type StateCall<'fcx> = Call<'fcx, State>;
+
+impl Quick for State {
+    #[inline]
+    fn hasher(&self) -> Option<Hasher> {
+        self.hasher
+    }
+
+    #[inline]
+    fn add_quickly(&mut self, hash: u64) -> bool {
+        self.sketch.add_to_registers(hash)
+    }
+}
+
+transition_function!(counter_hll_agg_step, pg_finfo_counter_hll_agg_step, State, counter_hll_agg_add_wrapper);
+transition_function!(
+    counter_hll_agg_step_log2m,
+    pg_finfo_counter_hll_agg_step_log2m,
+    State,
+    counter_hll_agg_add_log2m_wrapper
+);
+transition_function!(
+    counter_hll_agg_step_all,
+    pg_finfo_counter_hll_agg_step_all,
+    State,
+    counter_hll_agg_add_all_wrapper
+);
 
 /// Adds a value: (state, value [, log2m [, regwidth, expthresh, sparseon]]).
 #[pg_extern(sql = false, name = "counter_hll_agg_add")]

@@ -30,7 +30,7 @@ mod counter_ext {
         Ok(trigger.new().or(trigger.old()))
     }
 
-    /// Statement trigger: rows that compaction takes are inserted by somebody else.
+    /// Statement trigger, before it: somebody else fills our tables.
     #[pg_trigger]
     fn note_foreign_insert<'a>(
         trigger: &'a PgTrigger<'a>,
@@ -66,10 +66,7 @@ BEGIN
             FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_truncate()', relation);
         EXECUTE format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER note_foreign_change_before,
             ENABLE ALWAYS TRIGGER note_foreign_change, ENABLE ALWAYS TRIGGER note_foreign_truncate', relation);
-    END LOOP;
-    -- A restore fills these before the tables that they are compacted into.
-    FOREACH relation IN ARRAY ARRAY['slot', 'visit'] LOOP
-        EXECUTE format('CREATE TRIGGER note_foreign_insert AFTER INSERT ON counter_ext.%I
+        EXECUTE format('CREATE TRIGGER note_foreign_insert BEFORE INSERT ON counter_ext.%I
             FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_insert()', relation);
         EXECUTE format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER note_foreign_insert', relation);
     END LOOP;

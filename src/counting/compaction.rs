@@ -2,6 +2,7 @@
 
 use crate::errors::CounterError;
 use crate::memory::databases::Pass;
+use crate::memory::restores::NewRows;
 use crate::pg::lock::{self, Subject};
 use crate::pg::table::Table;
 use crate::pg::{process, xact};
@@ -35,29 +36,24 @@ pub fn fold_after(
     tables: Tables,
     after: &[u8],
     share: Share,
-    makes_totals: bool,
+    totals: NewRows,
 ) -> Result<Batch, CounterError> {
     as_owner(tables, || {
         let ids = xact::in_scratch_memory(|| list::ids_to_fold(tables, after, BATCH))?;
-        let mut batch = fold_each(tables, &ids, share, makes_totals)?;
+        let mut batch = fold_each(tables, &ids, share, totals)?;
         batch.last = ids.last().cloned();
         Ok(batch)
     })
 }
 
 /// Folds a further share of counters that have several rows.
-pub fn fold_share(
-    tables: Tables,
-    ids: &[Id],
-    share: Share,
-    makes_totals: bool,
-) -> Result<Pass, CounterError> {
-    as_owner(tables, || Ok(fold_each(tables, ids, share, makes_totals)?.pass))
+pub fn fold_share(tables: Tables, ids: &[Id], share: Share, totals: NewRows) -> Result<Pass, CounterError> {
+    as_owner(tables, || Ok(fold_each(tables, ids, share, totals)?.pass))
 }
 
-fn fold_each(tables: Tables, ids: &[Id], share: Share, makes_totals: bool) -> Result<Batch, CounterError> {
+fn fold_each(tables: Tables, ids: &[Id], share: Share, totals: NewRows) -> Result<Batch, CounterError> {
     let mut folder = Folder::open(tables, settings::node(), settings::slots())?;
-    folder.makes_totals = makes_totals;
+    folder.totals = totals;
     let mut batch = Batch::default();
     for id in ids {
         process::check_for_interrupts();
@@ -88,7 +84,7 @@ pub fn run_here(tables: Tables) -> Result<Pass, CounterError> {
     let mut pass = Pass::default();
     let mut after = Id::default();
     loop {
-        let batch = fold_after(tables, &after, Share::ALL, true)?;
+        let batch = fold_after(tables, &after, Share::ALL, NewRows::Made)?;
         pass.rows += batch.pass.rows;
         pass.overflowed += batch.pass.overflowed;
         match batch.last {

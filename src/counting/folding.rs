@@ -49,7 +49,7 @@ pub fn fold_recovered(
         write_position(position)
     })?;
     let xid = xact::assign_xid();
-    cells::announce(xid);
+    cells::announce(u32::from(catalog::my_database()), xid);
     let deltas = sums.iter().filter_map(|(id, sum)| match i64::try_from(*sum) {
         Ok(net) => Some(Delta { id: id.clone(), net, increments: 0 }),
         Err(_) => {

@@ -100,7 +100,7 @@ fn fresh_rows(tables: Tables, id: &[u8]) -> Result<RowSum, CounterError> {
     let (mut snapshot, unfolded) = buffer::snapshot_with_unfolded(key);
     let mut sum = xact::in_scratch_memory(|| reader.sum(id, &mut snapshot));
     sum.value += i128::from(unfolded);
-    load::settle_after_rows(&snapshot);
+    load::settle_after_rows(key.database, &snapshot);
     Ok(sum)
 }
 

@@ -13,7 +13,7 @@ use super::{buffered, settle};
 use crate::errors::CounterError;
 use crate::memory::epochs::{self, Cut, Opening};
 use crate::memory::table::Key;
-use crate::memory::{cells, databases, load, sketches, table};
+use crate::memory::{cells, databases, load, restores, sketches, table};
 use crate::pg::lock::{self, Subject};
 use crate::pg::{Oid, catalog, process, xact};
 use crate::rows::access::{self, Purpose, Tables};
@@ -231,10 +231,13 @@ fn drops_extension() -> bool {
     DROPS_EXTENSION.get() != 0 && !lock::relation_exists(DROPS_EXTENSION.get().into())
 }
 
-/// Rows that compaction takes were inserted by hand, as a restore does.
+/// Rows are being inserted into our tables by hand, as a restore does. Noted before the first of them can be seen, and again
+/// when the transaction ends, from which on the session is idle.
 pub fn note_restore() {
-    IS_DIRTY.set(true);
-    RESTORES.set(true);
+    if !RESTORES.replace(true) {
+        IS_DIRTY.set(true);
+        restores::note(u32::from(catalog::my_database()));
+    }
 }
 
 /// The extension was just created.
@@ -296,7 +299,7 @@ fn pre_commit() {
 /// Shows other backends that this transaction is about to commit, until its COMMIT callbacks are over.
 pub fn announce() {
     IS_DIRTY.set(true);
-    cells::announce(xact::assign_xid());
+    cells::announce(u32::from(catalog::my_database()), xact::assign_xid());
 }
 
 fn settle_pending() {
@@ -306,7 +309,7 @@ fn settle_pending() {
         return;
     }
     let xid = xact::assign_xid();
-    cells::announce(xid);
+    cells::announce(u32::from(catalog::my_database()), xid);
     if let Err(error) = settle::settle(tables, &deltas) {
         error.raise();
     }
@@ -346,8 +349,8 @@ fn commit() {
         table::purge_database(database);
         databases::extension_dropped(database);
     }
-    if RESTORES.get() && databases::register(database) {
-        databases::note_restore(database);
+    if RESTORES.get() {
+        restores::note(database);
     }
     if CREATES_EXTENSION.get() && databases::register(database) {
         databases::extension_created(database);

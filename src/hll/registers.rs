@@ -1,21 +1,27 @@
 //! Packed registers: `regwidth` bits each, the first in the highest bits. Eight of them fill `regwidth` bytes, so
 //! they are spread and gathered eight at a time, a 64-bit word of byte lanes at once.
+//!
+//! What a union spends its time in is compiled twice, and the processor asked once which of both it can run: with vectors of
+//! 32 bytes it takes half as long. Everything it calls must be inlined into it to be compiled so.
 
-/// Registers handled between two passes over them: few enough for the first-level cache.
+use multiversion::multiversion;
+
+/// Registers unpacked at once: few enough for the first-level cache.
 const BLOCK: usize = 512;
+const BLOCK_GROUPS: usize = BLOCK / 8;
 
-/// Spreads one group of eight registers, in the low bits of `group`, to one byte each; the first in the highest byte.
-#[inline]
+/// Spreads one group of eight registers, in the low bits of `group`, to one byte each; the first in the lowest byte.
+#[inline(always)]
 fn spread(group: u64, width: u32) -> u64 {
-    // 8 registers = 2 x 4 = 4 x 2 = 8 x 1, each step moving upper halves to the upper half of their lane.
-    let quads = ((group >> (4 * width)) << 32) | (group & lane_mask(4 * width, 64));
+    // 8 registers = 2 x 4 = 4 x 2 = 8 x 1, each step moving lower halves to the upper half of their lane.
+    let quads = ((group & lane_mask(4 * width, 64)) << 32) | (group >> (4 * width));
     let pair_mask = lane_mask(2 * width, 32);
-    let pairs = (((quads >> (2 * width)) & pair_mask) << 16) | (quads & pair_mask);
+    let pairs = ((quads & pair_mask) << 16) | ((quads >> (2 * width)) & pair_mask);
     let single_mask = lane_mask(width, 16);
-    (((pairs >> width) & single_mask) << 8) | (pairs & single_mask)
+    ((pairs & single_mask) << 8) | ((pairs >> width) & single_mask)
 }
 
-/// The reverse of `spread`.
+/// One byte each, the first in the highest, to a group in the low bits.
 #[inline]
 fn gather(lanes: u64, width: u32) -> u64 {
     let single_mask = lane_mask(width, 16);
@@ -38,48 +44,70 @@ const fn lane_mask(bits: u32, lane: u32) -> u64 {
     mask
 }
 
-/// The group that starts at a byte, in the low bits.
-#[inline]
+/// The group that starts at a byte, in the low bits. Loads eight bytes.
+#[inline(always)]
 fn group_at<const WIDTH: usize>(packed: &[u8], at: usize) -> u64 {
-    // Reading past the group's end is one load; only the last groups have nothing there.
-    match packed.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+    match packed[at..].first_chunk::<8>() {
         Some(word) => u64::from_be_bytes(*word) >> (8 * (8 - WIDTH)),
-        None => {
-            let mut word = [0; 8];
-            word[8 - WIDTH..].copy_from_slice(&packed[at..at + WIDTH]);
-            u64::from_be_bytes(word)
-        }
+        None => last_group::<WIDTH>(packed, at),
     }
 }
 
-/// Unpacks as many groups as there are registers for, from a byte on.
-fn unpack_block<const WIDTH: usize>(packed: &[u8], from: usize, registers: &mut [u8]) {
-    let (groups, _) = registers.as_chunks_mut::<8>();
+/// The same where there is nothing behind the group.
+#[cold]
+fn last_group<const WIDTH: usize>(packed: &[u8], at: usize) -> u64 {
+    let mut word = [0; 8];
+    word[8 - WIDTH..].copy_from_slice(&packed[at..at + WIDTH]);
+    u64::from_be_bytes(word)
+}
+
+#[inline(always)]
+fn lanes_of<const WIDTH: usize>(group: u64) -> [u8; 8] {
+    if WIDTH == 8 { group.to_be_bytes() } else { spread(group, WIDTH as u32).to_le_bytes() }
+}
+
+/// Unpacks a whole block, with something behind it: no look at where the bytes end, so that it becomes vector code.
+#[inline(always)]
+fn unpack_block<const WIDTH: usize>(packed: &[u8], block: &mut [u8; BLOCK]) {
+    let packed = &packed[..BLOCK_GROUPS * WIDTH + 8 - WIDTH];
+    let (groups, _) = block.as_chunks_mut::<8>();
     for (number, lanes) in groups.iter_mut().enumerate() {
-        let group = group_at::<WIDTH>(packed, from + number * WIDTH);
-        let spread = if WIDTH == 8 { group } else { spread(group, WIDTH as u32) };
-        *lanes = spread.to_be_bytes();
+        *lanes = lanes_of::<WIDTH>(group_at::<WIDTH>(packed, number * WIDTH));
     }
 }
 
+#[inline(always)]
 fn raise_to_width<const WIDTH: usize>(registers: &mut [u8], packed: &[u8]) {
     let mut block = [0u8; BLOCK];
     for (number, registers) in registers.chunks_mut(BLOCK).enumerate() {
-        let block = &mut block[..registers.len()];
-        unpack_block::<WIDTH>(packed, number * (BLOCK / 8 * WIDTH), block);
-        raise_to(registers, block);
+        let packed = &packed[number * BLOCK_GROUPS * WIDTH..];
+        if registers.len() == BLOCK && packed.len() >= BLOCK_GROUPS * WIDTH + 8 - WIDTH {
+            unpack_block::<WIDTH>(packed, &mut block);
+        } else {
+            let (groups, _) = block[..registers.len()].as_chunks_mut::<8>();
+            for (number, lanes) in groups.iter_mut().enumerate() {
+                *lanes = lanes_of::<WIDTH>(group_at::<WIDTH>(packed, number * WIDTH));
+            }
+        }
+        raise_each(registers, &block);
     }
 }
 
-/// Raises each register to the other's, where that is larger.
-#[inline]
-pub fn raise_to(registers: &mut [u8], other: &[u8]) {
-    for (register, other) in registers.iter_mut().zip(other) {
+#[inline(always)]
+fn raise_each(registers: &mut [u8], others: &[u8]) {
+    for (register, other) in registers.iter_mut().zip(others) {
         *register = (*register).max(*other);
     }
 }
 
+/// Raises each register to the other's, where that is larger.
+#[multiversion(targets("x86_64+avx2+bmi2"))]
+pub fn raise_to(registers: &mut [u8], others: &[u8]) {
+    raise_each(registers, others);
+}
+
 /// Raises each register to the packed one, where that is larger. A multiple of eight registers.
+#[multiversion(targets("x86_64+avx2+bmi2"))]
 pub fn raise_to_packed(registers: &mut [u8], packed: &[u8], width: u8) {
     debug_assert_eq!(registers.len() * usize::from(width), packed.len() * 8);
     match width {

@@ -91,6 +91,20 @@ impl Sketch {
         }
     }
 
+    /// Adds a hash where that only raises a register, which cannot fail; false when it was not added.
+    #[inline]
+    pub fn add_to_registers(&mut self, hash: u64) -> bool {
+        match &mut self.stage {
+            Stage::Registers(registers) => {
+                let (index, rank) = self.parameters.place(hash);
+                let Some(register) = registers.get_mut(index) else { return false };
+                *register = (*register).max(rank);
+                true
+            }
+            Stage::Explicit(_) => false,
+        }
+    }
+
     /// Whether adding the hash would change nothing.
     pub fn covers(&self, hash: u64) -> bool {
         match &self.stage {

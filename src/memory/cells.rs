@@ -3,14 +3,16 @@
 //! Contract: from before its slot rows are written until after its deltas are in memory, a committing backend shows
 //! its top-level transaction id in its own cell. In between, PostgreSQL makes the commit visible. A loader whose
 //! snapshot saw that commit must not call its entry LOADED before the backend has left: the backend, still to come
-//! with the same deltas, would add them a second time. Only the owner writes a cell; a backend that ends by error
+//! with the same deltas, would add them a second time. Those of other databases are no concern of it. Only the owner writes a cell; a backend that ends by error
 //! clears it in its abort, which a terminated one goes through too; after a crash the cells are made anew.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::databases;
-use super::segment::segment;
+use super::segment::{Segment, segment};
 use super::visibility;
 use crate::pg::process;
 use crate::pg::snapshot::Snapshot;
@@ -25,14 +27,20 @@ pub fn count_increments(database: u32, increments: u64, buffered: u64) {
         return;
     }
     let cell = segment.backend_cell(slot);
-    if cell.database.load(Ordering::Relaxed) != database {
-        // What the process before us left is for its own database.
-        hand_over(slot);
-        cell.database.store(database, Ordering::SeqCst);
-    }
+    belongs_to(slot, database);
     cell.increments.fetch_add(increments, Ordering::Relaxed);
     if buffered > 0 {
         cell.buffered_increments.fetch_add(buffered, Ordering::Relaxed);
+    }
+}
+
+/// Makes a process's cell its database's: what the process before it left is for that one's own.
+fn belongs_to(slot: usize, database: u32) {
+    let Some(segment) = segment() else { return };
+    let cell = segment.backend_cell(slot);
+    if cell.database.load(Ordering::Relaxed) != database {
+        hand_over(slot);
+        cell.database.store(database, Ordering::SeqCst);
     }
 }
 
@@ -66,10 +74,11 @@ pub(super) fn counted(database: u32) -> (u64, u64) {
 }
 
 /// Announces that this transaction's commit is under way.
-pub fn announce(xid: u32) {
+pub fn announce(database: u32, xid: u32) {
     if let (Some(segment), Some(slot)) = (segment(), process::my_slot())
         && slot < segment.backend_cells()
     {
+        belongs_to(slot, database);
         segment.backend_cell(slot).xid.store(xid, Ordering::SeqCst);
     }
 }
@@ -86,27 +95,74 @@ pub fn withdraw() {
     }
 }
 
+/// A commit that a backend announces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announced {
+    slot: usize,
+    xid: u32,
+}
+
+impl Announced {
+    fn is_seen_by(self, snapshot: &Snapshot) -> bool {
+        visibility::is_seen(self.xid, snapshot.xmin(), snapshot.xmax(), snapshot.running())
+    }
+
+    fn is_still(self, segment: &Segment) -> bool {
+        segment.backend_cell(self.slot).xid.load(Ordering::SeqCst) == self.xid
+    }
+}
+
+/// Commits that other backends of the database announce now.
+pub fn announced(database: u32) -> Vec<Announced> {
+    let Some(segment) = segment() else {
+        return Vec::new();
+    };
+    let me = process::my_slot();
+    let others = (0..segment.backend_cells()).filter(|slot| Some(*slot) != me);
+    others
+        .filter_map(|slot| {
+            let cell = segment.backend_cell(slot);
+            let xid = cell.xid.load(Ordering::SeqCst);
+            // It announces no other database's commit before it has withdrawn this one.
+            let is_ours = xid != 0 && cell.database.load(Ordering::SeqCst) == database;
+            is_ours.then_some(Announced { slot, xid })
+        })
+        .collect()
+}
+
+/// Whether the snapshot saw one of these commits.
+pub fn sees_any(snapshot: &Snapshot, announced: &[Announced]) -> bool {
+    announced.iter().any(|commit| commit.is_seen_by(snapshot))
+}
+
+thread_local! {
+    /// Commits that took longer than anyone waits: waited for once, and not by every read that follows.
+    static GIVEN_UP: RefCell<VecDeque<Announced>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Backends that stand still in their commit at the same time, at most a few.
+const MAX_GIVEN_UP: usize = 16;
+
 /// Waits until every backend whose commit the snapshot saw has its deltas in memory. False when one took longer
-/// than `patience` (stopped by a debugger, say).
-pub fn await_commits_seen_by(snapshot: &Snapshot, patience: Duration) -> bool {
+/// than `patience` (stopped by a debugger, say), now or before.
+pub fn await_commits_seen_by(database: u32, snapshot: &Snapshot, patience: Duration) -> bool {
     let Some(segment) = segment() else {
         return true;
     };
-    let me = process::my_slot();
     let started = Instant::now();
-    for index in 0..segment.backend_cells() {
-        if Some(index) == me {
-            continue;
-        }
-        let cell = segment.backend_cell(index);
-        let xid = cell.xid.load(Ordering::SeqCst);
-        let seen = xid != 0 && visibility::is_seen(xid, snapshot.xmin(), snapshot.xmax(), snapshot.running());
-        if !seen {
+    let mut all_are_over = true;
+    for commit in announced(database).into_iter().filter(|commit| commit.is_seen_by(snapshot)) {
+        if GIVEN_UP.with_borrow(|given_up| given_up.contains(&commit)) {
+            all_are_over &= !commit.is_still(&segment);
             continue;
         }
         let mut pause_us = 20;
-        while cell.xid.load(Ordering::SeqCst) == xid {
+        while commit.is_still(&segment) {
             if started.elapsed() > patience {
+                GIVEN_UP.with_borrow_mut(|given_up| {
+                    given_up.truncate(MAX_GIVEN_UP - 1);
+                    given_up.push_front(commit);
+                });
                 return false;
             }
             process::check_for_interrupts();
@@ -114,5 +170,5 @@ pub fn await_commits_seen_by(snapshot: &Snapshot, patience: Duration) -> bool {
             pause_us = (pause_us * 2).min(2000);
         }
     }
-    true
+    all_are_over
 }

@@ -151,7 +151,6 @@ pub fn register(database: u32) -> bool {
         &cell.worker_pid,
         &cell.worker_state,
         &cell.held_by,
-        &cell.restored_by,
         &cell.wanted,
         &cell.journal_state,
         &cell.journal_relation,
@@ -164,6 +163,9 @@ pub fn register(database: u32) -> bool {
     for number in [&cell.last_compaction_at_us, &cell.last_error_at_us, &cell.entries, &cell.last_drain_at_us]
     {
         number.store(0, Ordering::Relaxed);
+    }
+    for pid in &cell.restored_by {
+        pid.store(0, Ordering::Relaxed);
     }
     // SAFETY: guarded by the database lock.
     unsafe { (*segment.database_cell(free)).last_error_length = 0 };
@@ -468,39 +470,6 @@ pub fn statistics(database: u32) -> Option<Statistics> {
         evictions: number(&cell.evictions),
         invalidations: number(&cell.invalidations),
     })
-}
-
-// --- restores ---
-
-/// A session that seemed to restore a dump does so no more when it has been idle for this long.
-const RESTORE_IDLE_US: i64 = 5_000_000;
-
-/// This process has inserted rows by hand that compaction would take.
-pub fn note_restore(database: u32) {
-    with(database, |cell| {
-        cell.restored_at_us.store(process::now_us(), Ordering::Relaxed);
-        cell.restored_by.store(process::my_pid() as u32, Ordering::SeqCst);
-    });
-}
-
-/// Whether such a session is still at it. A restore fills slots before totals: a total that compaction makes in between
-/// would be in its way.
-pub fn is_being_restored(database: u32) -> bool {
-    with(database, |cell| {
-        let pid = cell.restored_by.load(Ordering::SeqCst);
-        if process::is_in_transaction(pid as i32) {
-            cell.restored_at_us.store(process::now_us(), Ordering::Relaxed);
-            return true;
-        }
-        let idle_us = process::now_us() - cell.restored_at_us.load(Ordering::Relaxed);
-        let goes_on = process::is_backend(pid as i32) && idle_us < RESTORE_IDLE_US;
-        if pid != 0 && !goes_on {
-            // Never again for what it does later.
-            let _ = cell.restored_by.compare_exchange(pid, 0, Ordering::SeqCst, Ordering::Relaxed);
-        }
-        goes_on
-    })
-    .unwrap_or(false)
 }
 
 // --- commands that need a database without connections ---

@@ -130,6 +130,9 @@ pub(super) struct LoadCell {
     pub finished: pg_sys::ConditionVariable,
 }
 
+/// Sessions of one restore that are kept in mind, as `pg_restore -j` has several.
+pub(super) const RESTORERS: usize = 8;
+
 /// One database's worker and statistics: see `databases.rs`.
 #[repr(C, align(64))]
 pub(super) struct DatabaseCell {
@@ -139,9 +142,9 @@ pub(super) struct DatabaseCell {
     pub worker_state: AtomicU32,
     /// Process id of a command that needs the database without connections.
     pub held_by: AtomicU32,
-    /// Process id of a backend that inserted rows for compaction by hand, and when.
-    pub restored_by: AtomicU32,
-    pub restored_at_us: AtomicI64,
+    /// Process ids of backends that fill our tables by hand, and when each did so last: see `restores.rs`.
+    pub restored_by: [AtomicU32; RESTORERS],
+    pub restored_at_us: [AtomicI64; RESTORERS],
     /// Something in this database wants a worker.
     pub wanted: AtomicU32,
     pub passes_requested: AtomicU64,

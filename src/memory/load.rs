@@ -120,7 +120,7 @@ impl Ticket<'_> {
     /// the entry was invalidated, a commit takes too long, or the total does not fit bigint.
     pub fn finish(mut self, snapshot: &Snapshot, sum: i128) -> Option<i64> {
         let database = self.hashed.key.database;
-        if !cells::await_commits_seen_by(snapshot, PATIENCE) {
+        if !cells::await_commits_seen_by(database, snapshot, PATIENCE) {
             databases::count(database, |cell| &cell.load_timeouts, 1);
             return None;
         }
@@ -264,6 +264,6 @@ fn overtake(segment: &Segment, key: Key<'_>, generation: u64) {
 
 /// Before a value read from rows is given out: waits until memory has caught up with what the snapshot saw, so that
 /// a later read from memory is not below it.
-pub fn settle_after_rows(snapshot: &Snapshot) {
-    cells::await_commits_seen_by(snapshot, PATIENCE);
+pub fn settle_after_rows(database: u32, snapshot: &Snapshot) {
+    cells::await_commits_seen_by(database, snapshot, PATIENCE);
 }

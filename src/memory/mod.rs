@@ -24,6 +24,7 @@ mod layout;
 pub mod load;
 mod lwlock;
 mod places;
+pub mod restores;
 mod segment;
 pub mod sketches;
 pub mod table;

@@ -120,6 +120,61 @@ impl<'fcx, S> Call<'fcx, S> {
     }
 }
 
+/// A state to which most values can be added with nothing that fails.
+pub trait Quick {
+    /// How values are hashed, once that is known.
+    fn hasher(&self) -> Option<Hasher>;
+    /// Adds a hash; false when that takes more than a look and a store.
+    fn add_quickly(&mut self, hash: u64) -> bool;
+}
+
+/// Adds the second argument to the state that is the first, if that cannot fail: no guard is needed for it, which is a good
+/// part of the cost of a row. `None` when nothing was done.
+///
+/// # Safety
+/// The call must be one of an aggregate's transition function of a state of type `S`, for one type of values.
+#[inline]
+pub unsafe fn add_quickly<S: Quick>(call: pg_sys::FunctionCallInfo) -> Option<pg_sys::Datum> {
+    // SAFETY: a transition function has two arguments at least; the state is what `keep` made, and one call at a time uses it.
+    unsafe {
+        let state = &*(*call).args.as_ptr();
+        let value = &*(*call).args.as_ptr().add(1);
+        if state.isnull || value.isnull {
+            return None;
+        }
+        let sketch = &mut *state.value.cast_mut_ptr::<S>();
+        let hash = sketch.hasher()?.hash_quickly(value.value)?;
+        sketch.add_quickly(hash).then_some(state.value)
+    }
+}
+
+/// Makes a transition function, with PostgreSQL's calling convention, of a quick way and a pgrx function for the rest.
+macro_rules! transition_function {
+    ($name:ident, $information:ident, $state:ty, $rest:path) => {
+        // SAFETY: the name is unique to this library; PostgreSQL calls it as it calls what it leaves the rest to.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C-unwind" fn $name(call: pgrx::pg_sys::FunctionCallInfo) -> pgrx::pg_sys::Datum {
+            // SAFETY: declared in SQL as a transition function of this state, polymorphic in its second argument.
+            unsafe {
+                match $crate::pg::aggregate::add_quickly::<$state>(call) {
+                    Some(state) => {
+                        (*call).isnull = false;
+                        state
+                    }
+                    None => $rest(call),
+                }
+            }
+        }
+
+        // SAFETY: the name is what PostgreSQL looks for beside the function's.
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $information() -> &'static pgrx::pg_sys::Pg_finfo_record {
+            &pgrx::pg_sys::Pg_finfo_record { api_version: 1 }
+        }
+    };
+}
+pub(crate) use transition_function;
+
 /// What a support function returns.
 pub enum Returned {
     Null,

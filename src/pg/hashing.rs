@@ -12,7 +12,7 @@ use std::cell::Cell;
 use pgrx::pg_sys;
 
 use super::Oid;
-use super::args::argument_bytes;
+use super::args::{argument_bytes, inline_varlena};
 use crate::errors::CounterError;
 use crate::hll::murmur;
 
@@ -149,6 +149,29 @@ impl Hasher {
                     let hash = pg_sys::FunctionCall2Coll(function, collation, datum, seed);
                     murmur::hash_u64(hash.value() as u64)
                 }
+            }
+        }
+    }
+}
+
+impl Hasher {
+    /// As `hash`, for the types that are hashed without a call into PostgreSQL: cannot fail. `None` for any other, and for what
+    /// is compressed or out of line.
+    ///
+    /// # Safety
+    /// As for `hash`.
+    #[inline]
+    pub(super) unsafe fn hash_quickly(self, datum: pg_sys::Datum) -> Option<u64> {
+        // SAFETY: by the caller's promise the datum is what its type says.
+        unsafe {
+            match self {
+                Hasher::EightBytes => Some(murmur::hash_u64(datum.value() as u64)),
+                Hasher::FourBytes => Some(murmur::hash(&(datum.value() as u32).to_le_bytes())),
+                Hasher::Bytes => inline_varlena(datum.cast_mut_ptr()).map(murmur::hash),
+                Hasher::Fixed(length) => {
+                    Some(murmur::hash(std::slice::from_raw_parts(datum.cast_mut_ptr::<u8>(), length)))
+                }
+                _ => None,
             }
         }
     }

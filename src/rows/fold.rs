@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use super::access::{Keyed, Tables};
 use super::{bigint_parts, slot_columns, total_columns};
 use crate::errors::CounterError;
+use crate::memory::restores::NewRows;
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::Status;
 use crate::pg::random;
@@ -53,7 +54,7 @@ pub struct Folder {
     node: i32,
     max_slots: usize,
     /// Whether a counter that has no total yet gets one, or is left as it is.
-    pub makes_totals: bool,
+    pub totals: NewRows,
 }
 
 impl Folder {
@@ -63,7 +64,7 @@ impl Folder {
             slot: Keyed::slot(tables, Access::Write)?,
             node,
             max_slots,
-            makes_totals: true,
+            totals: NewRows::Made,
         })
     }
 
@@ -120,7 +121,7 @@ impl Folder {
             }
         }
         drop(scan);
-        if total.is_none() && !self.makes_totals {
+        if total.is_none() && !self.totals.are_made() {
             folded.skipped = true;
             return folded;
         }

@@ -15,6 +15,7 @@ use super::sum::for_each_visible;
 use super::{visit_columns, visitors_columns};
 use crate::errors::CounterError;
 use crate::hll::Sketch;
+use crate::memory::restores::NewRows;
 use crate::memory::sketches::parameters;
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::{Page, Status, Stored};
@@ -109,7 +110,7 @@ pub struct Writer {
     visit: Keyed,
     node: i32,
     /// Whether an id or day that has no row in `visitors` yet gets one, or its visits are left as they are.
-    pub makes_rows: bool,
+    pub sketches: NewRows,
 }
 
 /// What folding an id's rows came to.
@@ -127,7 +128,7 @@ impl Writer {
             visitors: Keyed::visitors(tables, Access::Write)?,
             visit: Keyed::visit(tables, Access::Write)?,
             node,
-            makes_rows: true,
+            sketches: NewRows::Made,
         })
     }
 
@@ -170,7 +171,7 @@ impl Writer {
         let look = |day| match self.target(id, day) {
             Target::Open { .. } => true,
             Target::Closed => false,
-            Target::Absent => self.makes_rows,
+            Target::Absent => self.sketches.are_made(),
         };
         let mut is_open = |day| *open.entry(day).or_insert_with(|| look(day));
         if !is_open(EVER) {

@@ -2,6 +2,7 @@
 
 use crate::counting::compaction::as_owner;
 use crate::errors::CounterError;
+use crate::memory::restores::NewRows;
 use crate::pg::{process, xact};
 use crate::rows::access::Tables;
 use crate::rows::list::Id;
@@ -22,10 +23,10 @@ pub struct Batch {
 }
 
 /// Unites the next ids' visits after an id. Runs inside a transaction, with the tables locked.
-pub fn unite_after(tables: Tables, after: &[u8], makes_rows: bool) -> Result<Batch, CounterError> {
+pub fn unite_after(tables: Tables, after: &[u8], sketches: NewRows) -> Result<Batch, CounterError> {
     as_owner(tables, || {
         let mut writer = Writer::open(tables, settings::node())?;
-        writer.makes_rows = makes_rows;
+        writer.sketches = sketches;
         let mut batch = Batch { rows: 0, last: Some(after.into()) };
         for _ in 0..BATCH_IDS {
             process::check_for_interrupts();
@@ -53,7 +54,7 @@ pub fn run_here(tables: Tables) -> Result<u64, CounterError> {
     let mut rows = 0;
     let mut after = Id::default();
     loop {
-        let batch = unite_after(tables, &after, true)?;
+        let batch = unite_after(tables, &after, NewRows::Made)?;
         rows += batch.rows;
         // The next batch may go on with the same id.
         xact::see_own_changes();

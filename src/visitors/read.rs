@@ -71,8 +71,10 @@ fn committed(tables: Tables, id: &[u8], day: i32) -> Result<Sketch, CounterError
     }
     databases::register(key.database);
     for _ in 0..LOAD_TRIES {
-        if let Some(sketch) = load(tables, key)? {
-            return Ok(sketch);
+        match load(tables, key)? {
+            Load::Done(sketch) => return Ok(sketch),
+            Load::TooEarly => {}
+            Load::Refused => break,
         }
     }
     from_rows(tables, id, Days::of(day))
@@ -81,26 +83,35 @@ fn committed(tables: Tables, id: &[u8], day: i32) -> Result<Sketch, CounterError
 /// How often a load is begun anew since somebody was just committing.
 const LOAD_TRIES: usize = 5;
 /// How long such a commit is waited for.
-const COMMIT_PATIENCE: Duration = Duration::from_millis(50);
+const COMMIT_PATIENCE: Duration = Duration::from_millis(200);
 
-/// Loads a sketch into memory. `None` where that cannot be done exactly now.
+enum Load {
+    Done(Sketch),
+    /// Somebody was committing, and is done.
+    TooEarly,
+    /// That cannot be done exactly now.
+    Refused,
+}
+
+/// Loads a sketch into memory.
 ///
-/// A commit that the snapshot sees and whose COMMIT callback is still to come would add its visits afterwards, also those that
-/// somebody has taken away from rows by then: with such a one about nothing is loaded. A later commit is not seen, and
-/// whoever takes its rows away invalidates the entry after it.
-fn load(tables: Tables, key: SketchKey<'_>) -> Result<Option<Sketch>, CounterError> {
+/// A commit that the snapshot sees and whose COMMIT callback is still to come when the load begins would add its visits to the
+/// entry, also those that somebody has taken away from rows by then: with such a one about nothing is loaded. A later commit
+/// is not seen, and whoever takes its rows away invalidates the entry after it.
+fn load(tables: Tables, key: SketchKey<'_>) -> Result<Load, CounterError> {
     let reader = Reader::open(tables)?;
-    let Some(load) = sketches::begin_load(key) else { return Ok(None) };
+    let before = cells::announced(key.database);
+    let Some(load) = sketches::begin_load(key) else { return Ok(Load::Refused) };
     // A prepared transaction's visits are in rows that no snapshot sees yet, and its commit will tell nobody.
     if counting::is_prepared(tables, key.id) {
         sketches::abandon_load();
-        return Ok(None);
+        return Ok(Load::Refused);
     }
     let mut snapshot = Snapshot::fresh();
-    if !cells::await_commits_seen_by(&snapshot, Duration::ZERO) {
+    if cells::sees_any(&snapshot, &before) {
         sketches::abandon_load();
-        cells::await_commits_seen_by(&snapshot, COMMIT_PATIENCE);
-        return Ok(None);
+        let are_over = cells::await_commits_seen_by(key.database, &snapshot, COMMIT_PATIENCE);
+        return Ok(if are_over { Load::TooEarly } else { Load::Refused });
     }
     let window_ms = settings::debug_load_window_ms();
     if window_ms > 0 {
@@ -108,7 +119,7 @@ fn load(tables: Tables, key: SketchKey<'_>) -> Result<Option<Sketch>, CounterErr
     }
     let sketch = xact::in_scratch_memory(|| reader.unite(key.id, Days::of(key.day), &mut snapshot))?;
     load.finish(&sketch);
-    Ok(Some(sketch))
+    Ok(Load::Done(sketch))
 }
 
 /// What the rows say now. Memory says no less afterwards: commits that were seen are waited for until they are in it.
@@ -116,7 +127,7 @@ fn from_rows(tables: Tables, id: &[u8], days: Days) -> Result<Sketch, CounterErr
     let reader = Reader::open(tables)?;
     let mut snapshot = Snapshot::fresh();
     let sketch = xact::in_scratch_memory(|| reader.unite(id, days, &mut snapshot))?;
-    memory_load::settle_after_rows(&snapshot);
+    memory_load::settle_after_rows(u32::from(catalog::my_database()), &snapshot);
     Ok(sketch)
 }
 

@@ -107,7 +107,8 @@ fn write<'a>(
         let active = ActiveSnapshot::push();
         let writer = Writer::open(tables, settings::node())?;
         for (id, day, sketch) in visits {
-            writer.insert(id, day, sketch);
+            // A full sketch takes 10 KiB, and there may be thousands.
+            xact::in_scratch_memory(|| writer.insert(id, day, sketch));
             process::check_for_interrupts();
         }
         drop(active);

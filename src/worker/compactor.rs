@@ -13,6 +13,7 @@ use crate::counting::read;
 use crate::idempotency;
 use crate::memory::databases::{self, Pass, WorkerState};
 use crate::memory::epochs::{self, JournalState};
+use crate::memory::restores::NewRows;
 use crate::memory::table;
 use crate::pg::background::{self, StartArgument};
 use crate::pg::lock::{self, Subject};
@@ -142,11 +143,14 @@ impl Compactor {
             databases::set_worker_state(self.database, WorkerState::Compacting);
             background::report_activity(Some("compacting counters"));
             // Nothing new into the way of a restore, unless somebody asked for it.
-            let makes_rows =
-                !databases::is_being_restored(self.database) || databases::pass_wanted(self.database);
-            let pass = run_pass(self.database, &mut self.keeper, makes_rows)?;
+            let new_rows = match databases::pass_wanted(self.database) {
+                true => NewRows::Made,
+                false => NewRows::UnlessRestored(self.database),
+            };
+            let were_made = new_rows.are_made();
+            let pass = run_pass(self.database, &mut self.keeper, new_rows)?;
             databases::pass_completed(self.database, requested, pass);
-            self.idle = pass.rows == 0 && makes_rows;
+            self.idle = pass.rows == 0 && were_made && new_rows.are_made();
             self.seen_changes = changes;
             self.error_delay = Duration::ZERO;
             self.at_rest();
@@ -189,14 +193,13 @@ impl Compactor {
 }
 
 /// One pass over all counters that have slot rows, and all ids that were visited. Those that have no row yet to take it in are
-/// left as they are unless `makes_rows`.
-fn run_pass(database: u32, keeper: &mut Keeper, makes_rows: bool) -> Result<Pass, Obstacle> {
+/// left as they are where `new_rows` are not made.
+fn run_pass(database: u32, keeper: &mut Keeper, new_rows: NewRows) -> Result<Pass, Obstacle> {
     let mut pass = Pass { rows: keeper.fold(database)?, ..Pass::default() };
     let mut after = Id::default();
     loop {
         let first = Share { index: 0, of: SHARES };
-        let batch: Batch =
-            in_transaction(|tables| compaction::fold_after(tables, &after, first, makes_rows))?;
+        let batch: Batch = in_transaction(|tables| compaction::fold_after(tables, &after, first, new_rows))?;
         pass.rows += batch.pass.rows;
         pass.overflowed += batch.pass.overflowed;
         for index in 1..SHARES {
@@ -205,7 +208,7 @@ fn run_pass(database: u32, keeper: &mut Keeper, makes_rows: bool) -> Result<Pass
             }
             let share = Share { index, of: SHARES };
             let part: Pass =
-                in_transaction(|tables| compaction::fold_share(tables, &batch.wide, share, makes_rows))?;
+                in_transaction(|tables| compaction::fold_share(tables, &batch.wide, share, new_rows))?;
             pass.rows += part.rows;
             pass.overflowed = pass.overflowed.max(part.overflowed);
         }
@@ -217,7 +220,7 @@ fn run_pass(database: u32, keeper: &mut Keeper, makes_rows: bool) -> Result<Pass
     }
     after = Id::default();
     loop {
-        let batch = in_transaction(|tables| visits::unite_after(tables, &after, makes_rows))?;
+        let batch = in_transaction(|tables| visits::unite_after(tables, &after, new_rows))?;
         pass.rows += batch.rows;
         match batch.last {
             Some(last) => after = last,

@@ -102,3 +102,24 @@ fn a_slow_restore_finds_nothing_in_its_way() {
     assert_eq!(session.value::<i64>("SELECT counter_visitors('page:1', '2026-01-01', '2026-01-01')"), 9);
     cluster.finish();
 }
+
+/// `pg_restore -j` fills our tables in several sessions: while one of them is at it, the worker makes nothing.
+#[test]
+fn a_restore_in_two_sessions_finds_nothing_in_its_way() {
+    let cluster = Cluster::start(Settings::restless());
+    watch::wait_for_compactor(&mut cluster.connect());
+    let mut slower = cluster.connect();
+    slower.must("BEGIN; INSERT INTO counter_ext.total VALUES ('other', 0, 1)");
+    {
+        let mut faster = cluster.connect();
+        faster.copy_in("COPY counter_ext.slot FROM STDIN", "page:1\t1\t10\n");
+    }
+    // Longer than an idle session would hold the worker back.
+    slower.must("SELECT pg_sleep(6)");
+    slower.must("INSERT INTO counter_ext.total VALUES ('page:1', 0, 100); COMMIT");
+    drop(slower);
+    let mut session = cluster.connect();
+    watch::wait_until_folded(&mut session);
+    assert_eq!(session.get("page:1").expect("get"), 110);
+    cluster.finish();
+}

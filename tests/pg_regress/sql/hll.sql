@@ -347,14 +347,21 @@ SELECT counter_hll_agg('(1,2)'::point, 11);
 SELECT counter_hll_agg(NULL::point);
 SELECT counter_hll_add(NULL, NULL::point);
 SELECT counter_uniq(p) FROM (SELECT '(1,2)'::point AS p WHERE false) none;
--- Nobody but an aggregate calls its functions.
-SELECT counter_ext.hll_agg_add(NULL, 1);
-SELECT counter_ext.hll_agg_add(NULL::internal, 1);
-SELECT counter_ext.hll_agg_sketch(NULL);
-SELECT counter_ext.hll_agg_count(NULL);
-SELECT counter_ext.hll_agg_combine(NULL, NULL);
-SELECT counter_ext.hll_agg_serial(NULL);
-SELECT counter_ext.hll_agg_deserial('\x118e7f', NULL);
+-- Nobody but an aggregate calls its functions. How the parser says so differs between minor versions.
+DO $$
+DECLARE
+    call text;
+BEGIN
+    FOREACH call IN ARRAY ARRAY['add(NULL, 1)', 'add(NULL::internal, 1)', 'sketch(NULL)', 'count(NULL)', 'combine(NULL, NULL)',
+        'serial(NULL)', 'deserial(''\x118e7f'', NULL)'] LOOP
+        BEGIN
+            EXECUTE 'SELECT counter_ext.hll_agg_' || call;
+            RAISE NOTICE '% was called', call;
+        EXCEPTION WHEN undefined_function OR cannot_coerce OR feature_not_supported THEN
+        END;
+    END LOOP;
+END
+$$;
 \set VERBOSITY default
 
 -- Domains and arrays of sketches, a column with a default, a generated one, a check.
