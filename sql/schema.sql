@@ -34,8 +34,9 @@ CREATE TABLE counter_ext.slot (
 ALTER TABLE counter_ext.total ALTER COLUMN id SET STORAGE EXTERNAL;
 ALTER TABLE counter_ext.slot ALTER COLUMN id SET STORAGE EXTERNAL;
 
-SELECT pg_catalog.pg_extension_config_dump('counter_ext.total', '');
-SELECT pg_catalog.pg_extension_config_dump('counter_ext.slot', '');
+-- All but the counts of likes: those are counted anew as the likes are restored.
+SELECT pg_catalog.pg_extension_config_dump('counter_ext.total', 'WHERE pg_catalog.ascii(id) <> 1');
+SELECT pg_catalog.pg_extension_config_dump('counter_ext.slot', 'WHERE pg_catalog.ascii(id) <> 1');
 
 COMMENT ON SCHEMA counter_ext IS 'tables of the extension counter_ext; privileges on counter_ext.total decide who may count and read';
 COMMENT ON TABLE counter_ext.total IS 'durable totals of counters, one row a counter and node';

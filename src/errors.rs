@@ -14,6 +14,10 @@ pub const MAX_ID_BYTES: usize = 255;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CounterError {
     EmptyId,
+    /// An id of those that families keep for themselves.
+    ReservedId,
+    /// An item whose counter's id would be too long.
+    LongItem,
     LongId {
         bytes: usize,
     },
@@ -135,9 +139,12 @@ impl CounterError {
     fn code(&self) -> PgSqlErrorCode {
         use PgSqlErrorCode::*;
         match self {
-            Self::EmptyId | Self::LongId { .. } | Self::NegativeLimit { .. } | Self::BadKey { .. } => {
-                ERRCODE_INVALID_PARAMETER_VALUE
-            }
+            Self::EmptyId
+            | Self::LongId { .. }
+            | Self::LongItem
+            | Self::NegativeLimit { .. }
+            | Self::BadKey { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::ReservedId => ERRCODE_RESERVED_NAME,
             Self::NullArgument { .. } | Self::NullElement { .. } => ERRCODE_NULL_VALUE_NOT_ALLOWED,
             Self::NotOneDimensional { .. } | Self::LengthsDiffer { .. } => ERRCODE_ARRAY_ELEMENT_ERROR,
             Self::TotalOutOfRange { .. } | Self::PendingOutOfRange { .. } => {
@@ -169,6 +176,8 @@ impl CounterError {
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::EmptyId | Self::LongId { .. } => Some("A counter's id is text of 1 to 255 bytes."),
+            Self::LongItem => Some("It is text of 1 to 254 bytes."),
+            Self::ReservedId => Some("Begin it with another character."),
             Self::TotalOutOfRange { .. } => {
                 Some("Increment it back into range, or call counter_set or counter_drop.")
             }
@@ -231,6 +240,8 @@ impl fmt::Display for CounterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::EmptyId => f.write_str("counter id is empty"),
+            Self::ReservedId => f.write_str("counter ids that begin with this control character are reserved"),
+            Self::LongItem => write!(f, "item is {MAX_ID_BYTES} bytes long or longer"),
             Self::LongId { bytes } => {
                 write!(f, "counter id is {bytes} bytes long, at most {MAX_ID_BYTES} are allowed")
             }
@@ -323,12 +334,16 @@ fn text(id: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(id)
 }
 
+/// Ids that start with a lower byte are those of families: see `counting::reserved`.
+pub const FIRST_FREE_BYTE: u8 = 3;
+
 /// Ids are checked where they come in.
 pub fn check_id(id: &[u8]) -> Result<(), CounterError> {
-    match id.len() {
-        0 => Err(CounterError::EmptyId),
-        1..=MAX_ID_BYTES => Ok(()),
-        bytes => Err(CounterError::LongId { bytes }),
+    match id {
+        [] => Err(CounterError::EmptyId),
+        [..FIRST_FREE_BYTE, ..] => Err(CounterError::ReservedId),
+        _ if id.len() > MAX_ID_BYTES => Err(CounterError::LongId { bytes: id.len() }),
+        _ => Ok(()),
     }
 }
 

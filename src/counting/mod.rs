@@ -8,6 +8,7 @@ pub mod draining;
 pub mod folding;
 mod pending;
 pub mod read;
+pub mod reserved;
 mod settle;
 mod slot_choice;
 pub mod transaction;

@@ -14,7 +14,7 @@ use crate::rows::list::{self, Id};
 use crate::rows::sum::{Reader, RowSum};
 use crate::settings;
 
-use super::transaction;
+use super::{reserved, transaction};
 use crate::rows::journal_position;
 
 /// Checks that the caller may read counters.
@@ -192,6 +192,7 @@ const BATCH: usize = 1000;
 pub fn list_after(tables: Tables, after: &[u8]) -> Result<Vec<(Id, RowSum)>, CounterError> {
     let reader = Reader::open(tables)?;
     let mut snapshot = Snapshot::of_query();
+    let after = if after.is_empty() { &reserved::LAST } else { after };
     Ok(xact::in_scratch_memory(|| list::counters_after(&reader, after, BATCH, &mut snapshot)))
 }
 
@@ -209,6 +210,7 @@ pub fn hottest(tables: Tables, limit: usize) -> Result<Vec<Hottest>, CounterErro
     if crate::memory::is_attached() && !xact::in_recovery() {
         let database = u32::from(catalog::my_database());
         let mut hot = table::rates(database, u32::from(tables.total));
+        hot.retain(|hot| !reserved::is_reserved(&hot.id));
         hot.sort_by(|a, b| b.increments_per_s.total_cmp(&a.increments_per_s).then_with(|| a.id.cmp(&b.id)));
         hot.truncate(limit);
         return hot
