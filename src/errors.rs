@@ -73,6 +73,9 @@ pub enum CounterError {
     NoPrimaryKey {
         table: &'static str,
     },
+    NoPartition {
+        table: &'static str,
+    },
     /// Buffered mode in a server that does not preload the library.
     NotPreloaded,
     /// Buffered mode in a server whose WAL cannot be kept for recovery.
@@ -159,6 +162,7 @@ impl CounterError {
             | Self::NotPreloaded
             | Self::WalLevel
             | Self::NoReplicationSlot
+            | Self::NoPartition { .. }
             | Self::NoPrimaryKey { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::PreparesDrop => ERRCODE_FEATURE_NOT_SUPPORTED,
             Self::CannotCopy | Self::VisitorsHeld { .. } | Self::SourceHeld { .. } => ERRCODE_OBJECT_IN_USE,
@@ -312,6 +316,9 @@ impl fmt::Display for CounterError {
             ),
             Self::NoPrimaryKey { table } => {
                 write!(f, "table counter_ext.{table} has lost its primary key")
+            }
+            Self::NoPartition { table } => {
+                write!(f, "table counter_ext.{table} has no hash partition for this key that can be written")
             }
             Self::MalformedSketch(malformed) => write!(f, "invalid counter_hll: {malformed}"),
             Self::SketchesDiffer(differ) => differ.fmt(f),

@@ -13,6 +13,7 @@ pub mod hooks;
 pub mod id_scan;
 pub mod lock;
 pub mod page;
+pub mod partition;
 mod plain;
 pub mod privilege;
 pub mod process;

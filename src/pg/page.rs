@@ -222,10 +222,15 @@ impl<'p> Version<'p> {
     /// Tells an insert that still runs from one that aborted (as good as deleted).
     fn status_of_invisible(&self) -> Status {
         let xmin = pg_sys::TransactionId::from(self.xmin());
+        let xmax = self.changing_xid().map(pg_sys::TransactionId::from);
         // SAFETY: looks up transaction state.
         unsafe {
             if pg_sys::TransactionIdIsCurrentTransactionId(xmin) {
-                Status::Mine
+                // Both made and deleted by this transaction, or made in the running command.
+                match xmax {
+                    Some(xmax) if pg_sys::TransactionIdIsCurrentTransactionId(xmax) => Status::Deleted,
+                    _ => Status::Mine,
+                }
             } else if pg_sys::TransactionIdIsInProgress(xmin) {
                 Status::Unborn
             } else {

@@ -185,7 +185,21 @@ unsafe fn lock_without_waiting(table: &Table, candidate: &Candidate) -> Result<(
 }
 
 /// Deletes the candidate, if it still is the latest version and nobody holds it.
-pub fn delete(table: &Table, _pinned: &Page<'_>, candidate: &Candidate) -> Result<(), Status> {
+pub fn delete(table: &Table, pinned: &Page<'_>, candidate: &Candidate) -> Result<(), Status> {
+    delete_version(table, pinned, candidate, false)
+}
+
+/// Deletes the candidate, if it still is the latest version when whoever holds it has ended.
+pub fn delete_waiting(table: &Table, pinned: &Page<'_>, candidate: &Candidate) -> Result<(), Status> {
+    delete_version(table, pinned, candidate, true)
+}
+
+fn delete_version(
+    table: &Table,
+    _pinned: &Page<'_>,
+    candidate: &Candidate,
+    waits: bool,
+) -> Result<(), Status> {
     // SAFETY: as in `update`.
     let result = unsafe {
         let mut raw_tid = candidate.tid.to_raw();
@@ -195,7 +209,7 @@ pub fn delete(table: &Table, _pinned: &Page<'_>, candidate: &Candidate) -> Resul
             &mut raw_tid,
             pg_sys::GetCurrentCommandId(true),
             std::ptr::null_mut(),
-            false,
+            waits,
             &mut failure,
             false,
         )

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use crate::errors::CounterError;
 use crate::pg::privilege::{self, Rights};
 use crate::pg::table::{Access, Index, Table};
-use crate::pg::{Oid, catalog, lock, xact};
+use crate::pg::{Oid, catalog, lock, partition, xact};
 
 /// Oids of the tables and their primary keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -275,8 +275,17 @@ pub struct FamilyTable {
 impl FamilyTable {
     /// Checks the caller's rights and locks the table for writing, to the end of the transaction. Errors: 42501, 55000.
     pub fn enter_to_write(&self, rights: Rights, needed: &'static str) -> Result<Oid, CounterError> {
+        self.enter(Access::Write, rights, needed)
+    }
+
+    /// Checks the caller's rights and locks the table for reading. Errors: 42501, 55000.
+    pub fn enter_to_read(&self) -> Result<Oid, CounterError> {
+        self.enter(Access::Read, Rights::SELECT, "SELECT")
+    }
+
+    fn enter(&self, access: Access, rights: Rights, needed: &'static str) -> Result<Oid, CounterError> {
         let table = self.find().ok_or(CounterError::NotInstalled)?;
-        lock::lock_table(table, Access::Write);
+        lock::lock_table(table, access);
         if self.find() != Some(table) {
             return Err(CounterError::NotInstalled);
         }
@@ -296,6 +305,18 @@ impl FamilyTable {
         let ours =
             catalog::is_member(table, c"counter_ext") && catalog::has_column_types(table, self.columns);
         ours.then_some(table)
+    }
+
+    /// Opens the partition that rows with this key belong to, with its primary key. The table is locked. Errors: 55000 there is
+    /// none, or one that is not ours to write by hand.
+    pub fn open_partition(&self, table: Oid, key: &[u8], access: Access) -> Result<Keyed, CounterError> {
+        let no_partition = CounterError::NoPartition { table: self.name };
+        let Some(leaf) = partition::leaf_of(&Table::open(table), key) else { return Err(no_partition) };
+        lock::lock_table(leaf, access);
+        if !catalog::has_column_types(leaf, self.columns) {
+            return Err(no_partition);
+        }
+        self.open(leaf, access)
     }
 
     /// Opens it, locked before, with its primary key.

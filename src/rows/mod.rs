@@ -6,8 +6,10 @@
 pub mod access;
 pub mod fold;
 pub mod journal_position;
+pub mod likes;
 pub mod list;
 pub mod offsets;
+pub mod pairs;
 pub mod remove;
 pub mod slots;
 pub mod sum;

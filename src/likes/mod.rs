@@ -1,0 +1,67 @@
+//! Likes: a row for each actor and item, and a counter for each item, changed in the same transaction.
+//!
+//! The counter is one of the reserved ones, so it takes a viral load as any other does. Privileges on counter_ext.liked decide
+//! who may like; the counter is changed in the name of the tables' owner.
+
+use crate::counting::compaction::as_owner;
+use crate::counting::reserved::{self, Kind};
+use crate::counting::{change, read, transaction};
+use crate::errors::CounterError;
+use crate::pg::privilege::Rights;
+use crate::pg::table::Access;
+use crate::pg::{Oid, lock, xact};
+use crate::rows::access::{self, Tables};
+use crate::rows::likes::{self, LIKED};
+
+/// Makes a like. Returns whether this call made it. Item and actor are checked.
+pub fn like(item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
+    let table = enter("counter_like", Rights::INSERT, "INSERT")?;
+    let is_new = xact::in_scratch_memory(|| likes::insert(table, item, actor))?;
+    if is_new {
+        count(item, 1)?;
+    }
+    Ok(is_new)
+}
+
+/// Takes a like back. Returns whether this call did.
+pub fn unlike(item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
+    let table = enter("counter_unlike", Rights::DELETE, "DELETE")?;
+    let was_there = xact::in_scratch_memory(|| likes::remove(table, item, actor))?;
+    if was_there {
+        count(item, -1)?;
+    }
+    Ok(was_there)
+}
+
+fn enter(function: &'static str, rights: Rights, needed: &'static str) -> Result<Oid, CounterError> {
+    // Before the likes, as everything that counts does: the other way round could be a deadlock with DROP EXTENSION.
+    enter_to_count(function)?;
+    LIKED.enter_to_write(rights, needed)
+}
+
+/// Enters for counting in the name of the tables' owner.
+fn enter_to_count(function: &'static str) -> Result<(Tables, u32), CounterError> {
+    transaction::check_may_change(function)?;
+    lock::lock_table(access::tables()?.total, Access::Write);
+    as_owner(access::tables()?, || change::enter(function))
+}
+
+/// Adds to the number of an item's likes.
+pub fn count(item: &[u8], delta: i64) -> Result<(), CounterError> {
+    let id = reserved::id(Kind::Likes, item)?;
+    change::increment(enter_to_count("counter_like")?, &id, delta)
+}
+
+/// Whether an actor likes an item: what is committed by now, and what this transaction did.
+pub fn is_liked(item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
+    let table = LIKED.enter_to_read()?;
+    xact::in_scratch_memory(|| likes::is_there(table, item, actor))
+}
+
+/// How many likes an item has: what is committed by now, and what this transaction did.
+pub fn number(item: &[u8]) -> Result<i64, CounterError> {
+    LIKED.enter_to_read()?;
+    let tables = access::tables()?;
+    let id = reserved::id(Kind::Likes, item)?;
+    read::current(tables, &id)
+}

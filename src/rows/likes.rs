@@ -1,0 +1,33 @@
+//! Rows of likes, hash-partitioned by item.
+
+use super::access::FamilyTable;
+use super::pairs::{self, Pair};
+use crate::errors::CounterError;
+use crate::pg::Oid;
+use crate::pg::table::Access;
+use crate::pg::write::Value;
+
+const TEXT: u32 = 25;
+const TIMESTAMPTZ: u32 = 1184;
+
+/// counter_ext.liked
+pub const LIKED: FamilyTable =
+    FamilyTable { name: "liked", relation: c"liked", columns: &[TEXT, TEXT, TIMESTAMPTZ] };
+
+/// Inserts a like unless it is there. Returns whether it was inserted. The table is locked.
+pub fn insert(table: Oid, item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
+    let partition = LIKED.open_partition(table, item, Access::Write)?;
+    Ok(pairs::insert_once(table, &partition, Pair(item, actor), Value::Now))
+}
+
+/// Deletes a like if it is there. Returns whether it was. The table is locked.
+pub fn remove(table: Oid, item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
+    let partition = LIKED.open_partition(table, item, Access::Write)?;
+    Ok(pairs::remove_once(&partition, Pair(item, actor)))
+}
+
+/// Whether a like is there. The table is locked.
+pub fn is_there(table: Oid, item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
+    let partition = LIKED.open_partition(table, item, Access::Read)?;
+    Ok(pairs::is_there(&partition, Pair(item, actor)))
+}
