@@ -29,6 +29,12 @@ $(buffered_rows)
 | --- | --- | --- | --- | --- |
 $(if is_measured sketches && hll_is_here; then unique_viewer_rows; fi)
 
+## Likes, limits, batches, counter caches
+
+| against | synchronous_commit | reach | measured | reached |
+| --- | --- | --- | --- | --- |
+$(if is_measured trust; then trust_rows; fi)
+
 ## Every round
 
 A second, in the order of the rounds, unless it says otherwise.
