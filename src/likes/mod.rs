@@ -60,7 +60,8 @@ pub fn is_liked(item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
 
 /// How many likes an item has: what is committed by now, and what this transaction did.
 pub fn number(item: &[u8]) -> Result<i64, CounterError> {
-    LIKED.enter_to_read()?;
+    let table = LIKED.find().ok_or(CounterError::NotInstalled)?;
+    LIKED.check_rights(table, Rights::SELECT, "SELECT")?;
     let tables = access::tables()?;
     let id = reserved::id(Kind::Likes, item)?;
     read::current(tables, &id)

@@ -10,6 +10,7 @@ use super::Oid;
 
 thread_local! {
     static RELATIONS: Cell<u64> = const { Cell::new(0) };
+    static ANY_RELATION: Cell<u64> = const { Cell::new(0) };
     static ROLES: Cell<u64> = const { Cell::new(0) };
     static WATCHED: Cell<[u32; 4]> = const { Cell::new([0; 4]) };
 }
@@ -17,6 +18,11 @@ thread_local! {
 /// Changes whenever something about the watched relations changed.
 pub fn relations_version() -> u64 {
     RELATIONS.get()
+}
+
+/// Changes whenever something about any relation changed.
+pub fn any_relation_version() -> u64 {
+    ANY_RELATION.get()
 }
 
 /// Changes whenever something about roles or memberships changed.
@@ -51,6 +57,7 @@ pub fn register() {
 
 #[pg_guard]
 extern "C-unwind" fn on_relation(_arg: pg_sys::Datum, relation: Oid) {
+    ANY_RELATION.set(ANY_RELATION.get() + 1);
     let relation = u32::from(relation);
     let watched = WATCHED.get();
     if relation == 0 || watched == [0; 4] || watched.contains(&relation) {

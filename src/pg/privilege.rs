@@ -11,6 +11,7 @@ use super::Oid;
 pub struct Rights(u32);
 
 impl Rights {
+    pub const NONE: Rights = Rights(0);
     pub const SELECT: Rights = Rights(pg_sys::ACL_SELECT);
     pub const INSERT: Rights = Rights(pg_sys::ACL_INSERT);
     pub const UPDATE: Rights = Rights(pg_sys::ACL_UPDATE);

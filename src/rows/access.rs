@@ -1,7 +1,7 @@
 //! Our tables' oids, the transaction's locks on them, and the caller's rights, each looked up once and cached
 //! until PostgreSQL says that it changed.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use crate::errors::CounterError;
 use crate::pg::privilege::{self, Rights};
@@ -263,13 +263,30 @@ pub fn hand_locks_down(level: u32) {
     }
 }
 
-/// A table of a family of its own, used in few enough calls that nothing about it is cached.
+/// A table of a family of its own. Where it is, and what the caller may do to it, is looked up once, until anything about any
+/// relation or role changes.
 #[derive(Clone, Copy, Debug)]
 pub struct FamilyTable {
     pub name: &'static str,
     pub relation: &'static std::ffi::CStr,
     /// Types of its leading columns, which code reads by hand.
     pub columns: &'static [u32],
+}
+
+/// What was found out about a family's table.
+#[derive(Clone, Copy)]
+struct KnownFamily {
+    name: &'static str,
+    table: Oid,
+    relations_version: u64,
+    user: u32,
+    roles_version: u64,
+    /// What that user was found to be allowed to.
+    rights: Rights,
+}
+
+thread_local! {
+    static FAMILIES: RefCell<Vec<KnownFamily>> = const { RefCell::new(Vec::new()) };
 }
 
 impl FamilyTable {
@@ -289,22 +306,71 @@ impl FamilyTable {
         if self.find() != Some(table) {
             return Err(CounterError::NotInstalled);
         }
+        self.check_rights(table, rights, needed)?;
+        Ok(table)
+    }
+
+    /// Checks the caller's rights, without a lock. Errors: 42501.
+    pub fn check_rights(&self, table: Oid, rights: Rights, needed: &'static str) -> Result<(), CounterError> {
         let user = privilege::current_user();
+        let roles_version = catalog::roles_version();
+        let known = self.known().filter(|known| {
+            known.user == u32::from(user) && known.roles_version == roles_version && known.table == table
+        });
+        if known.is_some_and(|known| known.rights.contains(rights)) {
+            return Ok(());
+        }
         if !privilege::has_all(table, user, rights) {
             return Err(CounterError::NoPrivilege { needed, table: self.name });
         }
         if privilege::row_security_applies(table, user) {
             return Err(CounterError::RowSecurity { table: self.name });
         }
-        Ok(table)
+        let rights = known.map_or(rights, |known| known.rights.and(rights));
+        if let Some(before) = self.known() {
+            self.remember(KnownFamily { user: u32::from(user), roles_version, rights, ..before });
+        }
+        Ok(())
     }
 
     /// The table, if it is there and ours.
     pub fn find(&self) -> Option<Oid> {
+        if let Some(known) = self.known() {
+            return Some(known.table);
+        }
+        // The version is read before the look-up: a change in between makes the next call look again.
+        let relations_version = catalog::any_relation_version();
         let table = catalog::relation(c"counter_ext", self.relation)?;
         let ours =
             catalog::is_member(table, c"counter_ext") && catalog::has_column_types(table, self.columns);
+        if ours {
+            self.remember(KnownFamily {
+                name: self.name,
+                table,
+                relations_version,
+                user: 0,
+                roles_version: 0,
+                rights: Rights::NONE,
+            });
+        }
         ours.then_some(table)
+    }
+
+    fn known(&self) -> Option<KnownFamily> {
+        let version = catalog::any_relation_version();
+        FAMILIES.with_borrow(|families| {
+            let known = families.iter().find(|known| known.name == self.name).copied();
+            known.filter(|known| known.relations_version == version)
+        })
+    }
+
+    fn remember(&self, known: KnownFamily) {
+        FAMILIES.with_borrow_mut(|families| {
+            match families.iter_mut().find(|other| other.name == self.name) {
+                Some(place) => *place = known,
+                None => families.push(known),
+            }
+        });
     }
 
     /// Opens the partition that rows with this key belong to, with its primary key. The table is locked. Errors: 55000 there is
