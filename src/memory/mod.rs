@@ -1,6 +1,6 @@
 //! Totals in shared memory: what makes `counter_get` one read, derived from rows and the journal. And the deltas of
 //! buffered mode on their way from the journal to rows. And sketches of visitors, in a segment of their own
-//! (`sketches.rs`).
+//! (`sketches/`).
 //!
 //! Contract of the whole room:
 //!

@@ -2,7 +2,7 @@
 //!
 //! A visit that changes no sketch writes nothing. Any other is kept pending, by savepoint, and written as one small row an
 //! id and day at PRE_COMMIT (`rows/visitors.rs`), which meets nobody; at COMMIT it is added to shared memory
-//! (`memory/sketches.rs`). Compaction unites the rows. Rows are the truth; union is idempotent, so nothing here can
+//! (`memory/sketches/`). Compaction unites the rows. Rows are the truth; union is idempotent, so nothing here can
 //! count twice.
 
 pub mod compaction;
