@@ -6,6 +6,7 @@
 //! | `counting` | a transaction's pending deltas, what happens to them at commit, reads, compaction passes |
 //! | `visitors` | unique visitors: a transaction's visits, reads, uniting |
 //! | `idempotency` | single events by token, batches by source and offset |
+//! | `limits` | sliding-window limits; a bot filter by policy and block list |
 //! | `hll` | HyperLogLog sketches: format, union, estimate; plain Rust |
 //! | `rows` | slot and total rows: found, read, written, folded; rows of visitors |
 //! | `memory` | totals in shared memory: table, loading, announcements, statistics; sketches of visitors |
@@ -24,6 +25,7 @@ mod errors;
 mod hll;
 mod idempotency;
 mod journal;
+mod limits;
 mod memory;
 mod pg;
 mod rows;

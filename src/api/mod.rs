@@ -6,6 +6,7 @@ mod hll;
 mod hll_aggregates;
 mod idempotency;
 mod increments;
+mod limits;
 mod operations;
 mod reads;
 #[cfg(any(test, feature = "pg_test"))]

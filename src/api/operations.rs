@@ -6,7 +6,7 @@ use crate::counting::{compaction, transaction};
 use crate::errors::{CounterError, OrRaise};
 use crate::idempotency;
 use crate::memory::epochs::{self, Retention};
-use crate::memory::{databases, sketches, table};
+use crate::memory::{databases, limits, sketches, table};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::{catalog, privilege, process, replication_slot, wal, xact};
 use crate::rows::access::{self, Purpose, Tables};
@@ -102,6 +102,7 @@ mod counter_ext {
         let slot_rows = count_slot_rows(tables).or_raise() as i64;
         let visit_rows = read::visit_rows(tables).or_raise() as i64;
         let sketches = sketches::statistics();
+        let limits = limits::statistics().unwrap_or_default();
         let preloaded = crate::memory::is_attached();
         let database = u32::from(catalog::my_database());
         if preloaded && !xact::in_recovery() {
@@ -134,7 +135,7 @@ mod counter_ext {
             measured(s.overflowed),
             s.entries.max(0),
             max_counters as i64,
-            (memory_bytes as u64 + sketches.bytes) as i64,
+            (memory_bytes as u64 + sketches.bytes + limits.bytes) as i64,
             measured(s.loads),
             measured(s.load_timeouts),
             measured(s.evictions),
@@ -158,7 +159,7 @@ mod counter_ext {
     }
 }
 
-fn tables_to_monitor() -> Result<Tables, CounterError> {
+pub(super) fn tables_to_monitor() -> Result<Tables, CounterError> {
     if privilege::may_monitor(privilege::current_user()) {
         access::tables()
     } else {
@@ -174,7 +175,7 @@ fn count_slot_rows(tables: Tables) -> Result<u64, CounterError> {
 
 extension_sql!(
     r#"
-CREATE VIEW counter_stats AS SELECT * FROM counter_ext.statistics();
+CREATE VIEW counter_stats AS SELECT * FROM counter_ext.statistics(), counter_ext.limit_statistics();
 GRANT SELECT ON counter_stats TO PUBLIC;
 SELECT counter_ext.note_extension_created();
 "#,

@@ -8,6 +8,7 @@ pub mod fold;
 pub mod journal_position;
 pub mod list;
 pub mod offsets;
+pub mod policies;
 pub mod remove;
 pub mod slots;
 pub mod sum;
