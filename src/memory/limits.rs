@@ -93,7 +93,7 @@ struct WindowSet {
 const _: () = {
     assert!(std::mem::size_of::<Header>() == CACHE_LINE);
     assert!(std::mem::size_of::<Tags>() == 24 * WAYS);
-    assert!(std::mem::size_of::<WindowSet>() == 24 * WAYS + 1032 * WAYS);
+    assert!(std::mem::size_of::<WindowSet>() == 24 * WAYS + 1040 * WAYS);
     assert!(std::mem::size_of::<WindowSet>().is_multiple_of(CACHE_LINE));
 };
 
