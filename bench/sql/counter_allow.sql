@@ -1,1 +1,1 @@
-SELECT counter_allow('hot', 1000000, '1 min');
+SELECT counter_allow('hot', 2147483647, '1 min');

@@ -102,7 +102,6 @@ mod counter_ext {
         let slot_rows = count_slot_rows(tables).or_raise() as i64;
         let visit_rows = read::visit_rows(tables).or_raise() as i64;
         let sketches = sketches::statistics();
-        let limits = limits::statistics().unwrap_or_default();
         let preloaded = crate::memory::is_attached();
         let database = u32::from(catalog::my_database());
         if preloaded && !xact::in_recovery() {
@@ -135,7 +134,7 @@ mod counter_ext {
             measured(s.overflowed),
             s.entries.max(0),
             max_counters as i64,
-            (memory_bytes as u64 + sketches.bytes + limits.bytes) as i64,
+            (memory_bytes as u64 + sketches.bytes + limits::size_bytes()) as i64,
             measured(s.loads),
             measured(s.load_timeouts),
             measured(s.evictions),

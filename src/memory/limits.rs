@@ -325,6 +325,11 @@ fn instant_of(limits: &Limits, key: &LimitKey<'_>) -> (Fingerprint, usize) {
     (fingerprint, (fingerprint.high % limits.instant_sets() as u64) as usize)
 }
 
+/// Shared memory that limits take.
+pub fn size_bytes() -> u64 {
+    limits().map_or(0, |limits| bytes(limits.window_sets()) as u64)
+}
+
 /// Of the whole server.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Statistics {
@@ -333,7 +338,6 @@ pub struct Statistics {
     pub instants_in_use: u64,
     /// Calls that found their set full.
     pub refused: u64,
-    pub bytes: u64,
 }
 
 pub fn statistics() -> Option<Statistics> {
@@ -349,6 +353,5 @@ pub fn statistics() -> Option<Statistics> {
         max_windows: (limits.window_sets() * WAYS) as u64,
         instants_in_use: instants,
         refused: limits.header().refused.load(Ordering::Relaxed),
-        bytes: bytes(limits.window_sets()) as u64,
     })
 }
