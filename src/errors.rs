@@ -91,6 +91,25 @@ pub enum CounterError {
     SourceHeld {
         source: Vec<u8>,
     },
+    /// An argument that must not be below 0.
+    NegativeArgument {
+        argument: &'static str,
+        value: i64,
+    },
+    /// An interval that must be longer than nothing.
+    NotPositive {
+        argument: &'static str,
+    },
+    /// An interval longer than a clock can say.
+    TooLong {
+        argument: &'static str,
+    },
+    /// Rate limits need shared memory.
+    LimitsNotPreloaded {
+        function: &'static str,
+    },
+    /// All windows that a key may have are in use.
+    NoRoomForLimit,
     /// Rows of visitors that somebody else holds cannot be dropped.
     VisitorsHeld {
         id: Vec<u8>,
@@ -146,6 +165,8 @@ impl CounterError {
             | Self::LongId { .. }
             | Self::LongItem
             | Self::NegativeLimit { .. }
+            | Self::NegativeArgument { .. }
+            | Self::NotPositive { .. }
             | Self::BadKey { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
             Self::ReservedId => ERRCODE_RESERVED_NAME,
             Self::NullArgument { .. } | Self::NullElement { .. } => ERRCODE_NULL_VALUE_NOT_ALLOWED,
@@ -173,6 +194,9 @@ impl CounterError {
             | Self::SketchColumn(_) => ERRCODE_INVALID_PARAMETER_VALUE,
             Self::SketchFull => ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
             Self::NotHashable { .. } => ERRCODE_UNDEFINED_FUNCTION,
+            Self::TooLong { .. } => ERRCODE_DATETIME_FIELD_OVERFLOW,
+            Self::LimitsNotPreloaded { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Self::NoRoomForLimit => ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
             Self::Internal(_) => ERRCODE_INTERNAL_ERROR,
         }
     }
@@ -223,6 +247,12 @@ impl CounterError {
             Self::SketchColumn(_) => {
                 Some("Make it with these parameters: counter_hll_empty, or counter_hll_agg(value, log2m).")
             }
+            Self::LimitsNotPreloaded { .. } => {
+                Some("Add counter_ext to shared_preload_libraries and restart the server.")
+            }
+            Self::NoRoomForLimit => Some(
+                "Raise counter_ext.max_limits and restart the server, or use fewer keys or shorter periods.",
+            ),
             Self::SketchFull => Some("Use a larger regwidth."),
             Self::NotHashable { .. } => Some("Cast it to a type that has one, text for example."),
             _ => None,
@@ -258,6 +288,19 @@ impl fmt::Display for CounterError {
             }
             Self::LengthsDiffer { ids, deltas } => {
                 write!(f, "arrays differ in length: {ids} ids, {deltas} deltas")
+            }
+            Self::NegativeArgument { argument, value } => {
+                write!(f, "argument \"{argument}\" is negative: {value}")
+            }
+            Self::NotPositive { argument } => {
+                write!(f, "argument \"{argument}\" is not a positive interval")
+            }
+            Self::TooLong { argument } => write!(f, "argument \"{argument}\" is too long an interval"),
+            Self::LimitsNotPreloaded { function } => {
+                write!(f, "{function}() needs counter_ext to be preloaded to keep a limit")
+            }
+            Self::NoRoomForLimit => {
+                f.write_str("shared memory has no room for another rate limit: counter_ext.max_limits")
             }
             Self::NegativeLimit { value } => write!(f, "limit {value} is negative"),
             Self::TotalOutOfRange { id } => {

@@ -7,6 +7,7 @@
 //! | `visitors` | unique visitors: a transaction's visits, reads, uniting |
 //! | `idempotency` | single events by token, batches by source and offset |
 //! | `likes` | likes with dedup |
+//! | `limits` | sliding-window limits; a bot filter by policy and block list |
 //! | `hll` | HyperLogLog sketches: format, union, estimate; plain Rust |
 //! | `rows` | slot and total rows: found, read, written, folded; rows of visitors |
 //! | `memory` | totals in shared memory: table, loading, announcements, statistics; sketches of visitors |
@@ -26,6 +27,7 @@ mod hll;
 mod idempotency;
 mod journal;
 mod likes;
+mod limits;
 mod memory;
 mod pg;
 mod rows;

@@ -18,6 +18,7 @@ static SLOTS: GucSetting<i32> = GucSetting::<i32>::new(64);
 static COMPACT_INTERVAL_MS: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static MAX_COUNTERS: GucSetting<i32> = GucSetting::<i32>::new(65_536);
 static MAX_SKETCHES: GucSetting<i32> = GucSetting::<i32>::new(1024);
+static MAX_LIMITS: GucSetting<i32> = GucSetting::<i32>::new(16_384);
 static TOKEN_RETENTION_S: GucSetting<i32> = GucSetting::<i32>::new(7 * 24 * 3600);
 static NODE: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_COMMIT_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
@@ -53,6 +54,11 @@ pub fn token_retention_s() -> i64 {
 /// Sketches of visitors held in shared memory at once.
 pub fn max_sketches() -> usize {
     MAX_SKETCHES.get() as usize
+}
+
+/// Windows of rate limits held in shared memory at once.
+pub fn max_limits() -> usize {
+    MAX_LIMITS.get() as usize
 }
 
 /// This node's number in a multi-node set-up.
@@ -128,6 +134,16 @@ pub fn define(preloading: bool) {
             &MAX_SKETCHES,
             32,
             1_048_576,
+            GucContext::Postmaster,
+            GucFlags::default(),
+        );
+        GucRegistry::define_int_guc(
+            c"counter_ext.max_limits",
+            c"Windows of rate limits held in shared memory at once.",
+            c"A key of counter_allow has one while its period lasts. Each takes 1.5 kB, with room for 16 minimum intervals. Twice as many as are in use keep collisions rare.",
+            &MAX_LIMITS,
+            64,
+            4_194_304,
             GucContext::Postmaster,
             GucFlags::default(),
         );

@@ -25,7 +25,7 @@ fn counter_set(id: CounterArg<'_>, value: i64) {
     check_id(id.0).and_then(|()| change::set(id.0, value)).or_raise()
 }
 
-/// Makes a counter not exist, and forgets the visitors of its id; returns whether there was anything. What is incremented or
+/// Makes a counter not exist, and what was filtered of it, and forgets the visitors of its id; returns whether there was anything. What is incremented or
 /// visited meanwhile makes it anew.
 ///
 /// Errors: 22023, 25006 as `counter_incr`; 42501 DELETE on counter_ext.total is missing, or on counter_ext.visitors where the

@@ -7,6 +7,7 @@ mod hll_aggregates;
 mod idempotency;
 mod increments;
 mod likes;
+mod limits;
 mod operations;
 mod reads;
 #[cfg(any(test, feature = "pg_test"))]

@@ -6,7 +6,7 @@ use crate::counting::{compaction, transaction};
 use crate::errors::{CounterError, OrRaise};
 use crate::idempotency;
 use crate::memory::epochs::{self, Retention};
-use crate::memory::{databases, sketches, table};
+use crate::memory::{databases, limits, sketches, table};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::{catalog, privilege, process, replication_slot, wal, xact};
 use crate::rows::access::{self, Purpose, Tables};
@@ -134,7 +134,7 @@ mod counter_ext {
             measured(s.overflowed),
             s.entries.max(0),
             max_counters as i64,
-            (memory_bytes as u64 + sketches.bytes) as i64,
+            (memory_bytes as u64 + sketches.bytes + limits::size_bytes()) as i64,
             measured(s.loads),
             measured(s.load_timeouts),
             measured(s.evictions),
@@ -158,7 +158,7 @@ mod counter_ext {
     }
 }
 
-fn tables_to_monitor() -> Result<Tables, CounterError> {
+pub(super) fn tables_to_monitor() -> Result<Tables, CounterError> {
     if privilege::may_monitor(privilege::current_user()) {
         access::tables()
     } else {
@@ -174,7 +174,7 @@ fn count_slot_rows(tables: Tables) -> Result<u64, CounterError> {
 
 extension_sql!(
     r#"
-CREATE VIEW counter_stats AS SELECT * FROM counter_ext.statistics();
+CREATE VIEW counter_stats AS SELECT * FROM counter_ext.statistics(), counter_ext.limit_statistics();
 GRANT SELECT ON counter_stats TO PUBLIC;
 SELECT counter_ext.note_extension_created();
 "#,

@@ -3,6 +3,7 @@
 //! Whoever reads first takes a lock on the id that lasts to the end of the transaction, so that two of them cannot
 //! take the same amount. Increments do not take it: they go on, and are kept.
 
+use super::reserved::{self, Kind};
 use super::{read, transaction};
 use crate::errors::CounterError;
 use crate::memory::{buffer, databases};
@@ -82,21 +83,35 @@ pub fn drop_counter(
     let level = xact::nest_level();
     let tables = transaction::enter_to_change("counter_drop", Purpose::Drop, level)?;
     lock_id(tables, id);
-    let had_own = transaction::has_own(tables, id);
-    transaction::forget_own(id, level);
-    let had_buffered = fold_buffered(tables, id);
+    // What was filtered of it goes with it. Nobody can name that by itself, so one lock does for both.
+    let filtered = reserved::id(Kind::Filtered, id).ok();
+    let ids = || [Some(id), filtered.as_deref()].into_iter().flatten();
+    let mut had_any = false;
+    for id in ids() {
+        had_any |= transaction::has_own(tables, id);
+        transaction::forget_own(id, level);
+        had_any |= fold_buffered(tables, id);
+    }
     // A pass holds a counter's rows for milliseconds. Between passes they can be deleted, not just neutralised.
     let between_passes = wait_for_pass(tables);
-    let (snapshot, unfolded) = buffer::snapshot_with_unfolded(read::key(tables, id));
-    let had_rows =
-        xact::in_scratch_memory(|| remove::remove(tables, settings::node(), id, snapshot, unfolded))?;
-    let had_others = drop_others(tables)?;
+    for id in ids() {
+        had_any |= remove_rows(tables, id)?;
+    }
+    had_any |= drop_others(tables)?;
     if between_passes {
         lock::unlock_exclusive(tables.total, Subject::Compaction);
     }
+    Ok(had_any)
+}
+
+/// Removes an id's rows, and what is not in rows yet. Returns whether there were rows.
+fn remove_rows(tables: Tables, id: &[u8]) -> Result<bool, CounterError> {
+    let (snapshot, unfolded) = buffer::snapshot_with_unfolded(read::key(tables, id));
+    let had_rows =
+        xact::in_scratch_memory(|| remove::remove(tables, settings::node(), id, snapshot, unfolded))?;
     if had_rows || unfolded != 0 {
         transaction::note_touched(tables, id);
         xact::see_own_changes();
     }
-    Ok(had_own || had_buffered || had_rows || had_others)
+    Ok(had_rows)
 }

@@ -125,6 +125,7 @@ pub fn register(database: u32) -> bool {
         &cell.last_pass_rows,
         &cell.increments,
         &cell.visits,
+        &cell.filtered,
         &cell.compactions,
         &cell.rows_folded,
         &cell.overflowed,
@@ -237,6 +238,18 @@ pub fn increments(database: u32) -> u64 {
 /// Counts sketches that committed visits have changed.
 pub fn count_visits(database: u32, sketches: u64) {
     count(database, |cell| &cell.visits, sketches);
+}
+
+/// Counts a view that a bot filter did not count.
+pub fn count_filtered(database: u32) {
+    if register(database) {
+        count(database, |cell| &cell.filtered, 1);
+    }
+}
+
+/// Views filtered so far; `None` where nothing is measured.
+pub fn filtered(database: u32) -> Option<u64> {
+    with(database, |cell| cell.filtered.load(Ordering::Relaxed))
 }
 
 /// Visits so far, to see whether there is anything to compact.

@@ -153,6 +153,8 @@ pub(super) struct DatabaseCell {
     pub increments: AtomicU64,
     /// Sketches that committed visits have changed.
     pub visits: AtomicU64,
+    /// Views that a bot filter did not count.
+    pub filtered: AtomicU64,
     pub compactions: AtomicU64,
     pub rows_folded: AtomicU64,
     pub last_compaction_at_us: AtomicI64,

@@ -1,6 +1,6 @@
 //! Totals in shared memory: what makes `counter_get` one read, derived from rows and the journal. And the deltas of
 //! buffered mode on their way from the journal to rows. And sketches of visitors, in a segment of their own
-//! (`sketches/`).
+//! (`sketches/`). And sliding windows of rate limits, in another (`limits.rs`).
 //!
 //! Contract of the whole room:
 //!
@@ -21,6 +21,7 @@ pub mod databases;
 pub mod epochs;
 pub mod group;
 mod layout;
+pub mod limits;
 pub mod load;
 mod lwlock;
 mod places;
@@ -29,6 +30,7 @@ mod segment;
 pub mod sketches;
 pub mod table;
 mod visibility;
+mod window;
 
 pub use segment::is_attached;
 
@@ -36,10 +38,12 @@ pub use segment::is_attached;
 pub fn request() {
     segment::request();
     sketches::request();
+    limits::request();
 }
 
 /// Makes the segments, or finds them made; called from the startup hook.
 pub fn start() {
     segment::start();
     sketches::start();
+    limits::start();
 }

@@ -9,6 +9,8 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 };
 use pgrx::{FromDatum, IntoDatum};
 
+use super::interval::Interval;
+
 /// The payload of a varlena that is neither compressed nor out of line.
 ///
 /// # Safety
@@ -106,6 +108,24 @@ impl FromDatum for TextArg<'_> {
     ) -> Option<Self> {
         // SAFETY: text is a varlena type, and the datum is not null here.
         (!is_null).then(|| TextArg(unsafe { argument_bytes(datum) }))
+    }
+}
+
+/// An argument of type `interval`.
+#[derive(Clone, Copy, Debug)]
+pub struct IntervalArg<'fcx>(pub Interval, std::marker::PhantomData<&'fcx ()>);
+
+sql_type!(IntervalArg<'_>, "interval");
+
+impl FromDatum for IntervalArg<'_> {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _typoid: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: `interval` is passed by reference, and the datum is not null here.
+        (!is_null)
+            .then(|| IntervalArg(unsafe { Interval::read(datum.cast_mut_ptr()) }, std::marker::PhantomData))
     }
 }
 
@@ -294,7 +314,7 @@ macro_rules! argument {
     };
 }
 
-argument!(CounterArg, SketchArg, TextArg, MessageArg, TextArray, BigintArray);
+argument!(CounterArg, SketchArg, TextArg, IntervalArg, MessageArg, TextArray, BigintArray);
 
 pub(super) fn bytes_datum(bytes: &[u8]) -> pg_sys::Datum {
     // SAFETY: copies the bytes into the current memory context.

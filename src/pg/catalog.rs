@@ -13,6 +13,8 @@ thread_local! {
     static ANY_RELATION: Cell<u64> = const { Cell::new(0) };
     static ROLES: Cell<u64> = const { Cell::new(0) };
     static WATCHED: Cell<[u32; 4]> = const { Cell::new([0; 4]) };
+    static POLICIES: Cell<u64> = const { Cell::new(0) };
+    static WATCHED_POLICIES: Cell<[u32; 2]> = const { Cell::new([0; 2]) };
 }
 
 /// Changes whenever something about the watched relations changed.
@@ -33,6 +35,29 @@ pub fn roles_version() -> u64 {
 /// The relations whose changes `relations_version` counts. While none is watched every change counts.
 pub fn watch(relations: [Oid; 4]) {
     WATCHED.set(relations.map(u32::from));
+}
+
+/// As `relations_version`, of the relations that `watch_policies` names: also their rows, where `announce_change` tells of it.
+pub fn policies_version() -> u64 {
+    POLICIES.get()
+}
+
+/// As `watch`, for `policies_version`.
+pub fn watch_policies(relations: [Oid; 2]) {
+    WATCHED_POLICIES.set(relations.map(u32::from));
+}
+
+/// Tells all processes, when this transaction commits, and this one after the running command, that what they know about a
+/// relation is out of date.
+pub fn announce_change(relation: Oid) {
+    // SAFETY: queues a message of this transaction; a relation that is not there is an ERROR.
+    unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) }
+}
+
+/// Takes in what others have announced, as taking a lock on a relation does.
+pub fn hear_changes() {
+    // SAFETY: called inside a transaction, where a lock could be taken as well.
+    unsafe { pg_sys::AcceptInvalidationMessages() }
 }
 
 /// Registers the callbacks, once a process.
@@ -62,6 +87,10 @@ extern "C-unwind" fn on_relation(_arg: pg_sys::Datum, relation: Oid) {
     let watched = WATCHED.get();
     if relation == 0 || watched == [0; 4] || watched.contains(&relation) {
         RELATIONS.set(RELATIONS.get() + 1);
+    }
+    let policies = WATCHED_POLICIES.get();
+    if relation == 0 || policies == [0; 2] || policies.contains(&relation) {
+        POLICIES.set(POLICIES.get() + 1);
     }
 }
 

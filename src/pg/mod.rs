@@ -11,6 +11,7 @@ pub mod catalog;
 pub mod hashing;
 pub mod hooks;
 pub mod id_scan;
+pub mod interval;
 pub mod lock;
 pub mod page;
 pub mod partition;

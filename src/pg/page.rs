@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 
 use pgrx::pg_sys;
 
+use super::interval::Interval;
 use super::snapshot::Snapshot;
 use super::table::{MAX_COLUMNS, Table};
 
@@ -372,6 +373,15 @@ impl<'p> Columns<'p> {
 
     pub fn int(&self, column: usize) -> i32 {
         if self.nulls[column] { 0 } else { self.values[column].value() as i32 }
+    }
+
+    pub fn is_null(&self, column: usize) -> bool {
+        self.nulls[column]
+    }
+
+    pub fn interval(&self, column: usize) -> Option<Interval> {
+        // SAFETY: callers name a column whose type was checked; its datum points to the pinned page.
+        (!self.nulls[column]).then(|| unsafe { Interval::read(self.values[column].cast_mut_ptr()) })
     }
 }
 

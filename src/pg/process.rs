@@ -1,5 +1,8 @@
 //! This process, its neighbours, and time.
 
+use std::sync::OnceLock;
+use std::time::Instant;
+
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
@@ -117,8 +120,8 @@ pub fn sleep_us(us: i64) {
 
 /// Sleeps the whole time, through whatever signals come, and calls `between` every millisecond.
 pub fn sleep_whole_ms(ms: u64, between: fn()) {
-    let until = std::time::Instant::now() + std::time::Duration::from_millis(ms);
-    while std::time::Instant::now() < until {
+    let until = Instant::now() + std::time::Duration::from_millis(ms);
+    while Instant::now() < until {
         sleep_us(1000);
         between();
     }
@@ -128,6 +131,20 @@ pub fn sleep_whole_ms(ms: u64, between: fn()) {
 pub fn now_us() -> i64 {
     // SAFETY: reads the clock.
     unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
+/// When the clock of `clock_us` stood at 0. Set by the postmaster, so that all its children have the same.
+static CLOCK_ORIGIN: OnceLock<Instant> = OnceLock::new();
+
+/// Starts the clock of this process and of those it forks, if it does not run yet.
+pub fn start_clock() {
+    CLOCK_ORIGIN.get_or_init(Instant::now);
+}
+
+/// Microseconds on a clock that nobody sets and that never goes back, the same in all processes of the server; counted from
+/// `start_clock`.
+pub fn clock_us() -> i64 {
+    CLOCK_ORIGIN.get_or_init(Instant::now).elapsed().as_micros() as i64
 }
 
 /// A timestamptz from microseconds since 2000-01-01; 0 stands for never.

@@ -10,6 +10,7 @@ pub mod likes;
 pub mod list;
 pub mod offsets;
 pub mod pairs;
+pub mod policies;
 pub mod remove;
 pub mod slots;
 pub mod sum;

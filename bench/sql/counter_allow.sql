@@ -1,0 +1,1 @@
+SELECT counter_allow('hot', 2147483647, '1 min');

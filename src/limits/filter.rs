@@ -1,0 +1,64 @@
+//! The bot filter. A view that it does not count goes to the filtered counter of the same id, in the caller's transaction, so
+//! counted and filtered ones together are all that committed.
+
+use super::policy::{self, Policy, Ruling};
+use crate::counting::reserved::{self, Kind};
+use crate::counting::{change, read};
+use crate::errors::CounterError;
+use crate::memory::databases;
+use crate::memory::limits::{self, LimitKey, Subject, Taken};
+use crate::pg::catalog;
+
+/// Adds a delta to a counter if the actor may be counted there now, else to the counter of what was filtered. Returns
+/// which.
+pub fn increment_from(id: &[u8], actor: &[u8], delta: i64) -> Result<bool, CounterError> {
+    let filtered_id = reserved::id(Kind::Filtered, id)?;
+    let entered = change::enter("counter_incr_from")?;
+    let counts = match policy::ruling(id, actor)? {
+        Ruling::Blocked => false,
+        Ruling::Under(policy) => is_within(policy, id, actor)?,
+    };
+    if counts {
+        change::increment(entered, id, delta)?;
+    } else {
+        change::increment(entered, &filtered_id, delta)?;
+        databases::count_filtered(u32::from(catalog::my_database()));
+    }
+    Ok(counts)
+}
+
+/// What was filtered of an id.
+pub fn filtered(id: &[u8]) -> Result<i64, CounterError> {
+    let filtered_id = reserved::id(Kind::Filtered, id)?;
+    read::current(read::enter()?, &filtered_id)
+}
+
+/// Keeps the interval, then the rate; one that is over its rate does not begin an interval. Where memory has no room for another
+/// actor the view is not counted: who floods it must not be let through by that, nor break others' transactions.
+fn is_within(policy: Policy, id: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
+    let not_preloaded = || CounterError::LimitsNotPreloaded { function: "counter_incr_from" };
+    let database = u32::from(catalog::my_database());
+    let at_item = policy.min_interval_us.map(|per_us| LimitKey {
+        database,
+        subject: Subject::ActorAtItem { id, actor },
+        per_us,
+    });
+    let begun = match at_item {
+        None => None,
+        Some(key) => match limits::begin(&key).ok_or_else(not_preloaded)? {
+            Ok(begun) => Some((key, begun)),
+            Err(_) => return Ok(false),
+        },
+    };
+    let Some(rate) = policy.rate else { return Ok(true) };
+    let prefix = &id[..policy.prefix_length];
+    let subject = Subject::ActorRate { prefix, actor };
+    let of_actor = LimitKey { database, subject, per_us: rate.per_us };
+    let taken = limits::take(&of_actor, rate.max, 1).ok_or_else(not_preloaded)? == Taken::Yes;
+    if let Some((key, begun)) = begun
+        && !taken
+    {
+        limits::give_back(&key, begun);
+    }
+    Ok(taken)
+}

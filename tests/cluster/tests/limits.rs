@@ -1,0 +1,265 @@
+//! Limits under load: never more than the maximum in any window, whoever asks; and what the bot filter does not count is counted as
+//! filtered, through rollbacks, crashes, a dump and a standby.
+
+use counter_ext_cluster_tests::cluster::Death;
+use counter_ext_cluster_tests::session::{Address, Isolation};
+use counter_ext_cluster_tests::wait::{self, load_time};
+use counter_ext_cluster_tests::{Cluster, Session, Settings, assert_sqlstate, chance};
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use std::thread;
+use std::time::{Duration, Instant};
+
+const CLIENTS: u64 = 16;
+const CONFIGURATION_LIMIT: &str = "53400";
+const READ_ONLY: &str = "25006";
+
+#[test]
+fn a_long_window_gives_exactly_its_maximum() {
+    let cluster = Cluster::start(Settings::preloaded());
+    let address = cluster.address();
+    for max in [1, 64, 5000] {
+        let given: i64 = thread::scope(|scope| {
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|_| {
+                    let mut session = address.connect();
+                    scope.spawn(move || {
+                        let allow = format!("counter_allow('hot:{max}', {max}, '1 hour')");
+                        (0..5)
+                            .map(|_| {
+                                session.value::<i64>(&format!(
+                                    "SELECT count(*) FILTER (WHERE {allow}) FROM generate_series(1, 400)"
+                                ))
+                            })
+                            .sum::<i64>()
+                    })
+                })
+                .collect();
+            clients.into_iter().map(|client| client.join().expect("a client")).sum()
+        });
+        assert_eq!(given, max, "of {} requests", CLIENTS * 5 * 400);
+    }
+    cluster.finish();
+}
+
+/// When a request was made, and when its answer was there: it was granted at some time between them.
+type Grant = (Instant, Instant);
+
+fn hammer(address: &Address, sql: &str, until: Instant) -> Vec<Grant> {
+    let mut session = address.connect();
+    let mut grants = Vec::new();
+    while Instant::now() < until {
+        let before = Instant::now();
+        if session.value::<bool>(sql) {
+            grants.push((before, Instant::now()));
+        }
+    }
+    grants
+}
+
+#[test]
+fn no_window_ever_has_more_than_its_maximum() {
+    let cluster = Cluster::start(Settings::preloaded());
+    let address = cluster.address();
+    const PER: Duration = Duration::from_millis(250);
+    // With few it is the exact log; with many, instants are united.
+    for max in [40, 300] {
+        let sql = &format!("SELECT counter_allow('short:{max}', {max}, '250 ms')");
+        let started = Instant::now();
+        let until = started + load_time(3.0);
+        let mut grants: Vec<Grant> = thread::scope(|scope| {
+            let clients: Vec<_> =
+                (0..CLIENTS).map(|_| scope.spawn(|| hammer(&address, sql, until))).collect();
+            clients.into_iter().flat_map(|client| client.join().expect("a client")).collect()
+        });
+        grants.sort();
+        for (first, (begun, _)) in grants.iter().enumerate() {
+            // All that surely lie within less than one length after this request was made.
+            let later = grants[first..].iter().take_while(|(before, _)| *before < *begun + PER);
+            let within = later.filter(|(_, after)| *after < *begun + PER).count();
+            assert!(within <= max, "{within} within {PER:?}");
+        }
+        // It gives what it may: 16 clients ask for far more.
+        let windows = started.elapsed().as_secs_f64() / PER.as_secs_f64();
+        let least = max as f64 * (windows - 2.0) * 0.8;
+        assert!(grants.len() as f64 > least, "{} granted, {least} expected", grants.len());
+    }
+    cluster.finish();
+}
+
+#[test]
+fn counted_and_filtered_are_all_that_committed() {
+    let mut cluster = Cluster::start(Settings::restless().with("fsync", "on"));
+    let mut session = cluster.connect();
+    session.must(
+        "INSERT INTO counter_ext.policy VALUES ('view:', 20, '1 hour', NULL), ('view:gap', 50, '1 s', '30 ms');
+         INSERT INTO counter_ext.blocked VALUES ('actor:1')",
+    );
+    let ids = ["view:a", "view:b", "view:gap:a"];
+    let mut attempted = [0i64; 3];
+    for death in [None, Some(Death::Everything)] {
+        let address = cluster.address();
+        let committed: Vec<[i64; 3]> = thread::scope(|scope| {
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|client| {
+                    let mut session = address.connect();
+                    scope.spawn(move || view(&mut session, client, &ids))
+                })
+                .collect();
+            clients.into_iter().map(|client| client.join().expect("a client")).collect()
+        });
+        for of_client in committed {
+            for (all, some) in attempted.iter_mut().zip(of_client) {
+                *all += some;
+            }
+        }
+        if let Some(death) = death {
+            cluster.die(death);
+            cluster.start_again();
+        }
+        let mut session = cluster.connect();
+        for (id, attempted) in ids.iter().zip(attempted) {
+            let counted = session.get(id).expect("get");
+            let filtered: i64 = session.value(&format!("SELECT counter_filtered('{id}')"));
+            assert_eq!(counted + filtered, attempted, "{id}: {counted} counted, {filtered} filtered");
+            assert!(counted > 0 && filtered > 0, "{id}: {counted} counted, {filtered} filtered");
+        }
+    }
+    // Windows begin anew with the server.
+    let mut session = cluster.connect();
+    assert_eq!(session.value::<i64>("SELECT limits_in_use FROM counter_stats"), 0);
+    assert!(!session.value::<bool>("SELECT counter_incr_from('view:a', 'actor:1')"), "still blocked");
+    cluster.finish_allowing(&["was terminated by signal 9"]);
+}
+
+/// Views of several actors, at every isolation level and in both modes; some roll back. What committed, by id.
+fn view(session: &mut Session, client: u64, ids: &[&str; 3]) -> [i64; 3] {
+    let mut random = chance::generator(client);
+    let mut committed = [0; 3];
+    let until = Instant::now() + load_time(2.0);
+    while Instant::now() < until {
+        let begin = Isolation::ALL.choose(&mut random).expect("a level").begin();
+        let mode = ["slotted", "buffered"].choose(&mut random).expect("a mode");
+        session.must(&format!("{begin}; SET LOCAL counter_ext.mode = '{mode}'"));
+        let mut of_transaction = [0; 3];
+        for _ in 0..random.random_range(1..4) {
+            let which = random.random_range(0..ids.len());
+            let (delta, actor) = (random.random_range(1..5), random.random_range(0..6));
+            let call = format!("SELECT counter_incr_from('{}', 'actor:{actor}', {delta})", ids[which]);
+            if random.random_ratio(1, 5) {
+                session.must(&format!("SAVEPOINT s; {call}; ROLLBACK TO s"));
+            } else {
+                session.must(&call);
+                of_transaction[which] += delta;
+            }
+        }
+        if random.random_ratio(1, 5) {
+            session.must("ROLLBACK");
+        } else {
+            session.must("COMMIT");
+            committed.iter_mut().zip(of_transaction).for_each(|(all, some)| *all += some);
+        }
+    }
+    committed
+}
+
+#[test]
+fn a_policy_holds_for_others_as_soon_as_it_is_committed() {
+    let cluster = Cluster::start(Settings::preloaded());
+    let (mut owner, mut viewer) = (cluster.connect(), cluster.connect());
+    const VIEW: &str = "SELECT counter_incr_from('now:a', 'x')";
+    assert!(viewer.value::<bool>(VIEW));
+    // Also in a transaction that began before, whatever its snapshot sees.
+    viewer.must("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    assert!(viewer.value::<bool>(VIEW));
+    for round in 0..20 {
+        owner.must("BEGIN; INSERT INTO counter_ext.policy VALUES ('now:', 0, '1 s', NULL)");
+        assert!(viewer.value::<bool>(VIEW), "not before it is committed, {round}");
+        owner.must("COMMIT");
+        assert!(!viewer.value::<bool>(VIEW), "committed, {round}");
+        owner.must("UPDATE counter_ext.policy SET max_per_actor = NULL, per = NULL");
+        assert!(viewer.value::<bool>(VIEW), "changed, {round}");
+        owner.must("DELETE FROM counter_ext.policy; INSERT INTO counter_ext.blocked VALUES ('x')");
+        assert!(!viewer.value::<bool>(VIEW), "blocked, {round}");
+        owner.must("BEGIN; DELETE FROM counter_ext.blocked; PREPARE TRANSACTION 'unblock'");
+        assert!(!viewer.value::<bool>(VIEW), "prepared, {round}");
+        owner.must("COMMIT PREPARED 'unblock'");
+        assert!(viewer.value::<bool>(VIEW), "unblocked, {round}");
+    }
+    viewer.must("COMMIT");
+    assert_eq!(
+        viewer.get("now:a").expect("get") + viewer.value::<i64>("SELECT counter_filtered('now:a')"),
+        122
+    );
+    // The extension goes, and comes again, without policies.
+    owner.must("INSERT INTO counter_ext.blocked VALUES ('x')");
+    assert!(!viewer.value::<bool>(VIEW));
+    owner.must("DROP EXTENSION counter_ext; CREATE EXTENSION counter_ext");
+    assert!(viewer.value::<bool>(VIEW));
+    owner.must("INSERT INTO counter_ext.blocked VALUES ('x')");
+    assert!(!viewer.value::<bool>(VIEW));
+    cluster.finish();
+}
+
+#[test]
+fn a_full_table_refuses_newcomers_only() {
+    let cluster = Cluster::start(Settings::preloaded().with("counter_ext.max_limits", "64"));
+    let mut session = cluster.connect();
+    session.must("SELECT counter_allow('old:' || n, 2, '3 s') FROM generate_series(1, 64) n");
+    const NEW: &str = "SELECT counter_allow('new', 1, '1 s')";
+    assert_sqlstate("counter_allow", session.run(NEW), CONFIGURATION_LIMIT);
+    assert!(session.value::<bool>("SELECT counter_allow('old:1', 2, '3 s')"), "those that are there go on");
+    assert!(!session.value::<bool>("SELECT counter_allow('old:1', 2, '3 s')"));
+    // Whether one would be allowed is known all the same.
+    assert!(session.value::<bool>("SELECT counter_allow('new', 1, '1 s', 0)"));
+    // A view that nobody can tell about counts as filtered.
+    session.must("INSERT INTO counter_ext.policy VALUES ('', 5, '1 s', NULL)");
+    assert!(!session.value::<bool>("SELECT counter_incr_from('a', 'x')"));
+    assert_eq!(session.value::<i64>("SELECT counter_filtered('a')"), 1);
+    assert_eq!(session.value::<i64>("SELECT limits_in_use FROM counter_stats"), 64);
+    assert_eq!(session.value::<i64>("SELECT limits_refused FROM counter_stats"), 2);
+    wait::until("there is room again", Duration::from_secs(10), || session.run(NEW).is_ok());
+    assert!(session.value::<bool>("SELECT counter_incr_from('a', 'x')"));
+    // As many intervals as one window has room for, sixteen times.
+    session.must("UPDATE counter_ext.policy SET max_per_actor = NULL, per = NULL, min_interval = '1 hour'");
+    session.must("SELECT counter_incr_from('b', 'actor:' || n) FROM generate_series(1, 3000) n");
+    let filtered: i64 = session.value("SELECT counter_filtered('b')");
+    assert!((3000 - 1024..3000).contains(&filtered), "{filtered}");
+    assert_eq!(session.get("b").expect("get") + filtered, 3000);
+    cluster.finish();
+}
+
+#[test]
+fn a_standby_limits_and_a_dump_keeps_policies() {
+    let primary = Cluster::start(Settings::preloaded());
+    let mut session = primary.connect();
+    session.must(
+        "INSERT INTO counter_ext.policy VALUES ('', 1, '1 day', '1 min');
+         INSERT INTO counter_ext.blocked VALUES ('bot', 'why', '2100-01-01')",
+    );
+    session.must("SELECT counter_incr_from('page', 'bot', 7), counter_incr_from('page', 'ann', 2)");
+    let standby = primary.standby();
+    let mut on_standby = standby.connect();
+    let allowed =
+        "SELECT count(*) FILTER (WHERE counter_allow('standby', 3, '1 hour')) FROM generate_series(1, 9)";
+    assert_eq!(on_standby.value::<i64>(allowed), 3);
+    assert_eq!(session.value::<i64>(allowed), 3, "each server has its own");
+    assert_sqlstate("counter_incr_from", on_standby.run("SELECT counter_incr_from('page', 'x')"), READ_ONLY);
+    wait::until("the standby catches up", Duration::from_secs(30), || {
+        on_standby.value("SELECT counter_filtered('page') = 7")
+    });
+    standby.finish();
+
+    let script = primary.file("dump.sql");
+    primary.tool("pg_dump", &["--file", &script]);
+    let copy = Cluster::start(Settings::preloaded().without_extension());
+    copy.tool("psql", &["-X", "-q", "-v", "ON_ERROR_STOP=1", "--file", &script]);
+    let mut session = copy.connect();
+    assert_eq!(session.value::<i64>("SELECT counter_filtered('page')"), 7);
+    assert_eq!(session.get("page").expect("get"), 2);
+    assert!(!session.value::<bool>("SELECT counter_incr_from('page', 'bot')"), "blocked");
+    assert!(session.value::<bool>("SELECT counter_incr_from('page', 'ann')"), "windows are not dumped");
+    assert!(!session.value::<bool>("SELECT counter_incr_from('page', 'ann')"), "the policy is");
+    primary.finish();
+    copy.finish();
+}
