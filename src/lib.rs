@@ -6,6 +6,7 @@
 //! | `counting` | a transaction's pending deltas, what happens to them at commit, reads, compaction passes |
 //! | `visitors` | unique visitors: a transaction's visits, reads, uniting |
 //! | `idempotency` | single events by token, batches by source and offset |
+//! | `caches` | counters of the rows of a table: triggers, backfill, comparison |
 //! | `hll` | HyperLogLog sketches: format, union, estimate; plain Rust |
 //! | `rows` | slot and total rows: found, read, written, folded; rows of visitors |
 //! | `memory` | totals in shared memory: table, loading, announcements, statistics; sketches of visitors |
@@ -14,11 +15,12 @@
 //! | `pg` | raw PostgreSQL calls behind safe names |
 //! | `settings`, `errors` | GUCs; errors with SQLSTATE, message and HINT |
 //!
-//! Calls go one way: api → counting, visitors → rows, memory, journal → pg, hll. See docs/architecture.md.
+//! Calls go one way: api → counting, visitors, caches → rows, memory, journal → pg, hll. See docs/architecture.md.
 
 use pgrx::prelude::*;
 
 mod api;
+mod caches;
 mod counting;
 mod errors;
 mod hll;
