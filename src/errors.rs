@@ -133,6 +133,11 @@ pub enum CounterError {
         table: Vec<u8>,
         prefix: Vec<u8>,
     },
+    /// Triggers that count some changes twice, or only some of them.
+    CountedOtherwise {
+        table: Vec<u8>,
+        prefix: Vec<u8>,
+    },
     /// Another table, or column, is counted into the same counters.
     SharedPrefix {
         prefix: Vec<u8>,
@@ -207,7 +212,9 @@ impl CounterError {
             Self::NoTable { .. } => ERRCODE_UNDEFINED_TABLE,
             Self::NotATable { .. } => ERRCODE_WRONG_OBJECT_TYPE,
             Self::SourceRowSecurity { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
-            Self::NotCached { .. } | Self::SharedPrefix { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Self::NotCached { .. } | Self::CountedOtherwise { .. } | Self::SharedPrefix { .. } => {
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+            }
             Self::Internal(_) => ERRCODE_INTERNAL_ERROR,
         }
     }
@@ -275,6 +282,9 @@ impl CounterError {
             Self::NotCached { .. } => Some(
                 "Call counter_cache, which makes the triggers for INSERT, UPDATE and DELETE and fills the counters.",
             ),
+            Self::CountedOtherwise { .. } => {
+                Some("Drop all triggers of counter_rows with this prefix and column, and call counter_cache.")
+            }
             Self::SharedPrefix { .. } => Some("Give each table and column a prefix of its own."),
             Self::NotHashable { .. } => Some("Cast it to a type that has one, text for example."),
             _ => None,
@@ -394,6 +404,12 @@ impl fmt::Display for CounterError {
             Self::NotCached { table, prefix } => write!(
                 f,
                 "no triggers count the rows of table \"{}\" into counters \"{}\"",
+                text(table),
+                text(prefix)
+            ),
+            Self::CountedOtherwise { table, prefix } => write!(
+                f,
+                "triggers on table \"{}\" count its rows into counters \"{}\" twice, are disabled, or count some changes only",
                 text(table),
                 text(prefix)
             ),

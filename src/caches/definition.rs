@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 
 use crate::errors::{CounterError, check_id};
-use crate::pg::source::{Declared, Source};
+use crate::pg::source::Source;
 use crate::pg::spi::Spi;
 use crate::pg::trigger::Event;
 use crate::pg::{Oid, spi};
@@ -49,42 +49,53 @@ impl Definition {
             if prefix == self.prefix.to_bytes() && column == self.column.to_bytes())
     }
 
-    /// The table's triggers that count this.
-    pub fn triggers(&self, source: &Source, function: &Function) -> Vec<Declared> {
+    /// The events, of those asked for, that no trigger of the table counts. Errors: 55000 some are counted twice, or in part.
+    pub fn uncounted(
+        &self,
+        source: &Source,
+        function: &Function,
+        events: &[Event],
+    ) -> Result<Vec<Event>, CounterError> {
         let mut triggers = source.triggers();
-        triggers.retain(|trigger| {
-            trigger.function == function.oid && trigger.always_fires && self.is_of(&trigger.arguments)
-        });
-        triggers
-    }
-
-    /// Whether every change of a row is counted.
-    pub fn is_kept(&self, source: &Source, function: &Function) -> bool {
-        let triggers = self.triggers(source, function);
-        [Event::Insert, Event::Delete, Event::Update]
-            .into_iter()
-            .all(|event| triggers.iter().any(|trigger| trigger.covers(event)))
-    }
-
-    /// Errors: 55000 rows of another table, or by another column, are counted into the same counters. Returns the longer
-    /// prefixes of others, whose counters are not ours.
-    pub fn check_alone(&self, source: &Source, function: &Function) -> Result<Vec<Vec<u8>>, CounterError> {
-        let others = others(&Spi::connect()?, function, source)?;
-        let prefix = self.prefix();
-        for other in &others {
-            let is_same_cache = other.table == source.oid() && other.column == self.column.to_bytes();
-            if other.prefix == prefix && !is_same_cache {
-                return Err(CounterError::SharedPrefix {
-                    prefix: prefix.to_vec(),
-                    table: other.name.clone(),
-                });
+        triggers.retain(|trigger| trigger.function == function.oid && self.is_of(&trigger.arguments));
+        let mut uncounted = Vec::new();
+        for &event in events {
+            let mut counting = triggers.iter().filter(|trigger| trigger.is_for(event));
+            match (counting.next(), counting.next()) {
+                (None, _) => uncounted.push(event),
+                (Some(one), None) if one.covers(event) => {}
+                _ => {
+                    return Err(CounterError::CountedOtherwise {
+                        table: source.name(),
+                        prefix: self.prefix().to_vec(),
+                    });
+                }
             }
         }
-        Ok(others
-            .into_iter()
-            .map(|other| other.prefix)
-            .filter(|other| other.len() > prefix.len() && other.starts_with(prefix))
-            .collect())
+        Ok(uncounted)
+    }
+
+    /// Errors: 55000 rows of another table, or by another column, are counted into the same counters.
+    pub fn check_alone(&self, source: &Source, function: &Function) -> Result<(), CounterError> {
+        let prefix = self.prefix();
+        let is_other = |other: &Other| {
+            other.prefix == prefix && (other.table != source.oid() || other.column != self.column.to_bytes())
+        };
+        match others(function, source)?.into_iter().find(is_other) {
+            Some(other) => Err(CounterError::SharedPrefix { prefix: prefix.to_vec(), table: other.name }),
+            None => Ok(()),
+        }
+    }
+
+    /// Prefixes of other caches that begin with this one's: their counters are not of this one's rows.
+    pub fn longer_prefixes(
+        &self,
+        source: &Source,
+        function: &Function,
+    ) -> Result<Vec<Vec<u8>>, CounterError> {
+        let prefix = self.prefix();
+        let prefixes = others(function, source)?.into_iter().map(|other| other.prefix);
+        Ok(prefixes.filter(|other| other.len() > prefix.len() && other.starts_with(prefix)).collect())
     }
 }
 
@@ -121,7 +132,7 @@ pub fn is_in_a_tree(source: &Source) -> Result<bool, CounterError> {
 
 /// Every use of the function, but what a partition has of its partitioned table's, and what other parts of the table's own
 /// tree have.
-fn others(connection: &Spi, function: &Function, source: &Source) -> Result<Vec<Other>, CounterError> {
+fn others(function: &Function, source: &Source) -> Result<Vec<Other>, CounterError> {
     let (function, table) = (u32::from(function.oid), u32::from(source.oid()));
     let query = format!(
         "SELECT t.tgrelid, c.relname, pg_catalog.encode(t.tgargs, 'hex')
@@ -132,7 +143,7 @@ fn others(connection: &Spi, function: &Function, source: &Source) -> Result<Vec<
                            WHERE a.relid OPERATOR(pg_catalog.=) {table}::pg_catalog.regclass
                              AND a.relid OPERATOR(pg_catalog.<>) t.tgrelid::pg_catalog.regclass)"
     );
-    let rows = connection.rows(query.as_bytes())?;
+    let rows = Spi::connect()?.rows(query.as_bytes())?;
     let other = |row: Vec<Option<Vec<u8>>>| {
         let mut columns = row.into_iter();
         let (table, name) = (number(columns.next()??)?, columns.next()??);

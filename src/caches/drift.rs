@@ -10,7 +10,7 @@ use crate::pg::lock::{self, Subject};
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::source::Source;
 use crate::pg::spi::Spi;
-use crate::pg::trigger::Column;
+use crate::pg::trigger::{Column, Event};
 use crate::pg::{Oid, catalog, privilege, process, xact};
 use crate::rows::access::Tables;
 
@@ -55,9 +55,7 @@ pub fn verify(table: Oid, definition: &Definition, repair: bool) -> Result<Vec<D
         source.mend(tables, definition, keep)?;
     } else {
         fold_buffered();
-        if let Ok(function) = definition::function() {
-            source.others = definition.check_alone(&source.source, &function).unwrap_or_default();
-        }
+        source.others = definition.longer_prefixes(&source.source, &definition::function()?)?;
         source.compare(tables, definition, |difference| keep(&difference))?;
     }
     Ok(differences)
@@ -89,13 +87,15 @@ impl Comparison {
     ) -> Result<(), CounterError> {
         self.source.check_not_in_use(c"counter_backfill");
         let function = definition::function()?;
-        if !definition.is_kept(&self.source, &function) {
+        let events = [Event::Insert, Event::Delete, Event::Update];
+        if !definition.uncounted(&self.source, &function, &events)?.is_empty() {
             return Err(CounterError::NotCached {
                 table: self.source.name(),
                 prefix: definition.prefix().to_vec(),
             });
         }
-        self.others = definition.check_alone(&self.source, &function)?;
+        definition.check_alone(&self.source, &function)?;
+        self.others = definition.longer_prefixes(&self.source, &function)?;
         fold_buffered();
         // After this, and not before, comes the snapshot: it sees what the one before has mended.
         lock::lock_exclusive(tables.total, Subject::Key(transaction::id_hash(definition.prefix())));

@@ -29,11 +29,10 @@ pub fn install(table: Oid, definition: &Definition) -> Result<i64, CounterError>
     // Row triggers go to the partitions there are and will be, and are fired by rows that are written there directly. So are
     // a table's that others inherit from, or that inherits, whichever table a statement names.
     let for_each_row = source.is_partitioned() || definition::is_in_a_tree(&source)?;
-    let there = definition.triggers(&source, &function);
     let number = key_hash(definition.prefix.to_bytes_with_nul().iter().chain(definition.column.to_bytes()));
-    let missing: Vec<Vec<u8>> = EVENTS
+    let missing: Vec<Vec<u8>> = definition
+        .uncounted(&source, &function, &EVENTS)?
         .into_iter()
-        .filter(|event| !there.iter().any(|trigger| trigger.covers(*event)))
         .map(|event| definition::create_trigger(definition, &source, &function, event, for_each_row, number))
         .collect();
     drop(source);

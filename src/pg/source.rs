@@ -18,7 +18,7 @@ pub struct Declared {
     pub for_each_row: bool,
     is_before: bool,
     /// Fires at once, for each of its statements, in sessions that are not replicas.
-    pub always_fires: bool,
+    always_fires: bool,
     has_old_table: bool,
     has_new_table: bool,
     events: u32,
@@ -27,14 +27,25 @@ pub struct Declared {
 impl Declared {
     /// Whether it is told of the event as `counter_rows` needs it.
     pub fn covers(&self, event: Event) -> bool {
-        let (bit, before, old, new) = match event {
-            Event::Insert => (pg_sys::TRIGGER_TYPE_INSERT, false, false, true),
-            Event::Delete => (pg_sys::TRIGGER_TYPE_DELETE, false, true, false),
-            Event::Update => (pg_sys::TRIGGER_TYPE_UPDATE, false, true, true),
-            Event::Truncate => (pg_sys::TRIGGER_TYPE_TRUNCATE, true, false, false),
+        let (before, old, new) = match event {
+            Event::Insert => (false, false, true),
+            Event::Delete => (false, true, false),
+            Event::Update => (false, true, true),
+            Event::Truncate => (true, false, false),
         };
         let has_rows = self.for_each_row || (self.has_old_table || !old) && (self.has_new_table || !new);
-        self.events & bit != 0 && self.is_before == before && has_rows
+        self.is_for(event) && self.always_fires && self.is_before == before && has_rows
+    }
+
+    /// Whether it is a trigger for the event, of whatever use.
+    pub fn is_for(&self, event: Event) -> bool {
+        let bit = match event {
+            Event::Insert => pg_sys::TRIGGER_TYPE_INSERT,
+            Event::Delete => pg_sys::TRIGGER_TYPE_DELETE,
+            Event::Update => pg_sys::TRIGGER_TYPE_UPDATE,
+            Event::Truncate => pg_sys::TRIGGER_TYPE_TRUNCATE,
+        };
+        self.events & bit != 0
     }
 }
 
@@ -110,7 +121,7 @@ impl Source {
 
     /// What a query's FROM reads where it is to see the rows that triggers of the table are told of: a partitioned table's with
     /// those of its partitions, any other's without those of tables that inherit from it.
-    pub fn from_clause(&self) -> Vec<u8> {
+    fn what_triggers_see(&self) -> Vec<u8> {
         let name = self.qualified_name();
         if self.is_partitioned() { name } else { [b"ONLY ".as_slice(), &name].concat() }
     }
@@ -194,7 +205,7 @@ impl Source {
             b"SELECT pg_catalog.format('%s', ".as_slice(),
             &column,
             b") COLLATE pg_catalog.\"C\" AS key, pg_catalog.count(*) FROM ",
-            &self.from_clause(),
+            &self.what_triggers_see(),
             b" WHERE ",
             &column,
             b" IS NOT NULL GROUP BY 1 ORDER BY 1",

@@ -284,6 +284,26 @@ SELECT counter_cache(1::regclass, 'cc:w:', 'viewname');
 SELECT counter_cache(NULL, 'cc:w:', 'k');
 SELECT counter_cache('cc_wrong', NULL, 'k');
 SELECT counter_verify('cc_wrong', 'cc:w:', NULL);
+-- Triggers by hand that count in part, or would count twice beside those that are missing.
+CREATE TRIGGER w AFTER UPDATE OF k ON cc_wrong FOR EACH ROW EXECUTE FUNCTION counter_rows('cc:w:', 'k');
+SELECT counter_cache('cc_wrong', 'cc:w:', 'k');
+CREATE OR REPLACE TRIGGER w AFTER DELETE ON cc_wrong FOR EACH ROW WHEN (OLD.k > 0) EXECUTE FUNCTION counter_rows('cc:w:', 'k');
+SELECT counter_cache('cc_wrong', 'cc:w:', 'k');
+CREATE OR REPLACE TRIGGER w AFTER INSERT OR DELETE OR UPDATE ON cc_wrong FOR EACH ROW EXECUTE FUNCTION counter_rows('cc:w:', 'k');
+ALTER TABLE cc_wrong DISABLE TRIGGER w;
+SELECT counter_cache('cc_wrong', 'cc:w:', 'k');
+ALTER TABLE cc_wrong ENABLE TRIGGER w;
+SELECT counter_backfill('cc_wrong', 'cc:w:', 'k');
+CREATE TRIGGER w2 AFTER INSERT ON cc_wrong FOR EACH ROW EXECUTE FUNCTION counter_rows('cc:w:', 'k');
+SELECT counter_backfill('cc_wrong', 'cc:w:', 'k');
+DROP TRIGGER w2 ON cc_wrong;
+-- One row trigger for three events: only the one for TRUNCATE is missing.
+SELECT counter_cache('cc_wrong', 'cc:w:', 'k');
+SELECT tgname FROM pg_trigger WHERE tgrelid = 'cc_wrong'::regclass AND NOT tgname ~ '^counter_rows_truncate_';
+INSERT INTO cc_wrong VALUES (1), (2);
+UPDATE cc_wrong SET k = k + 1;
+DELETE FROM cc_wrong WHERE k = 3;
+SELECT counter_get('cc:w:1'), counter_get('cc:w:2'), counter_get('cc:w:3'), difference('cc_wrong', 'cc:w:', 'k');
 -- One prefix, one table and column.
 SELECT counter_cache('cc_wrong', 'cc:post:', 'k');
 SELECT counter_cache('cc_comments', 'cc:post:', 'id');
