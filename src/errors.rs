@@ -128,6 +128,43 @@ pub enum CounterError {
     NotHashable {
         type_name: String,
     },
+    /// counter_rows as a trigger that cannot count.
+    TriggerMisuse {
+        why: &'static str,
+    },
+    NoColumn {
+        column: Vec<u8>,
+        table: Vec<u8>,
+    },
+    /// A column of a type whose text is not the same in every session.
+    KeyType {
+        type_name: String,
+    },
+    NoTable {
+        oid: u32,
+    },
+    NotATable {
+        table: Vec<u8>,
+    },
+    /// Rows that the caller may not see cannot be counted.
+    SourceRowSecurity {
+        table: Vec<u8>,
+    },
+    /// A backfill of counters that no trigger keeps.
+    NotCached {
+        table: Vec<u8>,
+        prefix: Vec<u8>,
+    },
+    /// Triggers that count some changes twice, or only some of them.
+    CountedOtherwise {
+        table: Vec<u8>,
+        prefix: Vec<u8>,
+    },
+    /// Another table, or column, is counted into the same counters.
+    SharedPrefix {
+        prefix: Vec<u8>,
+        table: Vec<u8>,
+    },
 }
 
 impl From<Malformed> for CounterError {
@@ -197,6 +234,15 @@ impl CounterError {
             Self::TooLong { .. } => ERRCODE_DATETIME_FIELD_OVERFLOW,
             Self::LimitsNotPreloaded { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::NoRoomForLimit => ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+            Self::TriggerMisuse { .. } => ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+            Self::NoColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
+            Self::KeyType { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
+            Self::NoTable { .. } => ERRCODE_UNDEFINED_TABLE,
+            Self::NotATable { .. } => ERRCODE_WRONG_OBJECT_TYPE,
+            Self::SourceRowSecurity { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Self::NotCached { .. } | Self::CountedOtherwise { .. } | Self::SharedPrefix { .. } => {
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+            }
             Self::Internal(_) => ERRCODE_INTERNAL_ERROR,
         }
     }
@@ -254,6 +300,26 @@ impl CounterError {
                 "Raise counter_ext.max_limits and restart the server, or use fewer keys or shorter periods.",
             ),
             Self::SketchFull => Some("Use a larger regwidth."),
+            Self::TriggerMisuse { .. } => Some(
+                "CREATE TRIGGER name AFTER INSERT ON table REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION \
+                 counter_rows('prefix', 'column'); for DELETE: REFERENCING OLD TABLE AS o; for UPDATE: both; for TRUNCATE: \
+                 BEFORE, and neither. Or call counter_cache, which makes them all.",
+            ),
+            Self::NoColumn { .. } => Some("Give the column's name as it is stored, without quotes."),
+            Self::KeyType { .. } => Some(
+                "Use a column of type text, an integer type or uuid; a generated column can hold the text.",
+            ),
+            Self::NotATable { .. } => Some("Rows of tables and partitioned tables can be counted."),
+            Self::SourceRowSecurity { .. } => {
+                Some("Call it as the table's owner, or as a role with BYPASSRLS.")
+            }
+            Self::NotCached { .. } => Some(
+                "Call counter_cache, which makes the triggers for INSERT, UPDATE and DELETE and fills the counters.",
+            ),
+            Self::CountedOtherwise { .. } => {
+                Some("Drop all triggers of counter_rows with this prefix and column, and call counter_cache.")
+            }
+            Self::SharedPrefix { .. } => Some("Give each table and column a prefix of its own."),
             Self::NotHashable { .. } => Some("Cast it to a type that has one, text for example."),
             _ => None,
         }
@@ -373,6 +439,33 @@ impl fmt::Display for CounterError {
                 write!(f, "counter_hll has parameters {right} where {left} are asked for")
             }
             Self::SketchFull => f.write_str("every register of the counter_hll is full: it has no estimate"),
+            Self::TriggerMisuse { why } => write!(f, "counter_rows cannot count here: {why}"),
+            Self::NoColumn { column, table } => {
+                write!(f, "column \"{}\" of table \"{}\" does not exist", text(column), text(table))
+            }
+            Self::KeyType { type_name } => {
+                write!(f, "cannot name counters by a column of type {type_name}")
+            }
+            Self::NoTable { oid } => write!(f, "there is no table with OID {oid}"),
+            Self::NotATable { table } => write!(f, "\"{}\" is not a table", text(table)),
+            Self::SourceRowSecurity { table } => {
+                write!(f, "row security hides rows of table \"{}\" from being counted", text(table))
+            }
+            Self::NotCached { table, prefix } => write!(
+                f,
+                "no triggers count the rows of table \"{}\" into counters \"{}\"",
+                text(table),
+                text(prefix)
+            ),
+            Self::CountedOtherwise { table, prefix } => write!(
+                f,
+                "triggers on table \"{}\" count its rows into counters \"{}\" twice, are disabled, or count some changes only",
+                text(table),
+                text(prefix)
+            ),
+            Self::SharedPrefix { prefix, table } => {
+                write!(f, "counters \"{}\" also count rows of table \"{}\"", text(prefix), text(table))
+            }
             Self::NotHashable { type_name } => {
                 write!(f, "could not identify a hash function for type {type_name}")
             }

@@ -8,6 +8,7 @@
 //! | `idempotency` | single events by token, batches by source and offset |
 //! | `likes` | likes with dedup |
 //! | `limits` | sliding-window limits; a bot filter by policy and block list |
+//! | `caches` | counters of the rows of a table: triggers, backfill, comparison |
 //! | `hll` | HyperLogLog sketches: format, union, estimate; plain Rust |
 //! | `rows` | slot and total rows: found, read, written, folded; rows of visitors |
 //! | `memory` | totals in shared memory: table, loading, announcements, statistics; sketches of visitors |
@@ -16,11 +17,12 @@
 //! | `pg` | raw PostgreSQL calls behind safe names |
 //! | `settings`, `errors` | GUCs; errors with SQLSTATE, message and HINT |
 //!
-//! Calls go one way: api → counting, visitors → rows, memory, journal → pg, hll. See docs/architecture.md.
+//! Calls go one way: api → counting, visitors, caches → rows, memory, journal → pg, hll. See docs/architecture.md.
 
 use pgrx::prelude::*;
 
 mod api;
+mod caches;
 mod counting;
 mod errors;
 mod hll;

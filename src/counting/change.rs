@@ -19,6 +19,12 @@ pub fn enter(function: &'static str) -> Result<(Tables, u32), CounterError> {
     Ok((transaction::enter_to_change(function, Purpose::Count, level)?, level))
 }
 
+/// As `enter`, for what must be in rows when it commits, in whatever mode.
+pub fn enter_to_count_in_rows(function: &'static str) -> Result<(Tables, u32), CounterError> {
+    let level = xact::nest_level();
+    Ok((transaction::enter_to_count_in_rows(function, level)?, level))
+}
+
 /// Adds a delta of a checked id to the transaction.
 pub fn increment(entered: (Tables, u32), id: &[u8], delta: i64) -> Result<(), CounterError> {
     let (tables, level) = entered;

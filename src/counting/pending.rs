@@ -96,6 +96,11 @@ impl Pending {
         self.entries.get(id).filter(|entry| entry.live).map(|entry| entry.net)
     }
 
+    /// All of the transaction's own deltas, in no order that means anything.
+    pub fn each(&self) -> impl Iterator<Item = (&[u8], i64)> {
+        self.entries.iter().filter(|(_, entry)| entry.live).map(|(id, entry)| (&**id, entry.net))
+    }
+
     /// Forgets a counter's delta; a savepoint's rollback brings it back.
     pub fn forget(&mut self, id: &[u8], level: u32) {
         let Some(position) = self.entries.get_index_of(id) else {

@@ -77,6 +77,8 @@ thread_local! {
     static PENDING_FOR: Cell<u32> = const { Cell::new(0) };
     /// Increments this transaction spilled, for statistics.
     static SPILLED: Cell<u64> = const { Cell::new(0) };
+    /// All that this transaction counts must be in rows.
+    static COUNTS_IN_ROWS: Cell<bool> = const { Cell::new(false) };
     /// The transaction's deltas are written: nothing may be added any more.
     static IS_SETTLED: Cell<bool> = const { Cell::new(false) };
     /// The total table that this transaction drops, if it is not rolled back to a savepoint before that.
@@ -125,6 +127,43 @@ pub fn enter_to_change(function: &'static str, purpose: Purpose, level: u32) -> 
     buffered::check_mode()?;
     let to_slots = purpose != Purpose::Count || settings::mode() == Mode::Slotted;
     access::enter(purpose, level, to_slots)
+}
+
+/// As `enter_to_change`, for counting: what this transaction counts goes to slot rows, in whatever mode it is.
+///
+/// Rows of a cached table and of its counters must be seen by the same snapshots, or what they differ by would depend on
+/// when one looks. Buffered deltas are in no row for a while; so a transaction that counts such rows buffers none at all. It
+/// has an xid anyway. Kept also when a savepoint is rolled back: rows are right for every delta.
+pub fn enter_to_count_in_rows(function: &'static str, level: u32) -> Result<Tables, CounterError> {
+    check_may_change(function)?;
+    let tables = access::enter(Purpose::Count, level, true)?;
+    IS_DIRTY.set(true);
+    COUNTS_IN_ROWS.set(true);
+    Ok(tables)
+}
+
+/// Adds to rows at once, past what is pending: what readers of the rows in this transaction, under snapshots of their own, are to
+/// see or not to see as they see other rows.
+pub fn add_to_rows_now(tables: Tables, deltas: Vec<(Vec<u8>, i128)>) -> Result<(), CounterError> {
+    let mut rows = Vec::with_capacity(deltas.len());
+    for (id, delta) in deltas {
+        note_touched(tables, &id);
+        let id: Box<[u8]> = id.into();
+        rows.extend(bigint_parts(delta).map(|net| Delta { id: id.clone(), net, increments: 1 }));
+    }
+    settle::insert_fresh(tables, &rows)
+}
+
+/// This transaction's own pending deltas of the ids that begin with a prefix, in their order.
+pub fn own_after_prefix(tables: Tables, prefix: &[u8]) -> Vec<(Box<[u8]>, i64)> {
+    if !IS_DIRTY.get() || PENDING_FOR.get() != u32::from(tables.total) {
+        return Vec::new();
+    }
+    let mut own: Vec<_> = PENDING.with_borrow(|pending| {
+        pending.each().filter(|(id, _)| id.starts_with(prefix)).map(|(id, net)| (id.into(), net)).collect()
+    });
+    own.sort_unstable();
+    own
 }
 
 /// Adds a checked delta of a checked id.
@@ -304,7 +343,7 @@ pub fn announce() {
 
 fn settle_pending() {
     let Some((tables, deltas)) = take_pending() else { return };
-    let deltas = buffered::take_in(tables, deltas);
+    let deltas = if COUNTS_IN_ROWS.get() { deltas } else { buffered::take_in(tables, deltas) };
     if deltas.is_empty() {
         return;
     }
@@ -482,5 +521,6 @@ fn reset() {
     OPENS.set(None);
     CREATES_EXTENSION.set(false);
     RESTORES.set(false);
+    COUNTS_IN_ROWS.set(false);
     IS_DIRTY.set(false);
 }

@@ -314,7 +314,23 @@ macro_rules! argument {
     };
 }
 
-argument!(CounterArg, SketchArg, TextArg, IntervalArg, MessageArg, TextArray, BigintArray);
+/// An argument of type `regclass`.
+#[derive(Clone, Copy, Debug)]
+pub struct RelationArg<'fcx>(pub super::Oid, std::marker::PhantomData<&'fcx ()>);
+
+sql_type!(RelationArg<'_>, "regclass");
+
+impl FromDatum for RelationArg<'_> {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _typoid: pg_sys::Oid,
+    ) -> Option<Self> {
+        (!is_null).then(|| RelationArg(pg_sys::Oid::from(datum.value() as u32), std::marker::PhantomData))
+    }
+}
+
+argument!(RelationArg, CounterArg, SketchArg, TextArg, IntervalArg, MessageArg, TextArray, BigintArray);
 
 pub(super) fn bytes_datum(bytes: &[u8]) -> pg_sys::Datum {
     // SAFETY: copies the bytes into the current memory context.

@@ -77,6 +77,15 @@ impl ActiveSnapshot {
     }
 }
 
+impl ActiveSnapshot {
+    /// Everything committed by now, at any isolation level.
+    pub fn push_latest() -> ActiveSnapshot {
+        // SAFETY: called inside a transaction, outside parallel mode.
+        unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot()) }
+        ActiveSnapshot(())
+    }
+}
+
 impl Drop for ActiveSnapshot {
     fn drop(&mut self) {
         if !std::thread::panicking() {

@@ -200,6 +200,20 @@ pub fn as_owner<T>(owner: super::Oid, work: impl FnOnce() -> T) -> T {
     value
 }
 
+/// As `as_owner`, for reading the owner's table whole, as foreign keys do: forced row security does not apply.
+pub fn as_owner_of_all_rows<T>(owner: super::Oid, work: impl FnOnce() -> T) -> T {
+    as_owner(owner, || {
+        let mut user = pg_sys::InvalidOid;
+        let mut context = 0;
+        // SAFETY: as in `as_owner`, which also puts back what this changes.
+        unsafe {
+            pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+            pg_sys::SetUserIdAndSecContext(user, context | pg_sys::SECURITY_NOFORCE_RLS as i32);
+        }
+        work()
+    })
+}
+
 /// Runs `work` in a memory context of its own, which is freed with all that was palloc'd in it. After an error
 /// the context goes with the transaction.
 pub fn in_scratch_memory<T>(work: impl FnOnce() -> T) -> T {

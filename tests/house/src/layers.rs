@@ -1,5 +1,5 @@
 //! Calls go one way:
-//! `api → counting · visitors · idempotency · likes · series · boards · limits · audit → rows · memory · journal → pg`.
+//! `api → counting · visitors · idempotency · caches · likes · series · boards · limits · audit → rows · memory · journal → pg`.
 //!
 //! `settings`, `errors` and the plain Rust of `hll` lie beside `pg`, for all to use. The worker comes in
 //! from the other end: it never uses `api`, and only `lib.rs` starts it. Rooms of
@@ -15,7 +15,7 @@ use crate::tokens::{children, group, ident, is_ident, is_path_separator, is_punc
 const LAYERS: [&[&str]; 5] = [
     &["pg", "settings", "errors", "hll"],
     &["rows", "memory", "journal"],
-    &["counting", "visitors", "idempotency", "likes", "series", "boards", "limits", "audit"],
+    &["counting", "visitors", "idempotency", "caches", "likes", "series", "boards", "limits", "audit"],
     &["api"],
     // Tests that run inside a server look at everything.
     &["tests"],

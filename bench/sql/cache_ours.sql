@@ -1,0 +1,1 @@
+INSERT INTO cache_ours_child (parent_id) VALUES (1);

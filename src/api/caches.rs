@@ -1,0 +1,98 @@
+//! Counter caches: `counter_rows`, `counter_cache`, `counter_backfill`, `counter_verify`.
+
+use pgrx::prelude::*;
+
+use crate::caches::{self, Definition};
+use crate::errors::{CounterError, OrRaise};
+use crate::pg::Oid;
+use crate::pg::args::{RelationArg, TextArg, TextBytes};
+use crate::pg::trigger::{NoTuple, TriggerCall};
+
+/// Trigger function: counts the rows of a table by a column, into the counters whose ids are a prefix and the column's text.
+#[pg_extern(sql = false, name = "counter_rows")]
+fn counter_rows(call: TriggerCall<'_>) -> NoTuple {
+    caches::fired(call).or_raise();
+    NoTuple
+}
+
+/// Has counters count a table's rows from now on: `counter_get(prefix || key)` is the number of rows whose `column` is `key`.
+/// Makes the triggers that are missing and fills the counters, in one transaction, which writers of the table wait for.
+/// Returns how many counters were changed. Of a partitioned table all partitions' rows are counted, of any other its own only.
+/// The triggers count with the rights of the table's owner.
+///
+/// Errors: 22004 NULL argument; 22023 no id can begin with the prefix, or a row's key makes too long an id; 42703 no such column;
+/// 0A000 the column's type has no text of its own; 42501 no TRIGGER or SELECT privilege on the table, or the caller or the
+/// table's owner may not count; 55000 another table, or column, is counted under this prefix; 55006 the table is in use by
+/// the caller's own query; 25006 read-only transaction.
+#[pg_extern]
+fn counter_cache(
+    table: Option<RelationArg<'_>>,
+    prefix: Option<TextArg<'_>>,
+    column: Option<TextArg<'_>>,
+) -> i64 {
+    checked(table, prefix, column)
+        .and_then(|(table, definition)| caches::install(table, &definition))
+        .or_raise()
+}
+
+/// Adds to each counter of a table's rows what it differs from them by, while writers go on. Counters of keys that no row has
+/// are brought to 0 too, unless the prefix is empty: then they could be anybody's. Looks at what has committed when it begins,
+/// at any isolation level, and at the caller's own changes. Returns how many counters were changed.
+///
+/// Errors: those of `counter_cache`; 55000 no triggers keep the counters.
+#[pg_extern]
+fn counter_backfill(
+    table: Option<RelationArg<'_>>,
+    prefix: Option<TextArg<'_>>,
+    column: Option<TextArg<'_>>,
+) -> i64 {
+    checked(table, prefix, column)
+        .and_then(|(table, definition)| caches::backfill(table, &definition, "counter_backfill"))
+        .or_raise()
+}
+
+/// The counters that differ from the table's rows, with both numbers; no row when all is right. With `repair` they are mended as
+/// `counter_backfill` does it, and shown as they were. Without, nothing is locked, and it works on a standby.
+///
+/// Errors: those of `counter_backfill`, of which 55000 only with `repair`; 42501 SELECT on counter_ext.total is missing; 22003 a
+/// counter is outside bigint: counter_backfill mends it.
+#[pg_extern]
+#[allow(clippy::type_complexity)]
+fn counter_verify(
+    table: Option<RelationArg<'_>>,
+    prefix: Option<TextArg<'_>>,
+    column: Option<TextArg<'_>>,
+    repair: default!(bool, false),
+) -> TableIterator<'static, (name!(id, TextBytes), name!(counted, i64), name!(rows, i64))> {
+    let differences = checked(table, prefix, column)
+        .and_then(|(table, definition)| caches::verify(table, &definition, repair))
+        .or_raise();
+    TableIterator::new(differences.into_iter().map(|difference| {
+        // Checked where they were found.
+        let counted = i64::try_from(difference.counted).unwrap_or_default();
+        (TextBytes(difference.id), counted, difference.rows)
+    }))
+}
+
+fn checked(
+    table: Option<RelationArg<'_>>,
+    prefix: Option<TextArg<'_>>,
+    column: Option<TextArg<'_>>,
+) -> Result<(Oid, Definition), CounterError> {
+    let table = table.ok_or(CounterError::NullArgument { argument: "table" })?;
+    let prefix = prefix.ok_or(CounterError::NullArgument { argument: "prefix" })?;
+    let column = column.ok_or(CounterError::NullArgument { argument: "column" })?;
+    Ok((table.0, Definition::new(prefix.0, column.0)?))
+}
+
+extension_sql!(
+    r#"
+CREATE FUNCTION counter_rows() RETURNS trigger AS 'MODULE_PATHNAME', 'counter_rows_wrapper' LANGUAGE c;
+COMMENT ON FUNCTION counter_rows() IS 'trigger function (prefix, column): counts the rows of a table by a column';
+COMMENT ON FUNCTION counter_cache(regclass, text, text) IS 'has counters count the rows of a table by a column from now on';
+COMMENT ON FUNCTION counter_backfill(regclass, text, text) IS 'brings counters of a table''s rows to what the rows say, while writers go on';
+COMMENT ON FUNCTION counter_verify(regclass, text, text, boolean) IS 'counters that differ from the rows they count; repair => true mends them';
+"#,
+    name = "counter_caches",
+    requires = [counter_cache, counter_backfill, counter_verify]
+);

@@ -1,0 +1,220 @@
+//! Which triggers count which rows into which counters.
+
+use std::ffi::{CStr, CString};
+
+use crate::errors::{CounterError, check_id};
+use crate::pg::source::Source;
+use crate::pg::spi::Spi;
+use crate::pg::trigger::Event;
+use crate::pg::{Oid, spi};
+
+/// A prefix of counters, and the column that names the rest.
+pub struct Definition {
+    pub prefix: CString,
+    pub column: CString,
+}
+
+/// The trigger function, wherever the extension was put.
+pub struct Function {
+    pub oid: Oid,
+    pub qualified_name: Vec<u8>,
+}
+
+/// Another use of the trigger function.
+struct Other {
+    table: Oid,
+    name: Vec<u8>,
+    prefix: Vec<u8>,
+    column: Vec<u8>,
+}
+
+impl Definition {
+    /// Errors: 22023 no id can begin like this.
+    pub fn new(prefix: &[u8], column: &[u8]) -> Result<Definition, CounterError> {
+        if !prefix.is_empty() {
+            check_id(prefix)?;
+        }
+        let text = |bytes: &[u8]| {
+            CString::new(bytes).map_err(|_| CounterError::Internal("a text with a NUL".to_owned()))
+        };
+        Ok(Definition { prefix: text(prefix)?, column: text(column)? })
+    }
+
+    pub fn prefix(&self) -> &[u8] {
+        self.prefix.to_bytes()
+    }
+
+    fn is_of(&self, arguments: &[Vec<u8>]) -> bool {
+        matches!(arguments, [prefix, column]
+            if prefix == self.prefix.to_bytes() && column == self.column.to_bytes())
+    }
+
+    /// The events, of those asked for, that no trigger of the table counts. Errors: 55000 some are counted twice, or in part.
+    pub fn uncounted(
+        &self,
+        source: &Source,
+        function: &Function,
+        events: &[Event],
+    ) -> Result<Vec<Event>, CounterError> {
+        let mut triggers = source.triggers();
+        triggers.retain(|trigger| trigger.function == function.oid && self.is_of(&trigger.arguments));
+        let mut uncounted = Vec::new();
+        for &event in events {
+            let mut counting = triggers.iter().filter(|trigger| trigger.is_for(event));
+            match (counting.next(), counting.next()) {
+                (None, _) => uncounted.push(event),
+                (Some(one), None) if one.covers(event) => {}
+                _ => {
+                    return Err(CounterError::CountedOtherwise {
+                        table: source.name(),
+                        prefix: self.prefix().to_vec(),
+                    });
+                }
+            }
+        }
+        Ok(uncounted)
+    }
+
+    /// Errors: 55000 rows of another table, or by another column, are counted into the same counters.
+    pub fn check_alone(&self, source: &Source, function: &Function) -> Result<(), CounterError> {
+        let prefix = self.prefix();
+        let is_other = |other: &Other| {
+            other.prefix == prefix && (other.table != source.oid() || other.column != self.column.to_bytes())
+        };
+        match others(function, source)?.into_iter().find(is_other) {
+            Some(other) => Err(CounterError::SharedPrefix { prefix: prefix.to_vec(), table: other.name }),
+            None => Ok(()),
+        }
+    }
+
+    /// Prefixes of other caches that begin with this one's: their counters are not of this one's rows.
+    pub fn longer_prefixes(
+        &self,
+        source: &Source,
+        function: &Function,
+    ) -> Result<Vec<Vec<u8>>, CounterError> {
+        let prefix = self.prefix();
+        let prefixes = others(function, source)?.into_iter().map(|other| other.prefix);
+        Ok(prefixes.filter(|other| other.len() > prefix.len() && other.starts_with(prefix)).collect())
+    }
+}
+
+/// The trigger function of the extension. Errors: 55000 it is not installed.
+pub fn function() -> Result<Function, CounterError> {
+    let connection = Spi::connect()?;
+    let rows = connection.rows(
+        b"SELECT p.oid, pg_catalog.quote_ident(n.nspname::pg_catalog.text)
+          FROM pg_catalog.pg_extension e
+          JOIN pg_catalog.pg_depend d ON d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+            AND d.refobjid OPERATOR(pg_catalog.=) e.oid AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+          JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objid
+          JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+          WHERE e.extname OPERATOR(pg_catalog.=) 'counter_ext'::pg_catalog.name
+            AND p.proname OPERATOR(pg_catalog.=) 'counter_rows'::pg_catalog.name",
+    )?;
+    let found = rows.into_iter().next().and_then(|row| {
+        let mut columns = row.into_iter();
+        let (oid, schema) = (number(columns.next()??)?, columns.next()??);
+        Some(Function { oid, qualified_name: [&schema, b".counter_rows".as_slice()].concat() })
+    });
+    found.ok_or(CounterError::NotInstalled)
+}
+
+/// Whether the table inherits from another, or another from it.
+pub fn is_in_a_tree(source: &Source) -> Result<bool, CounterError> {
+    let oid = u32::from(source.oid());
+    let query = format!(
+        "SELECT 1 FROM pg_catalog.pg_inherits WHERE inhrelid OPERATOR(pg_catalog.=) {oid}::pg_catalog.oid
+            OR inhparent OPERATOR(pg_catalog.=) {oid}::pg_catalog.oid LIMIT 1"
+    );
+    Ok(!Spi::connect()?.rows(query.as_bytes())?.is_empty())
+}
+
+/// Every use of the function, but what a partition has of its partitioned table's, and what other parts of the table's own
+/// tree have.
+fn others(function: &Function, source: &Source) -> Result<Vec<Other>, CounterError> {
+    let (function, table) = (u32::from(function.oid), u32::from(source.oid()));
+    let query = format!(
+        "SELECT t.tgrelid, c.relname, pg_catalog.encode(t.tgargs, 'hex')
+         FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid
+         WHERE t.tgfoid OPERATOR(pg_catalog.=) {function}::pg_catalog.oid
+           AND t.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+           AND NOT EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors(t.tgrelid) a
+                           WHERE a.relid OPERATOR(pg_catalog.=) {table}::pg_catalog.regclass
+                             AND a.relid OPERATOR(pg_catalog.<>) t.tgrelid::pg_catalog.regclass)"
+    );
+    let rows = Spi::connect()?.rows(query.as_bytes())?;
+    let other = |row: Vec<Option<Vec<u8>>>| {
+        let mut columns = row.into_iter();
+        let (table, name) = (number(columns.next()??)?, columns.next()??);
+        let arguments = from_hex(&columns.next()??);
+        let mut arguments = arguments.split(|byte| *byte == 0).map(<[u8]>::to_vec);
+        Some(Other { table, name, prefix: arguments.next()?, column: arguments.next()? })
+    };
+    Ok(rows.into_iter().filter_map(other).collect())
+}
+
+fn number(text: Vec<u8>) -> Option<Oid> {
+    Some(Oid::from(str::from_utf8(&text).ok()?.parse::<u32>().ok()?))
+}
+
+fn from_hex(text: &[u8]) -> Vec<u8> {
+    let digit = |byte: u8| (byte as char).to_digit(16).unwrap_or(0) as u8;
+    text.chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+}
+
+/// `CREATE TRIGGER` for an event. The name says what it is for: another prefix or column has another.
+pub fn create_trigger(
+    definition: &Definition,
+    source: &Source,
+    function: &Function,
+    event: Event,
+    for_each_row: bool,
+    number: u32,
+) -> Vec<u8> {
+    let (name, when, tables) = match event {
+        Event::Insert => ("insert", "AFTER INSERT", "REFERENCING NEW TABLE AS new_rows"),
+        Event::Delete => ("delete", "AFTER DELETE", "REFERENCING OLD TABLE AS old_rows"),
+        Event::Update => {
+            ("update", "AFTER UPDATE", "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows")
+        }
+        Event::Truncate => ("truncate", "BEFORE TRUNCATE", ""),
+    };
+    let (tables, level) = match event {
+        Event::Truncate => ("", "STATEMENT"),
+        _ if for_each_row => ("", "ROW"),
+        _ => (tables, "STATEMENT"),
+    };
+    let literal = |text: &CStr| spi::literal(text);
+    [
+        format!("CREATE TRIGGER counter_rows_{name}_{number:08x} {when} ON ").as_bytes(),
+        &source.qualified_name(),
+        format!(" {tables} FOR EACH {level} EXECUTE FUNCTION ").as_bytes(),
+        &function.qualified_name,
+        b"(",
+        &literal(&definition.prefix),
+        b", ",
+        &literal(&definition.column),
+        b")",
+    ]
+    .concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hexadecimal_reads_as_bytes() {
+        assert_eq!(from_hex(b"706f73743a00"), b"post:\0");
+        assert_eq!(from_hex(b"FFe"), b"\xff");
+    }
+
+    #[test]
+    fn a_prefix_is_the_beginning_of_an_id() {
+        assert!(Definition::new(b"", b"c").is_ok());
+        assert!(Definition::new(b"post:", b"c").is_ok());
+        assert_eq!(Definition::new(&[b'x'; 256], b"c").err(), Some(CounterError::LongId { bytes: 256 }));
+        assert_eq!(Definition::new(b"\x01likes", b"c").err(), Some(CounterError::ReservedId));
+    }
+}

@@ -1,0 +1,225 @@
+//! By how much counters differ from the rows they count, and mending it. What makes it right is in `caches`.
+
+use super::definition::{self, Definition};
+use super::join;
+use crate::counting::{read, reserved, transaction};
+use crate::errors::{CounterError, MAX_ID_BYTES, check_id};
+use crate::memory::databases;
+use crate::memory::epochs::{self, JournalState};
+use crate::pg::lock::{self, Subject};
+use crate::pg::snapshot::ActiveSnapshot;
+use crate::pg::source::Source;
+use crate::pg::spi::Spi;
+use crate::pg::trigger::{Column, Event};
+use crate::pg::{Oid, catalog, privilege, process, xact};
+use crate::rows::access::Tables;
+
+/// A counter that differs from its rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    pub id: Vec<u8>,
+    pub counted: i128,
+    pub rows: i64,
+}
+
+/// Counters mended in one go.
+const BATCH: usize = 1000;
+
+/// Makes each counter what its rows say; how many differed. Errors: 55000 no triggers keep them.
+pub fn backfill(table: Oid, definition: &Definition, function: &'static str) -> Result<i64, CounterError> {
+    let source = Comparison::of(table, definition)?;
+    let tables = transaction::enter_to_count_in_rows(function, xact::nest_level())?;
+    let mut mended = 0;
+    source.mend(tables, definition, |_| {
+        mended += 1;
+        Ok(())
+    })?;
+    Ok(mended)
+}
+
+/// The counters that differ from their rows; with `repair`, also mends them. Errors: 55000 no triggers keep what is to be mended.
+pub fn verify(table: Oid, definition: &Definition, repair: bool) -> Result<Vec<Difference>, CounterError> {
+    let mut source = Comparison::of(table, definition)?;
+    let tables = read::enter()?;
+    let mut differences = Vec::new();
+    let mut keep = |difference: &Difference| {
+        if i64::try_from(difference.counted).is_err() {
+            // No bigint can say what it is; a backfill can mend it.
+            return Err(CounterError::TotalOutOfRange { id: difference.id.clone() });
+        }
+        differences.push(difference.clone());
+        Ok(())
+    };
+    if repair {
+        let tables = transaction::enter_to_count_in_rows("counter_verify", xact::nest_level())?;
+        source.mend(tables, definition, keep)?;
+    } else {
+        fold_buffered();
+        source.others = definition.longer_prefixes(&source.source, &definition::function()?)?;
+        source.compare(tables, definition, |difference| keep(&difference))?;
+    }
+    Ok(differences)
+}
+
+/// A table and the counters of its rows.
+struct Comparison {
+    source: Source,
+    column: Column,
+    /// Prefixes of other caches that begin with this one's.
+    others: Vec<Vec<u8>>,
+}
+
+impl Comparison {
+    fn of(table: Oid, definition: &Definition) -> Result<Comparison, CounterError> {
+        let source = Source::open(table)?;
+        let column = source.column(&definition.column)?;
+        if privilege::row_security_applies(table, privilege::current_user()) {
+            return Err(CounterError::SourceRowSecurity { table: source.name() });
+        }
+        Ok(Comparison { source, column, others: Vec::new() })
+    }
+
+    fn mend(
+        mut self,
+        tables: Tables,
+        definition: &Definition,
+        mut see: impl FnMut(&Difference) -> Result<(), CounterError>,
+    ) -> Result<(), CounterError> {
+        self.source.check_not_in_use(c"counter_backfill");
+        let function = definition::function()?;
+        let events = [Event::Insert, Event::Delete, Event::Update];
+        if !definition.uncounted(&self.source, &function, &events)?.is_empty() {
+            return Err(CounterError::NotCached {
+                table: self.source.name(),
+                prefix: definition.prefix().to_vec(),
+            });
+        }
+        definition.check_alone(&self.source, &function)?;
+        self.others = definition.longer_prefixes(&self.source, &function)?;
+        fold_buffered();
+        // After this, and not before, comes the snapshot: it sees what the one before has mended.
+        lock::lock_exclusive(tables.total, Subject::Key(transaction::id_hash(definition.prefix())));
+        let mut batch = Vec::with_capacity(BATCH);
+        self.compare(tables, definition, |difference| {
+            see(&difference)?;
+            let drift = i128::from(difference.rows) - difference.counted;
+            batch.push((difference.id, drift));
+            if batch.len() >= BATCH {
+                transaction::add_to_rows_now(tables, std::mem::take(&mut batch))?;
+            }
+            Ok(())
+        })?;
+        transaction::add_to_rows_now(tables, batch)?;
+        xact::see_own_changes();
+        Ok(())
+    }
+
+    /// Shows what differs under one snapshot, taken now, in the order of ids.
+    fn compare(
+        &self,
+        tables: Tables,
+        definition: &Definition,
+        mut see: impl FnMut(Difference) -> Result<(), CounterError>,
+    ) -> Result<(), CounterError> {
+        let prefix = definition.prefix();
+        let active = ActiveSnapshot::push_latest();
+        let spi = Spi::connect()?;
+        let mut keys = spi.pairs(&self.source.count_query(&definition.column))?;
+        let rows = || {
+            process::check_for_interrupts();
+            let Some((key, rows)) = keys.next_pair() else { return Ok(None) };
+            let id = [prefix, &key].concat();
+            check_id(&id)?;
+            Ok(Some((id, rows)))
+        };
+        // What this transaction has counted and not written yet is in no row; what it mends goes past that.
+        let own = transaction::own_after_prefix(tables, prefix);
+        let counted = join::sum(committed(tables, prefix), own);
+        join::full_outer(rows, counted, |id, rows, counted| {
+            let difference = Difference { rows: rows.unwrap_or(0), counted: counted.unwrap_or(0), id };
+            let differs = i128::from(difference.rows) != difference.counted;
+            if differs && (rows.is_some() || self.is_ours(prefix, &difference.id)) {
+                see(difference)?;
+            }
+            Ok(())
+        })?;
+        drop(keys);
+        drop(spi);
+        drop(active);
+        Ok(())
+    }
+
+    /// Whether a counter that no row belongs to is one of ours. Where there is no prefix it could be anybody's.
+    fn is_ours(&self, prefix: &[u8], id: &[u8]) -> bool {
+        !prefix.is_empty()
+            && self.column.text.can_say(&id[prefix.len()..])
+            && !self.others.iter().any(|other| id.starts_with(other))
+    }
+}
+
+/// The counters that begin with a prefix, as the active snapshot sees their rows, in the order of ids.
+fn committed(
+    tables: Tables,
+    prefix: &[u8],
+) -> impl FnMut() -> Result<Option<(Vec<u8>, i128)>, CounterError> + use<> {
+    let prefix = prefix.to_vec();
+    let mut after = before(&prefix);
+    let mut batch = Vec::new().into_iter();
+    let mut is_done = false;
+    move || {
+        if batch.as_slice().is_empty() && !is_done {
+            let listed = read::list_after(tables, &after)?;
+            is_done = listed.is_empty();
+            if let Some((last, _)) = listed.last() {
+                after = last.to_vec();
+            }
+            batch = listed.into_iter();
+        }
+        let next = batch.next().filter(|(id, _)| id.starts_with(&prefix));
+        if next.is_none() {
+            batch = Vec::new().into_iter();
+            is_done = true;
+        }
+        Ok(next.map(|(id, sum)| (id.into_vec(), sum.value)))
+    }
+}
+
+/// Greater than every id that is less than the prefix, and less than every id that begins with it.
+fn before(prefix: &[u8]) -> Vec<u8> {
+    let Some((last, rest)) = prefix.split_last() else {
+        return reserved::LAST.to_vec();
+    };
+    let mut before = rest.to_vec();
+    before.push(last.saturating_sub(1));
+    before.resize(MAX_ID_BYTES.max(before.len()), u8::MAX);
+    before
+}
+
+/// Counters of rows are never buffered. What somebody has buffered into them by hand is drift, which rows show once it is folded.
+fn fold_buffered() {
+    let database = u32::from(catalog::my_database());
+    if !xact::in_recovery()
+        && epochs::state(database) == JournalState::Ready
+        && databases::has_worker(database)
+    {
+        databases::request_pass(database);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn before_a_prefix_is_nothing_of_it(
+            prefix in proptest::collection::vec(1..=254u8, 1..20),
+            id in proptest::collection::vec(1..=254u8, 1..20),
+        ) {
+            let before = before(&prefix);
+            prop_assert!(before < prefix);
+            prop_assert_eq!(id > before, id >= prefix);
+        }
+    }
+}

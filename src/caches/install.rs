@@ -1,0 +1,48 @@
+//! Makes the triggers that keep a table's counters, and fills these.
+
+use super::definition::{self, Definition};
+use super::drift;
+use crate::counting::change;
+use crate::errors::CounterError;
+use crate::pg::Oid;
+use crate::pg::lock::key_hash;
+use crate::pg::source::Source;
+use crate::pg::spi::Spi;
+use crate::pg::trigger::Event;
+use crate::pg::{privilege, xact};
+
+const EVENTS: [Event; 4] = [Event::Insert, Event::Delete, Event::Update, Event::Truncate];
+
+/// Makes what triggers are missing, and fills the counters in the same transaction: while it lasts nobody else writes the table.
+/// Returns how many counters were changed.
+pub fn install(table: Oid, definition: &Definition) -> Result<i64, CounterError> {
+    let source = Source::open(table)?;
+    source.check_may_create_triggers(privilege::current_user());
+    source.column(&definition.column)?;
+    source.check_not_in_use(c"counter_cache");
+    source.lock_against_writers();
+    let owner = source.owner();
+    // Better now than at the next write.
+    xact::as_owner(owner, || change::enter_to_count_in_rows("counter_cache").map(drop))?;
+    let function = definition::function()?;
+    definition.check_alone(&source, &function)?;
+    // Row triggers go to the partitions there are and will be, and are fired by rows that are written there directly. So are
+    // a table's that others inherit from, or that inherits, whichever table a statement names.
+    let for_each_row = source.is_partitioned() || definition::is_in_a_tree(&source)?;
+    let number = key_hash(definition.prefix.to_bytes_with_nul().iter().chain(definition.column.to_bytes()));
+    let missing: Vec<Vec<u8>> = definition
+        .uncounted(&source, &function, &EVENTS)?
+        .into_iter()
+        .map(|event| definition::create_trigger(definition, &source, &function, event, for_each_row, number))
+        .collect();
+    drop(source);
+    if !missing.is_empty() {
+        let spi = Spi::connect()?;
+        for sql in missing {
+            spi.run(&sql)?;
+        }
+        drop(spi);
+        xact::see_own_changes();
+    }
+    drift::backfill(table, definition, "counter_cache")
+}

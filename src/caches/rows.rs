@@ -1,0 +1,188 @@
+//! What the trigger function does: the keys of the rows that a statement changed, counted in the writer's transaction.
+//!
+//! The counters are kept with the rights of the table's owner, as a foreign key's trigger works with theirs: who may write the
+//! table need not be allowed to count.
+
+use super::tally::Tally;
+use crate::counting::change;
+use crate::errors::{CounterError, check_id};
+use crate::pg::Oid;
+use crate::pg::snapshot::ActiveSnapshot;
+use crate::pg::source::Source;
+use crate::pg::spi::Spi;
+use crate::pg::trigger::{Column, Event, Fired, Key, Side, Timing, TriggerCall};
+use crate::pg::xact;
+
+/// A trigger has fired. Errors: 39P01 it is not one that can count; 42703 no such column; and those of `counter_incr`.
+pub fn fired(call: TriggerCall<'_>) -> Result<(), CounterError> {
+    let misuse = |why| Err(CounterError::TriggerMisuse { why });
+    let Some(fired) = call.fired() else {
+        return misuse("it was not called as a trigger");
+    };
+    let Some([prefix, column]) = fired.two_arguments() else {
+        return misuse("it takes two arguments, a prefix of counters and a column");
+    };
+    match (fired.event(), fired.timing()) {
+        (Event::Truncate, Timing::Before)
+        | (Event::Insert | Event::Delete | Event::Update, Timing::After) => {}
+        (Event::Truncate, _) => return misuse("a trigger for TRUNCATE must be BEFORE it"),
+        _ => return misuse("the trigger must be AFTER the event"),
+    }
+    let table = fired.table();
+    let counter = Counter { prefix: prefix.to_bytes(), column: table.column(column)? };
+    if fired.event() == Event::Truncate {
+        if table.is_partition() {
+            return misuse("a partition's rows are counted by triggers of the partitioned table");
+        }
+        return truncated(&table, counter.prefix, &table.count_query(column));
+    }
+    let mut changes = Changes { owner: table.owner(), tally: Tally::default() };
+    if fired.is_for_each_row() {
+        counter.row(&fired, &mut changes)?;
+    } else {
+        counter.statement(&fired, &mut changes)?;
+    }
+    changes.count()
+}
+
+/// What is counted, and where.
+struct Counter<'a> {
+    prefix: &'a [u8],
+    column: Column,
+}
+
+impl Counter<'_> {
+    fn row(&self, fired: &Fired<'_>, changes: &mut Changes) -> Result<(), CounterError> {
+        let key = |side| {
+            let mut id = self.prefix.to_vec();
+            fired.row_key(side, self.column, &mut id).then_some(id)
+        };
+        match fired.event() {
+            Event::Insert => changes.add(key(Side::New), 1),
+            Event::Delete => changes.add(key(Side::Old), -1),
+            _ => {
+                let (old, new) = (key(Side::Old), key(Side::New));
+                if old == new {
+                    return Ok(());
+                }
+                changes.add(old, -1)?;
+                changes.add(new, 1)
+            }
+        }
+    }
+
+    fn statement(&self, fired: &Fired<'_>, changes: &mut Changes) -> Result<(), CounterError> {
+        let (needs_old, needs_new) = match fired.event() {
+            Event::Insert => (false, true),
+            Event::Delete => (true, false),
+            _ => (true, true),
+        };
+        let is_missing = |needed, side| needed && !fired.has_transition_table(side);
+        if is_missing(needs_new, Side::New) {
+            return Err(CounterError::TriggerMisuse { why: "it has no NEW TABLE" });
+        }
+        if is_missing(needs_old, Side::Old) {
+            return Err(CounterError::TriggerMisuse { why: "it has no OLD TABLE" });
+        }
+        match fired.event() {
+            Event::Insert => self.one_side(fired, Side::New, 1, changes),
+            Event::Delete => self.one_side(fired, Side::Old, -1, changes),
+            _ if fired.cannot_have_changed(self.column) => Ok(()),
+            _ => self.both_sides(fired, changes),
+        }
+    }
+
+    fn one_side(
+        &self,
+        fired: &Fired<'_>,
+        side: Side,
+        delta: i64,
+        changes: &mut Changes,
+    ) -> Result<(), CounterError> {
+        let mut rows = fired.rows(side, self.column);
+        let mut id = self.prefix.to_vec();
+        while let Some(key) = rows.next_key(&mut id) {
+            if key == Key::There {
+                changes.add_id(&id, delta)?;
+                id.truncate(self.prefix.len());
+            }
+        }
+        Ok(())
+    }
+
+    /// Old and new rows come in the same order, so a row that keeps its key costs a comparison. Where the order should differ, the
+    /// sums are right still.
+    fn both_sides(&self, fired: &Fired<'_>, changes: &mut Changes) -> Result<(), CounterError> {
+        let mut old_rows = fired.rows(Side::Old, self.column);
+        let mut new_rows = fired.rows(Side::New, self.column);
+        let (mut old_id, mut new_id) = (self.prefix.to_vec(), self.prefix.to_vec());
+        loop {
+            old_id.truncate(self.prefix.len());
+            new_id.truncate(self.prefix.len());
+            let old = old_rows.next_key(&mut old_id);
+            let new = new_rows.next_key(&mut new_id);
+            if old.is_none() && new.is_none() {
+                return Ok(());
+            }
+            if old == new && old_id == new_id {
+                continue;
+            }
+            if old == Some(Key::There) {
+                changes.add_id(&old_id, -1)?;
+            }
+            if new == Some(Key::There) {
+                changes.add_id(&new_id, 1)?;
+            }
+        }
+    }
+}
+
+/// Changes on their way to the transaction.
+struct Changes {
+    owner: Oid,
+    tally: Tally,
+}
+
+impl Changes {
+    fn add(&mut self, id: Option<Vec<u8>>, delta: i64) -> Result<(), CounterError> {
+        id.map_or(Ok(()), |id| self.add_id(&id, delta))
+    }
+
+    fn add_id(&mut self, id: &[u8], delta: i64) -> Result<(), CounterError> {
+        check_id(id)?;
+        self.tally.add(id, delta);
+        if self.tally.is_full() { self.count() } else { Ok(()) }
+    }
+
+    fn count(&mut self) -> Result<(), CounterError> {
+        if self.tally.is_nothing() {
+            return Ok(());
+        }
+        let nets = self.tally.drain();
+        xact::as_owner(self.owner, || {
+            let entered = change::enter_to_count_in_rows("counter_rows")?;
+            for (id, net) in nets {
+                change::increment(entered, &id, net)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Before TRUNCATE: nobody else can change the table any more, so what all that has committed has left is what goes.
+fn truncated(table: &Source, prefix: &[u8], query: &[u8]) -> Result<(), CounterError> {
+    let mut changes = Changes { owner: table.owner(), tally: Tally::default() };
+    xact::as_owner_of_all_rows(table.owner(), || -> Result<(), CounterError> {
+        let active = ActiveSnapshot::push_latest();
+        let spi = Spi::connect()?;
+        let mut keys = spi.pairs(query)?;
+        while let Some((key, rows)) = keys.next_pair() {
+            changes.add_id(&[prefix, &key].concat(), -rows)?;
+        }
+        drop(keys);
+        drop(spi);
+        drop(active);
+        Ok(())
+    })?;
+    changes.count()
+}

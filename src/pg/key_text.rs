@@ -1,0 +1,170 @@
+//! Values of any type as the text that names them: what the type's output function says, without calling it for the types
+//! that keys are usually of.
+
+use std::ffi::CStr;
+use std::io::Write;
+
+use pgrx::pg_sys;
+
+use super::Oid;
+use super::args::inline_varlena;
+use crate::errors::CounterError;
+
+/// How the values of a column become text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyText {
+    Int2,
+    Int4,
+    Int8,
+    Text,
+    Uuid,
+    /// By this output function.
+    Output(Oid),
+}
+
+impl KeyText {
+    /// Errors: 0A000 the text of this type's values depends on settings of the session, so it names nothing for good.
+    pub fn of_type(oid: Oid) -> Result<KeyText, CounterError> {
+        let text = match u32::from(oid) {
+            21 => KeyText::Int2,
+            23 => KeyText::Int4,
+            20 => KeyText::Int8,
+            25 | 1043 => KeyText::Text,
+            2950 => KeyText::Uuid,
+            _ => {
+                // SAFETY: syscache look-ups inside a transaction.
+                let base = unsafe { pg_sys::getBaseType(oid) };
+                if base != oid {
+                    return KeyText::of_type(base);
+                }
+                KeyText::Output(output_function(base)?)
+            }
+        };
+        Ok(text)
+    }
+
+    /// Whether a text can be one of a value's. Only the usual types are known that well.
+    pub fn can_say(self, text: &[u8]) -> bool {
+        let Ok(text) = str::from_utf8(text) else {
+            return !matches!(self, KeyText::Int2 | KeyText::Int4 | KeyText::Int8 | KeyText::Uuid);
+        };
+        match self {
+            KeyText::Int2 => text.parse::<i16>().is_ok_and(|value| value.to_string() == text),
+            KeyText::Int4 => text.parse::<i32>().is_ok_and(|value| value.to_string() == text),
+            KeyText::Int8 => text.parse::<i64>().is_ok_and(|value| value.to_string() == text),
+            KeyText::Uuid => {
+                text.len() == 36
+                    && text.bytes().enumerate().all(|(at, byte)| match at {
+                        8 | 13 | 18 | 23 => byte == b'-',
+                        _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
+                    })
+            }
+            KeyText::Text | KeyText::Output(_) => true,
+        }
+    }
+
+    /// Appends a value's text.
+    ///
+    /// # Safety
+    /// `datum` must be a non-null value of the type that `self` was made for.
+    pub(super) unsafe fn append(self, datum: pg_sys::Datum, text: &mut Vec<u8>) {
+        match self {
+            KeyText::Int2 => append_number(i64::from(datum.value() as i16), text),
+            KeyText::Int4 => append_number(i64::from(datum.value() as i32), text),
+            KeyText::Int8 => append_number(datum.value() as i64, text),
+            // SAFETY: by the caller's promise a varlena; a detoasted copy is freed here.
+            KeyText::Text => unsafe {
+                let stored: *mut pg_sys::varlena = datum.cast_mut_ptr();
+                if let Some(bytes) = inline_varlena(stored) {
+                    text.extend_from_slice(bytes);
+                } else {
+                    let copy = pg_sys::pg_detoast_datum_packed(stored);
+                    text.extend_from_slice(inline_varlena(copy).unwrap_or(&[]));
+                    pg_sys::pfree(copy.cast());
+                }
+            },
+            // SAFETY: by the caller's promise a pointer to a uuid's sixteen bytes.
+            KeyText::Uuid => append_uuid(unsafe { &*datum.cast_mut_ptr::<[u8; 16]>() }, text),
+            // SAFETY: the type's own output function; its result is palloc'd.
+            KeyText::Output(function) => unsafe {
+                let output = pg_sys::OidOutputFunctionCall(function, datum);
+                text.extend_from_slice(CStr::from_ptr(output).to_bytes());
+                pg_sys::pfree(output.cast());
+            },
+        }
+    }
+}
+
+fn append_number(number: i64, text: &mut Vec<u8>) {
+    // Writing to a Vec cannot fail.
+    let _ = write!(text, "{number}");
+}
+
+fn append_uuid(uuid: &[u8; 16], text: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (at, byte) in uuid.iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            text.push(b'-');
+        }
+        text.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+}
+
+/// The output function of a type whose text is the same in every session.
+fn output_function(base: Oid) -> Result<Oid, CounterError> {
+    // bytea, real, double precision, money, date, timestamp, timestamptz, interval, timetz; reg… names depend on search_path.
+    const DEPENDENT: [u32; 20] = [
+        17, 700, 701, 790, 1082, 1114, 1184, 1186, 1266, 24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089,
+        4096, 4191,
+    ];
+    let mut function = pg_sys::InvalidOid;
+    let mut is_varlena = false;
+    // SAFETY: syscache look-ups inside a transaction; a type without an output function is an ERROR. The name is palloc'd.
+    unsafe {
+        let category = pg_sys::get_typtype(base) as u8;
+        let is_array = pg_sys::get_element_type(base) != pg_sys::InvalidOid;
+        // Composites, ranges and arrays hold values of other types.
+        let is_simple = matches!(category, b'b' | b'e') && !is_array;
+        if !is_simple || DEPENDENT.contains(&u32::from(base)) {
+            let name = CStr::from_ptr(pg_sys::format_type_be(base)).to_string_lossy().into_owned();
+            return Err(CounterError::KeyType { type_name: name });
+        }
+        pg_sys::getTypeOutputInfo(base, &mut function, &mut is_varlena);
+    }
+    Ok(function)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_uuid_reads_as_postgresql_writes_it() {
+        let mut text = Vec::new();
+        append_uuid(&core::array::from_fn(|at| at as u8 * 17), &mut text);
+        assert_eq!(text, b"00112233-4455-6677-8899-aabbccddeeff");
+        assert!(KeyText::Uuid.can_say(&text));
+        assert!(!KeyText::Uuid.can_say(b"00112233-4455-6677-8899-AABBCCDDEEFF"));
+        assert!(!KeyText::Uuid.can_say(b"00112233"));
+    }
+
+    #[test]
+    fn numbers_are_said_in_one_way_only() {
+        for text in ["", "+1", "01", "-0", " 1", "1 ", "1:likes", "99999999999"] {
+            assert!(!KeyText::Int4.can_say(text.as_bytes()), "{text}");
+        }
+        assert!(!KeyText::Int2.can_say(b"40000"));
+        assert!(!KeyText::Int8.can_say(b"\xff"));
+        assert!(KeyText::Text.can_say(b"\xff"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_can_be_said(number: i64) {
+            let mut text = Vec::new();
+            append_number(number, &mut text);
+            prop_assert!(KeyText::Int8.can_say(&text));
+        }
+    }
+}

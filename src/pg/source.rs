@@ -1,0 +1,224 @@
+//! A user's table: its name, its columns, its triggers. Whoever has one holds a lock on it.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+
+use super::Oid;
+use super::key_text::KeyText;
+use super::spi;
+use super::trigger::{Column, Event};
+use crate::errors::CounterError;
+
+/// What a trigger on a table is, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declared {
+    pub function: Oid,
+    pub arguments: Vec<Vec<u8>>,
+    pub for_each_row: bool,
+    is_before: bool,
+    /// Fires at once, for each of its statements, in sessions that are not replicas.
+    always_fires: bool,
+    has_old_table: bool,
+    has_new_table: bool,
+    events: u32,
+}
+
+impl Declared {
+    /// Whether it is told of the event as `counter_rows` needs it.
+    pub fn covers(&self, event: Event) -> bool {
+        let (before, old, new) = match event {
+            Event::Insert => (false, false, true),
+            Event::Delete => (false, true, false),
+            Event::Update => (false, true, true),
+            Event::Truncate => (true, false, false),
+        };
+        let has_rows = self.for_each_row || (self.has_old_table || !old) && (self.has_new_table || !new);
+        self.is_for(event) && self.always_fires && self.is_before == before && has_rows
+    }
+
+    /// Whether it is a trigger for the event, of whatever use.
+    pub fn is_for(&self, event: Event) -> bool {
+        let bit = match event {
+            Event::Insert => pg_sys::TRIGGER_TYPE_INSERT,
+            Event::Delete => pg_sys::TRIGGER_TYPE_DELETE,
+            Event::Update => pg_sys::TRIGGER_TYPE_UPDATE,
+            Event::Truncate => pg_sys::TRIGGER_TYPE_TRUNCATE,
+        };
+        self.events & bit != 0
+    }
+}
+
+/// A table that is open.
+pub struct Source {
+    rel: pg_sys::Relation,
+    is_ours_to_close: bool,
+}
+
+impl Source {
+    /// Opens a table with a lock that keeps its definition, to the end of the transaction. Errors: 42809 no table; 42P01 nothing
+    /// of this oid.
+    pub fn open(oid: Oid) -> Result<Source, CounterError> {
+        // SAFETY: the relation is opened with a lock, if it is there.
+        let rel = unsafe { pg_sys::try_relation_open(oid, pg_sys::AccessShareLock as pg_sys::LOCKMODE) };
+        if rel.is_null() {
+            return Err(CounterError::NoTable { oid: oid.into() });
+        }
+        let source = Source { rel, is_ours_to_close: true };
+        match source.kind() {
+            pg_sys::RELKIND_RELATION | pg_sys::RELKIND_PARTITIONED_TABLE => Ok(source),
+            _ => Err(CounterError::NotATable { table: source.name() }),
+        }
+    }
+
+    /// # Safety
+    /// The relation must stay open, and locked, while the result is used.
+    pub(super) unsafe fn of_open(rel: pg_sys::Relation) -> Source {
+        Source { rel, is_ours_to_close: false }
+    }
+
+    fn form(&self) -> &pg_sys::FormData_pg_class {
+        // SAFETY: an open relation has its pg_class row.
+        unsafe { &*(*self.rel).rd_rel }
+    }
+
+    fn kind(&self) -> u8 {
+        self.form().relkind as u8
+    }
+
+    pub fn oid(&self) -> Oid {
+        // SAFETY: open while `self` lives.
+        unsafe { (*self.rel).rd_id }
+    }
+
+    pub fn owner(&self) -> Oid {
+        self.form().relowner
+    }
+
+    pub fn is_partitioned(&self) -> bool {
+        self.kind() == pg_sys::RELKIND_PARTITIONED_TABLE
+    }
+
+    pub fn is_partition(&self) -> bool {
+        self.form().relispartition
+    }
+
+    /// The name without its schema, for messages.
+    pub fn name(&self) -> Vec<u8> {
+        // SAFETY: a NUL-terminated name in the pg_class row.
+        unsafe { CStr::from_ptr(self.form().relname.data.as_ptr()) }.to_bytes().to_vec()
+    }
+
+    /// The name as SQL writes it, with its schema.
+    pub fn qualified_name(&self) -> Vec<u8> {
+        // SAFETY: syscache look-ups; the results are palloc'd strings.
+        unsafe {
+            let schema = pg_sys::get_namespace_name(self.form().relnamespace);
+            let name = pg_sys::quote_qualified_identifier(schema, self.form().relname.data.as_ptr());
+            CStr::from_ptr(name).to_bytes().to_vec()
+        }
+    }
+
+    /// What a query's FROM reads where it is to see the rows that triggers of the table are told of: a partitioned table's with
+    /// those of its partitions, any other's without those of tables that inherit from it.
+    fn what_triggers_see(&self) -> Vec<u8> {
+        let name = self.qualified_name();
+        if self.is_partitioned() { name } else { [b"ONLY ".as_slice(), &name].concat() }
+    }
+
+    /// A column by its name. Errors: 42703 there is none; 0A000 its type.
+    pub fn column(&self, name: &CStr) -> Result<Column, CounterError> {
+        // SAFETY: looks through the open relation's description.
+        let number = unsafe { pg_sys::attnameAttNum(self.rel, name.as_ptr(), false) };
+        if number <= 0 {
+            return Err(CounterError::NoColumn { column: name.to_bytes().to_vec(), table: self.name() });
+        }
+        // SAFETY: a column of the open relation.
+        let oid = unsafe { pg_sys::attnumTypeId(self.rel, number) };
+        Ok(Column { number: number as i16, text: KeyText::of_type(oid)? })
+    }
+
+    /// Its triggers.
+    pub fn triggers(&self) -> Vec<Declared> {
+        // SAFETY: the open relation's trigger description, if it has one: `numtriggers` triggers with `tgnargs` arguments each.
+        unsafe {
+            let description = (*self.rel).trigdesc;
+            if description.is_null() {
+                return Vec::new();
+            }
+            let declared = |at: i32| {
+                let trigger = &*(*description).triggers.add(at as usize);
+                let kind = trigger.tgtype as u32;
+                let argument = |at: i16| CStr::from_ptr(*trigger.tgargs.add(at as usize)).to_bytes().to_vec();
+                Declared {
+                    function: trigger.tgfoid,
+                    arguments: (0..trigger.tgnargs).map(argument).collect(),
+                    for_each_row: kind & pg_sys::TRIGGER_TYPE_ROW != 0,
+                    is_before: kind & pg_sys::TRIGGER_TYPE_BEFORE != 0,
+                    always_fires: matches!(trigger.tgenabled as u8, b'O' | b'A')
+                        && !trigger.tgdeferrable
+                        && trigger.tgnattr == 0
+                        && trigger.tgqual.is_null(),
+                    has_old_table: !trigger.tgoldtable.is_null(),
+                    has_new_table: !trigger.tgnewtable.is_null(),
+                    events: kind & pg_sys::TRIGGER_TYPE_EVENT_MASK,
+                }
+            };
+            (0..(*description).numtriggers).map(declared).collect()
+        }
+    }
+
+    /// Raises 55006 where a query of this session is just changing the table, or has triggers still to fire: its rows and what
+    /// was counted of them differ then.
+    pub fn check_not_in_use(&self, function: &CStr) {
+        // SAFETY: an open relation, held by one reference of ours.
+        unsafe { pg_sys::CheckTableNotInUse(self.rel, function.as_ptr()) }
+    }
+
+    /// Raises 42501 where the user may not create triggers on it.
+    pub fn check_may_create_triggers(&self, user: Oid) {
+        // SAFETY: syscache look-ups; the name is NUL-terminated.
+        unsafe {
+            let result = pg_sys::pg_class_aclcheck(self.oid(), user, pg_sys::ACL_TRIGGER as pg_sys::AclMode);
+            if result != pg_sys::AclResult::ACLCHECK_OK {
+                pg_sys::aclcheck_error(
+                    result,
+                    pg_sys::ObjectType::OBJECT_TABLE,
+                    self.form().relname.data.as_ptr(),
+                );
+            }
+        }
+    }
+
+    /// Takes the lock that CREATE TRIGGER takes: writers wait, and those before it have ended.
+    pub fn lock_against_writers(&self) {
+        // SAFETY: takes a lock on a relation that is open.
+        unsafe {
+            pg_sys::LockRelationOid(self.oid(), pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE);
+        }
+    }
+
+    /// The query for how many rows each key has, in the order of the keys' bytes. `format` calls the type's output function.
+    pub fn count_query(&self, column: &CStr) -> Vec<u8> {
+        let column = spi::identifier(column);
+        [
+            b"SELECT pg_catalog.format('%s', ".as_slice(),
+            &column,
+            b") COLLATE pg_catalog.\"C\" AS key, pg_catalog.count(*) FROM ",
+            &self.what_triggers_see(),
+            b" WHERE ",
+            &column,
+            b" IS NOT NULL GROUP BY 1 ORDER BY 1",
+        ]
+        .concat()
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if self.is_ours_to_close && !std::thread::panicking() {
+            // SAFETY: opened in `open`, closed once; the lock is kept to the transaction's end.
+            unsafe { pg_sys::relation_close(self.rel, pg_sys::NoLock as pg_sys::LOCKMODE) }
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! What a trigger function is called with: event, level, table, arguments, and the rows.
+
+use std::ffi::CStr;
+use std::marker::PhantomData;
+
+use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
+use pgrx::datum::Datum;
+use pgrx::pg_sys;
+use pgrx::pgrx_sql_entity_graph::metadata::{
+    ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
+};
+
+use super::key_text::KeyText;
+use super::source::Source;
+
+/// The call of a trigger function, which is declared by hand.
+#[derive(Clone, Copy)]
+pub struct TriggerCall<'fcx>(pg_sys::FunctionCallInfo, PhantomData<&'fcx ()>);
+
+// SAFETY: stands for the call, and for no argument in SQL.
+unsafe impl SqlTranslatable for TriggerCall<'_> {
+    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(TriggerCall<'_>);
+    const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+    const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Ok(SqlMappingRef::literal("internal"));
+    const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
+        Ok(ReturnsRef::One(SqlMappingRef::literal("internal")));
+}
+
+// SAFETY: the call's own structure lives as long as the call.
+unsafe impl<'fcx> ArgAbi<'fcx> for TriggerCall<'fcx> {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        // SAFETY: as above.
+        TriggerCall(unsafe { pg_sys::FunctionCallInfo::unbox_arg_unchecked(arg) }, PhantomData)
+    }
+
+    fn is_virtual_arg() -> bool {
+        true
+    }
+}
+
+/// What a trigger returns that changes no row: no tuple, which is not SQL's NULL.
+pub struct NoTuple;
+
+// SAFETY: the function is declared by hand, as returning `trigger`.
+unsafe impl SqlTranslatable for NoTuple {
+    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(NoTuple);
+    const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+    const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Ok(SqlMappingRef::literal("trigger"));
+    const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
+        Ok(ReturnsRef::One(SqlMappingRef::literal("trigger")));
+}
+
+// SAFETY: a null pointer is what a trigger returns in place of a tuple.
+unsafe impl BoxRet for NoTuple {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        // SAFETY: as above.
+        unsafe { fcinfo.return_raw_datum(pg_sys::Datum::null()) }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    Insert,
+    Delete,
+    Update,
+    Truncate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    Before,
+    After,
+    InsteadOf,
+}
+
+/// One of the two sets of rows a statement changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Old,
+    New,
+}
+
+/// A trigger that has fired.
+#[derive(Clone, Copy)]
+pub struct Fired<'fcx> {
+    data: &'fcx pg_sys::TriggerData,
+    trigger: &'fcx pg_sys::Trigger,
+}
+
+impl<'fcx> TriggerCall<'fcx> {
+    /// `None` where the function was not called as a trigger.
+    pub fn fired(self) -> Option<Fired<'fcx>> {
+        // SAFETY: the trigger manager passes a TriggerData as the call's context, tagged as such; it and its trigger live as
+        // long as the call.
+        unsafe {
+            let context = (*self.0).context;
+            if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
+                return None;
+            }
+            let data = &*(context as *const pg_sys::TriggerData);
+            Some(Fired { data, trigger: &*data.tg_trigger })
+        }
+    }
+}
+
+impl<'fcx> Fired<'fcx> {
+    pub fn event(&self) -> Event {
+        match self.data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK {
+            pg_sys::TRIGGER_EVENT_INSERT => Event::Insert,
+            pg_sys::TRIGGER_EVENT_DELETE => Event::Delete,
+            pg_sys::TRIGGER_EVENT_UPDATE => Event::Update,
+            _ => Event::Truncate,
+        }
+    }
+
+    pub fn timing(&self) -> Timing {
+        match self.data.tg_event & pg_sys::TRIGGER_EVENT_TIMINGMASK {
+            pg_sys::TRIGGER_EVENT_BEFORE => Timing::Before,
+            pg_sys::TRIGGER_EVENT_INSTEAD => Timing::InsteadOf,
+            _ => Timing::After,
+        }
+    }
+
+    pub fn is_for_each_row(&self) -> bool {
+        self.data.tg_event & pg_sys::TRIGGER_EVENT_ROW != 0
+    }
+
+    /// The arguments that CREATE TRIGGER gave, if there are two.
+    pub fn two_arguments(&self) -> Option<[&'fcx CStr; 2]> {
+        if self.trigger.tgnargs != 2 {
+            return None;
+        }
+        // SAFETY: `tgnargs` NUL-terminated strings, which live as long as the trigger's description.
+        Some([0, 1].map(|at| unsafe { CStr::from_ptr(*self.trigger.tgargs.add(at)) }))
+    }
+
+    /// The table; of a statement that names a partitioned table, that one.
+    pub fn table(&self) -> Source {
+        // SAFETY: the trigger manager's caller keeps the relation open and locked for the call.
+        unsafe { Source::of_open(self.data.tg_relation) }
+    }
+
+    /// Whether the trigger was declared with this transition table.
+    pub fn has_transition_table(&self, side: Side) -> bool {
+        match side {
+            Side::Old => !self.trigger.tgoldtable.is_null(),
+            Side::New => !self.trigger.tgnewtable.is_null(),
+        }
+    }
+
+    /// Whether an UPDATE cannot have changed the column: it does not set it, and nothing else could have.
+    pub fn cannot_have_changed(&self, column: Column) -> bool {
+        // SAFETY: an open relation; its trigger description is there, since one of its triggers fires. The set of columns is
+        // one, or null, by numbers that start at the lowest system column's.
+        unsafe {
+            let relation = &*self.data.tg_relation;
+            let form = &*relation.rd_rel;
+            let triggers = &*relation.trigdesc;
+            // Tables below may have triggers of their own, that set it before.
+            form.relkind as u8 == pg_sys::RELKIND_RELATION
+                && !form.relhassubclass
+                && !triggers.trig_update_before_row
+                && pg_sys::get_attgenerated(relation.rd_id, column.number) == 0
+                && !pg_sys::bms_is_member(
+                    i32::from(column.number) - pg_sys::FirstLowInvalidHeapAttributeNumber,
+                    self.data.tg_updatedcols,
+                )
+        }
+    }
+
+    /// Appends the key of the row that a row trigger fired for. Returns false where it is NULL.
+    pub fn row_key(&self, side: Side, column: Column, key: &mut Vec<u8>) -> bool {
+        let slot = match (self.event(), side) {
+            (Event::Update, Side::New) => self.data.tg_newslot,
+            _ => self.data.tg_trigslot,
+        };
+        // SAFETY: AFTER ROW triggers are called with these slots filled; the column is the table's.
+        unsafe { append_key(slot, column, key) }
+    }
+
+    /// The rows of a transition table.
+    pub fn rows(&self, side: Side, column: Column) -> Rows<'fcx> {
+        let store = match side {
+            Side::Old => self.data.tg_oldtable,
+            Side::New => self.data.tg_newtable,
+        };
+        // SAFETY: a transition table is a store of minimal tuples in the format of the trigger's table. Other readers
+        // select their own read pointers before they read; the first one is there from the start and rewinds.
+        let slot = unsafe {
+            if !store.is_null() {
+                pg_sys::tuplestore_select_read_pointer(store, 0);
+                pg_sys::tuplestore_rescan(store);
+            }
+            pg_sys::MakeSingleTupleTableSlot(
+                (*self.data.tg_relation).rd_att,
+                &raw const pg_sys::TTSOpsMinimalTuple,
+            )
+        };
+        Rows { store, slot, column, call: PhantomData }
+    }
+}
+
+/// A column of a table, and how its values become text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column {
+    pub(super) number: i16,
+    pub text: KeyText,
+}
+
+/// What a row's key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    Null,
+    /// Appended.
+    There,
+}
+
+/// Keys of the rows of a transition table, in its order.
+pub struct Rows<'fcx> {
+    store: *mut pg_sys::Tuplestorestate,
+    slot: *mut pg_sys::TupleTableSlot,
+    column: Column,
+    call: PhantomData<&'fcx ()>,
+}
+
+impl Rows<'_> {
+    /// Appends the next row's key; `None` at the end.
+    pub fn next_key(&mut self, key: &mut Vec<u8>) -> Option<Key> {
+        // SAFETY: the store and the slot live as long as `self`; the slot is of the store's kind and format.
+        unsafe {
+            if self.store.is_null() || !pg_sys::tuplestore_gettupleslot(self.store, true, false, self.slot) {
+                return None;
+            }
+            Some(if append_key(self.slot, self.column, key) { Key::There } else { Key::Null })
+        }
+    }
+}
+
+impl Drop for Rows<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: made in `rows`, dropped once.
+            unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.slot) }
+        }
+    }
+}
+
+/// # Safety
+/// The slot must hold a row that has the column.
+unsafe fn append_key(slot: *mut pg_sys::TupleTableSlot, column: Column, key: &mut Vec<u8>) -> bool {
+    let at = column.number as usize - 1;
+    // SAFETY: by the caller's promise; after slot_getsomeattrs the arrays are filled up to the column.
+    unsafe {
+        if usize::from((*slot).tts_nvalid as u16) <= at {
+            pg_sys::slot_getsomeattrs(slot, i32::from(column.number));
+        }
+        if *(*slot).tts_isnull.add(at) {
+            return false;
+        }
+        column.text.append(*(*slot).tts_values.add(at), key);
+    }
+    true
+}
