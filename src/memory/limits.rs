@@ -262,8 +262,8 @@ pub fn take(key: &LimitKey<'_>, max: u32, cost: u32) -> Option<Taken> {
     Some(limits.with_window_set(set, |set, now_us| {
         let way = match set.tags.find(fingerprint) {
             Some(way) => way,
-            None if cost == 0 => return Taken::Yes,
             None => match set.tags.find_free(now_us) {
+                Some(_) if cost == 0 => return Taken::Yes,
                 Some(way) => {
                     set.tags.claim(way, fingerprint);
                     set.windows[way].clear();
@@ -354,4 +354,44 @@ pub fn statistics() -> Option<Statistics> {
         instants_in_use: instants,
         refused: limits.header().refused.load(Ordering::Relaxed),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_of_different_kinds_never_share_a_fingerprint() {
+        let key = |database, subject, per_us| LimitKey { database, subject, per_us };
+        let rate = |prefix, actor| Subject::ActorRate { prefix, actor };
+        let at_item = |id, actor| Subject::ActorAtItem { id, actor };
+        let keys = [
+            key(1, Subject::Key(b"abc"), 5),
+            key(2, Subject::Key(b"abc"), 5),
+            key(1, Subject::Key(b"abc"), 6),
+            key(1, Subject::Key(b"ab"), 5),
+            key(1, rate(b"", b"abc"), 5),
+            key(1, rate(b"a", b"bc"), 5),
+            key(1, rate(b"ab", b"c"), 5),
+            key(1, at_item(b"a", b"bc"), 5),
+            key(1, at_item(b"ab", b"c"), 5),
+            key(1, at_item(b"abc", b""), 5),
+        ];
+        let hashes: std::collections::HashSet<u64> = keys.iter().map(|key| hash(key, 7, 8)).collect();
+        assert_eq!(hashes.len(), keys.len());
+        assert_ne!(hash(&keys[0], 7, 8), hash(&keys[0], 8, 7), "the seeds matter");
+    }
+
+    #[test]
+    fn a_place_is_free_when_its_time_has_come() {
+        let mut tags = Tags { low: [0; WAYS], high: [0; WAYS], busy_until_us: [0; WAYS] };
+        let wanted = Fingerprint { low: 7, high: 8 };
+        assert_eq!((tags.find(wanted), tags.find_free(0), tags.in_use(0)), (None, Some(0), 0));
+        tags.busy_until_us = std::array::from_fn(|way| 100 + way as i64);
+        assert_eq!((tags.find_free(99), tags.in_use(99)), (None, WAYS as u64));
+        assert_eq!((tags.find_free(100), tags.in_use(100)), (Some(0), WAYS as u64 - 1));
+        tags.claim(3, wanted);
+        assert_eq!(tags.find(wanted), Some(3));
+        assert_eq!(tags.find(Fingerprint { low: 7, high: 9 }), None);
+    }
 }

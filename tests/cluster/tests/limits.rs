@@ -210,14 +210,17 @@ fn a_full_table_refuses_newcomers_only() {
     assert_sqlstate("counter_allow", session.run(NEW), CONFIGURATION_LIMIT);
     assert!(session.value::<bool>("SELECT counter_allow('old:1', 2, '3 s')"), "those that are there go on");
     assert!(!session.value::<bool>("SELECT counter_allow('old:1', 2, '3 s')"));
-    // Whether one would be allowed is known all the same.
-    assert!(session.value::<bool>("SELECT counter_allow('new', 1, '1 s', 0)"));
+    assert_sqlstate(
+        "counter_allow",
+        session.run("SELECT counter_allow('new', 1, '1 s', 0)"),
+        CONFIGURATION_LIMIT,
+    );
     // A view that nobody can tell about counts as filtered.
     session.must("INSERT INTO counter_ext.policy VALUES ('', 5, '1 s', NULL)");
     assert!(!session.value::<bool>("SELECT counter_incr_from('a', 'x')"));
     assert_eq!(session.value::<i64>("SELECT counter_filtered('a')"), 1);
     assert_eq!(session.value::<i64>("SELECT limits_in_use FROM counter_stats"), 64);
-    assert_eq!(session.value::<i64>("SELECT limits_refused FROM counter_stats"), 2);
+    assert_eq!(session.value::<i64>("SELECT limits_refused FROM counter_stats"), 3);
     wait::until("there is room again", Duration::from_secs(10), || session.run(NEW).is_ok());
     assert!(session.value::<bool>("SELECT counter_incr_from('a', 'x')"));
     // As many intervals as one window has room for, sixteen times.
