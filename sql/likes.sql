@@ -79,23 +79,23 @@ CREATE FUNCTION counter_unlike(item counter, actor bigint) RETURNS boolean
 CREATE FUNCTION counter_unlike(item bigint, actor text) RETURNS boolean
     LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT counter_unlike($1::text::counter, $2); END;
 CREATE FUNCTION counter_liked(item bigint, actor bigint) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT counter_liked($1::text::counter, $2::text); END;
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT counter_liked($1::text::counter, $2::text); END;
 CREATE FUNCTION counter_liked(item counter, actor bigint) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT counter_liked($1, $2::text); END;
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT counter_liked($1, $2::text); END;
 CREATE FUNCTION counter_liked(item bigint, actor text) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT counter_liked($1::text::counter, $2); END;
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT counter_liked($1::text::counter, $2); END;
 CREATE FUNCTION counter_likes(item bigint) RETURNS bigint
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT counter_likes($1::text::counter); END;
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT counter_likes($1::text::counter); END;
 
 -- Pages of likes: each goes on after the last of the one before, through an index.
 CREATE FUNCTION counter_likers(item text, after text DEFAULT '', max_rows integer DEFAULT 100)
-    RETURNS TABLE (actor text, at timestamptz) LANGUAGE sql STABLE
+    RETURNS TABLE (actor text, at timestamptz) LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT liked.actor, liked.at FROM counter_ext.liked
         WHERE liked.item = $1 COLLATE "C" AND liked.actor > coalesce($2, '') COLLATE "C" ORDER BY liked.actor LIMIT $3;
 END;
 CREATE FUNCTION counter_liked_items(actor text, after text DEFAULT '', max_rows integer DEFAULT 100)
-    RETURNS TABLE (item text, at timestamptz) LANGUAGE sql STABLE
+    RETURNS TABLE (item text, at timestamptz) LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT liked.item, liked.at FROM counter_ext.liked
         WHERE liked.actor = $1 COLLATE "C" AND liked.item > coalesce($2, '') COLLATE "C" ORDER BY liked.item LIMIT $3;

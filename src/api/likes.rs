@@ -40,7 +40,7 @@ fn counter_unlike(item: CounterArg<'_>, actor: TextArg<'_>) -> bool {
 /// Whether `actor` likes `item`: what is committed by now, and what the caller's transaction did.
 ///
 /// Errors: 22023 item or actor empty or too long; 42501 SELECT on counter_ext.liked is missing.
-#[pg_extern(strict)]
+#[pg_extern(strict, parallel_restricted)]
 fn counter_liked(item: CounterArg<'_>, actor: TextArg<'_>) -> bool {
     check(item.0, actor.0).and_then(|()| likes::is_liked(item.0, actor.0)).or_raise()
 }
@@ -48,7 +48,7 @@ fn counter_liked(item: CounterArg<'_>, actor: TextArg<'_>) -> bool {
 /// How many likes an item has: what is committed by now, and what the caller's transaction did. One look in memory.
 ///
 /// Errors: 22023 item empty or too long; 42501 SELECT on counter_ext.liked is missing.
-#[pg_extern(strict)]
+#[pg_extern(strict, parallel_restricted)]
 fn counter_likes(item: CounterArg<'_>) -> i64 {
     check_item(item.0).and_then(|()| likes::number(item.0)).or_raise()
 }
