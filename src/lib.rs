@@ -6,6 +6,7 @@
 //! | `counting` | a transaction's pending deltas, what happens to them at commit, reads, compaction passes |
 //! | `visitors` | unique visitors: a transaction's visits, reads, uniting |
 //! | `idempotency` | single events by token, batches by source and offset |
+//! | `audit` | the audit log: switched, sealed with a chain of hashes, verified |
 //! | `hll` | HyperLogLog sketches: format, union, estimate; plain Rust |
 //! | `rows` | slot and total rows: found, read, written, folded; rows of visitors |
 //! | `memory` | totals in shared memory: table, loading, announcements, statistics; sketches of visitors |
@@ -19,6 +20,7 @@
 use pgrx::prelude::*;
 
 mod api;
+mod audit;
 mod counting;
 mod errors;
 mod hll;

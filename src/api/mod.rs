@@ -1,5 +1,6 @@
 //! The SQL surface: checks, then one call inwards.
 
+mod audit;
 mod changes;
 mod counter_type;
 mod hll;

@@ -9,7 +9,8 @@ use crate::memory::{buffer, databases};
 use crate::pg::lock::{self, Subject};
 use crate::pg::{process, xact};
 use crate::rows::access::{Purpose, Tables};
-use crate::rows::remove;
+use crate::rows::audit_entry::Operation;
+use crate::rows::{audit_pending, audited, remove};
 use crate::settings;
 
 /// Checks that the caller may count.
@@ -21,7 +22,17 @@ pub fn enter(function: &'static str) -> Result<(Tables, u32), CounterError> {
 /// Adds a delta of a checked id to the transaction.
 pub fn increment(entered: (Tables, u32), id: &[u8], delta: i64) -> Result<(), CounterError> {
     let (tables, level) = entered;
-    transaction::add(tables, id, delta, level)
+    transaction::add(tables, id, delta, level)?;
+    log(id, i128::from(delta), Operation::Increment)
+}
+
+/// Appends a change to the audit log, if the counter is audited.
+fn log(id: &[u8], delta: i128, operation: Operation) -> Result<(), CounterError> {
+    if audited::is_audited(id)? {
+        transaction::note_audited();
+        audit_pending::append(id, delta, operation)?;
+    }
+    Ok(())
 }
 
 fn lock_id(tables: Tables, id: &[u8]) {
@@ -36,6 +47,7 @@ pub fn reset(id: &[u8]) -> Result<i64, CounterError> {
     let value = read::current(tables, id)?;
     if value != 0 {
         transaction::add_wide(tables, id, -i128::from(value), level)?;
+        log(id, -i128::from(value), Operation::Reset)?;
     }
     Ok(value)
 }
@@ -46,7 +58,8 @@ pub fn set(id: &[u8], value: i64) -> Result<(), CounterError> {
     let tables = transaction::enter_to_change("counter_set", Purpose::Count, level)?;
     lock_id(tables, id);
     let before = read::current_wide(tables, id)?;
-    transaction::add_wide(tables, id, i128::from(value) - before, level)
+    transaction::add_wide(tables, id, i128::from(value) - before, level)?;
+    log(id, i128::from(value) - before, Operation::Set)
 }
 
 /// Waits, a little, until no compaction pass runs, and keeps further ones out. False when one takes longer.
@@ -83,20 +96,24 @@ pub fn drop_counter(
     let tables = transaction::enter_to_change("counter_drop", Purpose::Drop, level)?;
     lock_id(tables, id);
     let had_own = transaction::has_own(tables, id);
+    let own = transaction::own(tables, id);
     transaction::forget_own(id, level);
     let had_buffered = fold_buffered(tables, id);
     // A pass holds a counter's rows for milliseconds. Between passes they can be deleted, not just neutralised.
     let between_passes = wait_for_pass(tables);
     let (snapshot, unfolded) = buffer::snapshot_with_unfolded(read::key(tables, id));
-    let had_rows =
+    let removed =
         xact::in_scratch_memory(|| remove::remove(tables, settings::node(), id, snapshot, unfolded))?;
     let had_others = drop_others(tables)?;
     if between_passes {
         lock::unlock_exclusive(tables.total, Subject::Compaction);
     }
-    if had_rows || unfolded != 0 {
+    if had_own || removed.existed || unfolded != 0 {
+        log(id, -(removed.amount + i128::from(own)), Operation::Drop)?;
+    }
+    if removed.existed || unfolded != 0 {
         transaction::note_touched(tables, id);
         xact::see_own_changes();
     }
-    Ok(had_own || had_buffered || had_rows || had_others)
+    Ok(had_own || had_buffered || removed.existed || had_others)
 }

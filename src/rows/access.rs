@@ -280,6 +280,12 @@ impl FamilyTable {
         if self.find() != Some(table) {
             return Err(CounterError::NotInstalled);
         }
+        self.check_rights(table, rights, needed)?;
+        Ok(table)
+    }
+
+    /// Checks the caller's rights. Errors: 42501.
+    pub fn check_rights(&self, table: Oid, rights: Rights, needed: &'static str) -> Result<(), CounterError> {
         let user = privilege::current_user();
         if !privilege::has_all(table, user, rights) {
             return Err(CounterError::NoPrivilege { needed, table: self.name });
@@ -287,7 +293,14 @@ impl FamilyTable {
         if privilege::row_security_applies(table, user) {
             return Err(CounterError::RowSecurity { table: self.name });
         }
-        Ok(table)
+        Ok(())
+    }
+
+    /// Locks the table for reading, whoever asks. Errors: 55000.
+    pub fn lock_for_reading(&self) -> Result<Oid, CounterError> {
+        let table = self.find().ok_or(CounterError::NotInstalled)?;
+        lock::lock_table(table, Access::Read);
+        if self.find() == Some(table) { Ok(table) } else { Err(CounterError::NotInstalled) }
     }
 
     /// The table, if it is there and ours.
@@ -300,8 +313,7 @@ impl FamilyTable {
 
     /// Opens it, locked before, with its primary key.
     pub fn open(&self, table: Oid, access: Access) -> Result<Keyed, CounterError> {
-        let table = Table::open(table);
-        Ok(Keyed { key: primary_key(&table, self.name, access)?, table })
+        Keyed::of(Table::open(table), self.name, access)
     }
 }
 
@@ -312,6 +324,11 @@ pub struct Keyed {
 }
 
 impl Keyed {
+    /// Any table with its primary key.
+    pub fn of(table: Table, name: &'static str, access: Access) -> Result<Keyed, CounterError> {
+        Ok(Keyed { key: primary_key(&table, name, access)?, table })
+    }
+
     pub fn total(tables: Tables, access: Access) -> Result<Keyed, CounterError> {
         let table = Table::open(tables.total);
         Ok(Keyed { key: primary_key(&table, "total", access)?, table })
