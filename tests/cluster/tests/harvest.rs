@@ -119,6 +119,15 @@ fn kill(address: &Address, stop: &AtomicBool) {
     });
 }
 
+/// Ends the load when the test does, well or not: else a failure would wait for clients that never end.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 fn harvest_under_load(deaths: &[Death], audited: bool) {
     let mut cluster = Cluster::start(Settings::restless().with("fsync", "on"));
     let address = cluster.address();
@@ -134,6 +143,7 @@ fn harvest_under_load(deaths: &[Death], audited: bool) {
     let (stop, harvests) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         let (address, stop, tallies, harvests) = (&address, &stop, &tallies, &harvests);
+        let _ending = Ending(stop);
         for actor in 0..6 {
             scope.spawn(move || increment(address, stop, tallies, actor));
         }
@@ -147,7 +157,6 @@ fn harvest_under_load(deaths: &[Death], audited: bool) {
             cluster.start_again();
             thread::sleep(load_time(1.5));
         }
-        stop.store(true, SeqCst);
     });
     let mut session = cluster.connect();
     watch::fold_everything(&mut session);
