@@ -110,6 +110,16 @@ pub enum CounterError {
     },
     /// All windows that a key may have are in use.
     NoRoomForLimit,
+    /// A prefix's row that another transaction changes by hand.
+    AuditedHeld {
+        prefix: Vec<u8>,
+    },
+    /// A prefix that no id has.
+    LongPrefix {
+        bytes: usize,
+    },
+    /// After a start: increments are still to be read back from WAL.
+    NotRecovered,
     /// Rows of visitors that somebody else holds cannot be dropped.
     VisitorsHeld {
         id: Vec<u8>,
@@ -204,6 +214,7 @@ impl CounterError {
             | Self::NegativeLimit { .. }
             | Self::NegativeArgument { .. }
             | Self::NotPositive { .. }
+            | Self::LongPrefix { .. }
             | Self::BadKey { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
             Self::ReservedId => ERRCODE_RESERVED_NAME,
             Self::NullArgument { .. } | Self::NullElement { .. } => ERRCODE_NULL_VALUE_NOT_ALLOWED,
@@ -221,9 +232,13 @@ impl CounterError {
             | Self::WalLevel
             | Self::NoReplicationSlot
             | Self::NoPartition { .. }
+            | Self::NotRecovered
             | Self::NoPrimaryKey { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::PreparesDrop => ERRCODE_FEATURE_NOT_SUPPORTED,
-            Self::CannotCopy | Self::VisitorsHeld { .. } | Self::SourceHeld { .. } => ERRCODE_OBJECT_IN_USE,
+            Self::CannotCopy
+            | Self::VisitorsHeld { .. }
+            | Self::SourceHeld { .. }
+            | Self::AuditedHeld { .. } => ERRCODE_OBJECT_IN_USE,
             Self::MalformedSketch(_) => ERRCODE_INVALID_BINARY_REPRESENTATION,
             Self::SketchesDiffer(_)
             | Self::SketchParameter(_)
@@ -261,6 +276,10 @@ impl CounterError {
                  dropping DELETE.",
             ),
             Self::NoPrivilege { table: "token", .. } => Some("GRANT it on counter_ext.token."),
+            Self::NoPrivilege { table: "audited", .. } => {
+                Some("GRANT it on counter_ext.audited: to begin auditing takes INSERT, to end it DELETE.")
+            }
+            Self::NoPrivilege { table: "audit_log", .. } => Some("GRANT it on counter_ext.audit_log."),
             Self::NoPrivilege { table: "source_offset", .. } => {
                 Some("GRANT it on counter_ext.source_offset.")
             }
@@ -282,7 +301,10 @@ impl CounterError {
             Self::NoReplicationSlot => Some(
                 "Raise max_replication_slots, or drop a replication slot that is not used, or SET counter_ext.mode = 'slotted'.",
             ),
-            Self::VisitorsHeld { .. } | Self::SourceHeld { .. } => Some("Try again."),
+            Self::VisitorsHeld { .. }
+            | Self::SourceHeld { .. }
+            | Self::AuditedHeld { .. }
+            | Self::NotRecovered => Some("Try again."),
             Self::SketchesDiffer(_) => {
                 Some("Make both with the same log2m, regwidth, expthresh and sparseon.")
             }
@@ -411,6 +433,15 @@ impl fmt::Display for CounterError {
             }
             Self::SourceHeld { source } => {
                 write!(f, "offset of source \"{}\" is being changed by another transaction", text(source))
+            }
+            Self::AuditedHeld { prefix } => {
+                write!(f, "prefix \"{}\" is being changed by another transaction", text(prefix))
+            }
+            Self::LongPrefix { bytes } => {
+                write!(f, "prefix is {bytes} bytes long, at most {MAX_ID_BYTES} are allowed")
+            }
+            Self::NotRecovered => {
+                f.write_str("buffered increments of counters have not been read back from WAL yet")
             }
             Self::VisitorsHeld { id } => {
                 write!(f, "visitors of \"{}\" are being changed by another transaction", text(id))

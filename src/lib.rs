@@ -9,6 +9,7 @@
 //! | `likes` | likes with dedup |
 //! | `limits` | sliding-window limits; a bot filter by policy and block list |
 //! | `caches` | counters of the rows of a table: triggers, backfill, comparison |
+//! | `audit` | the audit log: switched, sealed with a chain of hashes, verified |
 //! | `hll` | HyperLogLog sketches: format, union, estimate; plain Rust |
 //! | `rows` | slot and total rows: found, read, written, folded; rows of visitors |
 //! | `memory` | totals in shared memory: table, loading, announcements, statistics; sketches of visitors |
@@ -22,6 +23,7 @@
 use pgrx::prelude::*;
 
 mod api;
+mod audit;
 mod caches;
 mod counting;
 mod errors;

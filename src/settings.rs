@@ -1,5 +1,7 @@
 //! The extension's settings (GUCs). The prefix `counter_ext` is reserved.
 
+use std::ffi::CString;
+
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 
 /// How pending deltas are written at commit.
@@ -20,6 +22,7 @@ static MAX_COUNTERS: GucSetting<i32> = GucSetting::<i32>::new(65_536);
 static MAX_SKETCHES: GucSetting<i32> = GucSetting::<i32>::new(1024);
 static MAX_LIMITS: GucSetting<i32> = GucSetting::<i32>::new(16_384);
 static TOKEN_RETENTION_S: GucSetting<i32> = GucSetting::<i32>::new(7 * 24 * 3600);
+static ACTOR: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static NODE: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_COMMIT_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_LOAD_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
@@ -59,6 +62,11 @@ pub fn max_sketches() -> usize {
 /// Windows of rate limits held in shared memory at once.
 pub fn max_limits() -> usize {
     MAX_LIMITS.get() as usize
+}
+
+/// Who the audit log is told acts; `None` where nobody was named.
+pub fn actor() -> Option<Vec<u8>> {
+    ACTOR.get().map(CString::into_bytes).filter(|actor| !actor.is_empty())
 }
 
 /// This node's number in a multi-node set-up.
@@ -157,6 +165,14 @@ pub fn define(preloading: bool) {
         i32::MAX,
         GucContext::Sighup,
         GucFlags::UNIT_S,
+    );
+    GucRegistry::define_string_guc(
+        c"counter_ext.actor",
+        c"Who the audit log says has incremented a counter.",
+        c"Empty: the session's user, who is logged in any case. At most 255 bytes.",
+        &ACTOR,
+        GucContext::Userset,
+        GucFlags::default(),
     );
     GucRegistry::define_int_guc(
         c"counter_ext.node",

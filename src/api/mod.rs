@@ -1,5 +1,6 @@
 //! The SQL surface: checks, then one call inwards.
 
+mod audit;
 mod caches;
 mod changes;
 mod counter_type;

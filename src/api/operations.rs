@@ -2,6 +2,7 @@
 
 use pgrx::prelude::*;
 
+use crate::audit::sealing;
 use crate::counting::{compaction, transaction};
 use crate::errors::{CounterError, OrRaise};
 use crate::idempotency;
@@ -33,6 +34,7 @@ fn compact() -> Result<u64, CounterError> {
     }
     let mut pass = compaction::run_here(tables)?;
     pass.rows += visits::run_here(tables)?;
+    sealing::seal_here(tables)?;
     while idempotency::purge(tables) {
         xact::see_own_changes();
     }

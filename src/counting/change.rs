@@ -10,7 +10,8 @@ use crate::memory::{buffer, databases};
 use crate::pg::lock::{self, Subject};
 use crate::pg::{process, xact};
 use crate::rows::access::{Purpose, Tables};
-use crate::rows::remove;
+use crate::rows::audit_entry::Operation;
+use crate::rows::{audit_pending, audited, remove};
 use crate::settings;
 
 /// Checks that the caller may count.
@@ -28,7 +29,17 @@ pub fn enter_to_count_in_rows(function: &'static str) -> Result<(Tables, u32), C
 /// Adds a delta of a checked id to the transaction.
 pub fn increment(entered: (Tables, u32), id: &[u8], delta: i64) -> Result<(), CounterError> {
     let (tables, level) = entered;
-    transaction::add(tables, id, delta, level)
+    transaction::add(tables, id, delta, level)?;
+    log(id, i128::from(delta), Operation::Increment)
+}
+
+/// Appends a change to the audit log, if the counter is audited.
+fn log(id: &[u8], delta: i128, operation: Operation) -> Result<(), CounterError> {
+    if audited::is_audited(id)? {
+        transaction::note_audited();
+        audit_pending::append(id, delta, operation)?;
+    }
+    Ok(())
 }
 
 fn lock_id(tables: Tables, id: &[u8]) {
@@ -43,6 +54,7 @@ pub fn reset(id: &[u8]) -> Result<i64, CounterError> {
     let value = read::current(tables, id)?;
     if value != 0 {
         transaction::add_wide(tables, id, -i128::from(value), level)?;
+        log(id, -i128::from(value), Operation::Reset)?;
     }
     Ok(value)
 }
@@ -53,7 +65,8 @@ pub fn set(id: &[u8], value: i64) -> Result<(), CounterError> {
     let tables = transaction::enter_to_change("counter_set", Purpose::Count, level)?;
     lock_id(tables, id);
     let before = read::current_wide(tables, id)?;
-    transaction::add_wide(tables, id, i128::from(value) - before, level)
+    transaction::add_wide(tables, id, i128::from(value) - before, level)?;
+    log(id, i128::from(value) - before, Operation::Set)
 }
 
 /// Waits, a little, until no compaction pass runs, and keeps further ones out. False when one takes longer.
@@ -93,6 +106,8 @@ pub fn drop_counter(
     let filtered = reserved::id(Kind::Filtered, id).ok();
     let ids = || [Some(id), filtered.as_deref()].into_iter().flatten();
     let mut had_any = false;
+    let own = transaction::own(tables, id);
+    let mut was_counted = transaction::has_own(tables, id);
     for id in ids() {
         had_any |= transaction::has_own(tables, id);
         transaction::forget_own(id, level);
@@ -100,24 +115,40 @@ pub fn drop_counter(
     }
     // A pass holds a counter's rows for milliseconds. Between passes they can be deleted, not just neutralised.
     let between_passes = wait_for_pass(tables);
-    for id in ids() {
-        had_any |= remove_rows(tables, id)?;
+    let mut amount = i128::from(own);
+    for each in ids() {
+        let removed = remove_rows(tables, each)?;
+        had_any |= removed.existed;
+        if each == id {
+            amount += removed.amount;
+            was_counted |= removed.existed || removed.unfolded != 0;
+        }
     }
     had_any |= drop_others(tables)?;
     if between_passes {
         lock::unlock_exclusive(tables.total, Subject::Compaction);
     }
+    if was_counted {
+        log(id, -amount, Operation::Drop)?;
+    }
     Ok(had_any)
 }
 
-/// Removes an id's rows, and what is not in rows yet. Returns whether there were rows.
-fn remove_rows(tables: Tables, id: &[u8]) -> Result<bool, CounterError> {
+/// What there was of an id.
+struct Gone {
+    existed: bool,
+    amount: i128,
+    unfolded: i64,
+}
+
+/// Removes an id's rows, and what is not in rows yet.
+fn remove_rows(tables: Tables, id: &[u8]) -> Result<Gone, CounterError> {
     let (snapshot, unfolded) = buffer::snapshot_with_unfolded(read::key(tables, id));
-    let had_rows =
+    let removed =
         xact::in_scratch_memory(|| remove::remove(tables, settings::node(), id, snapshot, unfolded))?;
-    if had_rows || unfolded != 0 {
+    if removed.existed || unfolded != 0 {
         transaction::note_touched(tables, id);
         xact::see_own_changes();
     }
-    Ok(had_rows)
+    Ok(Gone { existed: removed.existed, amount: removed.amount, unfolded })
 }

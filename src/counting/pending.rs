@@ -101,6 +101,11 @@ impl Pending {
         self.entries.iter().filter(|(_, entry)| entry.live).map(|(id, entry)| (&**id, entry.net))
     }
 
+    /// Counters with a delta.
+    pub fn ids(&self) -> impl Iterator<Item = &[u8]> {
+        self.entries.iter().filter(|(_, entry)| entry.live).map(|(id, _)| &**id)
+    }
+
     /// Forgets a counter's delta; a savepoint's rollback brings it back.
     pub fn forget(&mut self, id: &[u8], level: u32) {
         let Some(position) = self.entries.get_index_of(id) else {

@@ -105,7 +105,7 @@ fn fresh_rows(tables: Tables, id: &[u8]) -> Result<RowSum, CounterError> {
 }
 
 /// A counter's key in memory.
-pub(super) fn key(tables: Tables, id: &[u8]) -> Key<'_> {
+pub fn key(tables: Tables, id: &[u8]) -> Key<'_> {
     transaction::key(u32::from(tables.total), id)
 }
 
@@ -117,7 +117,7 @@ thread_local! {
 
 /// After a start, increments of buffered mode may be in the journal only, until the worker has folded them: waits for
 /// that. Returns whether rows and memory hold everything; they may not when the worker takes too long.
-fn await_recovery(tables: Tables) -> bool {
+pub fn await_recovery(tables: Tables) -> bool {
     let database = u32::from(catalog::my_database());
     if !matches!(epochs::state(database), JournalState::Unknown | JournalState::Recovering) {
         return true;

@@ -83,6 +83,8 @@ thread_local! {
     static IS_SETTLED: Cell<bool> = const { Cell::new(false) };
     /// The total table that this transaction drops, if it is not rolled back to a savepoint before that.
     static DROPS_EXTENSION: Cell<u32> = const { Cell::new(0) };
+    /// It has changed audited counters.
+    static IS_AUDITED: Cell<bool> = const { Cell::new(false) };
     static CREATES_EXTENSION: Cell<bool> = const { Cell::new(false) };
     /// Somebody inserted rows for compaction by hand.
     static RESTORES: Cell<bool> = const { Cell::new(false) };
@@ -234,6 +236,26 @@ pub fn has_own(tables: Tables, id: &[u8]) -> bool {
         && PENDING.with_borrow(|pending| pending.net(id)).is_some()
 }
 
+/// Counters that this transaction has pending deltas of.
+pub fn own_ids(tables: Tables) -> Vec<Box<[u8]>> {
+    if !IS_DIRTY.get() || PENDING_FOR.get() != u32::from(tables.total) {
+        return Vec::new();
+    }
+    PENDING.with_borrow(|pending| pending.ids().map(Into::into).collect())
+}
+
+/// This transaction has written to the audit log. It has rows to write at commit as it is, and with its deltas among them a
+/// snapshot sees log and totals agree.
+pub fn note_audited() {
+    IS_DIRTY.set(true);
+    IS_AUDITED.set(true);
+}
+
+/// Whether it has.
+pub(super) fn is_audited() -> bool {
+    IS_AUDITED.get()
+}
+
 /// Forgets this transaction's own pending delta of an id.
 pub fn forget_own(id: &[u8], level: u32) {
     PENDING.with_borrow_mut(|pending| pending.forget(id, level));
@@ -305,7 +327,7 @@ pub(super) fn note_settled(tables: Tables, xid: u32, deltas: Vec<Delta>) {
 }
 
 /// A counter's key in memory, for tables that need not be there any more.
-pub(super) fn key(relation: u32, id: &[u8]) -> Key<'_> {
+pub fn key(relation: u32, id: &[u8]) -> Key<'_> {
     Key { database: u32::from(catalog::my_database()), relation, id }
 }
 
@@ -519,6 +541,7 @@ fn reset() {
     PENDING_FOR.set(0);
     DROPS_EXTENSION.set(0);
     OPENS.set(None);
+    IS_AUDITED.set(false);
     CREATES_EXTENSION.set(false);
     RESTORES.set(false);
     COUNTS_IN_ROWS.set(false);

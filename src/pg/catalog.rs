@@ -15,6 +15,8 @@ thread_local! {
     static WATCHED: Cell<[u32; 4]> = const { Cell::new([0; 4]) };
     static POLICIES: Cell<u64> = const { Cell::new(0) };
     static WATCHED_POLICIES: Cell<[u32; 2]> = const { Cell::new([0; 2]) };
+    static AUDIT: Cell<u64> = const { Cell::new(0) };
+    static WATCHED_FOR_AUDIT: Cell<[u32; 2]> = const { Cell::new([0; 2]) };
 }
 
 /// Changes whenever something about the watched relations changed.
@@ -60,6 +62,22 @@ pub fn hear_changes() {
     unsafe { pg_sys::AcceptInvalidationMessages() }
 }
 
+/// Changes whenever something about the relations that audit watches changed.
+pub fn audit_version() -> u64 {
+    AUDIT.get()
+}
+
+/// The relations whose changes `audit_version` counts. While none is watched every change counts.
+pub fn watch_audit(relations: [Option<Oid>; 2]) {
+    WATCHED_FOR_AUDIT.set(relations.map(|relation| relation.map_or(0, u32::from)));
+}
+
+/// Has every backend told that the relation changed, this one at the next command, others when the transaction commits.
+pub fn invalidate(relation: Oid) {
+    // SAFETY: queues a message inside a transaction that may write; a missing relation is an ERROR.
+    unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) }
+}
+
 /// Registers the callbacks, once a process.
 pub fn register() {
     // SAFETY: the callbacks have PostgreSQL's signatures, do nothing but set backend variables, and live as long
@@ -91,6 +109,10 @@ extern "C-unwind" fn on_relation(_arg: pg_sys::Datum, relation: Oid) {
     let policies = WATCHED_POLICIES.get();
     if relation == 0 || policies == [0; 2] || policies.contains(&relation) {
         POLICIES.set(POLICIES.get() + 1);
+    }
+    let watched = WATCHED_FOR_AUDIT.get();
+    if relation == 0 || watched == [0; 2] || watched.contains(&relation) {
+        AUDIT.set(AUDIT.get() + 1);
     }
 }
 
@@ -128,6 +150,41 @@ pub fn has_column_types(relation: Oid, types: &[u32]) -> bool {
         // SAFETY: a syscache look-up inside a transaction.
         u32::from(unsafe { pg_sys::get_atttype(relation, number) }) == *wanted
     })
+}
+
+/// A column's number from 0, by its name.
+pub fn column(relation: Oid, name: &CStr) -> Option<usize> {
+    // SAFETY: a syscache look-up inside a transaction; the name is read only.
+    let number = unsafe { pg_sys::get_attnum(relation, name.as_ptr()) };
+    usize::try_from(number).ok()?.checked_sub(1)
+}
+
+unsafe extern "C-unwind" {
+    // pg_inherits.h; not among pgrx's bindings.
+    fn find_all_inheritors(
+        parent: Oid,
+        lock_mode: pg_sys::LOCKMODE,
+        counts: *mut *mut pg_sys::List,
+    ) -> *mut pg_sys::List;
+}
+
+/// The partitions of a table that hold rows, at any depth. They are not locked.
+pub fn partitions(parent: Oid) -> Vec<Oid> {
+    const RELKIND_PARTITIONED_TABLE: u8 = b'p';
+    // SAFETY: a catalog scan inside a transaction, guarded as it may raise; the list is of oids, palloc'd in the current
+    // context and freed here.
+    unsafe {
+        let list = pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            find_all_inheritors(parent, pg_sys::NoLock as pg_sys::LOCKMODE, std::ptr::null_mut())
+        });
+        let count = if list.is_null() { 0 } else { (*list).length as usize };
+        let found = (0..count)
+            .map(|index| (*(*list).elements.add(index)).oid_value)
+            .filter(|oid| pg_sys::get_rel_relkind(*oid) as u8 != RELKIND_PARTITIONED_TABLE)
+            .collect();
+        pg_sys::list_free(list);
+        found
+    }
 }
 
 /// Whether a column, by its number from 0, holds values of variable length.

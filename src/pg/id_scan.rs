@@ -15,6 +15,8 @@ pub enum Range<'a> {
     Id(&'a [u8]),
     /// Rows of ids that sort after this one; all rows, for the empty id.
     After(&'a [u8]),
+    /// Rows of this id, and of those that sort after it.
+    From(&'a [u8]),
     /// Rows whose first two columns are these texts.
     Pair(&'a [u8], &'a [u8]),
     /// Rows of an index over timestamptz that are before this one, oldest first; microseconds since 2000-01-01.
@@ -41,6 +43,10 @@ impl<'a> Range<'a> {
             Range::After(id) => {
                 (Condition { strategy: BT_GREATER, function: F_TEXT_GT, value: Operand::Text(id) }, None)
             }
+            Range::From(id) => (
+                Condition { strategy: BT_GREATER_EQUAL, function: F_TEXT_GE, value: Operand::Text(id) },
+                None,
+            ),
             Range::Pair(first, second) => (equal(first), Some(equal(second))),
             Range::Before(at) => {
                 let value = Operand::Timestamp(at);
@@ -56,9 +62,11 @@ impl<'a> Range<'a> {
 
 const BT_LESS: u16 = 1;
 const BT_EQUAL: u16 = 3;
+const BT_GREATER_EQUAL: u16 = 4;
 const BT_GREATER: u16 = 5;
 const F_TEXTEQ: u32 = 67;
 const F_TEXT_GT: u32 = 742;
+const F_TEXT_GE: u32 = 743;
 const F_TIMESTAMPTZ_LT: u32 = 1154;
 /// The "C" collation: the ids' columns are declared with it.
 const C_COLLATION: u32 = 950;

@@ -32,6 +32,15 @@ pub fn current_user() -> Oid {
     unsafe { plain::GetUserId() }
 }
 
+/// The name of the user who connected, whatever SET ROLE or SECURITY DEFINER make of it; empty when it was dropped meanwhile.
+pub fn session_user_name() -> Vec<u8> {
+    // SAFETY: a plain read, and a syscache look-up whose result is null or a palloc'd C string, copied here.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(pg_sys::GetSessionUserId(), true);
+        if name.is_null() { Vec::new() } else { std::ffi::CStr::from_ptr(name).to_bytes().to_vec() }
+    }
+}
+
 /// Whether the user has all the rights on the table.
 pub fn has_all(table: Oid, user: Oid, rights: Rights) -> bool {
     [Rights::SELECT, Rights::INSERT, Rights::UPDATE, Rights::DELETE]

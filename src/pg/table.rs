@@ -9,6 +9,8 @@ use super::Oid;
 pub enum Access {
     Read,
     Write,
+    /// Keeps writers out, not readers.
+    AgainstWriters,
 }
 
 impl Access {
@@ -16,6 +18,7 @@ impl Access {
         match self {
             Access::Read => pg_sys::AccessShareLock as pg_sys::LOCKMODE,
             Access::Write => pg_sys::RowExclusiveLock as pg_sys::LOCKMODE,
+            Access::AgainstWriters => pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE,
         }
     }
 }

@@ -92,6 +92,12 @@ pub fn assign_xid() -> u32 {
     unsafe { pg_sys::GetTopTransactionId() }.into_inner()
 }
 
+/// As `assign_xid`, with the epoch: a number that never comes again.
+pub fn full_xid() -> u64 {
+    // SAFETY: called inside a transaction that may write.
+    unsafe { pg_sys::GetTopFullTransactionId() }.value
+}
+
 /// Whether this transaction has an id.
 pub fn has_xid() -> bool {
     // SAFETY: a plain read of transaction state.

@@ -333,6 +333,13 @@ impl FamilyTable {
         Ok(())
     }
 
+    /// Locks the table for reading, whoever asks. Errors: 55000.
+    pub fn lock_for_reading(&self) -> Result<Oid, CounterError> {
+        let table = self.find().ok_or(CounterError::NotInstalled)?;
+        lock::lock_table(table, Access::Read);
+        if self.find() == Some(table) { Ok(table) } else { Err(CounterError::NotInstalled) }
+    }
+
     /// The table, if it is there and ours.
     pub fn find(&self) -> Option<Oid> {
         if let Some(known) = self.known() {
@@ -387,8 +394,7 @@ impl FamilyTable {
 
     /// Opens it, locked before, with its primary key.
     pub fn open(&self, table: Oid, access: Access) -> Result<Keyed, CounterError> {
-        let table = Table::open(table);
-        Ok(Keyed { key: primary_key(&table, self.name, access)?, table })
+        Keyed::of(Table::open(table), self.name, access)
     }
 }
 
@@ -399,6 +405,11 @@ pub struct Keyed {
 }
 
 impl Keyed {
+    /// Any table with its primary key.
+    pub fn of(table: Table, name: &'static str, access: Access) -> Result<Keyed, CounterError> {
+        Ok(Keyed { key: primary_key(&table, name, access)?, table })
+    }
+
     pub fn total(tables: Tables, access: Access) -> Result<Keyed, CounterError> {
         let table = Table::open(tables.total);
         Ok(Keyed { key: primary_key(&table, "total", access)?, table })

@@ -4,6 +4,10 @@
 //! `counter_ext.slot`. Everything in shared memory is derived from them.
 
 pub mod access;
+pub mod audit_entry;
+pub mod audit_log;
+pub mod audit_pending;
+pub mod audited;
 pub mod fold;
 pub mod journal_position;
 pub mod likes;

@@ -16,29 +16,37 @@ use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::write::{self, Candidate, Value};
 
+/// What was taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// There was a committed row.
+    pub existed: bool,
+    /// With what was not in rows yet.
+    pub amount: i128,
+}
+
 /// Deletes this node's rows of the counter, committed ones and this transaction's own, and neutralises those that
 /// cannot be deleted.
-/// `unfolded` is what the snapshot does not see in rows yet; it is neutralised too. Returns whether there was any
-/// committed row.
+/// `unfolded` is what the snapshot does not see in rows yet; it is neutralised too.
 pub fn remove(
     tables: Tables,
     node: i32,
     id: &[u8],
     mut snapshot: Snapshot,
     unfolded: i64,
-) -> Result<bool, CounterError> {
+) -> Result<Removed, CounterError> {
     let total = Keyed::total(tables, Access::Write)?;
     let slot = Keyed::slot(tables, Access::Write)?;
     let mut left = i128::from(unfolded);
-    let mut existed = false;
+    let mut removed = Removed { existed: false, amount: i128::from(unfolded) };
 
     let from_total = |columns: &Columns<'_>| {
         let own = columns.int(total_columns::NODE) == node;
         (own, columns.bigint(total_columns::VALUE))
     };
     let from_slot = |columns: &Columns<'_>| (true, columns.bigint(slot_columns::DELTA));
-    remove_from(&total, id, &mut snapshot, from_total, &mut left, &mut existed);
-    remove_from(&slot, id, &mut snapshot, from_slot, &mut left, &mut existed);
+    remove_from(&total, id, &mut snapshot, from_total, &mut left, &mut removed);
+    remove_from(&slot, id, &mut snapshot, from_slot, &mut left, &mut removed);
 
     for part in bigint_parts(-left) {
         write::insert(
@@ -46,7 +54,7 @@ pub fn remove(
             &[Value::Text(id), Value::Bigint(random::bits() as i64), Value::Bigint(part)],
         );
     }
-    Ok(existed)
+    Ok(removed)
 }
 
 /// `value_of` says whether a row may be deleted here, and what it holds.
@@ -56,7 +64,7 @@ fn remove_from(
     snapshot: &mut Snapshot,
     value_of: impl Fn(&Columns<'_>) -> (bool, i64),
     left: &mut i128,
-    existed: &mut bool,
+    removed: &mut Removed,
 ) {
     let mut scan = IdScan::begin(&keyed.table, &keyed.key, Range::Id(id));
     loop {
@@ -74,7 +82,8 @@ fn remove_from(
         let Some((candidate, value)) = found else {
             continue;
         };
-        *existed = true;
+        removed.existed = true;
+        removed.amount += i128::from(value);
         let deleted = candidate.is_some_and(|c| write::delete(&keyed.table, page, &c).is_ok());
         if !deleted {
             *left += i128::from(value);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::journal_keeper::Keeper;
 use super::serve_database;
+use crate::audit::sealing;
 use crate::counting::compaction::{self, Batch, SHARES};
 use crate::counting::read;
 use crate::idempotency;
@@ -149,6 +150,7 @@ impl Compactor {
             };
             let were_made = new_rows.are_made();
             let pass = run_pass(self.database, &mut self.keeper, new_rows)?;
+            self.seal(new_rows)?;
             databases::pass_completed(self.database, requested, pass);
             self.idle = pass.rows == 0 && were_made && new_rows.are_made();
             self.seen_changes = changes;
@@ -158,6 +160,24 @@ impl Compactor {
         }
         self.looked_at = Instant::now();
         Ok(())
+    }
+
+    /// Seals the audit log. Where that fails (a partition is missing, for one) counting goes on, and the next pass tries again.
+    fn seal(&mut self, new_rows: NewRows) -> Result<(), Obstacle> {
+        let mut from = Id::default();
+        loop {
+            match in_transaction(|tables| sealing::seal_from(tables, &from, new_rows)) {
+                Ok(Some(next)) => from = next,
+                Ok(None) | Err(Obstacle::Busy) => return Ok(()),
+                Err(Obstacle::Failed(message)) => {
+                    if databases::note_error(self.database, &message) {
+                        pgrx::warning!("counter_ext compactor: audit log not sealed, will retry: {message}");
+                    }
+                    return Ok(());
+                }
+                Err(other) => return Err(other),
+            }
+        }
     }
 
     fn at_rest(&mut self) {

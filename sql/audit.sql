@@ -1,0 +1,83 @@
+-- Audit: which counters are audited, and the log of their increments.
+
+-- Counters whose ids begin so are audited. Changed by counter_audit, which makes the log agree with the totals first.
+CREATE TABLE counter_ext.audited (
+    prefix text COLLATE "C" NOT NULL,
+    since timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (prefix),
+    CONSTRAINT audited_prefix_length CHECK (octet_length(prefix) <= 255)
+);
+
+-- Entries as transactions append them, until the compactor seals them.
+CREATE TABLE counter_ext.audit_pending (
+    id text COLLATE "C" NOT NULL,
+    at timestamptz NOT NULL,
+    -- A random number: two transactions never meet in the index.
+    entry bigint NOT NULL,
+    delta bigint NOT NULL,
+    operation text COLLATE "C" NOT NULL,
+    actor text COLLATE "C" NOT NULL,
+    role text COLLATE "C" NOT NULL,
+    xid xid8 NOT NULL,
+    node integer NOT NULL,
+    PRIMARY KEY (id, at, entry)
+) WITH (
+    autovacuum_vacuum_scale_factor = 0.0,
+    autovacuum_vacuum_threshold = 5000,
+    autovacuum_vacuum_insert_scale_factor = 0.0,
+    autovacuum_vacuum_insert_threshold = 100000,
+    autovacuum_analyze_threshold = 100000
+);
+
+-- Sealed entries: each hash is over the one before it and the entry.
+CREATE TABLE counter_ext.audit_log (
+    id text COLLATE "C" NOT NULL,
+    seq bigint NOT NULL,
+    delta bigint NOT NULL,
+    operation text COLLATE "C" NOT NULL,
+    actor text COLLATE "C" NOT NULL,
+    role text COLLATE "C" NOT NULL,
+    at timestamptz NOT NULL,
+    xid xid8 NOT NULL,
+    node integer NOT NULL,
+    hash bytea NOT NULL,
+    PRIMARY KEY (id, seq, at)
+) PARTITION BY RANGE (at);
+-- Takes what no other partition does, so that sealing needs none.
+CREATE TABLE counter_ext.audit_log_default PARTITION OF counter_ext.audit_log DEFAULT;
+
+-- The last link of each chain: by it a log that was cut off at its end is found.
+CREATE TABLE counter_ext.audit_head (
+    id text COLLATE "C" NOT NULL,
+    seq bigint NOT NULL,
+    hash bytea NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (id)
+) WITH (fillfactor = 50);
+
+-- Keys are read where they lie: never compressed, whatever columns somebody adds.
+ALTER TABLE counter_ext.audited ALTER COLUMN prefix SET STORAGE EXTERNAL;
+ALTER TABLE counter_ext.audit_pending ALTER COLUMN id SET STORAGE EXTERNAL,
+    ALTER COLUMN actor SET STORAGE EXTERNAL, ALTER COLUMN role SET STORAGE EXTERNAL;
+ALTER TABLE counter_ext.audit_log ALTER COLUMN id SET STORAGE EXTERNAL,
+    ALTER COLUMN actor SET STORAGE EXTERNAL, ALTER COLUMN role SET STORAGE EXTERNAL;
+ALTER TABLE counter_ext.audit_log_default ALTER COLUMN id SET STORAGE EXTERNAL,
+    ALTER COLUMN actor SET STORAGE EXTERNAL, ALTER COLUMN role SET STORAGE EXTERNAL;
+ALTER TABLE counter_ext.audit_head ALTER COLUMN id SET STORAGE EXTERNAL;
+
+-- pg_dump takes an extension's rows from partitions, not from their parent.
+SELECT pg_catalog.pg_extension_config_dump('counter_ext.audited', '');
+SELECT pg_catalog.pg_extension_config_dump('counter_ext.audit_head', '');
+SELECT pg_catalog.pg_extension_config_dump('counter_ext.audit_log_default', '');
+SELECT pg_catalog.pg_extension_config_dump('counter_ext.audit_pending', '');
+
+COMMENT ON TABLE counter_ext.audited IS 'prefixes of the ids of audited counters; changed by counter_audit';
+COMMENT ON TABLE counter_ext.audit_pending IS 'increments of audited counters that are not sealed into counter_ext.audit_log yet';
+COMMENT ON TABLE counter_ext.audit_log IS 'increments of audited counters, a chain of SHA-256 hashes an id; add partitions by time as you like';
+COMMENT ON TABLE counter_ext.audit_head IS 'the last entry of each chain in counter_ext.audit_log';
+COMMENT ON COLUMN counter_ext.audit_log.seq IS 'position in the chain of the id, from 1 on, in the order of sealing';
+COMMENT ON COLUMN counter_ext.audit_log.operation IS 'increment, reset, set, drop, or open: what makes the log agree with the total when auditing begins';
+COMMENT ON COLUMN counter_ext.audit_log.actor IS 'the setting counter_ext.actor, else the session''s user';
+COMMENT ON COLUMN counter_ext.audit_log.role IS 'the session''s user';
+COMMENT ON COLUMN counter_ext.audit_log.at IS 'when the function was called';
+COMMENT ON COLUMN counter_ext.audit_log.hash IS 'SHA-256 of the hash before it, 32 zero bytes for the first, and the entry''s columns, each behind its length';

@@ -1,0 +1,163 @@
+//! Auditing begins and ends.
+//!
+//! Where it begins, whoever changes counters is kept out: nobody is half way, so a counter's total, with what is buffered and
+//! what this transaction has done itself, is exact, and the log is made to agree with it. From the commit on every change is
+//! logged (see `rows::audited`).
+
+use crate::counting::{draining, read, reserved, transaction};
+use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES};
+use crate::memory::buffer;
+use crate::pg::lock;
+use crate::pg::privilege::Rights;
+use crate::pg::snapshot::Snapshot;
+use crate::pg::table::Access;
+use crate::pg::{Oid, catalog, process, xact};
+use crate::rows::access::{self, Tables};
+use crate::rows::audit_entry::Operation;
+use crate::rows::audit_log::{self, HEAD, LOG};
+use crate::rows::audit_pending::{self, PENDING};
+use crate::rows::audited::{self, AUDITED, Prefixes};
+use crate::rows::list::{self, Id};
+use crate::rows::sum::Reader;
+use crate::settings;
+
+/// Ids looked up at once.
+const BATCH: usize = 1000;
+
+/// Begins or ends auditing of the ids that begin with a prefix. Returns whether that changed anything.
+pub fn switch(prefix: &[u8], on: bool) -> Result<bool, CounterError> {
+    transaction::check_may_change("counter_audit")?;
+    match prefix {
+        [..FIRST_FREE_BYTE, ..] => return Err(CounterError::ReservedId),
+        _ if prefix.len() > MAX_ID_BYTES => return Err(CounterError::LongPrefix { bytes: prefix.len() }),
+        _ => {}
+    }
+    let (rights, needed) = if on { (Rights::INSERT, "INSERT") } else { (Rights::DELETE, "DELETE") };
+    let tables = access::tables()?;
+    // Before the lock, which keeps everybody out, and after it.
+    AUDITED.check_rights(AUDITED.find().ok_or(CounterError::NotInstalled)?, rights, needed)?;
+    // What recovery has still to fold it could not while we hold the lock.
+    if on && !read::await_recovery(tables) {
+        return Err(CounterError::NotRecovered);
+    }
+    lock::lock_table(tables.total, if on { Access::AgainstWriters } else { Access::Write });
+    if access::find_tables() != Some(tables) {
+        return Err(CounterError::NotInstalled);
+    }
+    let table = AUDITED.enter_to_write(rights, needed)?;
+    if !on {
+        return xact::in_scratch_memory(|| audited::remove(table, prefix));
+    }
+    let before = audited::prefixes()?;
+    if !xact::in_scratch_memory(|| audited::add(table, prefix))? {
+        return Ok(false);
+    }
+    transaction::note_audited();
+    // What others committed asynchronously is durable when the log that includes it is.
+    if crate::memory::is_attached() {
+        draining::drain(u32::from(catalog::my_database()), true);
+    }
+    Opening::open(tables, prefix, before)?.all()?;
+    Ok(true)
+}
+
+/// Makes the log agree with the totals of counters whose auditing begins.
+struct Opening<'a> {
+    tables: Tables,
+    prefix: &'a [u8],
+    /// What is audited already.
+    before: Prefixes,
+    counters: Reader,
+    log: audit_log::Reader,
+    pending: Oid,
+}
+
+impl<'a> Opening<'a> {
+    fn open(tables: Tables, prefix: &'a [u8], before: Prefixes) -> Result<Opening<'a>, CounterError> {
+        let (log, heads) = (LOG.lock_for_reading()?, HEAD.lock_for_reading()?);
+        Ok(Opening {
+            tables,
+            prefix,
+            before,
+            counters: Reader::open(tables)?,
+            log: audit_log::Reader::open(log, heads)?,
+            pending: PENDING.lock_for_reading()?,
+        })
+    }
+
+    /// Every id that has a total, or a log. One that comes twice is opened once.
+    fn all(&self) -> Result<(), CounterError> {
+        let database = u32::from(catalog::my_database());
+        let buffered = (0..2).flat_map(|parity| {
+            buffer::of_epoch(database, u32::from(self.tables.total), parity)
+                .into_iter()
+                .map(|amount| amount.id)
+        });
+        let itself = (!self.prefix.is_empty()).then(|| Id::from(self.prefix));
+        let known: Vec<Id> =
+            itself.into_iter().chain(transaction::own_ids(self.tables)).chain(buffered).collect();
+        self.each(known)?;
+        self.walk(|after, snapshot| {
+            let found = list::counters_after(&self.counters, after, BATCH, snapshot);
+            Ok(found.into_iter().map(|(id, _)| id).collect())
+        })?;
+        self.walk(|after, snapshot| Ok(self.log.ids_after(after, BATCH, snapshot)))?;
+        self.walk(|after, snapshot| audit_pending::ids_after(self.pending, after, BATCH, snapshot))
+    }
+
+    /// Ids after the prefix, in order, as long as they begin with it.
+    fn walk(
+        &self,
+        batch: impl Fn(&[u8], &mut Snapshot) -> Result<Vec<Id>, CounterError>,
+    ) -> Result<(), CounterError> {
+        let mut after: Id =
+            if self.prefix.is_empty() { Id::from(reserved::LAST) } else { self.prefix.into() };
+        loop {
+            let mut ids = xact::in_scratch_memory(|| batch(&after, &mut Snapshot::fresh()))?;
+            let Some(last) = ids.last().cloned() else { return Ok(()) };
+            ids.retain(|id| id.starts_with(self.prefix));
+            self.each(ids)?;
+            if !last.starts_with(self.prefix) {
+                return Ok(());
+            }
+            after = last;
+        }
+    }
+
+    fn each(&self, ids: Vec<Id>) -> Result<(), CounterError> {
+        for id in ids {
+            process::check_for_interrupts();
+            let begins =
+                id.starts_with(self.prefix) && !reserved::is_reserved(&id) && !self.before.cover(&id);
+            if begins && let Some(delta) = xact::in_scratch_memory(|| self.missing(&id))? {
+                audit_pending::append(&id, delta, Operation::Open)?;
+                xact::see_own_changes();
+            }
+        }
+        Ok(())
+    }
+
+    /// What the log lacks to agree with the total; `None` where it does. A counter that was never logged lacks its total.
+    fn missing(&self, id: &[u8]) -> Result<Option<i128>, CounterError> {
+        let node = settings::node();
+        let (mut snapshot, unfolded) = buffer::snapshot_with_unfolded(read::key(self.tables, id));
+        let rows = self.counters.sum_of_node(id, node, &mut snapshot);
+        let total = rows + i128::from(unfolded) + i128::from(transaction::own(self.tables, id));
+        let (mut entries, mut logged) = audit_pending::sum(self.pending, id, node, &mut snapshot)?;
+        self.log.for_each(id, &mut snapshot, |sealed| {
+            entries += 1;
+            if sealed.entry.node == node {
+                logged += i128::from(sealed.entry.delta);
+            }
+        });
+        // The prefix itself may be no counter.
+        let is_known = entries > 0 || total != 0 || self.exists(id, &mut snapshot);
+        Ok((is_known && (entries == 0 || logged != total)).then_some(total - logged))
+    }
+
+    fn exists(&self, id: &[u8], snapshot: &mut Snapshot) -> bool {
+        self.counters.sum(id, snapshot).exists()
+            || transaction::has_own(self.tables, id)
+            || buffer::has_unfolded(read::key(self.tables, id))
+    }
+}

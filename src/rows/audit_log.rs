@@ -1,0 +1,269 @@
+//! The sealed audit log, which is partitioned by time, and the last links of its chains.
+//!
+//! Written by sealing only, in one transaction with what it takes from counter_ext.audit_pending, while the compaction lock keeps
+//! other sealing out: a chain is never forked, and a crash leaves it as it was. Partitions may be added by an
+//! administrator: their columns are found by name.
+
+use std::ops::ControlFlow;
+
+use pgrx::datum::DatumWithOid;
+use pgrx::{PgOid, Spi};
+
+use super::access::{FamilyTable, Keyed};
+use super::audit_entry::{Entry, Head, Sealed};
+use super::list::Id;
+use super::sum::for_each_visible;
+use crate::errors::CounterError;
+use crate::pg::args::TextBytes;
+use crate::pg::id_scan::{IdScan, Range};
+use crate::pg::page::{Columns, Status};
+use crate::pg::snapshot::Snapshot;
+use crate::pg::table::{Access, Table};
+use crate::pg::write::{self, Candidate, Value};
+use crate::pg::{Oid, catalog, lock, process};
+
+const TEXT: u32 = 25;
+const INT4: u32 = 23;
+const INT8: u32 = 20;
+const TIMESTAMPTZ: u32 = 1184;
+const XID8: u32 = 5069;
+const BYTEA: u32 = 17;
+
+/// counter_ext.audit_log
+pub const LOG: FamilyTable = FamilyTable {
+    name: "audit_log",
+    relation: c"audit_log",
+    columns: &[TEXT, INT8, INT8, TEXT, TEXT, TEXT, TIMESTAMPTZ, XID8, INT4, BYTEA],
+};
+
+/// counter_ext.audit_head
+pub const HEAD: FamilyTable =
+    FamilyTable { name: "audit_head", relation: c"audit_head", columns: &[TEXT, INT8, BYTEA, TIMESTAMPTZ] };
+
+mod head_columns {
+    pub const ID: usize = 0;
+    pub const SEQ: usize = 1;
+    pub const HASH: usize = 2;
+    pub const UPDATED_AT: usize = 3;
+}
+
+/// Names of the log's columns, in the order in which `Leaf` knows them.
+const NAMES: [&std::ffi::CStr; 10] =
+    [c"id", c"seq", c"delta", c"operation", c"actor", c"role", c"at", c"xid", c"node", c"hash"];
+
+/// One partition, open.
+struct Leaf {
+    keyed: Keyed,
+    columns: [usize; 10],
+}
+
+impl Leaf {
+    fn open(table: Oid) -> Result<Leaf, CounterError> {
+        let mut columns = [0; 10];
+        for (column, name) in columns.iter_mut().zip(NAMES) {
+            *column = catalog::column(table, name).ok_or(CounterError::NotInstalled)?;
+        }
+        Ok(Leaf { keyed: Keyed::any(table, LOG.name, Access::Read)?, columns })
+    }
+
+    fn sealed(&self, columns: &Columns<'_>) -> Sealed {
+        let [id, seq, delta, operation, actor, role, at, xid, node, hash] = self.columns;
+        Sealed {
+            seq: columns.bigint(seq),
+            hash: columns.text(hash).to_vec(),
+            entry: Entry {
+                id: columns.text(id).to_vec(),
+                delta: columns.bigint(delta),
+                operation: columns.text(operation).to_vec(),
+                actor: columns.text(actor).to_vec(),
+                role: columns.text(role).to_vec(),
+                at_us: columns.bigint(at),
+                xid: columns.bigint(xid) as u64,
+                node: columns.int(node),
+            },
+        }
+    }
+}
+
+/// Locks the log and its partitions for sealing, unless somebody holds a conflicting lock.
+pub fn try_lock(log: Oid) -> bool {
+    lock::try_lock_table(log, Access::Write)
+        && catalog::partitions(log).into_iter().all(|leaf| lock::try_lock_table(leaf, Access::Write))
+}
+
+/// Reads the log, whose parent is locked.
+pub struct Reader {
+    leaves: Vec<Leaf>,
+    heads: Keyed,
+}
+
+impl Reader {
+    pub fn open(log: Oid, heads: Oid) -> Result<Reader, CounterError> {
+        let leaves = catalog::partitions(log)
+            .into_iter()
+            .filter_map(|leaf| {
+                lock::lock_table(leaf, Access::Read);
+                // Dropped while the lock was waited for.
+                lock::relation_exists(leaf).then(|| Leaf::open(leaf))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Reader { leaves, heads: HEAD.open(heads, Access::Read)? })
+    }
+
+    /// Shows each entry of a counter that the snapshot sees, in the order of `seq`, wherever it is.
+    pub fn for_each(&self, id: &[u8], snapshot: &mut Snapshot, mut see: impl FnMut(&Sealed)) {
+        let mut scans: Vec<(IdScan<'_>, &Leaf)> = self
+            .leaves
+            .iter()
+            .map(|leaf| (IdScan::begin(&leaf.keyed.table, &leaf.keyed.key, Range::Id(id)), leaf))
+            .collect();
+        let mut next: Vec<Option<Sealed>> =
+            scans.iter_mut().map(|(scan, leaf)| next_visible(scan, leaf, snapshot)).collect();
+        loop {
+            process::check_for_interrupts();
+            let first =
+                next.iter().enumerate().filter_map(|(at, sealed)| Some((sealed.as_ref()?.seq, at))).min();
+            let Some((_, at)) = first else { return };
+            if let Some(sealed) = &next[at] {
+                see(sealed);
+            }
+            let (scan, leaf) = &mut scans[at];
+            next[at] = next_visible(scan, leaf, snapshot);
+        }
+    }
+
+    /// The last link of a counter's chain, as the snapshot sees it.
+    pub fn head(&self, id: &[u8], snapshot: &mut Snapshot) -> Option<Head> {
+        let mut head = None;
+        for_each_visible(&self.heads, Range::Id(id), snapshot, |columns| {
+            head = Some(head_of(columns));
+            ControlFlow::Break(())
+        });
+        head
+    }
+
+    /// The next ids after an id that have a chain.
+    pub fn ids_after(&self, after: &[u8], limit: usize, snapshot: &mut Snapshot) -> Vec<Id> {
+        let mut ids = Vec::new();
+        for_each_visible(&self.heads, Range::After(after), snapshot, |columns| {
+            ids.push(columns.text(head_columns::ID).into());
+            if ids.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        ids
+    }
+}
+
+fn next_visible(scan: &mut IdScan<'_>, leaf: &Leaf, snapshot: &mut Snapshot) -> Option<Sealed> {
+    loop {
+        let mut found = None;
+        scan.next_entry(|version| {
+            if version.visible(snapshot) {
+                found = Some(leaf.sealed(&version.columns()));
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })?;
+        if found.is_some() {
+            return found;
+        }
+    }
+}
+
+fn head_of(columns: &Columns<'_>) -> Head {
+    Head { seq: columns.bigint(head_columns::SEQ), hash: columns.text(head_columns::HASH).to_vec() }
+}
+
+/// The last link of a counter's chain in its latest version; `None` where there is none. Errors: somebody holds the row.
+pub fn latest_head(heads: &Keyed, id: &[u8]) -> Result<Option<Head>, CounterError> {
+    visit_latest(heads, id, None)
+}
+
+/// Moves the last link on.
+pub fn write_head(heads: &Keyed, id: &[u8], head: &Head) -> Result<(), CounterError> {
+    if visit_latest(heads, id, Some(head))?.is_none() {
+        let values = [Value::Text(id), Value::Bigint(head.seq), Value::Bytes(&head.hash), Value::Now];
+        write::insert(&heads.table, &values);
+    }
+    Ok(())
+}
+
+fn visit_latest(heads: &Keyed, id: &[u8], change: Option<&Head>) -> Result<Option<Head>, CounterError> {
+    let held = || {
+        CounterError::Internal(format!(
+            "row of \"{}\" in counter_ext.audit_head is held by another transaction",
+            String::from_utf8_lossy(id)
+        ))
+    };
+    let mut scan = IdScan::begin(&heads.table, &heads.key, Range::Id(id));
+    loop {
+        let mut found = None;
+        let mut is_held = false;
+        let entry = scan.next_entry(|version| {
+            match version.status() {
+                Status::Free => found = Some((head_of(&version.columns()), Candidate::new(version))),
+                Status::Held | Status::Unborn => is_held = true,
+                Status::Mine | Status::Updated | Status::Deleted => {}
+            }
+            ControlFlow::Continue(())
+        });
+        let Some(page) = entry else { return Ok(None) };
+        if is_held {
+            return Err(held());
+        }
+        let Some((before, mut candidate)) = found else { continue };
+        if let Some(head) = change {
+            let changes = [
+                (head_columns::SEQ, Value::Bigint(head.seq)),
+                (head_columns::HASH, Value::Bytes(&head.hash)),
+                (head_columns::UPDATED_AT, Value::Now),
+            ];
+            write::update(&heads.table, page, &mut candidate, &changes).map_err(|_| held())?;
+        }
+        return Ok(Some(before));
+    }
+}
+
+/// Inserts entries into the partitions they belong to. Runs as the tables' owner, with the partitions locked.
+pub fn insert(sealed: &[Sealed]) -> Result<(), CounterError> {
+    const INSERT: &str = "INSERT INTO counter_ext.audit_log \
+        (id, seq, delta, operation, actor, role, at, xid, node, hash) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8::pg_catalog.text::pg_catalog.xid8, $9, $10)";
+    Spi::connect_mut(|client| {
+        // The xid comes as text: it has no type of its own in pgrx.
+        let types = [TEXT, INT8, INT8, TEXT, TEXT, TEXT, TIMESTAMPTZ, TEXT, INT4, BYTEA];
+        let types = types.map(|oid| PgOid::from(Oid::from(oid)));
+        let statement = client.prepare_mut(INSERT, &types)?;
+        for Sealed { seq, entry, hash } in sealed {
+            process::check_for_interrupts();
+            let text = |bytes: &[u8]| DatumWithOid::from(TextBytes(bytes.to_vec()));
+            let values = [
+                text(&entry.id),
+                (*seq).into(),
+                entry.delta.into(),
+                text(&entry.operation),
+                text(&entry.actor),
+                text(&entry.role),
+                process::timestamp_of(entry.at_us).into(),
+                text(entry.xid.to_string().as_bytes()),
+                entry.node.into(),
+                hash.as_slice().into(),
+            ];
+            client.update(&statement, None, &values)?;
+        }
+        Ok(())
+    })
+    .map_err(|error: pgrx::spi::Error| CounterError::Internal(error.to_string()))
+}
+
+/// The heads' table, open for sealing.
+pub fn open_heads(table: Oid) -> Result<Keyed, CounterError> {
+    HEAD.open(table, Access::Write)
+}
+
+/// A partition's own table: it opens as any.
+impl Keyed {
+    fn any(table: Oid, name: &'static str, access: Access) -> Result<Keyed, CounterError> {
+        let table = Table::open(table);
+        Keyed::of(table, name, access)
+    }
+}

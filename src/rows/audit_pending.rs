@@ -1,0 +1,171 @@
+//! Entries of the audit log as transactions append them.
+//!
+//! They are rows of the caller's transaction, inserted as the function is called: they commit and roll back with it, and with its
+//! savepoints. Each draws a random number, so inserts meet nobody. Only sealing deletes them, in the transaction that inserts them
+//! into counter_ext.audit_log: a crash leaves them in one of the two.
+
+use std::cell::Cell;
+use std::ops::ControlFlow;
+
+use super::access::FamilyTable;
+use super::audit_entry::{Entry, Operation};
+use super::list::Id;
+use super::sum::for_each_visible;
+use crate::errors::{CounterError, check_key};
+use crate::pg::id_scan::{IdScan, Range};
+use crate::pg::page::{Columns, Status};
+use crate::pg::snapshot::Snapshot;
+use crate::pg::table::{Access, Table};
+use crate::pg::write::{self, Candidate, Value};
+use crate::pg::{Oid, catalog, lock, privilege, process, random, xact};
+use crate::settings;
+
+const TEXT: u32 = 25;
+const INT4: u32 = 23;
+const INT8: u32 = 20;
+const TIMESTAMPTZ: u32 = 1184;
+const XID8: u32 = 5069;
+
+/// counter_ext.audit_pending
+pub const PENDING: FamilyTable = FamilyTable {
+    name: "audit_pending",
+    relation: c"audit_pending",
+    columns: &[TEXT, TIMESTAMPTZ, INT8, INT8, TEXT, TEXT, TEXT, XID8, INT4],
+};
+
+const ID: usize = 0;
+const AT: usize = 1;
+const DELTA: usize = 3;
+const OPERATION: usize = 4;
+const ACTOR: usize = 5;
+const ROLE: usize = 6;
+const XID: usize = 7;
+const NODE: usize = 8;
+
+thread_local! {
+    static KNOWN: Cell<Option<(u64, Oid)>> = const { Cell::new(None) };
+}
+
+/// The table, locked for writing.
+fn enter() -> Result<Oid, CounterError> {
+    loop {
+        let version = catalog::audit_version();
+        let known = KNOWN.get().filter(|(at, _)| *at == version).map(|(_, table)| table);
+        let table = known.or_else(|| PENDING.find()).ok_or(CounterError::NotInstalled)?;
+        lock::lock_table(table, Access::Write);
+        // Taking a lock also takes in what others changed.
+        if catalog::audit_version() == version {
+            KNOWN.set(Some((version, table)));
+            return Ok(table);
+        }
+    }
+}
+
+/// Appends an entry of any amount, as several where bigint does not hold it. Errors: 22023 the setting counter_ext.actor is too long.
+pub fn append(id: &[u8], delta: i128, operation: Operation) -> Result<(), CounterError> {
+    let actor = settings::actor();
+    if let Some(actor) = &actor {
+        check_key("counter_ext.actor", actor)?;
+    }
+    let table = enter()?;
+    xact::in_scratch_memory(|| {
+        let table = Table::open(table);
+        let role = privilege::session_user_name();
+        let actor = actor.as_ref().unwrap_or(&role);
+        let at = process::now_us();
+        let xid = xact::full_xid();
+        let none = (delta == 0).then_some(0);
+        for part in none.into_iter().chain(super::bigint_parts(delta)) {
+            write::insert(
+                &table,
+                &[
+                    Value::Text(id),
+                    Value::Bigint(at),
+                    Value::Bigint(random::bits() as i64),
+                    Value::Bigint(part),
+                    Value::Text(operation.name().as_bytes()),
+                    Value::Text(actor),
+                    Value::Text(&role),
+                    Value::Bigint(xid as i64),
+                    Value::Int(settings::node()),
+                ],
+            );
+        }
+    });
+    Ok(())
+}
+
+fn entry(columns: &Columns<'_>) -> Entry {
+    Entry {
+        id: columns.text(ID).to_vec(),
+        delta: columns.bigint(DELTA),
+        operation: columns.text(OPERATION).to_vec(),
+        actor: columns.text(ACTOR).to_vec(),
+        role: columns.text(ROLE).to_vec(),
+        at_us: columns.bigint(AT),
+        xid: columns.bigint(XID) as u64,
+        node: columns.int(NODE),
+    }
+}
+
+/// Takes the entries of the id and those after it, a bounded number, in order of id and time: those that are committed and held by
+/// nobody. The table is locked.
+pub fn take(table: Oid, from: &[u8], limit: usize) -> Result<Vec<Entry>, CounterError> {
+    let pending = PENDING.open(table, Access::Write)?;
+    let mut taken = Vec::new();
+    let mut scan = IdScan::begin(&pending.table, &pending.key, Range::From(from));
+    while taken.len() < limit {
+        process::check_for_interrupts();
+        let mut found = None;
+        let entry = scan.next_entry(|version| {
+            if version.status() == Status::Free {
+                found = Some((entry(&version.columns()), Candidate::new(version)));
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        let Some(page) = entry else { break };
+        if let Some((entry, candidate)) = found
+            && write::delete(&pending.table, page, &candidate).is_ok()
+        {
+            taken.push(entry);
+        }
+    }
+    Ok(taken)
+}
+
+/// How many entries of a counter are not sealed, and the sum of those of a node. The table is locked.
+pub fn sum(table: Oid, id: &[u8], node: i32, snapshot: &mut Snapshot) -> Result<(u64, i128), CounterError> {
+    let pending = PENDING.open(table, Access::Read)?;
+    let (mut entries, mut sum) = (0, 0);
+    for_each_visible(&pending, Range::Id(id), snapshot, |columns| {
+        entries += 1;
+        if columns.int(NODE) == node {
+            sum += i128::from(columns.bigint(DELTA));
+        }
+        ControlFlow::Continue(())
+    });
+    Ok((entries, sum))
+}
+
+/// The next ids after an id that have entries. The table is locked.
+pub fn ids_after(
+    table: Oid,
+    after: &[u8],
+    limit: usize,
+    snapshot: &mut Snapshot,
+) -> Result<Vec<Id>, CounterError> {
+    let pending = PENDING.open(table, Access::Read)?;
+    let mut ids: Vec<Id> = Vec::new();
+    for_each_visible(&pending, Range::After(after), snapshot, |columns| {
+        let id = columns.text(ID);
+        if ids.last().is_none_or(|last| **last != *id) {
+            if ids.len() == limit {
+                return ControlFlow::Break(());
+            }
+            ids.push(id.into());
+        }
+        ControlFlow::Continue(())
+    });
+    Ok(ids)
+}

@@ -1,0 +1,190 @@
+//! Prefixes of the ids that are audited: rows of counter_ext.audited, kept by each backend until PostgreSQL says that they
+//! changed.
+//!
+//! counter_audit changes them while it keeps writers out of counter_ext.total, and tells other backends, as DDL does, when it
+//! commits. A writer takes in such messages as it takes its own lock on that table. So what it finds here holds to the end of
+//! its transaction, and an increment either is part of what counter_audit saw, or is logged.
+
+use std::cell::{Cell, RefCell};
+use std::ops::ControlFlow;
+
+use super::access::{FamilyTable, Keyed};
+use super::audit_pending::PENDING;
+use super::sum::for_each_visible;
+use crate::errors::{CounterError, FIRST_FREE_BYTE};
+use crate::pg::id_scan::{IdScan, Range};
+use crate::pg::page::Status;
+use crate::pg::snapshot::Snapshot;
+use crate::pg::table::Access;
+use crate::pg::write::{self, Candidate, Value};
+use crate::pg::{Oid, catalog, lock, xact};
+
+const TEXT: u32 = 25;
+const TIMESTAMPTZ: u32 = 1184;
+const PREFIX: usize = 0;
+
+/// counter_ext.audited
+pub const AUDITED: FamilyTable =
+    FamilyTable { name: "audited", relation: c"audited", columns: &[TEXT, TIMESTAMPTZ] };
+
+thread_local! {
+    static KNOWN_VERSION: Cell<u64> = const { Cell::new(u64::MAX) };
+    static ANY: Cell<bool> = const { Cell::new(false) };
+    static PREFIXES: RefCell<Prefixes> = RefCell::new(Prefixes::default());
+}
+
+/// Prefixes of ids, none of which is a prefix of another, sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prefixes(Vec<Vec<u8>>);
+
+impl Prefixes {
+    pub fn new(mut prefixes: Vec<Vec<u8>>) -> Prefixes {
+        prefixes.sort_unstable();
+        prefixes.dedup_by(|longer, shorter| longer.starts_with(shorter));
+        Prefixes(prefixes)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the id begins with one of them. Ids that families keep for themselves never do.
+    pub fn cover(&self, id: &[u8]) -> bool {
+        if id.first().is_none_or(|byte| *byte < FIRST_FREE_BYTE) {
+            return false;
+        }
+        // A prefix sorts before all that begins with it, and nothing else of ours in between.
+        let after = self.0.partition_point(|prefix| prefix[..] <= *id);
+        after > 0 && id.starts_with(&self.0[after - 1])
+    }
+}
+
+/// Whether the counter is audited. The caller has locked counter_ext.total.
+pub fn is_audited(id: &[u8]) -> Result<bool, CounterError> {
+    if KNOWN_VERSION.get() != catalog::audit_version() {
+        load()?;
+    }
+    Ok(ANY.get() && PREFIXES.with_borrow(|prefixes| prefixes.cover(id)))
+}
+
+/// All prefixes, as of now.
+pub fn prefixes() -> Result<Prefixes, CounterError> {
+    load()?;
+    Ok(PREFIXES.with_borrow(Clone::clone))
+}
+
+fn load() -> Result<(), CounterError> {
+    // The version is read before the look-up: a change in between makes the next call look again.
+    let version = catalog::audit_version();
+    let mut found = Vec::new();
+    if let Some(table) = AUDITED.find() {
+        catalog::watch_audit([Some(table), PENDING.find()]);
+        lock::lock_table(table, Access::Read);
+        if AUDITED.find() != Some(table) {
+            return Err(CounterError::NotInstalled);
+        }
+        xact::in_scratch_memory(|| {
+            let audited = AUDITED.open(table, Access::Read)?;
+            let mut snapshot = Snapshot::fresh();
+            for range in [Range::Id(b""), Range::After(b"")] {
+                for_each_visible(&audited, range, &mut snapshot, |columns| {
+                    found.push(columns.text(PREFIX).to_vec());
+                    ControlFlow::Continue(())
+                });
+            }
+            Ok::<(), CounterError>(())
+        })?;
+    } else {
+        catalog::watch_audit([None, None]);
+    }
+    let prefixes = Prefixes::new(found);
+    ANY.set(!prefixes.is_empty());
+    PREFIXES.replace(prefixes);
+    KNOWN_VERSION.set(version);
+    Ok(())
+}
+
+/// Adds a prefix. Returns whether it was not there. The caller holds counter_ext.total against others that do this.
+pub fn add(table: Oid, prefix: &[u8]) -> Result<bool, CounterError> {
+    let audited = AUDITED.open(table, Access::Write)?;
+    let is_new = !change(&audited, prefix, |_| ControlFlow::Break(()))?;
+    if is_new {
+        write::insert(&audited.table, &[Value::Text(prefix), Value::Now]);
+        tell(table);
+    }
+    Ok(is_new)
+}
+
+/// Takes a prefix away. Returns whether it was there. The caller holds counter_ext.total as for `add`.
+pub fn remove(table: Oid, prefix: &[u8]) -> Result<bool, CounterError> {
+    let audited = AUDITED.open(table, Access::Write)?;
+    let was_there = change(&audited, prefix, |_| ControlFlow::Continue(()))?;
+    if was_there {
+        tell(table);
+    }
+    Ok(was_there)
+}
+
+/// Finds the prefix's row, and deletes it where `keep` says to go on. Returns whether there was one.
+fn change(
+    audited: &Keyed,
+    prefix: &[u8],
+    keep: impl Fn(()) -> ControlFlow<()>,
+) -> Result<bool, CounterError> {
+    let held = || CounterError::AuditedHeld { prefix: prefix.to_vec() };
+    let mut scan = IdScan::begin(&audited.table, &audited.key, Range::Id(prefix));
+    loop {
+        let mut found = None;
+        let mut is_held = false;
+        let entry = scan.next_entry(|version| {
+            match version.status() {
+                Status::Free => found = Some(Candidate::new(version)),
+                Status::Held | Status::Unborn => is_held = true,
+                // Made by this very command: it stays.
+                Status::Mine | Status::Updated | Status::Deleted => {}
+            }
+            ControlFlow::Continue(())
+        });
+        let Some(page) = entry else { return Ok(false) };
+        if is_held {
+            return Err(held());
+        }
+        let Some(candidate) = found else { continue };
+        if keep(()).is_continue() {
+            write::delete(&audited.table, page, &candidate).map_err(|_| held())?;
+        }
+        return Ok(true);
+    }
+}
+
+/// Rows of the table change: backends are to look again, this one now, others when that commits.
+pub fn tell(table: Oid) {
+    catalog::invalidate(table);
+    xact::see_own_changes();
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::Prefixes;
+
+    proptest! {
+        #[test]
+        fn an_id_is_covered_by_any_of_its_beginnings(
+            prefixes in prop::collection::vec(prop::collection::vec(97u8..100, 0..4), 0..6),
+            id in prop::collection::vec(97u8..100, 1..6),
+        ) {
+            let covered = prefixes.iter().any(|prefix| id.starts_with(prefix));
+            prop_assert_eq!(Prefixes::new(prefixes).cover(&id), covered);
+        }
+    }
+
+    #[test]
+    fn ids_of_families_are_never_covered() {
+        let all = Prefixes::new(vec![Vec::new()]);
+        assert!(
+            all.cover(b"a") && !all.cover(b"\x01a") && !all.cover(b"") && !Prefixes::default().cover(b"a")
+        );
+    }
+}

@@ -1,0 +1,261 @@
+-- counter_audit and counter_audit_verify: every change of an audited counter is logged with it, and tampering is found.
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS counter_ext;
+DO $$ BEGIN PERFORM counter_compact(); END $$;
+RESET client_min_messages;
+SET counter_ext.actor = 'tester';
+\set VERBOSITY default
+
+-- What there is when auditing begins is the log's first entry.
+SELECT counter_incr('audit:a', 5), counter_incr('other:a', 1), counter_set('audit:zero', 0);
+SELECT * FROM counter_audit_verify('audit:a');
+SELECT counter_audit('audit:', true), counter_audit('audit:', true);
+SELECT * FROM counter_audit_verify('audit:a');
+SELECT counter_incr('audit:a'), counter_incr('audit:a', -3), counter_incr('audit:a', 0), counter_incr('other:a');
+SELECT counter_incr_many(ARRAY['audit:a', 'audit:b', 'audit:a'], ARRAY[1, 2, 3]);
+SELECT counter_incr_once('audit:b', 4, 'audit 1'), counter_incr_once('audit:b', 4, 'audit 1');
+SELECT counter_apply('audit', 7, ARRAY['audit:b', 'other:a']);
+SELECT counter_visit('audit:v', 'anna', 2), counter_visit('audit:v', 'anna', 1);
+-- Before sealing, and after.
+SELECT * FROM counter_audit_verify('audit:b');
+DO $$ BEGIN PERFORM counter_compact(); END $$;
+SELECT id, seq, delta, operation, actor, role = session_user AS by_me, node, at <= clock_timestamp() AS at, octet_length(hash)
+    FROM counter_ext.audit_log WHERE id LIKE 'audit:%' ORDER BY id, seq;
+SELECT count(*) FROM counter_ext.audit_pending;
+SELECT count(*) FROM counter_ext.audit_log WHERE id NOT LIKE 'audit:%';
+SELECT id, v.* FROM unnest(ARRAY['audit:a', 'audit:b', 'audit:v', 'audit:zero', 'other:a']) id, counter_audit_verify(id) v;
+SELECT counter_audit_verify(790501), counter_audit_verify(NULL::text);
+
+-- Entries go with their transaction, and with their savepoint; a transaction sees its own.
+BEGIN;
+SELECT counter_incr('audit:a', 100);
+SELECT entries, log_sum, total FROM counter_audit_verify('audit:a');
+ROLLBACK;
+BEGIN;
+SAVEPOINT s;
+SELECT counter_incr('audit:a', 100), counter_incr('audit:new', 100);
+ROLLBACK TO s;
+SELECT counter_incr('audit:a', 10);
+SAVEPOINT s;
+SELECT counter_incr('audit:a', 20);
+RELEASE s;
+SELECT ok, entries, log_sum, total FROM counter_incr('audit:a', 30), counter_audit_verify('audit:a');
+COMMIT;
+SELECT ok, entries, log_sum, total FROM counter_audit_verify('audit:a');
+SELECT * FROM counter_audit_verify('audit:new');
+-- A transaction's entries have its id, whatever its savepoints.
+BEGIN;
+SELECT counter_incr('audit:x');
+SAVEPOINT s;
+SELECT counter_incr('audit:x');
+SELECT count(*), count(DISTINCT xid), bool_and(xid = pg_current_xact_id()) FROM counter_ext.audit_pending WHERE id = 'audit:x';
+COMMIT;
+
+-- Reset, set and drop; the chain goes on behind a drop.
+BEGIN;
+SELECT counter_reset('audit:a');
+ROLLBACK;
+SELECT counter_reset('audit:a'), counter_reset('audit:a');
+SELECT counter_set('audit:a', 40), counter_set('audit:a', 30);
+SELECT ok, log_sum, total FROM counter_audit_verify('audit:a');
+SELECT counter_drop('audit:a'), counter_drop('audit:a');
+SELECT ok, log_sum, total FROM counter_audit_verify('audit:a');
+BEGIN;
+SELECT counter_incr('audit:a', 3);
+SELECT counter_drop('audit:a'), counter_incr('audit:a', 2);
+SELECT ok, log_sum, total FROM counter_audit_verify('audit:a');
+COMMIT;
+DO $$ BEGIN PERFORM counter_compact(); END $$;
+SELECT seq, delta, operation FROM counter_ext.audit_log WHERE id = 'audit:a' ORDER BY seq OFFSET 6;
+SELECT ok, entries, log_sum, total FROM counter_audit_verify('audit:a');
+-- Amounts that bigint does not hold at once.
+SELECT counter_set('audit:wide', 9223372036854775807);
+SELECT counter_set('audit:wide', -9223372036854775808);
+SELECT counter_drop('audit:wide');
+SELECT count(*), sum(delta) FROM (SELECT id, delta FROM counter_ext.audit_pending UNION ALL SELECT id, delta FROM counter_ext.audit_log) log WHERE id = 'audit:wide';
+SELECT ok, log_sum, total FROM counter_audit_verify('audit:wide');
+
+-- In buffered mode; and what was buffered before auditing began.
+SET counter_ext.mode = 'buffered';
+SELECT counter_incr('audit:m', 7), counter_incr('buffered:a', 11);
+SELECT counter_incr('buffered:a', 2);
+BEGIN;
+SELECT counter_incr('buffered:a', 1), counter_incr('buffered:own', 6);
+SELECT counter_audit('buffered:', true);
+SELECT counter_incr('buffered:a', 1);
+SELECT ok, entries, log_sum, total FROM counter_audit_verify('buffered:a');
+COMMIT;
+SELECT counter_incr('buffered:a', 100);
+SELECT id, ok, entries, log_sum, total, problem FROM unnest(ARRAY['audit:m', 'buffered:a', 'buffered:own']) id, counter_audit_verify(id) v;
+RESET counter_ext.mode;
+DO $$ BEGIN PERFORM counter_compact(); END $$;
+SELECT id, ok, entries, log_sum, total, problem FROM unnest(ARRAY['audit:m', 'buffered:a', 'buffered:own']) id, counter_audit_verify(id) v;
+SELECT counter_get('buffered:a'), counter_get_exact('buffered:a');
+
+-- Auditing ends, and begins again: an entry says what was missed. Prefixes may overlap.
+SELECT counter_audit('buffered:', false), counter_audit('buffered:', false);
+SELECT counter_incr('buffered:a', 1000), counter_drop('buffered:own');
+SELECT ok, entries, log_sum, total, problem FROM counter_audit_verify('buffered:a');
+SELECT counter_audit('buffered:a', true), counter_audit('buffered:', true);
+SELECT counter_audit('buffered:a', false);
+SELECT counter_incr('buffered:a', 1);
+SELECT id, ok, entries, log_sum, total, problem FROM unnest(ARRAY['buffered:a', 'buffered:own']) id, counter_audit_verify(id) v;
+BEGIN;
+SELECT counter_audit('buffered:', false);
+SELECT counter_incr('buffered:a', 1);
+ROLLBACK;
+SELECT counter_incr('buffered:a', 1);
+SELECT ok, entries, log_sum, total, problem FROM counter_audit_verify('buffered:a');
+BEGIN;
+SAVEPOINT s;
+SELECT counter_audit('other:', true), counter_incr('other:a');
+ROLLBACK TO s;
+SELECT counter_incr('other:a');
+COMMIT;
+SELECT * FROM counter_audit_verify('other:a');
+
+-- A prepared transaction's entries come with it. While there is one that counts, auditing does not begin.
+BEGIN;
+SELECT counter_incr('audit:p', 5);
+PREPARE TRANSACTION 'audit';
+SELECT * FROM counter_audit_verify('audit:p');
+SET lock_timeout = '100ms';
+\set VERBOSITY sqlstate
+SELECT counter_audit('prepared:', true);
+\set VERBOSITY default
+RESET lock_timeout;
+COMMIT PREPARED 'audit';
+SELECT * FROM counter_audit_verify('audit:p');
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT counter_incr('audit:p', 5);
+SELECT * FROM counter_audit_verify('audit:p');
+COMMIT;
+
+-- Tampering is found, and named.
+SELECT counter_incr('audit:t', g) FROM generate_series(1, 5) g;
+DO $$ BEGIN PERFORM counter_compact(); END $$;
+SELECT ok, entries, log_sum, total FROM counter_audit_verify('audit:t');
+BEGIN;
+UPDATE counter_ext.audit_log SET delta = 30 WHERE id = 'audit:t' AND seq = 3;
+SELECT * FROM counter_audit_verify('audit:t');
+ROLLBACK;
+BEGIN;
+UPDATE counter_ext.audit_log SET actor = 'somebody else' WHERE id = 'audit:t' AND seq = 2;
+SELECT ok, broken_seq, problem FROM counter_audit_verify('audit:t');
+ROLLBACK;
+BEGIN;
+UPDATE counter_ext.audit_log SET at = at - interval '1 day' WHERE id = 'audit:t' AND seq = 5;
+SELECT ok, broken_seq, problem FROM counter_audit_verify('audit:t');
+ROLLBACK;
+BEGIN;
+DELETE FROM counter_ext.audit_log WHERE id = 'audit:t' AND seq = 4;
+SELECT * FROM counter_audit_verify('audit:t');
+ROLLBACK;
+BEGIN;
+DELETE FROM counter_ext.audit_log WHERE id = 'audit:t' AND seq = 5;
+SELECT * FROM counter_audit_verify('audit:t');
+ROLLBACK;
+BEGIN;
+INSERT INTO counter_ext.audit_log SELECT id, 6, delta, operation, actor, role, at, xid, node, hash FROM counter_ext.audit_log WHERE id = 'audit:t' AND seq = 5;
+SELECT * FROM counter_audit_verify('audit:t');
+ROLLBACK;
+BEGIN;
+INSERT INTO counter_ext.audit_log SELECT id, seq, delta, operation, actor, role, at + interval '1 s', xid, node, hash FROM counter_ext.audit_log WHERE id = 'audit:t' AND seq = 2;
+SELECT ok, broken_seq, problem FROM counter_audit_verify('audit:t');
+ROLLBACK;
+BEGIN;
+UPDATE counter_ext.audit_log a SET seq = 7 - a.seq WHERE id = 'audit:t' AND seq IN (3, 4);
+SELECT ok, broken_seq, problem FROM counter_audit_verify('audit:t');
+ROLLBACK;
+BEGIN;
+UPDATE counter_ext.audit_head SET hash = '\x00' WHERE id = 'audit:t';
+SELECT ok, broken_seq, problem FROM counter_audit_verify('audit:t');
+DELETE FROM counter_ext.audit_head WHERE id = 'audit:t';
+SELECT ok, broken_seq, problem FROM counter_audit_verify('audit:t');
+DELETE FROM counter_ext.audit_log WHERE id = 'audit:t';
+SELECT * FROM counter_audit_verify('audit:t');
+ROLLBACK;
+-- So are a total that was changed by hand, and an entry that was taken away before it was sealed.
+BEGIN;
+UPDATE counter_ext.total SET value = value + 1 WHERE id = 'audit:t';
+SELECT * FROM counter_audit_verify('audit:t');
+ROLLBACK;
+BEGIN;
+SELECT counter_incr('audit:t', 9);
+DELETE FROM counter_ext.audit_pending WHERE id = 'audit:t';
+SELECT * FROM counter_audit_verify('audit:t');
+ROLLBACK;
+SELECT * FROM counter_audit_verify('audit:t');
+
+-- Partitions by time, which may have their columns in another order.
+CREATE TABLE audit_log_future (role text COLLATE "C" NOT NULL, hash bytea NOT NULL, gone integer, actor text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL, seq bigint NOT NULL, delta bigint NOT NULL, operation text COLLATE "C" NOT NULL,
+    at timestamptz NOT NULL, xid xid8 NOT NULL, node integer NOT NULL);
+ALTER TABLE audit_log_future DROP COLUMN gone;
+ALTER TABLE counter_ext.audit_log ATTACH PARTITION audit_log_future FOR VALUES FROM (now()) TO ('infinity');
+SELECT counter_incr('audit:t', g) FROM generate_series(6, 8) g;
+DO $$ BEGIN PERFORM counter_compact(); END $$;
+SELECT seq, delta, tableoid = 'audit_log_future'::regclass FROM counter_ext.audit_log WHERE id = 'audit:t' ORDER BY seq;
+SELECT * FROM counter_audit_verify('audit:t');
+ALTER TABLE counter_ext.audit_log DETACH PARTITION audit_log_future;
+SELECT ok, entries, broken_seq, problem FROM counter_audit_verify('audit:t');
+INSERT INTO counter_ext.audit_log (id, seq, delta, operation, actor, role, at, xid, node, hash)
+    SELECT id, seq, delta, operation, actor, role, at, xid, node, hash FROM audit_log_future;
+DROP TABLE audit_log_future;
+SELECT * FROM counter_audit_verify('audit:t');
+
+-- Errors, and privileges.
+SELECT counter_audit(NULL, true), counter_audit('x', NULL);
+SELECT counter_audit(repeat('x', 256), true);
+SELECT counter_audit(E'\x01', true);
+SELECT counter_audit_verify('');
+BEGIN READ ONLY;
+SELECT counter_audit('x', true);
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT ok FROM counter_audit_verify('audit:t');
+ROLLBACK;
+SET counter_ext.actor = '';
+SELECT counter_incr('audit:actor');
+SELECT set_config('counter_ext.actor', repeat('x', 256), false) IS NULL;
+SELECT counter_incr('audit:actor');
+RESET counter_ext.actor;
+SELECT counter_incr('audit:actor');
+SELECT count(*) FROM (SELECT id, actor, role FROM counter_ext.audit_pending UNION ALL SELECT id, actor, role FROM counter_ext.audit_log) log
+    WHERE id = 'audit:actor' AND actor = session_user AND role = session_user;
+CREATE ROLE regress_audit;
+GRANT INSERT, UPDATE, SELECT ON counter_ext.total TO regress_audit;
+SET ROLE regress_audit;
+SELECT counter_incr('audit:role');
+SELECT counter_audit('x', true);
+SELECT counter_audit('audit:', false);
+SELECT counter_audit_verify('audit:role');
+SELECT FROM counter_ext.audit_log;
+INSERT INTO counter_ext.audited VALUES ('x');
+RESET ROLE;
+SELECT ok, entries FROM counter_audit_verify('audit:role');
+GRANT INSERT ON counter_ext.audited TO regress_audit;
+GRANT SELECT ON counter_ext.audit_log TO regress_audit;
+SET ROLE regress_audit;
+SELECT counter_audit('x', true);
+SELECT counter_audit('x', false);
+SELECT ok, entries FROM counter_audit_verify('audit:role');
+RESET ROLE;
+DROP OWNED BY regress_audit;
+DROP ROLE regress_audit;
+
+-- A prefix that somebody inserts by hand takes effect too. Everything may be audited, but for what families count for themselves.
+INSERT INTO counter_ext.audited VALUES ('hand:');
+SELECT counter_incr('hand:a');
+SELECT ok, entries FROM counter_audit_verify('hand:a');
+SELECT counter_audit('', true);
+SELECT counter_incr('other:a');
+SELECT ok, log_sum = total FROM counter_audit_verify('other:a');
+SELECT counter_audit('', false);
+
+SELECT count(*) FROM counter_ext.audited, counter_audit(prefix, false) ended WHERE ended;
+SELECT count(*) FROM (SELECT counter_drop(id) FROM counters WHERE id ~ '^(audit|other|buffered|hand):') dropped;
+DO $$ BEGIN PERFORM counter_compact(); END $$;
+TRUNCATE counter_ext.audit_log, counter_ext.audit_head, counter_ext.audit_pending;
+DELETE FROM counter_ext.token WHERE token LIKE 'audit %';
+DELETE FROM counter_ext.source_offset WHERE source = 'audit';
