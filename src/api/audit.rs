@@ -73,8 +73,8 @@ mod counter_ext {
 
 extension_sql!(
     r#"
-CREATE FUNCTION counter_audit_verify(id bigint, OUT ok boolean, OUT entries bigint, OUT log_sum numeric, OUT total numeric,
-        OUT broken_seq bigint, OUT problem text) RETURNS SETOF record
+CREATE FUNCTION counter_audit_verify(id bigint)
+    RETURNS TABLE (ok boolean, entries bigint, log_sum numeric, total numeric, broken_seq bigint, problem text)
     LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT * FROM counter_audit_verify($1::text::counter); END;
 "#,
     name = "counter_audit_bigint",
