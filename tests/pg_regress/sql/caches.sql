@@ -256,6 +256,28 @@ INSERT INTO cc_child VALUES (1), (2);
 DELETE FROM cc_parent WHERE ctid = '(0,1)';
 SELECT id, value, difference('cc_parent', 'cc:inh:', 'k') FROM counters WHERE id LIKE 'cc:inh:%' ORDER BY id COLLATE "C";
 
+-- What a foreign key does in cascade is counted; a deferred trigger counts at COMMIT.
+CREATE TABLE cc_post (id int PRIMARY KEY);
+CREATE TABLE cc_reply (post_id int REFERENCES cc_post ON DELETE CASCADE ON UPDATE CASCADE, mood text);
+SELECT counter_cache('cc_reply', 'cc:reply:', 'post_id');
+CREATE CONSTRAINT TRIGGER late AFTER INSERT OR DELETE ON cc_reply DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION counter_rows('cc:mood:', 'mood');
+INSERT INTO cc_post VALUES (1), (2);
+BEGIN;
+INSERT INTO cc_reply VALUES (1, 'glad'), (1, 'sad'), (2, 'glad');
+SELECT counter_get('cc:reply:1'), counter_get('cc:mood:glad');
+COMMIT;
+SELECT counter_get('cc:reply:1'), counter_get('cc:mood:glad');
+UPDATE cc_post SET id = 3 WHERE id = 1;
+DELETE FROM cc_post WHERE id = 2;
+SELECT id, value FROM counters WHERE id ~ '^cc:(reply|mood):' ORDER BY id COLLATE "C";
+SELECT difference('cc_reply', 'cc:reply:', 'post_id');
+-- The trigger function is the extension's.
+\set VERBOSITY terse
+DROP FUNCTION counter_rows();
+DROP TABLE cc_reply, cc_post;
+\set VERBOSITY default
+
 -- Wrong uses.
 CREATE TABLE cc_wrong (k int, l int);
 CREATE TRIGGER w AFTER INSERT ON cc_wrong FOR EACH STATEMENT EXECUTE FUNCTION counter_rows('cc:w:', 'k');
