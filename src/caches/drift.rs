@@ -4,8 +4,8 @@ use super::definition::{self, Definition};
 use super::join;
 use crate::counting::{read, reserved, transaction};
 use crate::errors::{CounterError, MAX_ID_BYTES, check_id};
-use crate::memory::databases;
 use crate::memory::epochs::{self, JournalState};
+use crate::memory::{buffer, databases};
 use crate::pg::lock::{self, Subject};
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::source::Source;
@@ -54,7 +54,7 @@ pub fn verify(table: Oid, definition: &Definition, repair: bool) -> Result<Vec<D
         let tables = transaction::enter_to_count_in_rows("counter_verify", xact::nest_level())?;
         source.mend(tables, definition, keep)?;
     } else {
-        fold_buffered();
+        fold_buffered(tables);
         source.others = definition.longer_prefixes(&source.source, &definition::function()?)?;
         source.compare(tables, definition, |difference| keep(&difference))?;
     }
@@ -96,7 +96,7 @@ impl Comparison {
         }
         definition.check_alone(&self.source, &function)?;
         self.others = definition.longer_prefixes(&self.source, &function)?;
-        fold_buffered();
+        fold_buffered(tables);
         // After this, and not before, comes the snapshot: it sees what the one before has mended.
         lock::lock_exclusive(tables.total, Subject::Key(transaction::id_hash(definition.prefix())));
         let mut batch = Vec::with_capacity(BATCH);
@@ -196,12 +196,16 @@ fn before(prefix: &[u8]) -> Vec<u8> {
 }
 
 /// Counters of rows are never buffered. What somebody has buffered into them by hand is drift, which rows show once it is folded.
-fn fold_buffered() {
-    let database = u32::from(catalog::my_database());
-    if !xact::in_recovery()
-        && epochs::state(database) == JournalState::Ready
-        && databases::has_worker(database)
+fn fold_buffered(tables: Tables) {
+    let (database, relation) = (u32::from(catalog::my_database()), u32::from(tables.total));
+    if xact::in_recovery()
+        || epochs::state(database) != JournalState::Ready
+        || !databases::has_worker(database)
     {
+        return;
+    }
+    // Of two epochs at most, which their parity tells apart.
+    if [0, 1].into_iter().any(|epoch| buffer::has_deltas(database, relation, epoch)) {
         databases::request_pass(database);
     }
 }
