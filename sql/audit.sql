@@ -40,11 +40,11 @@ CREATE TABLE counter_ext.audit_log (
     at timestamptz NOT NULL,
     xid xid8 NOT NULL,
     node integer NOT NULL,
-    hash bytea NOT NULL,
-    PRIMARY KEY (id, seq, at)
+    hash bytea NOT NULL
 ) PARTITION BY RANGE (at);
--- Takes what no other partition does, so that sealing needs none.
-CREATE TABLE counter_ext.audit_log_default PARTITION OF counter_ext.audit_log DEFAULT;
+-- Takes what no other partition does, so that sealing needs none. Each partition has a primary key of its own: one of the parent
+-- would be made again with each partition that a dump restores, and again by the dump.
+CREATE TABLE counter_ext.audit_log_default PARTITION OF counter_ext.audit_log (PRIMARY KEY (id, seq)) DEFAULT;
 
 -- The last link of each chain: by it a log that was cut off at its end is found.
 CREATE TABLE counter_ext.audit_head (
@@ -73,7 +73,7 @@ SELECT pg_catalog.pg_extension_config_dump('counter_ext.audit_pending', '');
 
 COMMENT ON TABLE counter_ext.audited IS 'prefixes of the ids of audited counters; changed by counter_audit';
 COMMENT ON TABLE counter_ext.audit_pending IS 'increments of audited counters that are not sealed into counter_ext.audit_log yet';
-COMMENT ON TABLE counter_ext.audit_log IS 'increments of audited counters, a chain of SHA-256 hashes an id; add partitions by time as you like';
+COMMENT ON TABLE counter_ext.audit_log IS 'increments of audited counters, a chain of SHA-256 hashes an id; partitions by time may be added, each with PRIMARY KEY (id, seq)';
 COMMENT ON TABLE counter_ext.audit_head IS 'the last entry of each chain in counter_ext.audit_log';
 COMMENT ON COLUMN counter_ext.audit_log.seq IS 'position in the chain of the id, from 1 on, in the order of sealing';
 COMMENT ON COLUMN counter_ext.audit_log.operation IS 'increment, reset, set, drop, or open: what makes the log agree with the total when auditing begins';

@@ -287,6 +287,9 @@ impl CounterError {
                 "GRANT it on counter_ext.total: counting needs INSERT and UPDATE, reading SELECT, \
                  dropping DELETE.",
             ),
+            Self::NoPrimaryKey { table: "audit_log" } => {
+                Some("Each of its partitions needs PRIMARY KEY (id, seq).")
+            }
             Self::RowSecurity { .. } => Some("Disable row security on the tables of counter_ext."),
             Self::NotInstalled => Some("Run CREATE EXTENSION counter_ext in this database."),
             Self::AfterSettling => {

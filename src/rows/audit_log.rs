@@ -2,7 +2,7 @@
 //!
 //! Written by sealing only, in one transaction with what it takes from counter_ext.audit_pending, while the compaction lock keeps
 //! other sealing out: a chain is never forked, and a crash leaves it as it was. Partitions may be added by an
-//! administrator: their columns are found by name.
+//! administrator, each with a primary key (id, seq): their columns are found by name.
 
 use std::ops::ControlFlow;
 
@@ -63,7 +63,13 @@ impl Leaf {
         for (column, name) in columns.iter_mut().zip(NAMES) {
             *column = catalog::column(table, name).ok_or(CounterError::NotInstalled)?;
         }
-        Ok(Leaf { keyed: Keyed::any(table, LOG.name, Access::Read)?, columns })
+        let table = Table::open(table);
+        // It is scanned by id, in the order of seq.
+        let key = table.primary_key();
+        if catalog::column(key, c"id") != Some(0) || catalog::column(key, c"seq") != Some(1) {
+            return Err(CounterError::NoPrimaryKey { table: LOG.name });
+        }
+        Ok(Leaf { keyed: Keyed::of(table, LOG.name, Access::Read)?, columns })
     }
 
     fn sealed(&self, columns: &Columns<'_>) -> Sealed {
@@ -258,12 +264,4 @@ pub fn insert(sealed: &[Sealed]) -> Result<(), CounterError> {
 /// The heads' table, open for sealing.
 pub fn open_heads(table: Oid) -> Result<Keyed, CounterError> {
     HEAD.open(table, Access::Write)
-}
-
-/// A partition's own table: it opens as any.
-impl Keyed {
-    fn any(table: Oid, name: &'static str, access: Access) -> Result<Keyed, CounterError> {
-        let table = Table::open(table);
-        Keyed::of(table, name, access)
-    }
 }

@@ -184,8 +184,10 @@ fn a_restored_dump_and_a_standby_can_be_verified() {
     let original = Cluster::start(Settings::compacted_by_hand());
     let mut session = original.connect();
     session.must(
-        "CREATE TABLE audit_log_past PARTITION OF counter_ext.audit_log FOR VALUES FROM (MINVALUE) TO ('2020-01-01');
-         CREATE TABLE audit_log_now PARTITION OF counter_ext.audit_log FOR VALUES FROM ('2020-01-01') TO ('2100-01-01')",
+        "CREATE TABLE audit_log_past PARTITION OF counter_ext.audit_log (PRIMARY KEY (id, seq))
+             FOR VALUES FROM (MINVALUE) TO ('2020-01-01');
+         CREATE TABLE audit_log_now PARTITION OF counter_ext.audit_log (PRIMARY KEY (id, seq))
+             FOR VALUES FROM ('2020-01-01') TO ('2100-01-01')",
     );
     session.must("SELECT counter_audit('audit:', true)");
     session.must("SELECT counter_incr('audit:' || n % 4, n) FROM generate_series(1, 400) AS n");

@@ -160,11 +160,11 @@ INSERT INTO counter_ext.audit_log SELECT id, 6, delta, operation, actor, role, a
 SELECT * FROM counter_audit_verify('audit:t');
 ROLLBACK;
 BEGIN;
-INSERT INTO counter_ext.audit_log SELECT id, seq, delta, operation, actor, role, at + interval '1 s', xid, node, hash FROM counter_ext.audit_log WHERE id = 'audit:t' AND seq = 2;
+INSERT INTO counter_ext.audit_log SELECT id, 0, delta, operation, actor, role, at, xid, node, hash FROM counter_ext.audit_log WHERE id = 'audit:t' AND seq = 2;
 SELECT ok, broken_seq, problem FROM counter_audit_verify('audit:t');
 ROLLBACK;
 BEGIN;
-UPDATE counter_ext.audit_log a SET seq = 7 - a.seq WHERE id = 'audit:t' AND seq IN (3, 4);
+UPDATE counter_ext.audit_log SET delta = 7 - delta WHERE id = 'audit:t' AND seq IN (3, 4);
 SELECT ok, broken_seq, problem FROM counter_audit_verify('audit:t');
 ROLLBACK;
 BEGIN;
@@ -192,6 +192,7 @@ CREATE TABLE audit_log_future (role text COLLATE "C" NOT NULL, hash bytea NOT NU
     id text COLLATE "C" NOT NULL, seq bigint NOT NULL, delta bigint NOT NULL, operation text COLLATE "C" NOT NULL,
     at timestamptz NOT NULL, xid xid8 NOT NULL, node integer NOT NULL);
 ALTER TABLE audit_log_future DROP COLUMN gone;
+ALTER TABLE audit_log_future ADD PRIMARY KEY (id, seq);
 ALTER TABLE counter_ext.audit_log ATTACH PARTITION audit_log_future FOR VALUES FROM (now()) TO ('infinity');
 SELECT counter_incr('audit:t', g) FROM generate_series(6, 8) g;
 DO $$ BEGIN PERFORM counter_compact(); END $$;
@@ -202,6 +203,10 @@ SELECT ok, entries, broken_seq, problem FROM counter_audit_verify('audit:t');
 INSERT INTO counter_ext.audit_log (id, seq, delta, operation, actor, role, at, xid, node, hash)
     SELECT id, seq, delta, operation, actor, role, at, xid, node, hash FROM audit_log_future;
 DROP TABLE audit_log_future;
+BEGIN;
+CREATE TABLE audit_log_past PARTITION OF counter_ext.audit_log FOR VALUES FROM (MINVALUE) TO ('2000-01-01');
+SELECT counter_audit_verify('audit:t');
+ROLLBACK;
 SELECT * FROM counter_audit_verify('audit:t');
 
 -- Errors, and privileges.
