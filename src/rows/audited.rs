@@ -107,7 +107,7 @@ fn load() -> Result<(), CounterError> {
 /// Adds a prefix. Returns whether it was not there. The caller holds counter_ext.total against others that do this.
 pub fn add(table: Oid, prefix: &[u8]) -> Result<bool, CounterError> {
     let audited = AUDITED.open(table, Access::Write)?;
-    let is_new = !change(&audited, prefix, |_| ControlFlow::Break(()))?;
+    let is_new = !find(&audited, prefix, false)?;
     if is_new {
         write::insert(&audited.table, &[Value::Text(prefix), Value::Now]);
         tell(table);
@@ -118,19 +118,15 @@ pub fn add(table: Oid, prefix: &[u8]) -> Result<bool, CounterError> {
 /// Takes a prefix away. Returns whether it was there. The caller holds counter_ext.total as for `add`.
 pub fn remove(table: Oid, prefix: &[u8]) -> Result<bool, CounterError> {
     let audited = AUDITED.open(table, Access::Write)?;
-    let was_there = change(&audited, prefix, |_| ControlFlow::Continue(()))?;
+    let was_there = find(&audited, prefix, true)?;
     if was_there {
         tell(table);
     }
     Ok(was_there)
 }
 
-/// Finds the prefix's row, and deletes it where `keep` says to go on. Returns whether there was one.
-fn change(
-    audited: &Keyed,
-    prefix: &[u8],
-    keep: impl Fn(()) -> ControlFlow<()>,
-) -> Result<bool, CounterError> {
+/// Finds the prefix's row, and deletes it if asked to. Returns whether there was one.
+fn find(audited: &Keyed, prefix: &[u8], delete: bool) -> Result<bool, CounterError> {
     let held = || CounterError::AuditedHeld { prefix: prefix.to_vec() };
     let mut scan = IdScan::begin(&audited.table, &audited.key, Range::Id(prefix));
     loop {
@@ -150,7 +146,7 @@ fn change(
             return Err(held());
         }
         let Some(candidate) = found else { continue };
-        if keep(()).is_continue() {
+        if delete {
             write::delete(&audited.table, page, &candidate).map_err(|_| held())?;
         }
         return Ok(true);
