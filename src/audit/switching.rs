@@ -130,7 +130,7 @@ impl<'a> Opening<'a> {
             let begins =
                 id.starts_with(self.prefix) && !reserved::is_reserved(&id) && !self.before.cover(&id);
             if begins && let Some(delta) = xact::in_scratch_memory(|| self.missing(&id))? {
-                audit_pending::append(&id, delta, Operation::Open)?;
+                audit_pending::append(&id, delta, Operation::Open, None)?;
                 xact::see_own_changes();
             }
         }

@@ -30,14 +30,21 @@ pub fn enter_to_count_in_rows(function: &'static str) -> Result<(Tables, u32), C
 pub fn increment(entered: (Tables, u32), id: &[u8], delta: i64) -> Result<(), CounterError> {
     let (tables, level) = entered;
     transaction::add(tables, id, delta, level)?;
-    log(id, i128::from(delta), Operation::Increment)
+    log(id, i128::from(delta), Operation::Increment, None)
+}
+
+/// As `increment`, by an actor whom the audit log is to name.
+pub fn increment_by(entered: (Tables, u32), id: &[u8], delta: i64, actor: &[u8]) -> Result<(), CounterError> {
+    let (tables, level) = entered;
+    transaction::add(tables, id, delta, level)?;
+    log(id, i128::from(delta), Operation::Increment, Some(actor))
 }
 
 /// Appends a change to the audit log, if the counter is audited.
-fn log(id: &[u8], delta: i128, operation: Operation) -> Result<(), CounterError> {
+fn log(id: &[u8], delta: i128, operation: Operation, actor: Option<&[u8]>) -> Result<(), CounterError> {
     if audited::is_audited(id)? {
         transaction::note_audited();
-        audit_pending::append(id, delta, operation)?;
+        audit_pending::append(id, delta, operation, actor)?;
     }
     Ok(())
 }
@@ -54,7 +61,7 @@ pub fn reset(id: &[u8]) -> Result<i64, CounterError> {
     let value = read::current(tables, id)?;
     if value != 0 {
         transaction::add_wide(tables, id, -i128::from(value), level)?;
-        log(id, -i128::from(value), Operation::Reset)?;
+        log(id, -i128::from(value), Operation::Reset, None)?;
     }
     Ok(value)
 }
@@ -66,7 +73,7 @@ pub fn set(id: &[u8], value: i64) -> Result<(), CounterError> {
     lock_id(tables, id);
     let before = read::current_wide(tables, id)?;
     transaction::add_wide(tables, id, i128::from(value) - before, level)?;
-    log(id, i128::from(value) - before, Operation::Set)
+    log(id, i128::from(value) - before, Operation::Set, None)
 }
 
 /// Waits, a little, until no compaction pass runs, and keeps further ones out. False when one takes longer.
@@ -129,7 +136,7 @@ pub fn drop_counter(
         lock::unlock_exclusive(tables.total, Subject::Compaction);
     }
     if was_counted {
-        log(id, -amount, Operation::Drop)?;
+        log(id, -amount, Operation::Drop, None)?;
     }
     Ok(had_any)
 }

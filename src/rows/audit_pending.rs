@@ -61,9 +61,18 @@ fn enter() -> Result<Oid, CounterError> {
     }
 }
 
-/// Appends an entry of any amount, as several where bigint does not hold it. Errors: 22023 the setting counter_ext.actor is too long.
-pub fn append(id: &[u8], delta: i128, operation: Operation) -> Result<(), CounterError> {
-    let actor = settings::actor();
+/// Appends an entry of any amount, as several where bigint does not hold it. Who acts is whom the call names, else the setting
+/// counter_ext.actor, else the session's user. Errors: 22023 that setting is too long.
+pub fn append(
+    id: &[u8],
+    delta: i128,
+    operation: Operation,
+    actor: Option<&[u8]>,
+) -> Result<(), CounterError> {
+    let actor = match actor {
+        Some(actor) => Some(actor.to_vec()),
+        None => settings::actor(),
+    };
     if let Some(actor) = &actor {
         check_key("counter_ext.actor", actor)?;
     }

@@ -259,6 +259,18 @@ SELECT ok, log_sum = total FROM counter_audit_verify('other:a');
 SELECT counter_audit('', false);
 
 SELECT count(*) FROM counter_ext.audited, counter_audit(prefix, false) ended WHERE ended;
+-- An increment that names its actor is that actor's, whatever the setting says; what is filtered is not the counter's.
+SET counter_ext.actor = 'somebody else';
+SELECT counter_audit('audit:', true) IS NOT NULL AS audited;
+INSERT INTO counter_ext.blocked (actor) VALUES ('audit bot');
+SELECT counter_incr_from('audit:from', 'user:7', 2), counter_incr_from('audit:from', 'audit bot', 5);
+RESET counter_ext.actor;
+SELECT counter_compact() >= 0 AS sealed;
+SELECT delta, operation, actor FROM counter_ext.audit_log WHERE id = 'audit:from';
+SELECT ok, log_sum, total, problem, counter_filtered('audit:from') FROM counter_audit_verify('audit:from');
+DELETE FROM counter_ext.blocked WHERE actor = 'audit bot';
+SELECT counter_audit('audit:', false) AS over;
+
 SELECT count(*) FROM (SELECT counter_drop(id) FROM counters WHERE id ~ '^(audit|other|auditbuf|hand):') dropped;
 DO $$ BEGIN PERFORM counter_compact(); END $$;
 TRUNCATE counter_ext.audit_log, counter_ext.audit_head, counter_ext.audit_pending;
