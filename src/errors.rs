@@ -142,6 +142,12 @@ pub enum CounterError {
     TriggerMisuse {
         why: &'static str,
     },
+    /// A counter under a new cache's prefix that has counted something else.
+    CountsElse {
+        id: Vec<u8>,
+        counted: i128,
+        rows: i64,
+    },
     NoColumn {
         column: Vec<u8>,
         table: Vec<u8>,
@@ -255,9 +261,10 @@ impl CounterError {
             Self::NoTable { .. } => ERRCODE_UNDEFINED_TABLE,
             Self::NotATable { .. } => ERRCODE_WRONG_OBJECT_TYPE,
             Self::SourceRowSecurity { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
-            Self::NotCached { .. } | Self::CountedOtherwise { .. } | Self::SharedPrefix { .. } => {
-                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
-            }
+            Self::NotCached { .. }
+            | Self::CountsElse { .. }
+            | Self::CountedOtherwise { .. }
+            | Self::SharedPrefix { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::Internal(_) => ERRCODE_INTERNAL_ERROR,
         }
     }
@@ -274,6 +281,9 @@ impl CounterError {
             Self::NoPrivilege { table: "visitors", .. } => Some(
                 "GRANT it on counter_ext.visitors: visiting needs INSERT and UPDATE, reading SELECT, \
                  dropping DELETE.",
+            ),
+            Self::NoPrivilege { table: "liked", .. } => Some(
+                "GRANT it on counter_ext.liked: liking needs INSERT, taking a like back DELETE, reading SELECT.",
             ),
             Self::NoPrivilege { table: "token", .. } => Some("GRANT it on counter_ext.token."),
             Self::NoPrivilege { table: "audited", .. } => {
@@ -330,7 +340,14 @@ impl CounterError {
                  counter_rows('prefix', 'column'); for DELETE: REFERENCING OLD TABLE AS o; for UPDATE: both; for TRUNCATE: \
                  BEFORE, and neither. Or call counter_cache, which makes them all.",
             ),
-            Self::NoColumn { .. } => Some("Give the column's name as it is stored, without quotes."),
+            Self::NoColumn { .. } => Some(
+                "Give the column's name as it is stored, without quotes. Was it renamed or dropped? Drop the triggers that \
+                 call counter_rows, and call counter_cache anew.",
+            ),
+            Self::CountsElse { .. } => Some(
+                "Give the rows a prefix of their own; or call counter_cache(…, take_over => true), which makes every \
+                 counter under the prefix what the rows say.",
+            ),
             Self::KeyType { .. } => Some(
                 "Use a column of type text, an integer type or uuid; a generated column can hold the text.",
             ),
@@ -474,6 +491,9 @@ impl fmt::Display for CounterError {
             }
             Self::SketchFull => f.write_str("every register of the counter_hll is full: it has no estimate"),
             Self::TriggerMisuse { why } => write!(f, "counter_rows cannot count here: {why}"),
+            Self::CountsElse { id, counted, rows } => {
+                write!(f, "counter \"{}\" has counted {counted} already, and its rows are {rows}", text(id))
+            }
             Self::NoColumn { column, table } => {
                 write!(f, "column \"{}\" of table \"{}\" does not exist", text(column), text(table))
             }

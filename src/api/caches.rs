@@ -18,7 +18,8 @@ fn counter_rows(call: TriggerCall<'_>) -> NoTuple {
 /// Has counters count a table's rows from now on: `counter_get(prefix || key)` is the number of rows whose `column` is `key`.
 /// Makes the triggers that are missing and fills the counters, in one transaction, which writers of the table wait for.
 /// Returns how many counters were changed. Of a partitioned table all partitions' rows are counted, of any other its own only.
-/// The triggers count with the rights of the table's owner.
+/// The triggers count with the rights of the table's owner. All counters under the prefix are the cache's own: where one has
+/// counted something else before, it is left, and 55000 raised, unless `take_over`.
 ///
 /// Errors: 22004 NULL argument; 22023 no id can begin with the prefix, or a row's key makes too long an id; 42703 no such column;
 /// 0A000 the column's type has no text of its own; 42501 no TRIGGER or SELECT privilege on the table, or the caller or the
@@ -29,9 +30,10 @@ fn counter_cache(
     table: Option<RelationArg<'_>>,
     prefix: Option<TextArg<'_>>,
     column: Option<TextArg<'_>>,
+    take_over: default!(bool, false),
 ) -> i64 {
     checked(table, prefix, column)
-        .and_then(|(table, definition)| caches::install(table, &definition))
+        .and_then(|(table, definition)| caches::install(table, &definition, take_over))
         .or_raise()
 }
 
@@ -47,7 +49,7 @@ fn counter_backfill(
     column: Option<TextArg<'_>>,
 ) -> i64 {
     checked(table, prefix, column)
-        .and_then(|(table, definition)| caches::backfill(table, &definition, "counter_backfill"))
+        .and_then(|(table, definition)| caches::backfill(table, &definition, "counter_backfill", true))
         .or_raise()
 }
 
@@ -89,7 +91,7 @@ extension_sql!(
     r#"
 CREATE FUNCTION counter_rows() RETURNS trigger AS 'MODULE_PATHNAME', 'counter_rows_wrapper' LANGUAGE c;
 COMMENT ON FUNCTION counter_rows() IS 'trigger function (prefix, column): counts the rows of a table by a column';
-COMMENT ON FUNCTION counter_cache(regclass, text, text) IS 'has counters count the rows of a table by a column from now on';
+COMMENT ON FUNCTION counter_cache(regclass, text, text, boolean) IS 'has counters count the rows of a table by a column from now on';
 COMMENT ON FUNCTION counter_backfill(regclass, text, text) IS 'brings counters of a table''s rows to what the rows say, while writers go on';
 COMMENT ON FUNCTION counter_verify(regclass, text, text, boolean) IS 'counters that differ from the rows they count; repair => true mends them';
 "#,

@@ -2,7 +2,7 @@
 
 use super::definition::{self, Definition};
 use super::join;
-use crate::counting::{read, reserved, transaction};
+use crate::counting::{change, read, reserved, transaction};
 use crate::errors::{CounterError, MAX_ID_BYTES, check_id};
 use crate::memory::epochs::{self, JournalState};
 use crate::memory::{buffer, databases};
@@ -25,12 +25,22 @@ pub struct Difference {
 /// Counters mended in one go.
 const BATCH: usize = 1000;
 
-/// Makes each counter what its rows say; how many differed. Errors: 55000 no triggers keep them.
-pub fn backfill(table: Oid, definition: &Definition, function: &'static str) -> Result<i64, CounterError> {
+/// Makes each counter what its rows say; how many differed. Errors: 55000 no triggers keep them, or one that has counted
+/// something would be changed, unless it may be.
+pub fn backfill(
+    table: Oid,
+    definition: &Definition,
+    function: &'static str,
+    takes_over: bool,
+) -> Result<i64, CounterError> {
     let source = Comparison::of(table, definition)?;
     let tables = transaction::enter_to_count_in_rows(function, xact::nest_level())?;
     let mut mended = 0;
-    source.mend(tables, definition, |_| {
+    source.mend(tables, definition, |difference| {
+        if difference.counted != 0 && !takes_over {
+            let (counted, rows) = (difference.counted, difference.rows);
+            return Err(CounterError::CountsElse { id: difference.id.clone(), counted, rows });
+        }
         mended += 1;
         Ok(())
     })?;
@@ -105,11 +115,11 @@ impl Comparison {
             let drift = i128::from(difference.rows) - difference.counted;
             batch.push((difference.id, drift));
             if batch.len() >= BATCH {
-                transaction::add_to_rows_now(tables, std::mem::take(&mut batch))?;
+                change::mend(tables, std::mem::take(&mut batch))?;
             }
             Ok(())
         })?;
-        transaction::add_to_rows_now(tables, batch)?;
+        change::mend(tables, batch)?;
         xact::see_own_changes();
         Ok(())
     }
@@ -124,7 +134,7 @@ impl Comparison {
         let prefix = definition.prefix();
         let active = ActiveSnapshot::push_latest();
         let spi = Spi::connect()?;
-        let mut keys = spi.pairs(&self.source.count_query(&definition.column))?;
+        let mut keys = spi.pairs(&self.source.count_query(&definition.column, self.column.text))?;
         let rows = || {
             process::check_for_interrupts();
             let Some((key, rows)) = keys.next_pair() else { return Ok(None) };

@@ -14,8 +14,9 @@ use crate::pg::{privilege, xact};
 const EVENTS: [Event; 4] = [Event::Insert, Event::Delete, Event::Update, Event::Truncate];
 
 /// Makes what triggers are missing, and fills the counters in the same transaction: while it lasts nobody else writes the table.
-/// Returns how many counters were changed.
-pub fn install(table: Oid, definition: &Definition) -> Result<i64, CounterError> {
+/// Returns how many counters were changed. Counters that are there before the first trigger is count something else, and
+/// are changed only where the caller says so.
+pub fn install(table: Oid, definition: &Definition, takes_over: bool) -> Result<i64, CounterError> {
     let source = Source::open(table)?;
     source.check_may_create_triggers(privilege::current_user());
     source.column(&definition.column)?;
@@ -30,8 +31,9 @@ pub fn install(table: Oid, definition: &Definition) -> Result<i64, CounterError>
     // a table's that others inherit from, or that inherits, whichever table a statement names.
     let for_each_row = source.is_partitioned() || definition::is_in_a_tree(&source)?;
     let number = key_hash(definition.prefix.to_bytes_with_nul().iter().chain(definition.column.to_bytes()));
-    let missing: Vec<Vec<u8>> = definition
-        .uncounted(&source, &function, &EVENTS)?
+    let uncounted = definition.uncounted(&source, &function, &EVENTS)?;
+    let is_new = EVENTS.iter().all(|event| uncounted.contains(event));
+    let missing: Vec<Vec<u8>> = uncounted
         .into_iter()
         .map(|event| definition::create_trigger(definition, &source, &function, event, for_each_row, number))
         .collect();
@@ -44,5 +46,5 @@ pub fn install(table: Oid, definition: &Definition) -> Result<i64, CounterError>
         drop(spi);
         xact::see_own_changes();
     }
-    drift::backfill(table, definition, "counter_cache")
+    drift::backfill(table, definition, "counter_cache", takes_over || !is_new)
 }

@@ -34,7 +34,7 @@ pub fn fired(call: TriggerCall<'_>) -> Result<(), CounterError> {
         if table.is_partition() {
             return misuse("a partition's rows are counted by triggers of the partitioned table");
         }
-        return truncated(&table, counter.prefix, &table.count_query(column));
+        return truncated(&table, counter.prefix, &table.count_query(column, counter.column.text));
     }
     let mut changes = Changes { owner: table.owner(), tally: Tally::default() };
     if fired.is_for_each_row() {

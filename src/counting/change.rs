@@ -40,6 +40,14 @@ pub fn increment_by(entered: (Tables, u32), id: &[u8], delta: i64, actor: &[u8])
     log(id, i128::from(delta), Operation::Increment, Some(actor))
 }
 
+/// Writes what counters are to be mended by to rows at once.
+pub fn mend(tables: Tables, drifts: Vec<(Vec<u8>, i128)>) -> Result<(), CounterError> {
+    for (id, drift) in &drifts {
+        log(id, *drift, Operation::Set, None)?;
+    }
+    transaction::add_to_rows_now(tables, drifts)
+}
+
 /// Appends a change to the audit log, if the counter is audited.
 fn log(id: &[u8], delta: i128, operation: Operation, actor: Option<&[u8]>) -> Result<(), CounterError> {
     if audited::is_audited(id)? {

@@ -17,6 +17,10 @@ pub enum KeyText {
     Int4,
     Int8,
     Text,
+    /// As its cast to text: without the blanks at the end.
+    BlankPadded,
+    /// As its cast to text: `true` or `false`.
+    Boolean,
     Uuid,
     /// By this output function.
     Output(Oid),
@@ -30,6 +34,8 @@ impl KeyText {
             23 => KeyText::Int4,
             20 => KeyText::Int8,
             25 | 1043 => KeyText::Text,
+            1042 => KeyText::BlankPadded,
+            16 => KeyText::Boolean,
             2950 => KeyText::Uuid,
             _ => {
                 // SAFETY: syscache look-ups inside a transaction.
@@ -46,7 +52,7 @@ impl KeyText {
     /// Whether a text can be one of a value's. Only the usual types are known that well.
     pub fn can_say(self, text: &[u8]) -> bool {
         let Ok(text) = str::from_utf8(text) else {
-            return !matches!(self, KeyText::Int2 | KeyText::Int4 | KeyText::Int8 | KeyText::Uuid);
+            return matches!(self, KeyText::Text | KeyText::BlankPadded | KeyText::Output(_));
         };
         match self {
             KeyText::Int2 => text.parse::<i16>().is_ok_and(|value| value.to_string() == text),
@@ -59,6 +65,8 @@ impl KeyText {
                         _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
                     })
             }
+            KeyText::Boolean => matches!(text, "true" | "false"),
+            KeyText::BlankPadded => !text.ends_with(' '),
             KeyText::Text | KeyText::Output(_) => true,
         }
     }
@@ -72,6 +80,16 @@ impl KeyText {
             KeyText::Int2 => append_number(i64::from(datum.value() as i16), text),
             KeyText::Int4 => append_number(i64::from(datum.value() as i32), text),
             KeyText::Int8 => append_number(datum.value() as i64, text),
+            KeyText::Boolean => {
+                text.extend_from_slice(if datum.value() as u8 != 0 { b"true" } else { b"false" });
+            }
+            // SAFETY: by the caller's promise.
+            KeyText::BlankPadded => unsafe {
+                let from = text.len();
+                KeyText::Text.append(datum, text);
+                let length = text[from..].iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1);
+                text.truncate(from + length);
+            },
             // SAFETY: by the caller's promise a varlena; a detoasted copy is freed here.
             KeyText::Text => unsafe {
                 let stored: *mut pg_sys::varlena = datum.cast_mut_ptr();

@@ -199,11 +199,17 @@ impl Source {
     }
 
     /// The query for how many rows each key has, in the order of the keys' bytes. `format` calls the type's output function.
-    pub fn count_query(&self, column: &CStr) -> Vec<u8> {
+    pub fn count_query(&self, column: &CStr, text: KeyText) -> Vec<u8> {
         let column = spi::identifier(column);
+        // As `KeyText` says it: by the output function, but for these.
+        let cast = match text {
+            KeyText::Boolean | KeyText::BlankPadded => b"::pg_catalog.text".as_slice(),
+            _ => b"",
+        };
         [
             b"SELECT pg_catalog.format('%s', ".as_slice(),
             &column,
+            cast,
             b") COLLATE pg_catalog.\"C\" AS key, pg_catalog.count(*) FROM ",
             &self.what_triggers_see(),
             b" WHERE ",
