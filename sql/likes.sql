@@ -23,8 +23,7 @@ BEGIN
         PERFORM counter_ext.count_likes(item, -n) FROM (SELECT item, count(*) AS n FROM went GROUP BY item) AS each;
     END IF;
     IF TG_OP = 'TRUNCATE' THEN
-        EXECUTE format('SELECT count(counter_ext.count_likes(item, -n))
-            FROM (SELECT item, count(*) AS n FROM %s GROUP BY item) AS each', TG_RELID::regclass);
+        PERFORM counter_ext.discount_likes(TG_RELID);
     END IF;
     RETURN NULL;
 END
@@ -65,6 +64,7 @@ $$;
 
 REVOKE ALL ON FUNCTION counter_ext.note_foreign_likes() FROM PUBLIC;
 REVOKE ALL ON FUNCTION counter_ext.count_likes(text, bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION counter_ext.discount_likes(regclass) FROM PUBLIC;
 
 CREATE FUNCTION counter_like(item bigint, actor bigint) RETURNS boolean
     LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT counter_like($1::text::counter, $2::text); END;

@@ -159,6 +159,10 @@ pub enum CounterError {
     NoTable {
         oid: u32,
     },
+    /// A table of the extension's own.
+    OurTable {
+        table: Vec<u8>,
+    },
     NotATable {
         table: Vec<u8>,
     },
@@ -259,7 +263,7 @@ impl CounterError {
             Self::NoColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
             Self::KeyType { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
             Self::NoTable { .. } => ERRCODE_UNDEFINED_TABLE,
-            Self::NotATable { .. } => ERRCODE_WRONG_OBJECT_TYPE,
+            Self::NotATable { .. } | Self::OurTable { .. } => ERRCODE_WRONG_OBJECT_TYPE,
             Self::SourceRowSecurity { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
             Self::NotCached { .. }
             | Self::CountsElse { .. }
@@ -499,6 +503,9 @@ impl fmt::Display for CounterError {
             }
             Self::KeyType { type_name } => {
                 write!(f, "cannot name counters by a column of type {type_name}")
+            }
+            Self::OurTable { table } => {
+                write!(f, "\"{}\" is a table of the extension's own, written past its triggers", text(table))
             }
             Self::NoTable { oid } => write!(f, "there is no table with OID {oid}"),
             Self::NotATable { table } => write!(f, "\"{}\" is not a table", text(table)),

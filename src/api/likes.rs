@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 use crate::counting::reserved::{self, Kind};
 use crate::errors::{CounterError, OrRaise, check_id, check_key};
 use crate::likes;
-use crate::pg::args::{CounterArg, TextArg};
+use crate::pg::args::{CounterArg, RelationArg, TextArg};
 
 fn check(item: &[u8], actor: &[u8]) -> Result<(), CounterError> {
     check_item(item)?;
@@ -62,6 +62,12 @@ mod counter_ext {
     fn count_likes(item: TextArg<'_>, change: i64) {
         check_item(item.0).and_then(|()| likes::count(item.0, change)).or_raise()
     }
+
+    /// For the triggers before TRUNCATE of counter_ext.liked alone: counts all likes of a partition as gone.
+    #[pg_extern(strict)]
+    fn discount_likes(partition: RelationArg<'_>) {
+        likes::discount_all(partition.0).or_raise()
+    }
 }
 
 extension_sql_file!(
@@ -73,6 +79,7 @@ extension_sql_file!(
         counter_unlike,
         counter_liked,
         counter_likes,
-        counter_ext::count_likes
+        counter_ext::count_likes,
+        counter_ext::discount_likes
     ]
 );

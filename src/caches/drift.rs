@@ -104,11 +104,14 @@ impl Comparison {
                 prefix: definition.prefix().to_vec(),
             });
         }
-        definition.check_alone(&self.source, &function)?;
-        self.others = definition.longer_prefixes(&self.source, &function)?;
         fold_buffered(tables);
         // After this, and not before, comes the snapshot: it sees what the one before has mended.
         lock::lock_exclusive(tables.total, Subject::Key(transaction::id_hash(definition.prefix())));
+        // Also what committed while the lock was waited for, at any isolation level.
+        let latest = ActiveSnapshot::push_latest();
+        definition.check_alone(&self.source, &function)?;
+        self.others = definition.longer_prefixes(&self.source, &function)?;
+        drop(latest);
         let mut batch = Vec::with_capacity(BATCH);
         self.compare(tables, definition, |difference| {
             see(&difference)?;

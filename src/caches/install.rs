@@ -9,7 +9,7 @@ use crate::pg::lock::key_hash;
 use crate::pg::source::Source;
 use crate::pg::spi::Spi;
 use crate::pg::trigger::Event;
-use crate::pg::{privilege, xact};
+use crate::pg::{catalog, privilege, xact};
 
 const EVENTS: [Event; 4] = [Event::Insert, Event::Delete, Event::Update, Event::Truncate];
 
@@ -18,6 +18,10 @@ const EVENTS: [Event; 4] = [Event::Insert, Event::Delete, Event::Update, Event::
 /// are changed only where the caller says so.
 pub fn install(table: Oid, definition: &Definition, takes_over: bool) -> Result<i64, CounterError> {
     let source = Source::open(table)?;
+    if catalog::is_member(table, c"counter_ext") {
+        // Our own code writes these by hand, past triggers.
+        return Err(CounterError::OurTable { table: source.name() });
+    }
     source.check_may_create_triggers(privilege::current_user());
     source.column(&definition.column)?;
     source.check_not_in_use(c"counter_cache");

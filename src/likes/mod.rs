@@ -7,7 +7,11 @@ use crate::counting::compaction::as_owner;
 use crate::counting::reserved::{self, Kind};
 use crate::counting::{change, read, transaction};
 use crate::errors::CounterError;
+use crate::pg::key_text::KeyText;
 use crate::pg::privilege::Rights;
+use crate::pg::snapshot::ActiveSnapshot;
+use crate::pg::source::Source;
+use crate::pg::spi::Spi;
 use crate::pg::table::Access;
 use crate::pg::{Oid, lock, xact};
 use crate::rows::access::{self, Tables};
@@ -50,6 +54,22 @@ fn enter_to_count(function: &'static str) -> Result<(Tables, u32), CounterError>
 pub fn count(item: &[u8], delta: i64) -> Result<(), CounterError> {
     let id = reserved::id(Kind::Likes, item)?;
     change::increment(enter_to_count("counter_like")?, &id, delta)
+}
+
+/// Before TRUNCATE: nobody else can change the table any more, so what all that has committed has left is what goes, whatever
+/// the transaction's snapshot sees.
+pub fn discount_all(table: Oid) -> Result<(), CounterError> {
+    let query = Source::open(table)?.count_query(c"item", KeyText::Text);
+    let active = ActiveSnapshot::push_latest();
+    let spi = Spi::connect()?;
+    let mut items = spi.pairs(&query)?;
+    while let Some((item, likes)) = items.next_pair() {
+        count(&item, -likes)?;
+    }
+    drop(items);
+    drop(spi);
+    drop(active);
+    Ok(())
 }
 
 /// Whether an actor likes an item: what is committed by now, and what this transaction did.

@@ -152,6 +152,17 @@ pub fn has_column_types(relation: Oid, types: &[u32]) -> bool {
     })
 }
 
+/// Whether the relation's leading columns have the names of another's.
+pub fn has_column_names_of(relation: Oid, other: Oid, columns: usize) -> bool {
+    (1..=columns as i16).all(|number| {
+        // SAFETY: syscache look-ups inside a transaction; a name is null, or palloc'd.
+        unsafe {
+            let [ours, theirs] = [relation, other].map(|oid| pg_sys::get_attname(oid, number, true));
+            !ours.is_null() && !theirs.is_null() && CStr::from_ptr(ours) == CStr::from_ptr(theirs)
+        }
+    })
+}
+
 /// A column's number from 0, by its name.
 pub fn column(relation: Oid, name: &CStr) -> Option<usize> {
     // SAFETY: a syscache look-up inside a transaction; the name is read only.

@@ -148,26 +148,6 @@ impl<'fcx> Fired<'fcx> {
         }
     }
 
-    /// Whether an UPDATE cannot have changed the column: it does not set it, and nothing else could have.
-    pub fn cannot_have_changed(&self, column: Column) -> bool {
-        // SAFETY: an open relation; its trigger description is there, since one of its triggers fires. The set of columns is
-        // one, or null, by numbers that start at the lowest system column's.
-        unsafe {
-            let relation = &*self.data.tg_relation;
-            let form = &*relation.rd_rel;
-            let triggers = &*relation.trigdesc;
-            // Tables below may have triggers of their own, that set it before.
-            form.relkind as u8 == pg_sys::RELKIND_RELATION
-                && !form.relhassubclass
-                && !triggers.trig_update_before_row
-                && pg_sys::get_attgenerated(relation.rd_id, column.number) == 0
-                && !pg_sys::bms_is_member(
-                    i32::from(column.number) - pg_sys::FirstLowInvalidHeapAttributeNumber,
-                    self.data.tg_updatedcols,
-                )
-        }
-    }
-
     /// Appends the key of the row that a row trigger fired for. Returns false where it is NULL.
     pub fn row_key(&self, side: Side, column: Column, key: &mut Vec<u8>) -> bool {
         let slot = match (self.event(), side) {

@@ -386,7 +386,10 @@ impl FamilyTable {
         let no_partition = CounterError::NoPartition { table: self.name };
         let Some(leaf) = partition::leaf_of(&Table::open(table), key) else { return Err(no_partition) };
         lock::lock_table(leaf, access);
-        if !catalog::has_column_types(leaf, self.columns) {
+        // A partition may have its columns in another order.
+        if !catalog::has_column_types(leaf, self.columns)
+            || !catalog::has_column_names_of(leaf, table, self.columns.len())
+        {
             return Err(no_partition);
         }
         self.open(leaf, access)

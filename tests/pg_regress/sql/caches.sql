@@ -390,6 +390,40 @@ REVOKE ALL ON SCHEMA public, counter_ext FROM cc_owner;
 REVOKE ALL ON counter_ext.total FROM cc_owner;
 DROP ROLE cc_owner, cc_writer;
 
+-- Two statements may share one trigger: two foreign keys, two changes in one WITH.
+CREATE TABLE cc_users (id int PRIMARY KEY);
+CREATE TABLE cc_posts (id int PRIMARY KEY, author int REFERENCES cc_users ON DELETE SET NULL,
+    editor int REFERENCES cc_users ON DELETE SET NULL);
+INSERT INTO cc_users VALUES (1), (2);
+INSERT INTO cc_posts VALUES (1, 1, 2), (2, 2, 1), (3, 1, 1);
+SELECT counter_cache('cc_posts', 'cc:by:', 'author');
+DELETE FROM cc_users WHERE id = 1;
+WITH a AS (UPDATE cc_posts SET editor = 2 WHERE id = 2) UPDATE cc_posts SET author = 2 WHERE id = 1;
+SELECT counter_get('cc:by:1'), counter_get('cc:by:2'), difference('cc_posts', 'cc:by:', 'author');
+DROP TABLE cc_posts, cc_users;
+
+-- A new cache takes over nothing unasked. Keys are named by their cast to text. Corrections are audited.
+CREATE TABLE cc_new (k int, padded char(5), yes boolean);
+SELECT counter_incr('cc:new:1', 10);
+SELECT counter_cache('cc_new', 'cc:new:', 'k');
+SELECT counter_get('cc:new:1'), (SELECT count(*) FROM pg_trigger WHERE tgrelid = 'cc_new'::regclass) AS triggers;
+SELECT counter_audit('cc:new:', true);
+SELECT counter_cache('cc_new', 'cc:new:', 'k', take_over => true), counter_get('cc:new:1');
+SELECT counter_cache('cc_new', 'cc:pad:', 'padded'), counter_cache('cc_new', 'cc:yes:', 'yes');
+INSERT INTO cc_new VALUES (1, 'ab', true), (1, 'ab ', false), (2, 'c', true);
+ALTER TABLE cc_new DISABLE TRIGGER USER;
+INSERT INTO cc_new VALUES (1);
+ALTER TABLE cc_new ENABLE TRIGGER USER;
+SELECT * FROM counter_verify('cc_new', 'cc:new:', 'k', repair => true);
+SELECT k, counter_get('cc:new:' || k), counter_get('cc:pad:' || padded), counter_get('cc:yes:' || yes::text) FROM cc_new WHERE yes ORDER BY k;
+SELECT difference('cc_new', 'cc:pad:', 'padded'), difference('cc_new', 'cc:yes:', 'yes');
+SELECT ok, log_sum, total, problem FROM counter_audit_verify('cc:new:1');
+SELECT counter_audit('cc:new:', false);
+SELECT counter_compact() >= 0 AS sealed;
+DELETE FROM counter_ext.audit_pending; DELETE FROM counter_ext.audit_log; DELETE FROM counter_ext.audit_head;
+DROP TABLE cc_new;
+SELECT counter_cache('counter_ext.liked', 'cc:liked:', 'item');
+
 DROP TABLE cc_comments, "cc Odd 'Table'", cc_types, cc_dates, cc_parts, cc_whole, cc_child, cc_parent, cc_wrong;
 DROP TYPE cc_mood;
 DROP DOMAIN cc_natural;
