@@ -69,7 +69,12 @@ fn write(address: &Address, actor: u64, stop: &AtomicBool, written: &AtomicU64) 
                 written.fetch_add(1, SeqCst);
             }
             Err(error) => match error.code() {
-                Some(code) if code.code().starts_with("40") => connected.must("ROLLBACK"),
+                // The server may be killed meanwhile.
+                Some(code) if code.code().starts_with("40") => {
+                    if connected.run("ROLLBACK").is_err() {
+                        session = None;
+                    }
+                }
                 Some(code) => {
                     assert!(
                         ALLOWED.iter().any(|a| code.code().starts_with(a)),
