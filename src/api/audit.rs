@@ -65,7 +65,7 @@ mod counter_ext {
         trigger: &'a PgTrigger<'a>,
     ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, core::convert::Infallible> {
         if let Some(table) = AUDITED.find() {
-            catalog::invalidate(table);
+            catalog::announce_change(table);
         }
         Ok(trigger.new())
     }

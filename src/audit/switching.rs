@@ -74,14 +74,14 @@ struct Opening<'a> {
 
 impl<'a> Opening<'a> {
     fn open(tables: Tables, prefix: &'a [u8], before: Prefixes) -> Result<Opening<'a>, CounterError> {
-        let (log, heads) = (LOG.lock_for_reading()?, HEAD.lock_for_reading()?);
+        let (log, heads) = (LOG.lock(Access::Read)?, HEAD.lock(Access::Read)?);
         Ok(Opening {
             tables,
             prefix,
             before,
             counters: Reader::open(tables)?,
             log: audit_log::Reader::open(log, heads)?,
-            pending: PENDING.lock_for_reading()?,
+            pending: PENDING.lock(Access::Read)?,
         })
     }
 

@@ -9,6 +9,7 @@ use crate::counting::{read, transaction};
 use crate::errors::CounterError;
 use crate::memory::buffer;
 use crate::pg::privilege::Rights;
+use crate::pg::table::Access;
 use crate::pg::xact;
 use crate::rows::access;
 use crate::rows::audit_log::{self, HEAD, LOG};
@@ -34,8 +35,8 @@ pub fn verify(id: &[u8]) -> Result<Verdict, CounterError> {
     let tables = read::enter()?;
     LOG.check_rights(LOG.find().ok_or(CounterError::NotInstalled)?, Rights::SELECT, "SELECT")?;
     access::lock_for_reading(tables);
-    let (log, heads) = (LOG.lock_for_reading()?, HEAD.lock_for_reading()?);
-    let pending = PENDING.lock_for_reading()?;
+    let (log, heads) = (LOG.lock(Access::Read)?, HEAD.lock(Access::Read)?);
+    let pending = PENDING.lock(Access::Read)?;
     if !read::await_recovery(tables) {
         return Err(CounterError::NotRecovered);
     }

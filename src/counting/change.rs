@@ -28,16 +28,18 @@ pub fn enter_to_count_in_rows(function: &'static str) -> Result<(Tables, u32), C
 
 /// Adds a delta of a checked id to the transaction.
 pub fn increment(entered: (Tables, u32), id: &[u8], delta: i64) -> Result<(), CounterError> {
-    let (tables, level) = entered;
-    transaction::add(tables, id, delta, level)?;
-    log(id, i128::from(delta), Operation::Increment, None)
+    increment_by(entered, id, delta, None)
 }
 
 /// As `increment`, by an actor whom the audit log is to name.
-pub fn increment_by(entered: (Tables, u32), id: &[u8], delta: i64, actor: &[u8]) -> Result<(), CounterError> {
-    let (tables, level) = entered;
+pub fn increment_by(
+    (tables, level): (Tables, u32),
+    id: &[u8],
+    delta: i64,
+    actor: Option<&[u8]>,
+) -> Result<(), CounterError> {
     transaction::add(tables, id, delta, level)?;
-    log(id, i128::from(delta), Operation::Increment, Some(actor))
+    log(id, i128::from(delta), Operation::Increment, actor)
 }
 
 /// Writes what counters are to be mended by to rows at once.

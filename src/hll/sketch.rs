@@ -96,9 +96,7 @@ impl Sketch {
     pub fn add_to_registers(&mut self, hash: u64) -> bool {
         match &mut self.stage {
             Stage::Registers(registers) => {
-                let (index, rank) = self.parameters.place(hash);
-                let Some(register) = registers.get_mut(index) else { return false };
-                *register = (*register).max(rank);
+                raise(self.parameters, registers, hash);
                 true
             }
             Stage::Explicit(_) => false,
@@ -232,7 +230,8 @@ fn no_registers(count: usize) -> Box<[u8]> {
 #[inline]
 fn raise(parameters: Parameters, registers: &mut [u8], hash: u64) -> bool {
     let (index, rank) = parameters.place(hash);
-    let register = &mut registers[index];
+    // There always is one; saying so without a check that could panic is what `add_to_registers` is called for.
+    let Some(register) = registers.get_mut(index) else { return false };
     let raised = *register < rank;
     if raised {
         *register = rank;

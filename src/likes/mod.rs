@@ -19,28 +19,32 @@ use crate::rows::likes::{self, LIKED};
 
 /// Makes a like. Returns whether this call made it. Item and actor are checked.
 pub fn like(item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
-    let table = enter("counter_like", Rights::INSERT, "INSERT")?;
+    let (entered, table) = enter("counter_like", Rights::INSERT, "INSERT")?;
     let is_new = xact::in_scratch_memory(|| likes::insert(table, item, actor))?;
     if is_new {
-        count(item, 1)?;
+        add(entered, item, 1)?;
     }
     Ok(is_new)
 }
 
 /// Takes a like back. Returns whether this call did.
 pub fn unlike(item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
-    let table = enter("counter_unlike", Rights::DELETE, "DELETE")?;
+    let (entered, table) = enter("counter_unlike", Rights::DELETE, "DELETE")?;
     let was_there = xact::in_scratch_memory(|| likes::remove(table, item, actor))?;
     if was_there {
-        count(item, -1)?;
+        add(entered, item, -1)?;
     }
     Ok(was_there)
 }
 
-fn enter(function: &'static str, rights: Rights, needed: &'static str) -> Result<Oid, CounterError> {
+fn enter(
+    function: &'static str,
+    rights: Rights,
+    needed: &'static str,
+) -> Result<((Tables, u32), Oid), CounterError> {
     // Before the likes, as everything that counts does: the other way round could be a deadlock with DROP EXTENSION.
-    enter_to_count(function)?;
-    LIKED.enter_to_write(rights, needed)
+    let entered = enter_to_count(function)?;
+    Ok((entered, LIKED.enter_to_write(rights, needed)?))
 }
 
 /// Enters for counting in the name of the tables' owner.
@@ -51,9 +55,13 @@ fn enter_to_count(function: &'static str) -> Result<(Tables, u32), CounterError>
 }
 
 /// Adds to the number of an item's likes.
+fn add(entered: (Tables, u32), item: &[u8], delta: i64) -> Result<(), CounterError> {
+    change::increment(entered, &reserved::id(Kind::Likes, item)?, delta)
+}
+
+/// Counts likes of an item that came, or went, by hand.
 pub fn count(item: &[u8], delta: i64) -> Result<(), CounterError> {
-    let id = reserved::id(Kind::Likes, item)?;
-    change::increment(enter_to_count("counter_like")?, &id, delta)
+    add(enter_to_count("counter_like")?, item, delta)
 }
 
 /// Before TRUNCATE: nobody else can change the table any more, so what all that has committed has left is what goes, whatever
@@ -63,8 +71,9 @@ pub fn discount_all(table: Oid) -> Result<(), CounterError> {
     let active = ActiveSnapshot::push_latest();
     let spi = Spi::connect()?;
     let mut items = spi.pairs(&query)?;
+    let entered = enter_to_count("counter_like")?;
     while let Some((item, likes)) = items.next_pair() {
-        count(&item, -likes)?;
+        add(entered, &item, -likes)?;
     }
     drop(items);
     drop(spi);

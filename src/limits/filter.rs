@@ -19,7 +19,7 @@ pub fn increment_from(id: &[u8], actor: &[u8], delta: i64) -> Result<bool, Count
         Ruling::Under(policy) => is_within(policy, id, actor)?,
     };
     if counts {
-        change::increment_by(entered, id, delta, actor)?;
+        change::increment_by(entered, id, delta, Some(actor))?;
     } else {
         change::increment(entered, &filtered_id, delta)?;
         databases::count_filtered(u32::from(catalog::my_database()));

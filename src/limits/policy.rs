@@ -9,7 +9,8 @@ use std::collections::HashMap;
 
 use super::period_us;
 use crate::errors::CounterError;
-use crate::pg::{Oid, catalog, process};
+use crate::pg::catalog::{self, Watcher};
+use crate::pg::{Oid, process};
 use crate::rows::policies::{self, PolicyRow, PolicyTables};
 
 type Map<V> = HashMap<Box<[u8]>, V, foldhash::fast::RandomState>;
@@ -110,7 +111,7 @@ pub enum Ruling {
 /// the extension takes first.
 pub fn ruling(id: &[u8], actor: &[u8]) -> Result<Ruling, CounterError> {
     catalog::hear_changes();
-    let version = catalog::policies_version();
+    let version = catalog::version_of(Watcher::Policies);
     // Taken out while rows are read: an error leaves nothing known.
     let mut known = match KNOWN.take() {
         Some(known) if known.version == version => known,
@@ -127,9 +128,9 @@ pub fn ruling(id: &[u8], actor: &[u8]) -> Result<Ruling, CounterError> {
 
 fn read() -> Result<Known, CounterError> {
     let tables = policies::enter()?;
-    catalog::watch_policies([tables.policy, tables.blocked]);
+    catalog::watch(Watcher::Policies, &[tables.policy, tables.blocked]);
     // Before the rows: a change in between makes the next call read again.
-    let version = catalog::policies_version();
+    let version = catalog::version_of(Watcher::Policies);
     let policies = Policies::new(policies::policies(tables)?)?;
     let blocked = policies::blocks_anybody(tables)?;
     let blocked = blocked.then(|| Blocked { tables, until_us: Map::default() });

@@ -9,19 +9,50 @@ use pgrx::prelude::*;
 use super::Oid;
 
 thread_local! {
-    static RELATIONS: Cell<u64> = const { Cell::new(0) };
+    static WATCHES: [Watch; 3] = const { [const { Watch::new() }; 3] };
     static ANY_RELATION: Cell<u64> = const { Cell::new(0) };
     static ROLES: Cell<u64> = const { Cell::new(0) };
-    static WATCHED: Cell<[u32; 4]> = const { Cell::new([0; 4]) };
-    static POLICIES: Cell<u64> = const { Cell::new(0) };
-    static WATCHED_POLICIES: Cell<[u32; 2]> = const { Cell::new([0; 2]) };
-    static AUDIT: Cell<u64> = const { Cell::new(0) };
-    static WATCHED_FOR_AUDIT: Cell<[u32; 2]> = const { Cell::new([0; 2]) };
 }
 
-/// Changes whenever something about the watched relations changed.
-pub fn relations_version() -> u64 {
-    RELATIONS.get()
+/// Who remembers something about some relations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watcher {
+    Counters,
+    Policies,
+    Audit,
+}
+
+struct Watch {
+    version: Cell<u64>,
+    relations: Cell<[u32; 4]>,
+}
+
+impl Watch {
+    const fn new() -> Watch {
+        Watch { version: Cell::new(0), relations: Cell::new([0; 4]) }
+    }
+
+    fn note(&self, relation: u32) {
+        let relations = self.relations.get();
+        if relation == 0 || relations == [0; 4] || relations.contains(&relation) {
+            self.version.set(self.version.get() + 1);
+        }
+    }
+}
+
+/// Changes whenever something about the relations changed that the watcher watches; of some also when their rows did, where
+/// `announce_change` tells of it.
+pub fn version_of(watcher: Watcher) -> u64 {
+    WATCHES.with(|watches| watches[watcher as usize].version.get())
+}
+
+/// The relations whose changes `version_of` counts, at most four. While none is watched every change counts.
+pub fn watch(watcher: Watcher, relations: &[Oid]) {
+    let mut watched = [0; 4];
+    for (place, relation) in watched.iter_mut().zip(relations) {
+        *place = u32::from(*relation);
+    }
+    WATCHES.with(|watches| watches[watcher as usize].relations.set(watched));
 }
 
 /// Changes whenever something about any relation changed.
@@ -32,21 +63,6 @@ pub fn any_relation_version() -> u64 {
 /// Changes whenever something about roles or memberships changed.
 pub fn roles_version() -> u64 {
     ROLES.get()
-}
-
-/// The relations whose changes `relations_version` counts. While none is watched every change counts.
-pub fn watch(relations: [Oid; 4]) {
-    WATCHED.set(relations.map(u32::from));
-}
-
-/// As `relations_version`, of the relations that `watch_policies` names: also their rows, where `announce_change` tells of it.
-pub fn policies_version() -> u64 {
-    POLICIES.get()
-}
-
-/// As `watch`, for `policies_version`.
-pub fn watch_policies(relations: [Oid; 2]) {
-    WATCHED_POLICIES.set(relations.map(u32::from));
 }
 
 /// Tells all processes, when this transaction commits, and this one after the running command, that what they know about a
@@ -60,22 +76,6 @@ pub fn announce_change(relation: Oid) {
 pub fn hear_changes() {
     // SAFETY: called inside a transaction, where a lock could be taken as well.
     unsafe { pg_sys::AcceptInvalidationMessages() }
-}
-
-/// Changes whenever something about the relations that audit watches changed.
-pub fn audit_version() -> u64 {
-    AUDIT.get()
-}
-
-/// The relations whose changes `audit_version` counts. While none is watched every change counts.
-pub fn watch_audit(relations: [Option<Oid>; 2]) {
-    WATCHED_FOR_AUDIT.set(relations.map(|relation| relation.map_or(0, u32::from)));
-}
-
-/// Has every backend told that the relation changed, this one at the next command, others when the transaction commits.
-pub fn invalidate(relation: Oid) {
-    // SAFETY: queues a message inside a transaction that may write; a missing relation is an ERROR.
-    unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) }
 }
 
 /// Registers the callbacks, once a process.
@@ -102,18 +102,7 @@ pub fn register() {
 extern "C-unwind" fn on_relation(_arg: pg_sys::Datum, relation: Oid) {
     ANY_RELATION.set(ANY_RELATION.get() + 1);
     let relation = u32::from(relation);
-    let watched = WATCHED.get();
-    if relation == 0 || watched == [0; 4] || watched.contains(&relation) {
-        RELATIONS.set(RELATIONS.get() + 1);
-    }
-    let policies = WATCHED_POLICIES.get();
-    if relation == 0 || policies == [0; 2] || policies.contains(&relation) {
-        POLICIES.set(POLICIES.get() + 1);
-    }
-    let watched = WATCHED_FOR_AUDIT.get();
-    if relation == 0 || watched == [0; 2] || watched.contains(&relation) {
-        AUDIT.set(AUDIT.get() + 1);
-    }
+    WATCHES.with(|watches| watches.iter().for_each(|watch| watch.note(relation)));
 }
 
 #[pg_guard]

@@ -3,10 +3,12 @@
 
 use std::cell::{Cell, RefCell};
 
+use super::column_types::*;
 use crate::errors::CounterError;
+use crate::pg::catalog::{self, Watcher};
 use crate::pg::privilege::{self, Rights};
 use crate::pg::table::{Access, Index, Table};
-use crate::pg::{Oid, catalog, lock, partition, xact};
+use crate::pg::{Oid, lock, partition, xact};
 
 /// Oids of the tables and their primary keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,12 +95,12 @@ pub fn tables() -> Result<Tables, CounterError> {
 /// The tables, if the extension is installed here.
 pub fn find_tables() -> Option<Tables> {
     if let Some(known) = KNOWN.get()
-        && known.relations_version == catalog::relations_version()
+        && known.relations_version == catalog::version_of(Watcher::Counters)
     {
         return Some(known.tables);
     }
     // The version is read before the look-up: a change in between makes the next call look again.
-    let relations_version = catalog::relations_version();
+    let relations_version = catalog::version_of(Watcher::Counters);
     KNOWN.set(None);
     let tables = Tables {
         total: catalog::relation(c"counter_ext", c"total")?,
@@ -106,11 +108,6 @@ pub fn find_tables() -> Option<Tables> {
         visitors: catalog::relation(c"counter_ext", c"visitors")?,
         visit: catalog::relation(c"counter_ext", c"visit")?,
     };
-    const TEXT: u32 = 25;
-    const INT4: u32 = 23;
-    const INT8: u32 = 20;
-    const TIMESTAMPTZ: u32 = 1184;
-    const DATE: u32 = 1082;
     let each = [tables.total, tables.slot, tables.visitors, tables.visit];
     let ours = each.into_iter().all(|table| catalog::is_member(table, c"counter_ext"))
         && catalog::has_column_types(tables.visitors, &[TEXT, DATE, INT4])
@@ -122,7 +119,7 @@ pub fn find_tables() -> Option<Tables> {
     if !ours {
         return None;
     }
-    catalog::watch(each);
+    catalog::watch(Watcher::Counters, &each);
     KNOWN.set(Some(Known { tables, relations_version }));
     Some(tables)
 }
@@ -206,7 +203,7 @@ fn check_rights(tables: Tables, purpose: Purpose) -> Result<(), CounterError> {
     let user = privilege::current_user();
     let mut allowed = ALLOWED.get();
     let current = allowed.user == u32::from(user)
-        && allowed.relations_version == catalog::relations_version()
+        && allowed.relations_version == catalog::version_of(Watcher::Counters)
         && allowed.roles_version == catalog::roles_version();
     if current && allowed.purposes & purpose.bit() != 0 {
         return Ok(());
@@ -215,7 +212,7 @@ fn check_rights(tables: Tables, purpose: Purpose) -> Result<(), CounterError> {
         allowed = Allowed {
             user: u32::from(user),
             purposes: 0,
-            relations_version: catalog::relations_version(),
+            relations_version: catalog::version_of(Watcher::Counters),
             roles_version: catalog::roles_version(),
         };
     }
@@ -301,11 +298,7 @@ impl FamilyTable {
     }
 
     fn enter(&self, access: Access, rights: Rights, needed: &'static str) -> Result<Oid, CounterError> {
-        let table = self.find().ok_or(CounterError::NotInstalled)?;
-        lock::lock_table(table, access);
-        if self.find() != Some(table) {
-            return Err(CounterError::NotInstalled);
-        }
+        let table = self.lock(access)?;
         self.check_rights(table, rights, needed)?;
         Ok(table)
     }
@@ -333,10 +326,10 @@ impl FamilyTable {
         Ok(())
     }
 
-    /// Locks the table for reading, whoever asks. Errors: 55000.
-    pub fn lock_for_reading(&self) -> Result<Oid, CounterError> {
+    /// Locks the table, whoever asks. Errors: 55000.
+    pub fn lock(&self, access: Access) -> Result<Oid, CounterError> {
         let table = self.find().ok_or(CounterError::NotInstalled)?;
-        lock::lock_table(table, Access::Read);
+        lock::lock_table(table, access);
         if self.find() == Some(table) { Ok(table) } else { Err(CounterError::NotInstalled) }
     }
 

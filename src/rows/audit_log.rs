@@ -11,6 +11,7 @@ use pgrx::{PgOid, Spi};
 
 use super::access::{FamilyTable, Keyed};
 use super::audit_entry::{Entry, Head, Sealed};
+use super::column_types::*;
 use super::list::Id;
 use super::sum::for_each_visible;
 use crate::errors::CounterError;
@@ -21,13 +22,6 @@ use crate::pg::snapshot::Snapshot;
 use crate::pg::table::{Access, Table};
 use crate::pg::write::{self, Candidate, Value};
 use crate::pg::{Oid, catalog, lock, process};
-
-const TEXT: u32 = 25;
-const INT4: u32 = 23;
-const INT8: u32 = 20;
-const TIMESTAMPTZ: u32 = 1184;
-const XID8: u32 = 5069;
-const BYTEA: u32 = 17;
 
 /// counter_ext.audit_log
 pub const LOG: FamilyTable = FamilyTable {

@@ -4,11 +4,11 @@
 //! savepoints. Each draws a random number, so inserts meet nobody. Only sealing deletes them, in the transaction that inserts them
 //! into counter_ext.audit_log: a crash leaves them in one of the two.
 
-use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use super::access::FamilyTable;
 use super::audit_entry::{Entry, Operation};
+use super::column_types::*;
 use super::list::Id;
 use super::sum::for_each_visible;
 use crate::errors::{CounterError, check_key};
@@ -17,14 +17,8 @@ use crate::pg::page::{Columns, Status};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::{Access, Table};
 use crate::pg::write::{self, Candidate, Value};
-use crate::pg::{Oid, catalog, lock, privilege, process, random, xact};
+use crate::pg::{Oid, privilege, process, random, xact};
 use crate::settings;
-
-const TEXT: u32 = 25;
-const INT4: u32 = 23;
-const INT8: u32 = 20;
-const TIMESTAMPTZ: u32 = 1184;
-const XID8: u32 = 5069;
 
 /// counter_ext.audit_pending
 pub const PENDING: FamilyTable = FamilyTable {
@@ -42,25 +36,6 @@ const ROLE: usize = 6;
 const XID: usize = 7;
 const NODE: usize = 8;
 
-thread_local! {
-    static KNOWN: Cell<Option<(u64, Oid)>> = const { Cell::new(None) };
-}
-
-/// The table, locked for writing.
-fn enter() -> Result<Oid, CounterError> {
-    loop {
-        let version = catalog::audit_version();
-        let known = KNOWN.get().filter(|(at, _)| *at == version).map(|(_, table)| table);
-        let table = known.or_else(|| PENDING.find()).ok_or(CounterError::NotInstalled)?;
-        lock::lock_table(table, Access::Write);
-        // Taking a lock also takes in what others changed.
-        if catalog::audit_version() == version {
-            KNOWN.set(Some((version, table)));
-            return Ok(table);
-        }
-    }
-}
-
 /// Appends an entry of any amount, as several where bigint does not hold it. Who acts is whom the call names, else the setting
 /// counter_ext.actor, else the session's user. Errors: 22023 that setting is too long.
 pub fn append(
@@ -76,7 +51,7 @@ pub fn append(
     if let Some(actor) = &actor {
         check_key("counter_ext.actor", actor)?;
     }
-    let table = enter()?;
+    let table = PENDING.lock(Access::Write)?;
     xact::in_scratch_memory(|| {
         let table = Table::open(table);
         let role = privilege::session_user_name();

@@ -9,18 +9,17 @@ use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 
 use super::access::{FamilyTable, Keyed};
-use super::audit_pending::PENDING;
+use super::column_types::*;
 use super::sum::for_each_visible;
 use crate::errors::{CounterError, FIRST_FREE_BYTE};
+use crate::pg::catalog::{self, Watcher};
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::Status;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::write::{self, Candidate, Value};
-use crate::pg::{Oid, catalog, lock, xact};
+use crate::pg::{Oid, xact};
 
-const TEXT: u32 = 25;
-const TIMESTAMPTZ: u32 = 1184;
 const PREFIX: usize = 0;
 
 /// counter_ext.audited
@@ -61,7 +60,7 @@ impl Prefixes {
 
 /// Whether the counter is audited. The caller has locked counter_ext.total.
 pub fn is_audited(id: &[u8]) -> Result<bool, CounterError> {
-    if KNOWN_VERSION.get() != catalog::audit_version() {
+    if KNOWN_VERSION.get() != catalog::version_of(Watcher::Audit) {
         load()?;
     }
     Ok(ANY.get() && PREFIXES.with_borrow(|prefixes| prefixes.cover(id)))
@@ -75,12 +74,11 @@ pub fn prefixes() -> Result<Prefixes, CounterError> {
 
 fn load() -> Result<(), CounterError> {
     // The version is read before the look-up: a change in between makes the next call look again.
-    let version = catalog::audit_version();
+    let version = catalog::version_of(Watcher::Audit);
     let mut found = Vec::new();
     if let Some(table) = AUDITED.find() {
-        catalog::watch_audit([Some(table), PENDING.find()]);
-        lock::lock_table(table, Access::Read);
-        if AUDITED.find() != Some(table) {
+        catalog::watch(Watcher::Audit, &[table]);
+        if AUDITED.lock(Access::Read)? != table {
             return Err(CounterError::NotInstalled);
         }
         xact::in_scratch_memory(|| {
@@ -95,7 +93,7 @@ fn load() -> Result<(), CounterError> {
             Ok::<(), CounterError>(())
         })?;
     } else {
-        catalog::watch_audit([None, None]);
+        catalog::watch(Watcher::Audit, &[]);
     }
     let prefixes = Prefixes::new(found);
     ANY.set(!prefixes.is_empty());
@@ -155,7 +153,7 @@ fn find(audited: &Keyed, prefix: &[u8], delete: bool) -> Result<bool, CounterErr
 
 /// Rows of the table change: backends are to look again, this one now, others when that commits.
 pub fn tell(table: Oid) {
-    catalog::invalidate(table);
+    catalog::announce_change(table);
     xact::see_own_changes();
 }
 

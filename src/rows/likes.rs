@@ -1,14 +1,12 @@
 //! Rows of likes, hash-partitioned by item.
 
 use super::access::FamilyTable;
+use super::column_types::*;
 use super::pairs::{self, Pair};
 use crate::errors::CounterError;
 use crate::pg::Oid;
 use crate::pg::table::Access;
 use crate::pg::write::Value;
-
-const TEXT: u32 = 25;
-const TIMESTAMPTZ: u32 = 1184;
 
 /// counter_ext.liked
 pub const LIKED: FamilyTable =

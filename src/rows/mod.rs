@@ -21,6 +21,18 @@ pub mod sum;
 pub mod tokens;
 pub mod visitors;
 
+/// Types of our tables' columns, by their numbers in pg_type.
+pub(crate) mod column_types {
+    pub const BYTEA: u32 = 17;
+    pub const INT8: u32 = 20;
+    pub const INT4: u32 = 23;
+    pub const TEXT: u32 = 25;
+    pub const DATE: u32 = 1082;
+    pub const TIMESTAMPTZ: u32 = 1184;
+    pub const INTERVAL: u32 = 1186;
+    pub const XID8: u32 = 5069;
+}
+
 /// Columns of counter_ext.total.
 pub(crate) mod total_columns {
     pub const ID: usize = 0;

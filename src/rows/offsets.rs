@@ -6,16 +6,13 @@
 use std::ops::ControlFlow;
 
 use super::access::FamilyTable;
+use super::column_types::*;
 use crate::errors::CounterError;
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::Status;
 use crate::pg::table::Access;
 use crate::pg::write::{self, Candidate, Value};
 use crate::pg::{Oid, xact};
-
-const TEXT: u32 = 25;
-const INT8: u32 = 20;
-const TIMESTAMPTZ: u32 = 1184;
 
 /// counter_ext.source_offset
 pub const OFFSETS: FamilyTable = FamilyTable {

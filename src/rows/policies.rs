@@ -4,6 +4,7 @@
 use std::ops::ControlFlow;
 
 use super::access::{FamilyTable, Keyed};
+use super::column_types::*;
 use super::sum::for_each_visible;
 use crate::errors::CounterError;
 use crate::pg::id_scan::Range;
@@ -11,11 +12,6 @@ use crate::pg::interval::Interval;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::{Oid, lock};
-
-const TEXT: u32 = 25;
-const INT4: u32 = 23;
-const INTERVAL: u32 = 1186;
-const TIMESTAMPTZ: u32 = 1184;
 
 const POLICY: FamilyTable =
     FamilyTable { name: "policy", relation: c"policy", columns: &[TEXT, INT4, INTERVAL, INTERVAL] };

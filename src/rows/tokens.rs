@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::access::FamilyTable;
+use super::column_types::*;
 use super::pairs::{self, Pair};
 use crate::errors::CounterError;
 use crate::pg::id_scan::{IdScan, Range};
@@ -10,9 +11,6 @@ use crate::pg::page::Status;
 use crate::pg::table::{Access, Index, Table};
 use crate::pg::write::{self, Candidate, Value};
 use crate::pg::{Oid, catalog};
-
-const TEXT: u32 = 25;
-const TIMESTAMPTZ: u32 = 1184;
 
 /// counter_ext.token
 pub const TOKENS: FamilyTable =
