@@ -11,6 +11,7 @@ pub mod buffered;
 pub mod chance;
 pub mod client;
 pub mod cluster;
+pub mod delivery;
 pub mod installation;
 pub mod ledger;
 pub mod load;

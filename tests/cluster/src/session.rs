@@ -29,6 +29,17 @@ impl Address {
         Ok(Session { client, statements: HashMap::new() })
     }
 
+    /// The session, connected anew if it was lost; `None`, a moment later, while the server takes no connections.
+    pub fn connected<'s>(&self, session: &'s mut Option<Session>) -> Option<&'s mut Session> {
+        if session.is_none() {
+            *session = self.try_connect().ok();
+            if session.is_none() {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+        }
+        session.as_mut()
+    }
+
     pub fn connect(&self) -> Session {
         self.try_connect()
             .unwrap_or_else(|error| panic!("connect to {}: {}", self.database, describe(&error)))

@@ -56,13 +56,7 @@ fn write(address: &Address, actor: u64, stop: &AtomicBool, written: &AtomicU64) 
     let mut random = chance::generator(actor);
     let mut session: Option<Session> = None;
     while !stop.load(SeqCst) {
-        let Some(connected) = &mut session else {
-            session = address.try_connect().ok();
-            if session.is_none() {
-                thread::sleep(Duration::from_millis(20));
-            }
-            continue;
-        };
+        let Some(connected) = address.connected(&mut session) else { continue };
         let sql = random_transaction(&mut random);
         match connected.run(&sql) {
             Ok(()) => {
@@ -94,13 +88,7 @@ fn mend(address: &Address, actor: u64, stop: &AtomicBool) {
     let mut random = chance::generator(actor);
     let mut session: Option<Session> = None;
     while !stop.load(SeqCst) {
-        let Some(connected) = &mut session else {
-            session = address.try_connect().ok();
-            if session.is_none() {
-                thread::sleep(Duration::from_millis(20));
-            }
-            continue;
-        };
+        let Some(connected) = address.connected(&mut session) else { continue };
         let begin = Isolation::ALL[..2].choose(&mut random).expect("a level").begin();
         let drift = format!("SELECT counter_incr('post:{}', 5);", random.random_range(0..POSTS));
         let mend = [

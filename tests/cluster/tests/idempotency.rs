@@ -2,57 +2,22 @@
 //! what was acknowledged: everything is delivered until an answer comes, and then again.
 
 use counter_ext_cluster_tests::cluster::Death;
-use counter_ext_cluster_tests::session::{Address, Isolation};
-use counter_ext_cluster_tests::{Cluster, Session, Settings, chance, watch};
+use counter_ext_cluster_tests::delivery::deliver;
+use counter_ext_cluster_tests::session::Address;
+use counter_ext_cluster_tests::{Cluster, Settings, chance, watch};
 use rand::Rng;
-use rand::rngs::StdRng;
-use rand::seq::{IndexedRandom, SliceRandom};
+use rand::seq::SliceRandom;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const SOURCES: i64 = 6;
 const BATCHES: i64 = 400;
 const COUNTERS: i64 = 10;
 const EVENTS: i64 = 1500;
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A batch adds its offset to one counter and 1 to another.
 fn deltas(source: i64, offset: i64) -> [(i64, i64); 2] {
     [((source + offset) % COUNTERS, offset), (offset % COUNTERS, 1)]
-}
-
-/// Runs SQL until the server answers it, at any isolation level, in either mode; sometimes in a transaction that first rolls
-/// the same back.
-fn deliver(address: &Address, session: &mut Option<Session>, random: &mut StdRng, sql: &str) {
-    let started = Instant::now();
-    loop {
-        assert!(started.elapsed() < PATIENCE, "no answer to {sql}");
-        let Some(connected) = session else {
-            *session = address.try_connect().ok();
-            if session.is_none() {
-                thread::sleep(Duration::from_millis(20));
-            }
-            continue;
-        };
-        let begin = Isolation::ALL.choose(random).expect("a level").begin();
-        let mode = ["slotted", "buffered"].choose(random).expect("a mode");
-        let again = if random.random_ratio(1, 4) {
-            format!("SAVEPOINT s; {sql}; ROLLBACK TO s;")
-        } else {
-            String::new()
-        };
-        let whole = format!("{begin}; SET LOCAL counter_ext.mode = '{mode}'; {again} {sql}; COMMIT");
-        match connected.run(&whole) {
-            Ok(()) => return,
-            Err(error) => {
-                // Nothing but the server's end is an excuse.
-                let code = error.code().map(|code| code.code().to_owned());
-                let is_end = code.as_deref().is_none_or(|code| code.starts_with("57P"));
-                assert!(is_end, "{whole}: {error} {code:?}");
-                *session = None;
-            }
-        }
-    }
 }
 
 /// Each source's batches in order, as a consumer of one partition delivers them, now and then some again.

@@ -3,19 +3,18 @@
 //! time, what there is at the end does not.
 
 use counter_ext_cluster_tests::cluster::Death;
-use counter_ext_cluster_tests::session::{Address, Isolation};
+use counter_ext_cluster_tests::delivery::deliver;
+use counter_ext_cluster_tests::session::Address;
 use counter_ext_cluster_tests::{Cluster, Session, Settings, chance, watch};
 use rand::Rng;
-use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const ITEMS: i64 = 5;
 const CLIENTS: u64 = 12;
 const STEPS: i64 = 250;
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What one client has done, as far as nobody else can change it.
 #[derive(Default)]
@@ -24,39 +23,6 @@ struct Ledger {
     likes: BTreeSet<(i64, String)>,
     once: i64,
     applied: i64,
-}
-
-/// Runs SQL until the server answers it, at any isolation level, in either mode; sometimes in a transaction that first rolls
-/// the same back. A deadlock of two that take several likes each is theirs to retry.
-fn deliver(address: &Address, session: &mut Option<Session>, random: &mut StdRng, sql: &str) {
-    let started = Instant::now();
-    loop {
-        assert!(started.elapsed() < PATIENCE, "no answer to {sql}");
-        let Some(connected) = session else {
-            *session = address.try_connect().ok();
-            if session.is_none() {
-                thread::sleep(Duration::from_millis(20));
-            }
-            continue;
-        };
-        let begin = Isolation::ALL.choose(random).expect("a level").begin();
-        let mode = ["slotted", "buffered"].choose(random).expect("a mode");
-        let again = if random.random_ratio(1, 4) {
-            format!("SAVEPOINT s; {sql}; ROLLBACK TO s;")
-        } else {
-            String::new()
-        };
-        let whole = format!("{begin}; SET LOCAL counter_ext.mode = '{mode}'; {again} {sql}; COMMIT");
-        match connected.run(&whole) {
-            Ok(()) => return,
-            Err(error) => {
-                let code = error.code().map(|code| code.code().to_owned());
-                let is_end = code.as_deref().is_none_or(|code| code.starts_with("57P"));
-                assert!(is_end, "{whole}: {error} {code:?}");
-                *session = None;
-            }
-        }
-    }
 }
 
 fn work(address: &Address, client: u64) -> Ledger {
