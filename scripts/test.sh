@@ -21,7 +21,7 @@ describe() {
     pgtest) echo "tests inside a server (cargo pgrx test)" ;;
     regress) echo "SQL regression tests, with and without preload" ;;
     isolation) echo "isolation specs" ;;
-    cluster) echo "cluster tests: crash, ledger, dump, worker etiquette" ;;
+    cluster) echo "cluster tests: crash, ledger, dump, database commands" ;;
     fuzz) echo "any bytes read as a sketch, for ${FUZZ_SECONDS:-60} s" ;;
     *) die "there is no stage '$1'; the stages are: $all_stages" ;;
     esac

@@ -44,7 +44,7 @@ pgrx::pg_module_magic!(name, version);
 static SERVER_HOOKS: pg::hooks::Hooks = pg::hooks::Hooks {
     request_shared_memory: memory::request,
     start_shared_memory: memory::start,
-    before_database_command: worker::etiquette::make_room,
+    before_database_command: worker::database_commands::make_room,
     relation_dropped,
 };
 

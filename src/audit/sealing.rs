@@ -8,7 +8,7 @@
 use super::chain::{START, link};
 use crate::counting::compaction::as_owner;
 use crate::errors::CounterError;
-use crate::memory::restores::NewRows;
+use crate::memory::restore_guard::NewRows;
 use crate::pg::lock;
 use crate::pg::table::Access;
 use crate::pg::xact;

@@ -2,7 +2,7 @@
 
 use crate::errors::CounterError;
 use crate::memory::databases::Pass;
-use crate::memory::restores::NewRows;
+use crate::memory::restore_guard::NewRows;
 use crate::pg::lock::{self, Subject};
 use crate::pg::table::Table;
 use crate::pg::{process, xact};

@@ -13,7 +13,7 @@ use super::{buffered, settle};
 use crate::errors::CounterError;
 use crate::memory::epochs::{self, Cut, Opening};
 use crate::memory::table::Key;
-use crate::memory::{cells, databases, load, restores, sketches, table};
+use crate::memory::{cells, databases, load, restore_guard, sketches, table};
 use crate::pg::lock::{self, Subject};
 use crate::pg::{Oid, catalog, process, xact};
 use crate::rows::access::{self, Purpose, Tables};
@@ -297,7 +297,7 @@ fn drops_extension() -> bool {
 pub fn note_restore() {
     if !RESTORES.replace(true) {
         IS_DIRTY.set(true);
-        restores::note(u32::from(catalog::my_database()));
+        restore_guard::note(u32::from(catalog::my_database()));
     }
 }
 
@@ -411,7 +411,7 @@ fn commit() {
         databases::extension_dropped(database);
     }
     if RESTORES.get() {
-        restores::note(database);
+        restore_guard::note(database);
     }
     if CREATES_EXTENSION.get() && databases::register(database) {
         databases::extension_created(database);

@@ -142,7 +142,7 @@ pub(super) struct DatabaseCell {
     pub worker_state: AtomicU32,
     /// Process id of a command that needs the database without connections.
     pub held_by: AtomicU32,
-    /// Process ids of backends that fill our tables by hand, and when each did so last: see `restores.rs`.
+    /// Process ids of backends that fill our tables by hand, and when each did so last: see `restore_guard.rs`.
     pub restored_by: [AtomicU32; RESTORERS],
     pub restored_at_us: [AtomicI64; RESTORERS],
     /// Something in this database wants a worker.

@@ -25,7 +25,7 @@ pub mod limits;
 pub mod load;
 mod lwlock;
 mod places;
-pub mod restores;
+pub mod restore_guard;
 mod segment;
 pub mod sketches;
 pub mod table;

@@ -2,7 +2,7 @@
 
 use pgrx::pg_sys;
 
-use super::plain;
+use super::unguarded;
 
 use super::Oid;
 
@@ -29,7 +29,7 @@ impl Rights {
 /// The user whose rights count now: the caller, or the owner of a SECURITY DEFINER function.
 pub fn current_user() -> Oid {
     // SAFETY: a plain read of backend state.
-    unsafe { plain::GetUserId() }
+    unsafe { unguarded::GetUserId() }
 }
 
 /// The name of the user who connected, whatever SET ROLE or SECURITY DEFINER make of it; empty when it was dropped meanwhile.

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::plain;
+use super::unguarded;
 
 /// What the extension does as a transaction ends. `commit`, `abort` and `prepared` run where nothing may fail.
 pub struct Hooks {
@@ -83,7 +83,7 @@ extern "C-unwind" fn on_subxact(
 /// 1 in the top transaction, one more a savepoint.
 pub fn nest_level() -> u32 {
     // SAFETY: a plain read of transaction state.
-    unsafe { plain::GetCurrentTransactionNestLevel() as u32 }
+    unsafe { unguarded::GetCurrentTransactionNestLevel() as u32 }
 }
 
 /// This transaction's id, assigned now if it has none yet.
@@ -101,7 +101,7 @@ pub fn full_xid() -> u64 {
 /// Whether this transaction has an id.
 pub fn has_xid() -> bool {
     // SAFETY: a plain read of transaction state.
-    unsafe { plain::GetTopTransactionIdIfAny() }.into_inner() != 0
+    unsafe { unguarded::GetTopTransactionIdIfAny() }.into_inner() != 0
 }
 
 /// Whether a transaction that is over committed.
@@ -119,7 +119,7 @@ pub fn start_us() -> i64 {
 /// When the running statement came in, in microseconds since 2000-01-01.
 pub fn statement_start_us() -> i64 {
     // SAFETY: a plain read of a backend variable.
-    unsafe { plain::GetCurrentStatementStartTimestamp() }
+    unsafe { unguarded::GetCurrentStatementStartTimestamp() }
 }
 
 /// Makes this command's own row changes visible to what follows in the transaction.
@@ -137,13 +137,13 @@ pub fn is_read_only() -> bool {
 /// A parallel worker, or a leader while its workers run.
 pub fn is_parallel() -> bool {
     // SAFETY: a plain read of transaction state.
-    unsafe { plain::IsInParallelMode() }
+    unsafe { unguarded::IsInParallelMode() }
 }
 
 /// A standby, or a server that is still recovering.
 pub fn in_recovery() -> bool {
     // SAFETY: a plain read of shared state.
-    unsafe { plain::RecoveryInProgress() }
+    unsafe { unguarded::RecoveryInProgress() }
 }
 
 /// Runs a transaction of a background worker, as the given owner under security restriction: code that hangs off
@@ -157,7 +157,7 @@ pub fn run_in_worker<T>(work: impl FnOnce() -> T) -> Result<T, String> {
         pg_sys::SetCurrentStatementStartTimestamp();
         pg_sys::StartTransactionCommand();
         pg_sys::XactIsoLevel = pg_sys::XACT_READ_COMMITTED as i32;
-        pg_sys::XactReadOnly = plain::RecoveryInProgress();
+        pg_sys::XactReadOnly = unguarded::RecoveryInProgress();
     }
     let result = PgTryBuilder::new(AssertUnwindSafe(|| {
         let active = super::snapshot::ActiveSnapshot::push();

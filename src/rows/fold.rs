@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use super::access::{Keyed, Tables};
 use super::{bigint_parts, slot_columns, total_columns};
 use crate::errors::CounterError;
-use crate::memory::restores::NewRows;
+use crate::memory::restore_guard::NewRows;
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::Status;
 use crate::pg::random;

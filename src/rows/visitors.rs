@@ -15,7 +15,7 @@ use super::sum::for_each_visible;
 use super::{visit_columns, visitors_columns};
 use crate::errors::CounterError;
 use crate::hll::Sketch;
-use crate::memory::restores::NewRows;
+use crate::memory::restore_guard::NewRows;
 use crate::memory::sketches::parameters;
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::{Page, Status, Stored};

@@ -2,7 +2,7 @@
 
 use crate::counting::compaction::as_owner;
 use crate::errors::CounterError;
-use crate::memory::restores::NewRows;
+use crate::memory::restore_guard::NewRows;
 use crate::pg::{process, xact};
 use crate::rows::access::Tables;
 use crate::rows::list::Id;

@@ -14,7 +14,7 @@ use crate::counting::read;
 use crate::idempotency;
 use crate::memory::databases::{self, Pass, WorkerState};
 use crate::memory::epochs::{self, JournalState};
-use crate::memory::restores::NewRows;
+use crate::memory::restore_guard::NewRows;
 use crate::memory::table;
 use crate::pg::background::{self, StartArgument};
 use crate::pg::lock::{self, Subject};

@@ -8,7 +8,7 @@ use crate::pg::background::{self, StartArgument};
 use crate::pg::{catalog, process};
 
 pub mod compactor;
-pub mod etiquette;
+pub mod database_commands;
 mod journal_keeper;
 pub mod launcher;
 mod retention;
