@@ -10,6 +10,7 @@
 //! | `limits` | sliding-window limits; a bot filter by policy and block list |
 //! | `caches` | counters of the rows of a table: triggers, backfill, comparison |
 //! | `audit` | the audit log: switched, sealed with a chain of hashes, verified |
+//! | `family` | what a family fills in; passes of compaction |
 //! | `hll` | HyperLogLog sketches: format, union, estimate; plain Rust |
 //! | `rows` | slot and total rows: found, read, written, folded; rows of visitors |
 //! | `memory` | totals in shared memory: table, loading, announcements, statistics; sketches of visitors |
@@ -18,7 +19,7 @@
 //! | `pg` | raw PostgreSQL calls behind safe names |
 //! | `settings`, `errors` | GUCs; errors with SQLSTATE, message and HINT |
 //!
-//! Calls go one way: api → counting, visitors, caches → rows, memory, journal → pg, hll. See docs/architecture.md.
+//! Calls go one way: api → counting, visitors, caches → family → rows, memory, journal → pg, hll. See docs/architecture.md.
 
 use pgrx::prelude::*;
 
@@ -27,6 +28,7 @@ mod audit;
 mod caches;
 mod counting;
 mod errors;
+mod family;
 mod hll;
 mod idempotency;
 mod journal;
@@ -48,17 +50,19 @@ static SERVER_HOOKS: pg::hooks::Hooks = pg::hooks::Hooks {
     relation_dropped,
 };
 
-/// Visits first: what they write gives the transaction an id, and how increments are written depends on that.
-static TRANSACTION_HOOKS: [&pg::xact::Hooks; 2] =
-    [&visitors::transaction::HOOKS, &counting::transaction::HOOKS];
+/// What the rest of the extension knows of families.
+static FAMILIES: [&family::Family; 4] =
+    [&visitors::FAMILY, &idempotency::FAMILY, &audit::FAMILY, &counting::FAMILY];
 
 /// Called by PostgreSQL when it loads the library: in the postmaster, or in a session without preload.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     let preloading = pg::process::is_preloading();
     settings::define(preloading);
+    FAMILIES.iter().for_each(|family| (family.define_settings)(preloading));
+    settings::close();
     pg::catalog::register();
-    pg::xact::register(&TRANSACTION_HOOKS);
+    family::register(&FAMILIES);
     if preloading {
         pg::hooks::install(&SERVER_HOOKS);
         worker::register();

@@ -1,7 +1,5 @@
 //! The extension's settings (GUCs). The prefix `counter_ext` is reserved.
 
-use std::ffi::CString;
-
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 
 /// How pending deltas are written at commit.
@@ -21,8 +19,6 @@ static COMPACT_INTERVAL_MS: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static MAX_COUNTERS: GucSetting<i32> = GucSetting::<i32>::new(65_536);
 static MAX_SKETCHES: GucSetting<i32> = GucSetting::<i32>::new(1024);
 static MAX_LIMITS: GucSetting<i32> = GucSetting::<i32>::new(16_384);
-static TOKEN_RETENTION_S: GucSetting<i32> = GucSetting::<i32>::new(7 * 24 * 3600);
-static ACTOR: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static NODE: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_COMMIT_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_LOAD_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
@@ -49,11 +45,6 @@ pub fn max_counters() -> usize {
     MAX_COUNTERS.get() as usize
 }
 
-/// How long a token is remembered.
-pub fn token_retention_s() -> i64 {
-    i64::from(TOKEN_RETENTION_S.get())
-}
-
 /// Sketches of visitors held in shared memory at once.
 pub fn max_sketches() -> usize {
     MAX_SKETCHES.get() as usize
@@ -62,11 +53,6 @@ pub fn max_sketches() -> usize {
 /// Windows of rate limits held in shared memory at once.
 pub fn max_limits() -> usize {
     MAX_LIMITS.get() as usize
-}
-
-/// Who the audit log is told acts; `None` where nobody was named.
-pub fn actor() -> Option<Vec<u8>> {
-    ACTOR.get().map(CString::into_bytes).filter(|actor| !actor.is_empty())
 }
 
 /// This node's number in a multi-node set-up.
@@ -157,24 +143,6 @@ pub fn define(preloading: bool) {
         );
     }
     GucRegistry::define_int_guc(
-        c"counter_ext.token_retention",
-        c"How long counter_incr_once remembers a token.",
-        c"A replay that comes later counts again. The worker forgets older tokens.",
-        &TOKEN_RETENTION_S,
-        1,
-        i32::MAX,
-        GucContext::Sighup,
-        GucFlags::UNIT_S,
-    );
-    GucRegistry::define_string_guc(
-        c"counter_ext.actor",
-        c"Who the audit log says has incremented a counter.",
-        c"Empty: the session's user, who is logged in any case. At most 255 bytes.",
-        &ACTOR,
-        GucContext::Userset,
-        GucFlags::default(),
-    );
-    GucRegistry::define_int_guc(
         c"counter_ext.node",
         c"This node's number in a multi-node set-up.",
         c"Each node writes only its own rows of counter_ext.total.",
@@ -224,5 +192,9 @@ pub fn define(preloading: bool) {
         GucContext::Sighup,
         GucFlags::UNIT_MS | GucFlags::NO_SHOW_ALL,
     );
+}
+
+/// Refuses settings that nobody has defined, so that a misspelt one is an error. Called once all are.
+pub fn close() {
     crate::pg::hooks::reserve_setting_prefix(c"counter_ext");
 }

@@ -3,11 +3,11 @@
 use pgrx::WhoAllocated;
 use pgrx::prelude::*;
 
+use crate::audit::audited_rows::AUDITED;
 use crate::audit::{switching, verification};
 use crate::errors::{OrRaise, check_id};
 use crate::pg::args::{CounterArg, TextArg};
 use crate::pg::catalog;
-use crate::rows::audited::AUDITED;
 
 /// Begins (`on`) or ends auditing of all counters whose ids begin with `prefix`; the empty one means all. Returns whether that
 /// changed anything. From then on every change of theirs is appended to the log in its own transaction, with delta, operation, actor

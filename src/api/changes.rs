@@ -5,7 +5,6 @@ use pgrx::prelude::*;
 use crate::counting::change;
 use crate::errors::{OrRaise, check_id};
 use crate::pg::args::CounterArg;
-use crate::visitors::visit;
 
 /// Takes a counter's whole amount away, in the caller's transaction, and returns it. Two that reset the same counter
 /// wait for each other and never take the same amount; increments go on meanwhile, and are kept.
@@ -34,7 +33,7 @@ fn counter_set(id: CounterArg<'_>, value: i64) {
 fn counter_drop(id: CounterArg<'_>) -> bool {
     let drop = || {
         check_id(id.0)?;
-        change::drop_counter(id.0, |tables| visit::drop_all(tables, id.0))
+        change::drop_counter(id.0)
     };
     drop().or_raise()
 }

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use pgrx::AnyElement;
 use pgrx::prelude::*;
 
+use crate::errors::SketchError;
 use crate::errors::{CounterError, OrRaise};
 use crate::hll::{Differ, Malformed, Parameters, Sketch};
 use crate::pg::args::{self, MessageArg, SketchArg, SketchBytes, TextArg, TypeModifiers};
@@ -20,7 +21,7 @@ fn checked(bytes: &[u8], typmod: i32) -> Result<SketchBytes, CounterError> {
 fn check_modifier(parameters: Parameters, typmod: i32) -> Result<(), CounterError> {
     match Parameters::from_typmod(typmod) {
         Some(wanted) if wanted != parameters => {
-            Err(CounterError::SketchColumn(Differ { left: wanted, right: parameters }))
+            Err(SketchError::Column(Differ { left: wanted, right: parameters }).into())
         }
         _ => Ok(()),
     }
@@ -71,9 +72,9 @@ fn counter_hll_typmod_in(modifiers: TypeModifiers<'_>) -> i32 {
 
 fn modifier(texts: &[String]) -> Result<Parameters, CounterError> {
     let numbers: Result<Vec<i64>, _> = texts.iter().map(|text| text.trim().parse()).collect();
-    let numbers = numbers.map_err(|_| CounterError::SketchModifiers)?;
+    let numbers = numbers.map_err(|_| SketchError::Modifiers)?;
     if numbers.len() > 4 {
-        return Err(CounterError::SketchModifiers);
+        return Err(SketchError::Modifiers.into());
     }
     let given = |position: usize, default| numbers.get(position).copied().unwrap_or(default);
     Ok(Parameters::new(given(0, 14), given(1, 5), given(2, -1), given(3, 1))?)
@@ -100,7 +101,7 @@ fn counter_hll_count(sketch: SketchArg<'_>) -> i64 {
 pub(super) fn rounded(sketch: &Sketch) -> Result<i64, CounterError> {
     let count = sketch.count();
     // 2^63, which no bigint holds.
-    if count < 9_223_372_036_854_775_808.0 { Ok(count.round() as i64) } else { Err(CounterError::SketchFull) }
+    if count < 9_223_372_036_854_775_808.0 { Ok(count.round() as i64) } else { Err(SketchError::Full.into()) }
 }
 
 /// All that either has seen. Errors: 22023 their parameters differ.

@@ -2,10 +2,9 @@
 
 use pgrx::prelude::*;
 
-use crate::audit::sealing;
-use crate::counting::{compaction, transaction};
+use crate::counting::transaction;
 use crate::errors::{CounterError, OrRaise};
-use crate::idempotency;
+use crate::family::pass;
 use crate::memory::epochs::{self, Retention};
 use crate::memory::{databases, limits, sketches, table};
 use crate::pg::snapshot::Snapshot;
@@ -13,7 +12,7 @@ use crate::pg::{catalog, privilege, process, replication_slot, wal, xact};
 use crate::rows::access::{self, Purpose, Tables};
 use crate::rows::list;
 use crate::rows::sum::Reader;
-use crate::visitors::{compaction as visits, read};
+use crate::visitors::read;
 
 /// Runs one compaction pass now and returns how many rows it folded: of slots, and of visits. Where the database has a worker, the worker
 /// runs it and this waits; else it runs in the caller's transaction.
@@ -32,14 +31,9 @@ fn compact() -> Result<u64, CounterError> {
     {
         return Ok(rows);
     }
-    let mut pass = compaction::run_here(tables)?;
-    pass.rows += visits::run_here(tables)?;
-    sealing::seal_here(tables)?;
-    while idempotency::purge(tables) {
-        xact::see_own_changes();
-    }
-    databases::note_pass(database, pass);
-    Ok(pass.rows)
+    let pass::Outcome { rows, overflowed } = pass::run_here(tables)?;
+    databases::note_pass(database, databases::Pass { rows, overflowed });
+    Ok(rows)
 }
 
 /// The version of the library that is loaded.

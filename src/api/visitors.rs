@@ -9,7 +9,7 @@ use crate::counting::change;
 use crate::errors::{CounterError, OrRaise, check_id};
 use crate::pg::args::{CounterArg, TextArg, TextArray};
 use crate::pg::{hashing, process};
-use crate::rows::visitors::{Days, EVER};
+use crate::visitors::rows::{Days, EVER};
 use crate::visitors::{read, visit};
 
 /// Notes that `visitor` has seen the id today (UTC), in the caller's transaction, and adds `views` to the counter of the same

@@ -9,7 +9,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use crate::rows::audit_entry::{Entry, Head, Sealed};
+use super::entry::{Entry, Head, Sealed};
 
 pub type Hash = [u8; 32];
 

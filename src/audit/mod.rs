@@ -1,10 +1,37 @@
 //! The audit log: every change of chosen counters, in the transaction that makes it, sealed with a chain of hashes.
 //!
-//! Entries are appended where counters change (`counting::change`, `rows::audit_pending`); here auditing is switched, and the log
-//! is sealed and verified. The log of a counter and its total agree under any one snapshot: both are rows of the same
+//! An entry is appended as a counter changes; auditing is switched by prefix; the worker seals entries, and anybody who may read
+//! the log can have it verified. The log of a counter and its total agree under any one snapshot: both are rows of the same
 //! transactions, since one that changes an audited counter takes the way of slot rows in buffered mode too.
 
+pub mod audited_rows;
 pub mod chain;
+pub mod entry;
+mod errors;
+mod log_rows;
+pub mod pending_rows;
 pub mod sealing;
+mod settings;
 pub mod switching;
 pub mod verification;
+
+use crate::counting::transaction;
+use crate::errors::CounterError;
+use crate::family::{Change, Family};
+
+pub static FAMILY: Family = Family {
+    define_settings: settings::define,
+    counter_changed: Some(log_if_audited),
+    steps: &[sealing::SEAL],
+    ..Family::NONE
+};
+
+/// Appends a change to the audit log, if the counter is audited.
+fn log_if_audited(change: Change<'_>) -> Result<(), CounterError> {
+    let Change { id, delta, operation, actor } = change;
+    if audited_rows::is_audited(id)? {
+        transaction::note_rows_agree();
+        pending_rows::append(id, delta, operation.into(), actor)?;
+    }
+    Ok(())
+}

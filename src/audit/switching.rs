@@ -4,6 +4,10 @@
 //! what this transaction has done itself, is exact, and the log is made to agree with it. From the commit on every change is
 //! logged (see `rows::audited`).
 
+use super::audited_rows::{self, AUDITED, Prefixes};
+use super::entry::Operation;
+use super::log_rows::{self, HEAD, LOG};
+use super::pending_rows::{self, PENDING};
 use crate::counting::{draining, read, reserved, transaction};
 use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES};
 use crate::memory::buffer;
@@ -13,10 +17,6 @@ use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::{Oid, catalog, process, xact};
 use crate::rows::access::{self, Tables};
-use crate::rows::audit_entry::Operation;
-use crate::rows::audit_log::{self, HEAD, LOG};
-use crate::rows::audit_pending::{self, PENDING};
-use crate::rows::audited::{self, AUDITED, Prefixes};
 use crate::rows::list::{self, Id};
 use crate::rows::sum::Reader;
 use crate::settings;
@@ -46,13 +46,13 @@ pub fn switch(prefix: &[u8], on: bool) -> Result<bool, CounterError> {
     }
     let table = AUDITED.enter_to_write(rights, needed)?;
     if !on {
-        return xact::in_scratch_memory(|| audited::remove(table, prefix));
+        return xact::in_scratch_memory(|| audited_rows::remove(table, prefix));
     }
-    let before = audited::prefixes()?;
-    if !xact::in_scratch_memory(|| audited::add(table, prefix))? {
+    let before = audited_rows::prefixes()?;
+    if !xact::in_scratch_memory(|| audited_rows::add(table, prefix))? {
         return Ok(false);
     }
-    transaction::note_audited();
+    transaction::note_rows_agree();
     // What others committed asynchronously is durable when the log that includes it is.
     if crate::memory::is_attached() {
         draining::drain(u32::from(catalog::my_database()), true);
@@ -68,7 +68,7 @@ struct Opening<'a> {
     /// What is audited already.
     before: Prefixes,
     counters: Reader,
-    log: audit_log::Reader,
+    log: log_rows::Reader,
     pending: Oid,
 }
 
@@ -80,7 +80,7 @@ impl<'a> Opening<'a> {
             prefix,
             before,
             counters: Reader::open(tables)?,
-            log: audit_log::Reader::open(log, heads)?,
+            log: log_rows::Reader::open(log, heads)?,
             pending: PENDING.lock(Access::Read)?,
         })
     }
@@ -102,7 +102,7 @@ impl<'a> Opening<'a> {
             Ok(found.into_iter().map(|(id, _)| id).collect())
         })?;
         self.walk(|after, snapshot| Ok(self.log.ids_after(after, BATCH, snapshot)))?;
-        self.walk(|after, snapshot| audit_pending::ids_after(self.pending, after, BATCH, snapshot))
+        self.walk(|after, snapshot| pending_rows::ids_after(self.pending, after, BATCH, snapshot))
     }
 
     /// Ids after the prefix, in order, as long as they begin with it.
@@ -130,7 +130,7 @@ impl<'a> Opening<'a> {
             let begins =
                 id.starts_with(self.prefix) && !reserved::is_reserved(&id) && !self.before.cover(&id);
             if begins && let Some(delta) = xact::in_scratch_memory(|| self.missing(&id))? {
-                audit_pending::append(&id, delta, Operation::Open, None)?;
+                pending_rows::append(&id, delta, Operation::Open, None)?;
                 xact::see_own_changes();
             }
         }
@@ -143,7 +143,7 @@ impl<'a> Opening<'a> {
         let (mut snapshot, unfolded) = buffer::snapshot_with_unfolded(read::key(self.tables, id));
         let rows = self.counters.sum_of_node(id, node, &mut snapshot);
         let total = rows + i128::from(unfolded) + i128::from(transaction::own(self.tables, id));
-        let (mut entries, mut logged) = audit_pending::sum(self.pending, id, node, &mut snapshot)?;
+        let (mut entries, mut logged) = pending_rows::sum(self.pending, id, node, &mut snapshot)?;
         self.log.for_each(id, &mut snapshot, |sealed| {
             entries += 1;
             if sealed.entry.node == node {

@@ -4,7 +4,10 @@
 //! of it. Increments and their entries are rows of the same transactions, so the snapshot sees both or neither; what was
 //! buffered before auditing began is in memory until it is folded, and is taken with the snapshot.
 
+use super::audited_rows;
 use super::chain::Verifier;
+use super::log_rows::{self, HEAD, LOG};
+use super::pending_rows::{self, PENDING};
 use crate::counting::{read, transaction};
 use crate::errors::CounterError;
 use crate::memory::buffer;
@@ -12,9 +15,6 @@ use crate::pg::privilege::Rights;
 use crate::pg::table::Access;
 use crate::pg::xact;
 use crate::rows::access;
-use crate::rows::audit_log::{self, HEAD, LOG};
-use crate::rows::audit_pending::{self, PENDING};
-use crate::rows::audited;
 use crate::rows::sum::Reader;
 use crate::settings;
 
@@ -42,9 +42,9 @@ pub fn verify(id: &[u8]) -> Result<Verdict, CounterError> {
     }
     // What this statement has appended is to be seen.
     xact::see_own_changes();
-    let is_audited = audited::prefixes()?.cover(id);
+    let is_audited = audited_rows::prefixes()?.cover(id);
     let counters = Reader::open(tables)?;
-    let log = audit_log::Reader::open(log, heads)?;
+    let log = log_rows::Reader::open(log, heads)?;
     let node = settings::node();
 
     // The last fresh snapshot that is taken here: there is room for one.
@@ -52,7 +52,7 @@ pub fn verify(id: &[u8]) -> Result<Verdict, CounterError> {
     let own = transaction::own(tables, id);
     xact::in_scratch_memory(|| {
         let rows = counters.sum_of_node(id, node, &mut snapshot);
-        let (mut entries, mut log_sum) = audit_pending::sum(pending, id, node, &mut snapshot)?;
+        let (mut entries, mut log_sum) = pending_rows::sum(pending, id, node, &mut snapshot)?;
         let mut chain = Verifier::new();
         log.for_each(id, &mut snapshot, |sealed| {
             chain.see(sealed);

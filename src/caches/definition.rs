@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString};
 
+use super::errors::CacheError;
 use crate::errors::{CounterError, check_id};
 use crate::pg::source::Source;
 use crate::pg::spi::Spi;
@@ -65,10 +66,11 @@ impl Definition {
                 (None, _) => uncounted.push(event),
                 (Some(one), None) if one.covers(event) => {}
                 _ => {
-                    return Err(CounterError::CountedOtherwise {
+                    return Err(CacheError::CountedOtherwise {
                         table: source.name(),
                         prefix: self.prefix().to_vec(),
-                    });
+                    }
+                    .into());
                 }
             }
         }
@@ -82,7 +84,9 @@ impl Definition {
             other.prefix == prefix && (other.table != source.oid() || other.column != self.column.to_bytes())
         };
         match others(function, source)?.into_iter().find(is_other) {
-            Some(other) => Err(CounterError::SharedPrefix { prefix: prefix.to_vec(), table: other.name }),
+            Some(other) => {
+                Err(CacheError::SharedPrefix { prefix: prefix.to_vec(), table: other.name }.into())
+            }
             None => Ok(()),
         }
     }

@@ -1,6 +1,7 @@
 //! By how much counters differ from the rows they count, and mending it. What makes it right is in `caches`.
 
 use super::definition::{self, Definition};
+use super::errors::CacheError;
 use super::join;
 use crate::counting::{change, read, reserved, transaction};
 use crate::errors::{CounterError, MAX_ID_BYTES, check_id};
@@ -39,7 +40,7 @@ pub fn backfill(
     source.mend(tables, definition, |difference| {
         if difference.counted != 0 && !takes_over {
             let (counted, rows) = (difference.counted, difference.rows);
-            return Err(CounterError::CountsElse { id: difference.id.clone(), counted, rows });
+            return Err(CacheError::CountsElse { id: difference.id.clone(), counted, rows }.into());
         }
         mended += 1;
         Ok(())
@@ -84,7 +85,7 @@ impl Comparison {
         let source = Source::open(table)?;
         let column = source.column(&definition.column)?;
         if privilege::row_security_applies(table, privilege::current_user()) {
-            return Err(CounterError::SourceRowSecurity { table: source.name() });
+            return Err(CacheError::RowSecurity { table: source.name() }.into());
         }
         Ok(Comparison { source, column, others: Vec::new() })
     }
@@ -99,10 +100,11 @@ impl Comparison {
         let function = definition::function()?;
         let events = [Event::Insert, Event::Delete, Event::Update];
         if !definition.uncounted(&self.source, &function, &events)?.is_empty() {
-            return Err(CounterError::NotCached {
+            return Err(CacheError::NotCached {
                 table: self.source.name(),
                 prefix: definition.prefix().to_vec(),
-            });
+            }
+            .into());
         }
         fold_buffered(tables);
         // After this, and not before, comes the snapshot: it sees what the one before has mended.

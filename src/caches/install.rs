@@ -2,6 +2,7 @@
 
 use super::definition::{self, Definition};
 use super::drift;
+use super::errors::CacheError;
 use crate::counting::change;
 use crate::errors::CounterError;
 use crate::pg::Oid;
@@ -20,7 +21,7 @@ pub fn install(table: Oid, definition: &Definition, takes_over: bool) -> Result<
     let source = Source::open(table)?;
     if catalog::is_member(table, c"counter_ext") {
         // Our own code writes these by hand, past triggers.
-        return Err(CounterError::OurTable { table: source.name() });
+        return Err(CacheError::OurTable { table: source.name() }.into());
     }
     source.check_may_create_triggers(privilege::current_user());
     source.column(&definition.column)?;

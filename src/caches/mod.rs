@@ -11,6 +11,7 @@
 
 mod definition;
 mod drift;
+mod errors;
 mod install;
 mod join;
 mod rows;

@@ -3,6 +3,7 @@
 //! The counters are kept with the rights of the table's owner, as a foreign key's trigger works with theirs: who may write the
 //! table need not be allowed to count.
 
+use super::errors::CacheError;
 use super::tally::Tally;
 use crate::counting::change;
 use crate::errors::{CounterError, check_id};
@@ -15,7 +16,7 @@ use crate::pg::xact;
 
 /// A trigger has fired. Errors: 39P01 it is not one that can count; 42703 no such column; and those of `counter_incr`.
 pub fn fired(call: TriggerCall<'_>) -> Result<(), CounterError> {
-    let misuse = |why| Err(CounterError::TriggerMisuse { why });
+    let misuse = |why| Err(CounterError::from(CacheError::TriggerMisuse { why }));
     let Some(fired) = call.fired() else {
         return misuse("it was not called as a trigger");
     };
@@ -79,10 +80,10 @@ impl Counter<'_> {
         };
         let is_missing = |needed, side| needed && !fired.has_transition_table(side);
         if is_missing(needs_new, Side::New) {
-            return Err(CounterError::TriggerMisuse { why: "it has no NEW TABLE" });
+            return Err(CacheError::TriggerMisuse { why: "it has no NEW TABLE" }.into());
         }
         if is_missing(needs_old, Side::Old) {
-            return Err(CounterError::TriggerMisuse { why: "it has no OLD TABLE" });
+            return Err(CacheError::TriggerMisuse { why: "it has no OLD TABLE" }.into());
         }
         match fired.event() {
             Event::Insert => self.one_side(fired, Side::New, 1, changes),

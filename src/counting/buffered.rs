@@ -80,7 +80,7 @@ pub fn check_mode() -> Result<(), CounterError> {
 /// recovery is done, when it changed audited counters, and when memory cannot take one of them. Never a part: a snapshot of the rows sees a transaction
 /// whole or not at all.
 pub fn take_in(tables: Tables, deltas: Vec<Delta>) -> Vec<Delta> {
-    if settings::mode() == Mode::Slotted || !is_attached() || super::transaction::is_audited() {
+    if settings::mode() == Mode::Slotted || !is_attached() || super::transaction::rows_agree() {
         return deltas;
     }
     let database = u32::from(catalog::my_database());

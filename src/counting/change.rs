@@ -6,12 +6,13 @@
 use super::reserved::{self, Kind};
 use super::{read, transaction};
 use crate::errors::CounterError;
+use crate::family::{self, Change, Operation};
 use crate::memory::{buffer, databases};
 use crate::pg::lock::{self, Subject};
 use crate::pg::{process, xact};
 use crate::rows::access::{Purpose, Tables};
-use crate::rows::audit_entry::Operation;
-use crate::rows::{audit_pending, audited, remove};
+use crate::rows::remove;
+
 use crate::settings;
 
 /// Checks that the caller may count.
@@ -39,24 +40,20 @@ pub fn increment_by(
     actor: Option<&[u8]>,
 ) -> Result<(), CounterError> {
     transaction::add(tables, id, delta, level)?;
-    log(id, i128::from(delta), Operation::Increment, actor)
+    tell(id, i128::from(delta), Operation::Increment, actor)
 }
 
 /// Writes what counters are to be mended by to rows at once.
 pub fn mend(tables: Tables, drifts: Vec<(Vec<u8>, i128)>) -> Result<(), CounterError> {
     for (id, drift) in &drifts {
-        log(id, *drift, Operation::Set, None)?;
+        tell(id, *drift, Operation::Set, None)?;
     }
     transaction::add_to_rows_now(tables, drifts)
 }
 
-/// Appends a change to the audit log, if the counter is audited.
-fn log(id: &[u8], delta: i128, operation: Operation, actor: Option<&[u8]>) -> Result<(), CounterError> {
-    if audited::is_audited(id)? {
-        transaction::note_audited();
-        audit_pending::append(id, delta, operation, actor)?;
-    }
-    Ok(())
+/// Tells the families of a change.
+fn tell(id: &[u8], delta: i128, operation: Operation, actor: Option<&[u8]>) -> Result<(), CounterError> {
+    family::counter_changed(Change { id, delta, operation, actor })
 }
 
 fn lock_id(tables: Tables, id: &[u8]) {
@@ -71,7 +68,7 @@ pub fn reset(id: &[u8]) -> Result<i64, CounterError> {
     let value = read::current(tables, id)?;
     if value != 0 {
         transaction::add_wide(tables, id, -i128::from(value), level)?;
-        log(id, -i128::from(value), Operation::Reset, None)?;
+        tell(id, -i128::from(value), Operation::Reset, None)?;
     }
     Ok(value)
 }
@@ -83,7 +80,7 @@ pub fn set(id: &[u8], value: i64) -> Result<(), CounterError> {
     lock_id(tables, id);
     let before = read::current_wide(tables, id)?;
     transaction::add_wide(tables, id, i128::from(value) - before, level)?;
-    log(id, i128::from(value) - before, Operation::Set, None)
+    tell(id, i128::from(value) - before, Operation::Set, None)
 }
 
 /// Waits, a little, until no compaction pass runs, and keeps further ones out. False when one takes longer.
@@ -111,11 +108,8 @@ fn fold_buffered(tables: Tables, id: &[u8]) -> bool {
 }
 
 /// Makes the counter not exist, and what else there is of the id. Returns whether there was anything. What others increment
-/// meanwhile makes it anew. `drop_others` runs while compaction is kept out.
-pub fn drop_counter(
-    id: &[u8],
-    drop_others: impl FnOnce(Tables) -> Result<bool, CounterError>,
-) -> Result<bool, CounterError> {
+/// meanwhile makes it anew. The families' part runs while compaction is kept out.
+pub fn drop_counter(id: &[u8]) -> Result<bool, CounterError> {
     let level = xact::nest_level();
     let tables = transaction::enter_to_change("counter_drop", Purpose::Drop, level)?;
     lock_id(tables, id);
@@ -141,12 +135,12 @@ pub fn drop_counter(
             was_counted |= removed.existed || removed.unfolded != 0;
         }
     }
-    had_any |= drop_others(tables)?;
+    had_any |= family::counter_dropped(tables, id)?;
     if between_passes {
         lock::unlock_exclusive(tables.total, Subject::Compaction);
     }
     if was_counted {
-        log(id, -amount, Operation::Drop, None)?;
+        tell(id, -amount, Operation::Drop, None)?;
     }
     Ok(had_any)
 }

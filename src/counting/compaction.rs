@@ -1,12 +1,14 @@
-//! Compaction passes: many counters, in bounded transactions, or all in the caller's.
+//! Counting's step of a compaction pass: slot rows are folded into totals, many counters in a piece.
 
+use std::time::Duration;
+
+use super::read;
 use crate::errors::CounterError;
-use crate::memory::databases::Pass;
+use crate::family::pass::{How, Progress, Step, Work};
 use crate::memory::restore_guard::NewRows;
-use crate::pg::lock::{self, Subject};
 use crate::pg::table::Table;
 use crate::pg::{process, xact};
-use crate::rows::access::{self, Tables};
+use crate::rows::access::Tables;
 use crate::rows::fold::{Folder, Share};
 use crate::rows::list::{self, Id};
 use crate::settings;
@@ -14,30 +16,70 @@ use crate::settings;
 /// Counters one transaction folds.
 const BATCH: usize = 512;
 /// Transactions over which the worker spreads the rows of a counter that has several.
-pub const SHARES: u64 = 4;
+const SHARES: u64 = 4;
 
 /// Counters of a batch that are reported as its busiest.
 const BUSIEST: usize = 8;
 
+pub const FOLD_SLOTS: Step = Step {
+    name: "folding slots",
+    every: Duration::ZERO,
+    is_essential: true,
+    begin: || Box::new(FoldSlots::default()),
+};
+
+/// Folds batch after batch. Of a counter with several slot rows, a transaction of the worker takes a share only, so that
+/// writers find others free.
+#[derive(Default)]
+struct FoldSlots {
+    after: Id,
+    /// The batch that further shares are taken of, and the next one's number.
+    batch: Option<(Batch, u64)>,
+}
+
+impl Work for FoldSlots {
+    fn next(&mut self, tables: Tables, how: How) -> Result<Progress, CounterError> {
+        let shares = if how.waits { 1 } else { SHARES };
+        match self.batch.take() {
+            None => {
+                let first = Share { index: 0, of: shares };
+                let batch = fold_after(tables, &self.after, first, how.new_rows)?;
+                let progress = batch.progress;
+                self.batch = Some((batch, 1));
+                Ok(progress)
+            }
+            Some((batch, index)) if index < shares && !batch.wide.is_empty() => {
+                let share = Share { index, of: shares };
+                let Progress { rows, .. } = fold_share(tables, &batch.wide, share, how.new_rows)?;
+                self.batch = Some((batch, index + 1));
+                Ok(Progress { rows, ..Progress::default() })
+            }
+            Some((batch, _)) => {
+                if !how.waits {
+                    batch.busiest.iter().try_for_each(|(_, id)| read::warm(tables, id))?;
+                }
+                let is_done = batch.last.is_none();
+                self.after = batch.last.unwrap_or_default();
+                Ok(Progress { is_done, ..Progress::default() })
+            }
+        }
+    }
+}
+
 /// What folding a batch came to.
 #[derive(Clone, Debug, Default)]
-pub struct Batch {
-    pub pass: Pass,
+struct Batch {
+    progress: Progress,
     /// Where the next batch starts; `None` at the end.
-    pub last: Option<Id>,
+    last: Option<Id>,
     /// Counters with several slot rows, of which one share was taken.
-    pub wide: Vec<Id>,
+    wide: Vec<Id>,
     /// Counters that gained most, and how much.
-    pub busiest: Vec<(u64, Id)>,
+    busiest: Vec<(u64, Id)>,
 }
 
 /// Folds the next counters after an id: a share of their rows. Runs inside a transaction, with the tables locked.
-pub fn fold_after(
-    tables: Tables,
-    after: &[u8],
-    share: Share,
-    totals: NewRows,
-) -> Result<Batch, CounterError> {
+fn fold_after(tables: Tables, after: &[u8], share: Share, totals: NewRows) -> Result<Batch, CounterError> {
     as_owner(tables, || {
         let ids = xact::in_scratch_memory(|| list::ids_to_fold(tables, after, BATCH))?;
         let mut batch = fold_each(tables, &ids, share, totals)?;
@@ -47,8 +89,8 @@ pub fn fold_after(
 }
 
 /// Folds a further share of counters that have several rows.
-pub fn fold_share(tables: Tables, ids: &[Id], share: Share, totals: NewRows) -> Result<Pass, CounterError> {
-    as_owner(tables, || Ok(fold_each(tables, ids, share, totals)?.pass))
+fn fold_share(tables: Tables, ids: &[Id], share: Share, totals: NewRows) -> Result<Progress, CounterError> {
+    as_owner(tables, || Ok(fold_each(tables, ids, share, totals)?.progress))
 }
 
 fn fold_each(tables: Tables, ids: &[Id], share: Share, totals: NewRows) -> Result<Batch, CounterError> {
@@ -58,8 +100,8 @@ fn fold_each(tables: Tables, ids: &[Id], share: Share, totals: NewRows) -> Resul
     for id in ids {
         process::check_for_interrupts();
         let folded = xact::in_scratch_memory(|| folder.fold(id, share));
-        batch.pass.rows += folded.rows;
-        batch.pass.overflowed += u64::from(folded.overflowed);
+        batch.progress.rows += folded.rows;
+        batch.progress.overflowed += u64::from(folded.overflowed);
         batch.busiest.push((folded.amount.unsigned_abs(), id.clone()));
         if folded.width > 1 {
             batch.wide.push(id.clone());
@@ -74,24 +116,4 @@ fn fold_each(tables: Tables, ids: &[Id], share: Share, totals: NewRows) -> Resul
 pub fn as_owner<T>(tables: Tables, work: impl FnOnce() -> T) -> T {
     let owner = Table::open(tables.total).owner();
     xact::as_owner(owner, work)
-}
-
-/// A whole pass in the caller's transaction, for servers without a worker. Waits for other passes; the rows it takes
-/// stay held until the transaction ends, and writers go round them.
-pub fn run_here(tables: Tables) -> Result<Pass, CounterError> {
-    access::lock_slot_for_writing(tables);
-    lock::lock_exclusive(tables.total, Subject::Compaction);
-    let mut pass = Pass::default();
-    let mut after = Id::default();
-    loop {
-        let batch = fold_after(tables, &after, Share::ALL, NewRows::Made)?;
-        pass.rows += batch.pass.rows;
-        pass.overflowed += batch.pass.overflowed;
-        match batch.last {
-            Some(last) => after = last,
-            None => break,
-        }
-    }
-    xact::see_own_changes();
-    Ok(pass)
 }

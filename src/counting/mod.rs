@@ -12,3 +12,9 @@ pub mod reserved;
 mod settle;
 mod slot_choice;
 pub mod transaction;
+
+use crate::family::Family;
+
+/// Last among the families: what others write gives a transaction an id, and how increments are written depends on that.
+pub static FAMILY: Family =
+    Family { transaction: Some(&transaction::HOOKS), steps: &[compaction::FOLD_SLOTS], ..Family::NONE };

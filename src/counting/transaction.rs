@@ -11,9 +11,10 @@ use std::collections::HashSet;
 use super::pending::{Delta, Pending};
 use super::{buffered, settle};
 use crate::errors::CounterError;
+use crate::family;
 use crate::memory::epochs::{self, Cut, Opening};
 use crate::memory::table::Key;
-use crate::memory::{cells, databases, load, restore_guard, sketches, table};
+use crate::memory::{cells, databases, load, restore_guard, table};
 use crate::pg::lock::{self, Subject};
 use crate::pg::{Oid, catalog, process, xact};
 use crate::rows::access::{self, Purpose, Tables};
@@ -83,8 +84,8 @@ thread_local! {
     static IS_SETTLED: Cell<bool> = const { Cell::new(false) };
     /// The total table that this transaction drops, if it is not rolled back to a savepoint before that.
     static DROPS_EXTENSION: Cell<u32> = const { Cell::new(0) };
-    /// It has changed audited counters.
-    static IS_AUDITED: Cell<bool> = const { Cell::new(false) };
+    /// It has written rows that its deltas must agree with.
+    static ROWS_AGREE: Cell<bool> = const { Cell::new(false) };
     static CREATES_EXTENSION: Cell<bool> = const { Cell::new(false) };
     /// Somebody inserted rows for compaction by hand.
     static RESTORES: Cell<bool> = const { Cell::new(false) };
@@ -244,16 +245,16 @@ pub fn own_ids(tables: Tables) -> Vec<Box<[u8]>> {
     PENDING.with_borrow(|pending| pending.ids().map(Into::into).collect())
 }
 
-/// This transaction has written to the audit log. It has rows to write at commit as it is, and with its deltas among them a
-/// snapshot sees log and totals agree.
-pub fn note_audited() {
+/// This transaction has written rows that must agree with its deltas under any one snapshot, entries of the audit log for one.
+/// It has rows to write at commit as it is, so all its deltas go to slot rows, in whatever mode it is.
+pub fn note_rows_agree() {
     IS_DIRTY.set(true);
-    IS_AUDITED.set(true);
+    ROWS_AGREE.set(true);
 }
 
 /// Whether it has.
-pub(super) fn is_audited() -> bool {
-    IS_AUDITED.get()
+pub(super) fn rows_agree() -> bool {
+    ROWS_AGREE.get()
 }
 
 /// Forgets this transaction's own pending delta of an id.
@@ -436,7 +437,7 @@ fn invalidate_touched(database: u32) {
                 table::invalidate(key(touched.relation, id));
             }
             if !touched.ids.is_empty() {
-                sketches::invalidate(database, |id| touched.ids.contains(id));
+                family::ids_invalidated(database, &|id| touched.ids.contains(id));
             }
         }
     });
@@ -541,7 +542,7 @@ fn reset() {
     PENDING_FOR.set(0);
     DROPS_EXTENSION.set(0);
     OPENS.set(None);
-    IS_AUDITED.set(false);
+    ROWS_AGREE.set(false);
     CREATES_EXTENSION.set(false);
     RESTORES.set(false);
     COUNTS_IN_ROWS.set(false);

@@ -2,26 +2,52 @@
 //!
 //! Token and offset are rows of the caller's transaction, as the increments are: they commit or roll back together.
 
+mod errors;
+mod offset_rows;
+mod settings;
+mod token_rows;
+
+use std::time::Duration;
+
+use self::offset_rows::OFFSETS;
+use self::token_rows::TOKENS;
 use crate::counting::compaction::as_owner;
 use crate::counting::{change, transaction};
 use crate::errors::CounterError;
+use crate::family::Family;
+use crate::family::pass::{How, Progress, Step, Work};
 use crate::pg::lock::{self, Subject};
 use crate::pg::privilege::Rights;
 use crate::pg::table::Access;
 use crate::pg::{process, xact};
 use crate::rows::access::Tables;
-use crate::rows::offsets::{self, OFFSETS};
-use crate::rows::tokens::{self, TOKENS};
-use crate::settings;
 
 /// Tokens one transaction forgets.
 const PURGE_BATCH: u64 = 10_000;
+
+pub static FAMILY: Family =
+    Family { define_settings: settings::define, steps: &[FORGET_TOKENS], ..Family::NONE };
+
+const FORGET_TOKENS: Step = Step {
+    name: "forgetting old tokens",
+    every: Duration::from_secs(30),
+    is_essential: false,
+    begin: || Box::new(ForgetTokens),
+};
+
+struct ForgetTokens;
+
+impl Work for ForgetTokens {
+    fn next(&mut self, tables: Tables, _how: How) -> Result<Progress, CounterError> {
+        Ok(Progress { is_done: !purge(tables), ..Progress::default() })
+    }
+}
 
 /// Adds a delta to a counter if the token has not been seen for it. Returns whether it did.
 pub fn increment_once(id: &[u8], delta: i64, token: &[u8]) -> Result<bool, CounterError> {
     let entered = change::enter("counter_incr_once")?;
     let table = TOKENS.enter_to_write(Rights::INSERT, "INSERT")?;
-    let is_new = xact::in_scratch_memory(|| tokens::insert_once(table, token, id))?;
+    let is_new = xact::in_scratch_memory(|| token_rows::insert_once(table, token, id))?;
     if is_new {
         change::increment(entered, id, delta)?;
     }
@@ -38,7 +64,7 @@ pub fn apply(
     let entered = change::enter("counter_apply")?;
     let table = OFFSETS.enter_to_write(Rights::INSERT.and(Rights::UPDATE), "INSERT and UPDATE")?;
     lock::lock_exclusive(table, Subject::Key(transaction::id_hash(source)));
-    if !xact::in_scratch_memory(|| offsets::advance(table, source, upto, count))? {
+    if !xact::in_scratch_memory(|| offset_rows::advance(table, source, upto, count))? {
         return Ok(false);
     }
     for (id, delta) in deltas {
@@ -49,7 +75,7 @@ pub fn apply(
 
 /// Forgets tokens that are older than the retention, a bounded number of them. Returns whether there may be more. Does nothing
 /// while DDL holds the table.
-pub fn purge(tables: Tables) -> bool {
+fn purge(tables: Tables) -> bool {
     let Some(table) = TOKENS.find().filter(|table| lock::try_lock_table(*table, Access::Write)) else {
         return false;
     };
@@ -58,6 +84,6 @@ pub fn purge(tables: Tables) -> bool {
     }
     let before_us = process::now_us() - settings::token_retention_s() * 1_000_000;
     let purged =
-        as_owner(tables, || xact::in_scratch_memory(|| tokens::purge(table, before_us, PURGE_BATCH)));
+        as_owner(tables, || xact::in_scratch_memory(|| token_rows::purge(table, before_us, PURGE_BATCH)));
     purged >= PURGE_BATCH
 }

@@ -3,6 +3,9 @@
 //! The counter is one of the reserved ones, so it takes a viral load as any other does. Privileges on counter_ext.liked decide
 //! who may like; the counter is changed in the name of the tables' owner.
 
+mod rows;
+
+use self::rows::LIKED;
 use crate::counting::compaction::as_owner;
 use crate::counting::reserved::{self, Kind};
 use crate::counting::{change, read, transaction};
@@ -15,12 +18,11 @@ use crate::pg::spi::Spi;
 use crate::pg::table::Access;
 use crate::pg::{Oid, lock, xact};
 use crate::rows::access::{self, Tables};
-use crate::rows::likes::{self, LIKED};
 
 /// Makes a like. Returns whether this call made it. Item and actor are checked.
 pub fn like(item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
     let (entered, table) = enter("counter_like", Rights::INSERT, "INSERT")?;
-    let is_new = xact::in_scratch_memory(|| likes::insert(table, item, actor))?;
+    let is_new = xact::in_scratch_memory(|| rows::insert(table, item, actor))?;
     if is_new {
         add(entered, item, 1)?;
     }
@@ -30,7 +32,7 @@ pub fn like(item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
 /// Takes a like back. Returns whether this call did.
 pub fn unlike(item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
     let (entered, table) = enter("counter_unlike", Rights::DELETE, "DELETE")?;
-    let was_there = xact::in_scratch_memory(|| likes::remove(table, item, actor))?;
+    let was_there = xact::in_scratch_memory(|| rows::remove(table, item, actor))?;
     if was_there {
         add(entered, item, -1)?;
     }
@@ -84,7 +86,7 @@ pub fn discount_all(table: Oid) -> Result<(), CounterError> {
 /// Whether an actor likes an item: what is committed by now, and what this transaction did.
 pub fn is_liked(item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
     let table = LIKED.enter_to_read()?;
-    xact::in_scratch_memory(|| likes::is_there(table, item, actor))
+    xact::in_scratch_memory(|| rows::is_there(table, item, actor))
 }
 
 /// How many likes an item has: what is committed by now, and what this transaction did.

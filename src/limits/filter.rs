@@ -1,6 +1,7 @@
 //! The bot filter. A view that it does not count goes to the filtered counter of the same id, in the caller's transaction, so
 //! counted and filtered ones together are all that committed.
 
+use super::errors::LimitError;
 use super::policy::{self, Policy, Ruling};
 use crate::counting::reserved::{self, Kind};
 use crate::counting::{change, read};
@@ -36,7 +37,7 @@ pub fn filtered(id: &[u8]) -> Result<i64, CounterError> {
 /// Keeps the interval, then the rate; one that is over its rate does not begin an interval. Where memory has no room for another
 /// actor the view is not counted: who floods it must not be let through by that, nor break others' transactions.
 fn is_within(policy: Policy, id: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
-    let not_preloaded = || CounterError::LimitsNotPreloaded { function: "counter_incr_from" };
+    let not_preloaded = || LimitError::NotPreloaded { function: "counter_incr_from" };
     let database = u32::from(catalog::my_database());
     let at_item = policy.min_interval_us.map(|per_us| LimitKey {
         database,

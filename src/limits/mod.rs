@@ -3,12 +3,15 @@
 //! Windows are in shared memory alone: a call writes nothing and takes no transaction id, so it works on a standby and in a
 //! read-only transaction, and what it took stays taken when the transaction rolls back.
 
+mod errors;
 mod filter;
 mod policy;
+mod policy_rows;
 
 pub use filter::{filtered, increment_from};
 pub use policy::note_change;
 
+use self::errors::LimitError;
 use crate::errors::CounterError;
 use crate::memory::limits::{self, LimitKey, MAX_PERIOD_US, Subject, Taken};
 use crate::pg::catalog;
@@ -23,8 +26,8 @@ pub fn allow(key: &[u8], max: i32, per: Interval, cost: i32) -> Result<bool, Cou
     match limits::take(&key, max, cost) {
         Some(Taken::Yes) => Ok(true),
         Some(Taken::No) => Ok(false),
-        Some(Taken::NoRoom) => Err(CounterError::NoRoomForLimit),
-        None => Err(CounterError::LimitsNotPreloaded { function: "counter_allow" }),
+        Some(Taken::NoRoom) => Err(LimitError::NoRoom.into()),
+        None => Err(LimitError::NotPreloaded { function: "counter_allow" }.into()),
     }
 }
 

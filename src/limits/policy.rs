@@ -8,10 +8,10 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use super::period_us;
+use super::policy_rows::{self, PolicyRow, PolicyTables};
 use crate::errors::CounterError;
 use crate::pg::catalog::{self, Watcher};
 use crate::pg::{Oid, process};
-use crate::rows::policies::{self, PolicyRow, PolicyTables};
 
 type Map<V> = HashMap<Box<[u8]>, V, foldhash::fast::RandomState>;
 
@@ -127,12 +127,12 @@ pub fn ruling(id: &[u8], actor: &[u8]) -> Result<Ruling, CounterError> {
 }
 
 fn read() -> Result<Known, CounterError> {
-    let tables = policies::enter()?;
+    let tables = policy_rows::enter()?;
     catalog::watch(Watcher::Policies, &[tables.policy, tables.blocked]);
     // Before the rows: a change in between makes the next call read again.
     let version = catalog::version_of(Watcher::Policies);
-    let policies = Policies::new(policies::policies(tables)?)?;
-    let blocked = policies::blocks_anybody(tables)?;
+    let policies = Policies::new(policy_rows::policies(tables)?)?;
+    let blocked = policy_rows::blocks_anybody(tables)?;
     let blocked = blocked.then(|| Blocked { tables, until_us: Map::default() });
     Ok(Known { version, policies, blocked })
 }
@@ -148,8 +148,8 @@ impl Blocked {
 
     fn look_up(&mut self, actor: &[u8]) -> Result<Option<i64>, CounterError> {
         // It was another transaction, perhaps, that found and locked them.
-        policies::lock(self.tables)?;
-        let until = policies::blocked_until(self.tables, actor)?;
+        policy_rows::lock(self.tables)?;
+        let until = policy_rows::blocked_until(self.tables, actor)?;
         if self.until_us.len() >= MAX_ACTORS {
             self.until_us.clear();
         }

@@ -13,6 +13,7 @@ use pgrx::pg_sys;
 
 use super::Oid;
 use super::args::{argument_bytes, inline_varlena};
+use super::errors::SourceError;
 use crate::errors::CounterError;
 use crate::hll::murmur;
 
@@ -111,7 +112,7 @@ impl Hasher {
             let entry = pg_sys::lookup_type_cache(base, pg_sys::TYPECACHE_HASH_EXTENDED_PROC_FINFO as i32);
             let function = &raw mut (*entry).hash_extended_proc_finfo;
             if u32::from((*function).fn_oid) == 0 {
-                return Err(CounterError::NotHashable { type_name: type_name(oid) });
+                return Err(SourceError::NotHashable { type_name: type_name(oid) }.into());
             }
             Ok(Hasher::Support { function, collation: (*entry).typcollation })
         }

@@ -8,6 +8,7 @@ use pgrx::pg_sys;
 
 use super::Oid;
 use super::args::inline_varlena;
+use super::errors::SourceError;
 use crate::errors::CounterError;
 
 /// How the values of a column become text.
@@ -145,7 +146,7 @@ fn output_function(base: Oid) -> Result<Oid, CounterError> {
         let is_simple = matches!(category, b'b' | b'e') && !is_array;
         if !is_simple || DEPENDENT.contains(&u32::from(base)) {
             let name = CStr::from_ptr(pg_sys::format_type_be(base)).to_string_lossy().into_owned();
-            return Err(CounterError::KeyType { type_name: name });
+            return Err(SourceError::KeyType { type_name: name }.into());
         }
         pg_sys::getTypeOutputInfo(base, &mut function, &mut is_varlena);
     }

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 
 use super::Oid;
+use super::errors::SourceError;
 use super::key_text::KeyText;
 use super::spi;
 use super::trigger::{Column, Event};
@@ -62,12 +63,12 @@ impl Source {
         // SAFETY: the relation is opened with a lock, if it is there.
         let rel = unsafe { pg_sys::try_relation_open(oid, pg_sys::AccessShareLock as pg_sys::LOCKMODE) };
         if rel.is_null() {
-            return Err(CounterError::NoTable { oid: oid.into() });
+            return Err(SourceError::NoTable { oid: oid.into() }.into());
         }
         let source = Source { rel, is_ours_to_close: true };
         match source.kind() {
             pg_sys::RELKIND_RELATION | pg_sys::RELKIND_PARTITIONED_TABLE => Ok(source),
-            _ => Err(CounterError::NotATable { table: source.name() }),
+            _ => Err(SourceError::NotATable { table: source.name() }.into()),
         }
     }
 
@@ -131,7 +132,7 @@ impl Source {
         // SAFETY: looks through the open relation's description.
         let number = unsafe { pg_sys::attnameAttNum(self.rel, name.as_ptr(), false) };
         if number <= 0 {
-            return Err(CounterError::NoColumn { column: name.to_bytes().to_vec(), table: self.name() });
+            return Err(SourceError::NoColumn { column: name.to_bytes().to_vec(), table: self.name() }.into());
         }
         // SAFETY: a column of the open relation.
         let oid = unsafe { pg_sys::attnumTypeId(self.rel, number) };

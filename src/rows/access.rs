@@ -50,6 +50,16 @@ impl Purpose {
         }
     }
 
+    fn hint(self) -> &'static str {
+        if self.concerns_visitors() {
+            "GRANT it on counter_ext.visitors: visiting needs INSERT and UPDATE, reading SELECT, \
+             dropping DELETE."
+        } else {
+            "GRANT it on counter_ext.total: counting needs INSERT and UPDATE, reading SELECT, \
+             dropping DELETE."
+        }
+    }
+
     fn concerns_visitors(self) -> bool {
         matches!(self, Purpose::Visit | Purpose::ReadVisitors | Purpose::DropVisitors)
     }
@@ -223,7 +233,7 @@ fn check_rights(tables: Tables, purpose: Purpose) -> Result<(), CounterError> {
     };
     let (decides, table) = concerned[0];
     if !privilege::has_all(decides, user, purpose.rights()) {
-        return Err(CounterError::NoPrivilege { needed: purpose.described(), table });
+        return Err(CounterError::NoPrivilege { needed: purpose.described(), table, hint: purpose.hint() });
     }
     for (table, name) in concerned {
         if privilege::row_security_applies(table, user) {
@@ -268,6 +278,8 @@ pub struct FamilyTable {
     pub relation: &'static std::ffi::CStr,
     /// Types of its leading columns, which code reads by hand.
     pub columns: &'static [u32],
+    /// What to GRANT to a caller whose rights are not enough.
+    pub hint: &'static str,
 }
 
 /// What was found out about a family's table.
@@ -314,7 +326,7 @@ impl FamilyTable {
             return Ok(());
         }
         if !privilege::has_all(table, user, rights) {
-            return Err(CounterError::NoPrivilege { needed, table: self.name });
+            return Err(CounterError::NoPrivilege { needed, table: self.name, hint: self.hint });
         }
         if privilege::row_security_applies(table, user) {
             return Err(CounterError::RowSecurity { table: self.name });

@@ -4,22 +4,13 @@
 //! `counter_ext.slot`. Everything in shared memory is derived from them.
 
 pub mod access;
-pub mod audit_entry;
-pub mod audit_log;
-pub mod audit_pending;
-pub mod audited;
 pub mod fold;
 pub mod journal_position;
-pub mod likes;
 pub mod list;
-pub mod offsets;
 pub mod pairs;
-pub mod policies;
 pub mod remove;
 pub mod slots;
 pub mod sum;
-pub mod tokens;
-pub mod visitors;
 
 /// Types of our tables' columns, by their numbers in pg_type.
 pub(crate) mod column_types {

@@ -91,7 +91,7 @@ impl Reader {
 }
 
 /// Shows each row that the snapshot sees, once, in key order, until told to stop.
-pub(super) fn for_each_visible(
+pub fn for_each_visible(
     keyed: &Keyed,
     range: Range<'_>,
     snapshot: &mut Snapshot,

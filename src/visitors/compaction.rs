@@ -1,12 +1,16 @@
-//! Uniting visits: a bounded number of rows in one transaction, or all in the caller's.
+//! Visitors' step of a compaction pass: rows of visits are united into the rows of their days and of ever.
 
+use std::time::Duration;
+
+use super::rows::Writer;
 use crate::counting::compaction::as_owner;
 use crate::errors::CounterError;
+use crate::family::pass::{How, Progress, Step, Work};
 use crate::memory::restore_guard::NewRows;
-use crate::pg::{process, xact};
-use crate::rows::access::Tables;
+use crate::pg::table::Access;
+use crate::pg::{lock, process, xact};
+use crate::rows::access::{self, Tables};
 use crate::rows::list::Id;
-use crate::rows::visitors::Writer;
 use crate::settings;
 
 /// Rows one transaction unites.
@@ -14,16 +18,44 @@ const BATCH_ROWS: u64 = 4096;
 /// Ids one transaction unites: each rewrites a sketch or two.
 const BATCH_IDS: usize = 256;
 
+pub const UNITE_VISITS: Step = Step {
+    name: "uniting visits",
+    every: Duration::ZERO,
+    is_essential: true,
+    begin: || Box::new(UniteVisits::default()),
+};
+
+#[derive(Default)]
+struct UniteVisits {
+    after: Id,
+}
+
+impl Work for UniteVisits {
+    fn next(&mut self, tables: Tables, how: How) -> Result<Progress, CounterError> {
+        if how.waits {
+            access::lock_visitors_for_writing(tables)?;
+        } else if ![tables.visitors, tables.visit]
+            .into_iter()
+            .all(|table| lock::try_lock_table(table, Access::Write))
+        {
+            return Ok(Progress { is_done: true, ..Progress::default() });
+        }
+        let Batch { rows, last } = unite_after(tables, &self.after, how.new_rows)?;
+        let is_done = last.is_none();
+        self.after = last.unwrap_or_default();
+        Ok(Progress { rows, overflowed: 0, is_done })
+    }
+}
+
 /// What uniting a batch came to.
-#[derive(Clone, Debug, Default)]
-pub struct Batch {
-    pub rows: u64,
+struct Batch {
+    rows: u64,
     /// Where the next batch starts; `None` at the end.
-    pub last: Option<Id>,
+    last: Option<Id>,
 }
 
 /// Unites the next ids' visits after an id. Runs inside a transaction, with the tables locked.
-pub fn unite_after(tables: Tables, after: &[u8], sketches: NewRows) -> Result<Batch, CounterError> {
+fn unite_after(tables: Tables, after: &[u8], sketches: NewRows) -> Result<Batch, CounterError> {
     as_owner(tables, || {
         let mut writer = Writer::open(tables, settings::node())?;
         writer.sketches = sketches;
@@ -46,21 +78,4 @@ pub fn unite_after(tables: Tables, after: &[u8], sketches: NewRows) -> Result<Ba
         }
         Ok(batch)
     })
-}
-
-/// Unites everything in the caller's transaction.
-pub fn run_here(tables: Tables) -> Result<u64, CounterError> {
-    crate::rows::access::lock_visitors_for_writing(tables)?;
-    let mut rows = 0;
-    let mut after = Id::default();
-    loop {
-        let batch = unite_after(tables, &after, NewRows::Made)?;
-        rows += batch.rows;
-        // The next batch may go on with the same id.
-        xact::see_own_changes();
-        match batch.last {
-            Some(last) => after = last,
-            None => return Ok(rows),
-        }
-    }
 }

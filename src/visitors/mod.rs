@@ -6,7 +6,20 @@
 //! count twice.
 
 pub mod compaction;
+mod errors;
 mod pending;
 pub mod read;
+pub mod rows;
 pub mod transaction;
 pub mod visit;
+
+use crate::family::Family;
+use crate::memory::sketches;
+
+pub static FAMILY: Family = Family {
+    transaction: Some(&transaction::HOOKS),
+    counter_dropped: visit::drop_all,
+    ids_invalidated: |database, concerns| sketches::invalidate(database, concerns),
+    steps: &[compaction::UNITE_VISITS],
+    ..Family::NONE
+};

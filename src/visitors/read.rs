@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::rows::{Days, EVER, Reader};
 use super::transaction;
 use crate::counting::transaction as counting;
 use crate::errors::CounterError;
@@ -12,7 +13,6 @@ use crate::memory::{cells, databases, load as memory_load};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::{catalog, process, xact};
 use crate::rows::access::{self, Purpose, Tables};
-use crate::rows::visitors::{Days, EVER, Reader};
 use crate::settings;
 
 /// When a visitor was seen.

@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::pending::{Key, Pending};
+use super::rows::{EVER, Writer};
 use crate::counting::transaction as counting;
 use crate::errors::CounterError;
 use crate::hll::Sketch;
@@ -15,7 +16,6 @@ use crate::memory::sketches::{self, SketchKey, parameters};
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::{catalog, lock, process, xact};
 use crate::rows::access::{self, Tables};
-use crate::rows::visitors::{EVER, Writer};
 use crate::settings;
 
 /// Sketches a transaction holds pending, of up to 16 KiB each, before it writes them out.

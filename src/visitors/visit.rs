@@ -1,13 +1,13 @@
 //! A visit, and the end of all of an id's.
 
 use super::read::{self, Seen};
+use super::rows::{Days, Writer};
 use super::transaction;
 use crate::counting::transaction as counting;
 use crate::errors::CounterError;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::xact;
 use crate::rows::access::{self, Purpose, Tables};
-use crate::rows::visitors::{Days, Writer};
 use crate::settings;
 
 const DAY_US: i64 = 86_400_000_000;

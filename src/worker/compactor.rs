@@ -8,10 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::journal_keeper::Keeper;
 use super::serve_database;
-use crate::audit::sealing;
-use crate::counting::compaction::{self, Batch, SHARES};
-use crate::counting::read;
-use crate::idempotency;
+use crate::family::pass::{self, How, Step, Work};
 use crate::memory::databases::{self, Pass, WorkerState};
 use crate::memory::epochs::{self, JournalState};
 use crate::memory::restore_guard::NewRows;
@@ -21,11 +18,8 @@ use crate::pg::lock::{self, Subject};
 use crate::pg::table::Access;
 use crate::pg::{Oid, wal, xact};
 use crate::rows::access::{self, Tables};
-use crate::rows::fold::Share;
 use crate::rows::journal_position;
-use crate::rows::list::Id;
 use crate::settings;
-use crate::visitors::compaction as visits;
 
 /// A pass is followed by at least so many times its own duration of rest: under a held snapshot, where dead rows
 /// pile up, it then costs no more than a fifth of a core.
@@ -35,8 +29,8 @@ const IDLE_PASS_INTERVAL: Duration = Duration::from_secs(10);
 /// How soon what a lock kept from being recovered or set up is tried again.
 const JOURNAL_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 const RATE_INTERVAL: Duration = Duration::from_secs(1);
-/// How often tokens that are too old are forgotten.
-const PURGE_INTERVAL: Duration = Duration::from_secs(30);
+/// How long one step of a pass may go on before the others have their turn; it goes on in the next pass.
+const STEP_BUDGET: Duration = Duration::from_millis(500);
 const LONGEST_ERROR_DELAY: Duration = Duration::from_secs(60);
 
 /// Why a pass ended early.
@@ -72,6 +66,24 @@ fn run(database: u32) -> WorkerState {
     }
 }
 
+/// What the worker remembers of a family's step.
+struct StepState {
+    step: &'static Step,
+    /// Where the last pass left it, if it was not done.
+    under_way: Option<Box<dyn Work>>,
+    last_done: Option<Instant>,
+}
+
+impl StepState {
+    fn new(step: &'static Step) -> StepState {
+        StepState { step, under_way: None, last_done: None }
+    }
+
+    fn is_due(&self) -> bool {
+        self.under_way.is_some() || self.last_done.is_none_or(|at| at.elapsed() >= self.step.every)
+    }
+}
+
 /// What the worker remembers between rounds.
 struct Compactor {
     database: u32,
@@ -82,7 +94,9 @@ struct Compactor {
     /// The next pass comes this long after the last one, or after the interval if that is longer.
     least_rest: Duration,
     last_rates: Instant,
-    last_purge: Instant,
+    /// When drains were last looked after.
+    last_tended: Instant,
+    steps: Vec<StepState>,
     /// Increments and visits that the last pass knew of.
     seen_changes: u64,
     /// The last pass found nothing to do.
@@ -100,7 +114,8 @@ impl Compactor {
             looked_at: now - IDLE_PASS_INTERVAL,
             least_rest: Duration::ZERO,
             last_rates: now,
-            last_purge: now,
+            last_tended: now,
+            steps: pass::steps().map(StepState::new).collect(),
             seen_changes: u64::MAX,
             idle: false,
             error_delay: Duration::ZERO,
@@ -109,13 +124,9 @@ impl Compactor {
 
     /// Drains, makes a pass if one is due, and says how long to rest.
     fn round(&mut self) -> Result<Duration, Obstacle> {
-        let next_round = self.keeper.tend(self.database)?;
+        let next_round = self.tend()?;
         if self.until_pass().is_zero() || databases::pass_wanted(self.database) {
             self.pass_if_due()?;
-        }
-        if self.last_purge.elapsed() >= PURGE_INTERVAL {
-            while in_transaction(|tables| Ok(idempotency::purge(tables)))? {}
-            self.last_purge = Instant::now();
         }
         if self.last_rates.elapsed() >= RATE_INTERVAL {
             table::take_rates(self.database, self.last_rates.elapsed().as_secs_f64());
@@ -149,10 +160,10 @@ impl Compactor {
                 false => NewRows::UnlessRestored(self.database),
             };
             let were_made = new_rows.are_made();
-            let pass = run_pass(self.database, &mut self.keeper, new_rows)?;
-            self.seal(new_rows)?;
+            let pass = self.run_pass(new_rows)?;
             databases::pass_completed(self.database, requested, pass);
-            self.idle = pass.rows == 0 && were_made && new_rows.are_made();
+            let all_done = self.steps.iter().all(|step| step.under_way.is_none());
+            self.idle = pass.rows == 0 && all_done && were_made && new_rows.are_made();
             self.seen_changes = changes;
             self.error_delay = Duration::ZERO;
             self.at_rest();
@@ -162,20 +173,55 @@ impl Compactor {
         Ok(())
     }
 
-    /// Seals the audit log. Where that fails (a partition is missing, for one) counting goes on, and the next pass tries again.
-    fn seal(&mut self, new_rows: NewRows) -> Result<(), Obstacle> {
-        let mut from = Id::default();
-        loop {
-            match in_transaction(|tables| sealing::seal_from(tables, &from, new_rows)) {
-                Ok(Some(next)) => from = next,
-                Ok(None) | Err(Obstacle::Busy) => return Ok(()),
-                Err(Obstacle::Failed(message)) => {
+    /// Looks after the journal, and says when to do so again at the latest.
+    fn tend(&mut self) -> Result<Option<Duration>, Obstacle> {
+        self.last_tended = Instant::now();
+        self.keeper.tend(self.database)
+    }
+
+    /// One pass: what is buffered, then each family's steps that are due.
+    fn run_pass(&mut self, new_rows: NewRows) -> Result<Pass, Obstacle> {
+        let mut pass = Pass { rows: self.keeper.fold(self.database)?, ..Pass::default() };
+        for index in 0..self.steps.len() {
+            if !self.steps[index].is_due() {
+                continue;
+            }
+            let step = self.steps[index].step;
+            background::report_activity(Some(step.name));
+            match self.run_step(index, new_rows, &mut pass) {
+                Err(Obstacle::Failed(message)) if !step.is_essential => {
                     if databases::note_error(self.database, &message) {
-                        pgrx::warning!("counter_ext compactor: audit log not sealed, will retry: {message}");
+                        pgrx::warning!("counter_ext compactor: {} failed, will retry: {message}", step.name);
                     }
-                    return Ok(());
                 }
-                Err(other) => return Err(other),
+                Err(Obstacle::Busy) if !step.is_essential => {}
+                other => other?,
+            }
+        }
+        Ok(pass)
+    }
+
+    /// Runs a step piece by piece, each in a transaction of its own; drains go on between them. A step that takes long goes on in
+    /// the next pass, unless somebody waits for this one.
+    fn run_step(&mut self, index: usize, new_rows: NewRows, pass: &mut Pass) -> Result<(), Obstacle> {
+        let started = Instant::now();
+        let begin = self.steps[index].step.begin;
+        let mut work = self.steps[index].under_way.take().unwrap_or_else(|| begin());
+        let how = How { new_rows, waits: false };
+        loop {
+            let progress = in_transaction(|tables| work.next(tables, how))?;
+            pass.rows += progress.rows;
+            pass.overflowed += progress.overflowed;
+            if progress.is_done {
+                self.steps[index].last_done = Some(Instant::now());
+                return Ok(());
+            }
+            if self.last_tended.elapsed() >= Duration::from_millis(wal::writer_delay_ms()) {
+                self.tend()?;
+            }
+            if started.elapsed() >= STEP_BUDGET && !databases::pass_wanted(self.database) {
+                self.steps[index].under_way = Some(work);
+                return Ok(());
             }
         }
     }
@@ -212,43 +258,6 @@ impl Compactor {
     }
 }
 
-/// One pass over all counters that have slot rows, and all ids that were visited. Those that have no row yet to take it in are
-/// left as they are where `new_rows` are not made.
-fn run_pass(database: u32, keeper: &mut Keeper, new_rows: NewRows) -> Result<Pass, Obstacle> {
-    let mut pass = Pass { rows: keeper.fold(database)?, ..Pass::default() };
-    let mut after = Id::default();
-    loop {
-        let first = Share { index: 0, of: SHARES };
-        let batch: Batch = in_transaction(|tables| compaction::fold_after(tables, &after, first, new_rows))?;
-        pass.rows += batch.pass.rows;
-        pass.overflowed += batch.pass.overflowed;
-        for index in 1..SHARES {
-            if batch.wide.is_empty() {
-                break;
-            }
-            let share = Share { index, of: SHARES };
-            let part: Pass =
-                in_transaction(|tables| compaction::fold_share(tables, &batch.wide, share, new_rows))?;
-            pass.rows += part.rows;
-            pass.overflowed = pass.overflowed.max(part.overflowed);
-        }
-        in_transaction(|tables| batch.busiest.iter().try_for_each(|(_, id)| read::warm(tables, id)))?;
-        match batch.last {
-            Some(last) => after = last,
-            None => break,
-        }
-    }
-    after = Id::default();
-    loop {
-        let batch = in_transaction(|tables| visits::unite_after(tables, &after, new_rows))?;
-        pass.rows += batch.rows;
-        match batch.last {
-            Some(last) => after = last,
-            None => return Ok(pass),
-        }
-    }
-}
-
 /// As `in_transaction`, if the tables are still those that something was found out about; else there is no hurry.
 pub(super) fn in_transaction_on<T>(
     relation: u32,
@@ -280,7 +289,7 @@ pub(super) fn in_transaction<T>(
 }
 
 fn lock_all(tables: Tables) -> bool {
-    let each: [Oid; 4] = [tables.total, tables.slot, tables.visitors, tables.visit];
+    let each: [Oid; 2] = [tables.total, tables.slot];
     each.into_iter().all(|table| lock::try_lock_table(table, Access::Write))
         && journal_position::try_lock()
         && lock::try_lock_exclusive(tables.total, Subject::Compaction)

@@ -1,5 +1,5 @@
 //! Calls go one way:
-//! `api → counting · visitors · idempotency · caches · likes · series · boards · limits · audit → rows · memory · journal → pg`.
+//! `api → counting · visitors · idempotency · caches · likes · series · boards · limits · audit → family → rows · memory · journal → pg`.
 //!
 //! `settings`, `errors` and the plain Rust of `hll` lie beside `pg`, for all to use. The worker comes in
 //! from the other end: it never uses `api`, and only `lib.rs` starts it. Rooms of
@@ -12,9 +12,10 @@ use proc_macro2::{Delimiter, TokenTree};
 use crate::repository::TextFile;
 use crate::tokens::{children, group, ident, is_ident, is_path_separator, is_punct, line, parse};
 
-const LAYERS: [&[&str]; 5] = [
+const LAYERS: [&[&str]; 6] = [
     &["pg", "settings", "errors", "hll"],
     &["rows", "memory", "journal"],
+    &["family"],
     &["counting", "visitors", "idempotency", "caches", "likes", "series", "boards", "limits", "audit"],
     &["api"],
     // Tests that run inside a server look at everything.

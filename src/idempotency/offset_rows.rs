@@ -5,20 +5,22 @@
 
 use std::ops::ControlFlow;
 
-use super::access::FamilyTable;
-use super::column_types::*;
+use super::errors::IdempotencyError;
 use crate::errors::CounterError;
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::Status;
 use crate::pg::table::Access;
 use crate::pg::write::{self, Candidate, Value};
 use crate::pg::{Oid, xact};
+use crate::rows::access::FamilyTable;
+use crate::rows::column_types::*;
 
 /// counter_ext.source_offset
 pub const OFFSETS: FamilyTable = FamilyTable {
     name: "source_offset",
     relation: c"source_offset",
     columns: &[TEXT, INT8, INT8, INT8, TIMESTAMPTZ],
+    hint: "GRANT it on counter_ext.source_offset.",
 };
 
 const UPTO: usize = 1;
@@ -50,7 +52,7 @@ pub fn advance(table: Oid, source: &[u8], upto: i64, deltas: usize) -> Result<bo
         });
         let Some(page) = entry else { break };
         if is_held {
-            return Err(CounterError::SourceHeld { source: source.to_vec() });
+            return Err(IdempotencyError::SourceHeld { source: source.to_vec() }.into());
         }
         let Some((mut candidate, [before, skipped, batches])) = found else { continue };
         if upto <= before {
@@ -65,7 +67,7 @@ pub fn advance(table: Oid, source: &[u8], upto: i64, deltas: usize) -> Result<bo
             (UPDATED_AT, Value::Now),
         ];
         if write::update(&offsets.table, page, &mut candidate, &changes).is_err() {
-            return Err(CounterError::SourceHeld { source: source.to_vec() });
+            return Err(IdempotencyError::SourceHeld { source: source.to_vec() }.into());
         }
         drop(scan);
         xact::see_own_changes();

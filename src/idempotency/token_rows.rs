@@ -2,19 +2,23 @@
 
 use std::ops::ControlFlow;
 
-use super::access::FamilyTable;
-use super::column_types::*;
-use super::pairs::{self, Pair};
 use crate::errors::CounterError;
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::Status;
 use crate::pg::table::{Access, Index, Table};
 use crate::pg::write::{self, Candidate, Value};
 use crate::pg::{Oid, catalog};
+use crate::rows::access::FamilyTable;
+use crate::rows::column_types::*;
+use crate::rows::pairs::{self, Pair};
 
 /// counter_ext.token
-pub const TOKENS: FamilyTable =
-    FamilyTable { name: "token", relation: c"token", columns: &[TEXT, TEXT, TIMESTAMPTZ] };
+pub const TOKENS: FamilyTable = FamilyTable {
+    name: "token",
+    relation: c"token",
+    columns: &[TEXT, TEXT, TIMESTAMPTZ],
+    hint: "GRANT it on counter_ext.token.",
+};
 
 /// Inserts the token for an id unless it is there. Returns whether it was inserted.
 pub fn insert_once(table: Oid, token: &[u8], id: &[u8]) -> Result<bool, CounterError> {

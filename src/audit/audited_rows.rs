@@ -8,9 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 
-use super::access::{FamilyTable, Keyed};
-use super::column_types::*;
-use super::sum::for_each_visible;
+use super::errors::AuditError;
 use crate::errors::{CounterError, FIRST_FREE_BYTE};
 use crate::pg::catalog::{self, Watcher};
 use crate::pg::id_scan::{IdScan, Range};
@@ -19,12 +17,19 @@ use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::write::{self, Candidate, Value};
 use crate::pg::{Oid, xact};
+use crate::rows::access::{FamilyTable, Keyed};
+use crate::rows::column_types::*;
+use crate::rows::sum::for_each_visible;
 
 const PREFIX: usize = 0;
 
 /// counter_ext.audited
-pub const AUDITED: FamilyTable =
-    FamilyTable { name: "audited", relation: c"audited", columns: &[TEXT, TIMESTAMPTZ] };
+pub const AUDITED: FamilyTable = FamilyTable {
+    name: "audited",
+    relation: c"audited",
+    columns: &[TEXT, TIMESTAMPTZ],
+    hint: "GRANT it on counter_ext.audited: to begin auditing takes INSERT, to end it DELETE.",
+};
 
 thread_local! {
     static KNOWN_VERSION: Cell<u64> = const { Cell::new(u64::MAX) };
@@ -125,7 +130,7 @@ pub fn remove(table: Oid, prefix: &[u8]) -> Result<bool, CounterError> {
 
 /// Finds the prefix's row, and deletes it if asked to. Returns whether there was one.
 fn find(audited: &Keyed, prefix: &[u8], delete: bool) -> Result<bool, CounterError> {
-    let held = || CounterError::AuditedHeld { prefix: prefix.to_vec() };
+    let held = || CounterError::from(AuditError::PrefixHeld { prefix: prefix.to_vec() });
     let mut scan = IdScan::begin(&audited.table, &audited.key, Range::Id(prefix));
     loop {
         let mut found = None;

@@ -6,11 +6,7 @@
 
 use std::ops::ControlFlow;
 
-use super::access::FamilyTable;
-use super::audit_entry::{Entry, Operation};
-use super::column_types::*;
-use super::list::Id;
-use super::sum::for_each_visible;
+use super::entry::{Entry, Operation};
 use crate::errors::{CounterError, check_key};
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::{Columns, Status};
@@ -18,6 +14,10 @@ use crate::pg::snapshot::Snapshot;
 use crate::pg::table::{Access, Table};
 use crate::pg::write::{self, Candidate, Value};
 use crate::pg::{Oid, privilege, process, random, xact};
+use crate::rows::access::FamilyTable;
+use crate::rows::column_types::*;
+use crate::rows::list::Id;
+use crate::rows::sum::for_each_visible;
 use crate::settings;
 
 /// counter_ext.audit_pending
@@ -25,6 +25,7 @@ pub const PENDING: FamilyTable = FamilyTable {
     name: "audit_pending",
     relation: c"audit_pending",
     columns: &[TEXT, TIMESTAMPTZ, INT8, INT8, TEXT, TEXT, TEXT, XID8, INT4],
+    hint: "GRANT it on counter_ext.audit_pending.",
 };
 
 const ID: usize = 0;
@@ -46,7 +47,7 @@ pub fn append(
 ) -> Result<(), CounterError> {
     let actor = match actor {
         Some(actor) => Some(actor.to_vec()),
-        None => settings::actor(),
+        None => super::settings::actor(),
     };
     if let Some(actor) = &actor {
         check_key("counter_ext.actor", actor)?;
@@ -59,7 +60,7 @@ pub fn append(
         let at = process::now_us();
         let xid = xact::full_xid();
         let none = (delta == 0).then_some(0);
-        for part in none.into_iter().chain(super::bigint_parts(delta)) {
+        for part in none.into_iter().chain(crate::rows::bigint_parts(delta)) {
             write::insert(
                 &table,
                 &[

@@ -11,6 +11,18 @@ pub enum Operation {
     Open,
 }
 
+impl From<crate::family::Operation> for Operation {
+    fn from(operation: crate::family::Operation) -> Operation {
+        use crate::family::Operation::*;
+        match operation {
+            Increment => Operation::Increment,
+            Reset => Operation::Reset,
+            Set => Operation::Set,
+            Drop => Operation::Drop,
+        }
+    }
+}
+
 impl Operation {
     pub fn name(self) -> &'static str {
         match self {

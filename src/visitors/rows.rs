@@ -9,10 +9,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use super::access::{self, Keyed, Tables};
-use super::list::Id;
-use super::sum::for_each_visible;
-use super::{visit_columns, visitors_columns};
+use super::errors::VisitorError;
 use crate::errors::CounterError;
 use crate::hll::Sketch;
 use crate::memory::restore_guard::NewRows;
@@ -23,6 +20,10 @@ use crate::pg::random;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::write::{self, Candidate, Value};
+use crate::rows::access::{self, Keyed, Tables};
+use crate::rows::list::Id;
+use crate::rows::sum::for_each_visible;
+use crate::rows::{visit_columns, visitors_columns};
 
 /// The `day` of rows that hold all days: `-infinity`.
 pub const EVER: i32 = i32::MIN;
@@ -328,7 +329,7 @@ fn remove_from(keyed: &Keyed, id: &[u8], snapshot: &mut Snapshot) -> Result<u64,
         let Some(page) = entry else { return Ok(removed) };
         let Some(candidate) = found else { continue };
         if write::delete(&keyed.table, page, &candidate).is_err() {
-            return Err(CounterError::VisitorsHeld { id: id.to_vec() });
+            return Err(VisitorError::Held { id: id.to_vec() }.into());
         }
         removed += 1;
     }

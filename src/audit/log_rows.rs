@@ -9,11 +9,7 @@ use std::ops::ControlFlow;
 use pgrx::datum::DatumWithOid;
 use pgrx::{PgOid, Spi};
 
-use super::access::{FamilyTable, Keyed};
-use super::audit_entry::{Entry, Head, Sealed};
-use super::column_types::*;
-use super::list::Id;
-use super::sum::for_each_visible;
+use super::entry::{Entry, Head, Sealed};
 use crate::errors::CounterError;
 use crate::pg::args::TextBytes;
 use crate::pg::id_scan::{IdScan, Range};
@@ -22,17 +18,26 @@ use crate::pg::snapshot::Snapshot;
 use crate::pg::table::{Access, Table};
 use crate::pg::write::{self, Candidate, Value};
 use crate::pg::{Oid, catalog, lock, process};
+use crate::rows::access::{FamilyTable, Keyed};
+use crate::rows::column_types::*;
+use crate::rows::list::Id;
+use crate::rows::sum::for_each_visible;
 
 /// counter_ext.audit_log
 pub const LOG: FamilyTable = FamilyTable {
     name: "audit_log",
     relation: c"audit_log",
     columns: &[TEXT, INT8, INT8, TEXT, TEXT, TEXT, TIMESTAMPTZ, XID8, INT4, BYTEA],
+    hint: "GRANT it on counter_ext.audit_log.",
 };
 
 /// counter_ext.audit_head
-pub const HEAD: FamilyTable =
-    FamilyTable { name: "audit_head", relation: c"audit_head", columns: &[TEXT, INT8, BYTEA, TIMESTAMPTZ] };
+pub const HEAD: FamilyTable = FamilyTable {
+    name: "audit_head",
+    relation: c"audit_head",
+    columns: &[TEXT, INT8, BYTEA, TIMESTAMPTZ],
+    hint: "GRANT it on counter_ext.audit_head.",
+};
 
 mod head_columns {
     pub const ID: usize = 0;

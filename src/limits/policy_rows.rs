@@ -3,20 +3,28 @@
 
 use std::ops::ControlFlow;
 
-use super::access::{FamilyTable, Keyed};
-use super::column_types::*;
-use super::sum::for_each_visible;
 use crate::errors::CounterError;
 use crate::pg::id_scan::Range;
 use crate::pg::interval::Interval;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::{Oid, lock};
+use crate::rows::access::{FamilyTable, Keyed};
+use crate::rows::column_types::*;
+use crate::rows::sum::for_each_visible;
 
-const POLICY: FamilyTable =
-    FamilyTable { name: "policy", relation: c"policy", columns: &[TEXT, INT4, INTERVAL, INTERVAL] };
-const BLOCKED: FamilyTable =
-    FamilyTable { name: "blocked", relation: c"blocked", columns: &[TEXT, TEXT, TIMESTAMPTZ] };
+const POLICY: FamilyTable = FamilyTable {
+    name: "policy",
+    relation: c"policy",
+    columns: &[TEXT, INT4, INTERVAL, INTERVAL],
+    hint: "GRANT it on counter_ext.policy.",
+};
+const BLOCKED: FamilyTable = FamilyTable {
+    name: "blocked",
+    relation: c"blocked",
+    columns: &[TEXT, TEXT, TIMESTAMPTZ],
+    hint: "GRANT it on counter_ext.blocked.",
+};
 
 const PREFIX: usize = 0;
 const MAX_PER_ACTOR: usize = 1;

@@ -1,16 +1,20 @@
 //! Rows of likes, hash-partitioned by item.
 
-use super::access::FamilyTable;
-use super::column_types::*;
-use super::pairs::{self, Pair};
 use crate::errors::CounterError;
 use crate::pg::Oid;
 use crate::pg::table::Access;
 use crate::pg::write::Value;
+use crate::rows::access::FamilyTable;
+use crate::rows::column_types::*;
+use crate::rows::pairs::{self, Pair};
 
 /// counter_ext.liked
-pub const LIKED: FamilyTable =
-    FamilyTable { name: "liked", relation: c"liked", columns: &[TEXT, TEXT, TIMESTAMPTZ] };
+pub const LIKED: FamilyTable = FamilyTable {
+    name: "liked",
+    relation: c"liked",
+    columns: &[TEXT, TEXT, TIMESTAMPTZ],
+    hint: "GRANT it on counter_ext.liked: liking needs INSERT, taking a like back DELETE, reading SELECT.",
+};
 
 /// Inserts a like unless it is there. Returns whether it was inserted. The table is locked.
 pub fn insert(table: Oid, item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {

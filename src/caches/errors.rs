@@ -1,0 +1,78 @@
+//! Errors of counter caches.
+
+use pgrx::PgSqlErrorCode::*;
+
+use crate::errors::{Explain, Explanation, text};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CacheError {
+    /// counter_rows as a trigger that cannot count.
+    TriggerMisuse { why: &'static str },
+    /// A counter under a new cache's prefix that has counted something else.
+    CountsElse { id: Vec<u8>, counted: i128, rows: i64 },
+    /// A table of the extension's own.
+    OurTable { table: Vec<u8> },
+    /// Rows that the caller may not see cannot be counted.
+    RowSecurity { table: Vec<u8> },
+    /// A backfill of counters that no trigger keeps.
+    NotCached { table: Vec<u8>, prefix: Vec<u8> },
+    /// Triggers that count some changes twice, or only some of them.
+    CountedOtherwise { table: Vec<u8>, prefix: Vec<u8> },
+    /// Another table, or column, is counted into the same counters.
+    SharedPrefix { prefix: Vec<u8>, table: Vec<u8> },
+}
+
+impl Explain for CacheError {
+    fn explain(&self) -> Explanation {
+        let not_in_state =
+            |message: String| Explanation::new(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message);
+        match self {
+            Self::TriggerMisuse { why } => Explanation::new(
+                ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+                format!("counter_rows cannot count here: {why}"),
+            )
+            .hint(
+                "CREATE TRIGGER name AFTER INSERT ON table REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION \
+                 counter_rows('prefix', 'column'); for DELETE: REFERENCING OLD TABLE AS o; for UPDATE: both; for TRUNCATE: \
+                 BEFORE, and neither. Or call counter_cache, which makes them all.",
+            ),
+            Self::CountsElse { id, counted, rows } => not_in_state(format!(
+                "counter \"{}\" has counted {counted} already, and its rows are {rows}",
+                text(id)
+            ))
+            .hint(
+                "Give the rows a prefix of their own; or call counter_cache(…, take_over => true), which makes every \
+                 counter under the prefix what the rows say.",
+            ),
+            Self::OurTable { table } => Explanation::new(
+                ERRCODE_WRONG_OBJECT_TYPE,
+                format!("\"{}\" is a table of the extension's own, written past its triggers", text(table)),
+            ),
+            Self::RowSecurity { table } => Explanation::new(
+                ERRCODE_INSUFFICIENT_PRIVILEGE,
+                format!("row security hides rows of table \"{}\" from being counted", text(table)),
+            )
+            .hint("Call it as the table's owner, or as a role with BYPASSRLS."),
+            Self::NotCached { table, prefix } => not_in_state(format!(
+                "no triggers count the rows of table \"{}\" into counters \"{}\"",
+                text(table),
+                text(prefix)
+            ))
+            .hint(
+                "Call counter_cache, which makes the triggers for INSERT, UPDATE and DELETE and fills the counters.",
+            ),
+            Self::CountedOtherwise { table, prefix } => not_in_state(format!(
+                "triggers on table \"{}\" count its rows into counters \"{}\" twice, are disabled, or count some changes only",
+                text(table),
+                text(prefix)
+            ))
+            .hint("Drop all triggers of counter_rows with this prefix and column, and call counter_cache."),
+            Self::SharedPrefix { prefix, table } => not_in_state(format!(
+                "counters \"{}\" also count rows of table \"{}\"",
+                text(prefix),
+                text(table)
+            ))
+            .hint("Give each table and column a prefix of its own."),
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! What can go wrong, with SQLSTATE, message and HINT.
+//!
+//! `CounterError` holds what several families share. What only one family can raise is an enum in that family's own folder,
+//! which implements `Explain` and turns into a `CounterError` by `into()` or `?`.
+
+mod sketches;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{PgLogLevel, PgSqlErrorCode};
+
+pub use sketches::SketchError;
+
+/// Longest id in bytes.
+pub const MAX_ID_BYTES: usize = 255;
+
+/// What PostgreSQL is told of an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    code: PgSqlErrorCode,
+    message: String,
+    hint: Option<Cow<'static, str>>,
+}
+
+impl Explanation {
+    pub fn new(code: PgSqlErrorCode, message: impl Into<String>) -> Explanation {
+        Explanation { code, message: message.into(), hint: None }
+    }
+
+    /// What the user can do about it, where that is one thing.
+    pub fn hint(self, hint: impl Into<Cow<'static, str>>) -> Explanation {
+        Explanation { hint: Some(hint.into()), ..self }
+    }
+}
+
+/// An error of one family.
+pub trait Explain: fmt::Debug {
+    fn explain(&self) -> Explanation;
+}
+
+#[derive(Debug)]
+pub enum CounterError {
+    /// An error that one family explains in its own folder.
+    OfFamily(Box<dyn Explain>),
+    EmptyId,
+    /// An id of those that families keep for themselves.
+    ReservedId,
+    /// An item whose counter's id would be too long.
+    LongItem,
+    LongId {
+        bytes: usize,
+    },
+    NullArgument {
+        argument: &'static str,
+    },
+    NullElement {
+        argument: &'static str,
+        position: usize,
+    },
+    NotOneDimensional {
+        argument: &'static str,
+    },
+    LengthsDiffer {
+        ids: usize,
+        deltas: usize,
+    },
+    NegativeLimit {
+        value: i64,
+    },
+    /// The committed total, or that and the caller's own pending delta, is outside bigint.
+    TotalOutOfRange {
+        id: Vec<u8>,
+    },
+    /// The caller's own deltas alone add up past bigint.
+    PendingOutOfRange {
+        id: Vec<u8>,
+    },
+    ReadOnly {
+        function: &'static str,
+    },
+    InRecovery {
+        function: &'static str,
+    },
+    NoPrivilege {
+        needed: &'static str,
+        table: &'static str,
+        /// What to GRANT.
+        hint: &'static str,
+    },
+    RowSecurity {
+        table: &'static str,
+    },
+    ParallelMode {
+        function: &'static str,
+    },
+    NotInstalled,
+    /// Counted, then dropped the extension, then counted again, all in one transaction.
+    CountedBeforeDrop,
+    AfterSettling,
+    /// PREPARE TRANSACTION of one that drops the extension.
+    PreparesDrop,
+    /// A database is to be copied whose buffered increments cannot be folded now.
+    CannotCopy,
+    NoPrimaryKey {
+        table: &'static str,
+    },
+    NoPartition {
+        table: &'static str,
+    },
+    /// Buffered mode in a server that does not preload the library.
+    NotPreloaded,
+    /// Buffered mode in a server whose WAL cannot be kept for recovery.
+    WalLevel,
+    /// Buffered mode, and no replication slot to be had.
+    NoReplicationSlot,
+    /// A token or source that is empty or too long.
+    BadKey {
+        what: &'static str,
+        bytes: usize,
+    },
+    /// An argument that must not be below 0.
+    NegativeArgument {
+        argument: &'static str,
+        value: i64,
+    },
+    /// An interval that must be longer than nothing.
+    NotPositive {
+        argument: &'static str,
+    },
+    /// An interval longer than a clock can say.
+    TooLong {
+        argument: &'static str,
+    },
+    /// A prefix that no id has.
+    LongPrefix {
+        bytes: usize,
+    },
+    /// After a start: increments are still to be read back from WAL.
+    NotRecovered,
+    /// PostgreSQL refused something of the extension's own.
+    Internal(String),
+}
+
+impl<E: Explain + 'static> From<E> for CounterError {
+    fn from(error: E) -> CounterError {
+        CounterError::OfFamily(Box::new(error))
+    }
+}
+
+/// Two errors are the same when PostgreSQL is told the same of them.
+impl PartialEq for CounterError {
+    fn eq(&self, other: &CounterError) -> bool {
+        self.explain() == other.explain()
+    }
+}
+
+impl CounterError {
+    fn explain(&self) -> Explanation {
+        use PgSqlErrorCode::*;
+        let invalid = |message: String| Explanation::new(ERRCODE_INVALID_PARAMETER_VALUE, message);
+        let not_in_state =
+            |message: &str| Explanation::new(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message);
+        match self {
+            Self::OfFamily(error) => error.explain(),
+            Self::EmptyId => invalid("counter id is empty".to_owned()).hint(ID_HINT),
+            Self::LongId { bytes } => {
+                invalid(format!("counter id is {bytes} bytes long, at most {MAX_ID_BYTES} are allowed"))
+                    .hint(ID_HINT)
+            }
+            Self::ReservedId => Explanation::new(
+                ERRCODE_RESERVED_NAME,
+                "counter ids that begin with this control character are reserved",
+            )
+            .hint("Begin it with another character."),
+            Self::LongItem => invalid(format!("item is {MAX_ID_BYTES} bytes long or longer"))
+                .hint("It is text of 1 to 254 bytes."),
+            Self::LongPrefix { bytes } => {
+                invalid(format!("prefix is {bytes} bytes long, at most {MAX_ID_BYTES} are allowed"))
+            }
+            Self::BadKey { what, bytes: 0 } => invalid(format!("{what} is empty")),
+            Self::BadKey { what, bytes } => {
+                invalid(format!("{what} is {bytes} bytes long, at most {MAX_ID_BYTES} are allowed"))
+            }
+            Self::NegativeArgument { argument, value } => {
+                invalid(format!("argument \"{argument}\" is negative: {value}"))
+            }
+            Self::NegativeLimit { value } => invalid(format!("limit {value} is negative")),
+            Self::NotPositive { argument } => {
+                invalid(format!("argument \"{argument}\" is not a positive interval"))
+            }
+            Self::TooLong { argument } => Explanation::new(
+                ERRCODE_DATETIME_FIELD_OVERFLOW,
+                format!("argument \"{argument}\" is too long an interval"),
+            ),
+            Self::NullArgument { argument } => Explanation::new(
+                ERRCODE_NULL_VALUE_NOT_ALLOWED,
+                format!("argument \"{argument}\" is NULL"),
+            ),
+            Self::NullElement { argument, position } => Explanation::new(
+                ERRCODE_NULL_VALUE_NOT_ALLOWED,
+                format!("element {position} of argument \"{argument}\" is NULL"),
+            ),
+            Self::NotOneDimensional { argument } => Explanation::new(
+                ERRCODE_ARRAY_ELEMENT_ERROR,
+                format!("argument \"{argument}\" is not a one-dimensional array"),
+            ),
+            Self::LengthsDiffer { ids, deltas } => Explanation::new(
+                ERRCODE_ARRAY_ELEMENT_ERROR,
+                format!("arrays differ in length: {ids} ids, {deltas} deltas"),
+            ),
+            Self::TotalOutOfRange { id } => Explanation::new(
+                ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+                format!("total of counter \"{}\" is out of range for bigint", text(id)),
+            )
+            .hint("Increment it back into range, or call counter_set or counter_drop."),
+            Self::PendingOutOfRange { id } => Explanation::new(
+                ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+                format!(
+                    "increments of counter \"{}\" in this transaction are out of range for bigint",
+                    text(id)
+                ),
+            )
+            .hint("Commit in between, or use smaller deltas."),
+            Self::ReadOnly { function } => Explanation::new(
+                ERRCODE_READ_ONLY_SQL_TRANSACTION,
+                format!("cannot execute {function}() in a read-only transaction"),
+            ),
+            Self::InRecovery { function } => Explanation::new(
+                ERRCODE_READ_ONLY_SQL_TRANSACTION,
+                format!("cannot execute {function}() during recovery"),
+            ),
+            Self::ParallelMode { function } => Explanation::new(
+                ERRCODE_INVALID_TRANSACTION_STATE,
+                format!("cannot execute {function}() during a parallel operation"),
+            ),
+            Self::NoPrivilege { needed, table, hint } => Explanation::new(
+                ERRCODE_INSUFFICIENT_PRIVILEGE,
+                format!("permission denied for counters: {needed} on table counter_ext.{table} is missing"),
+            )
+            .hint(*hint),
+            Self::RowSecurity { table } => Explanation::new(
+                ERRCODE_INSUFFICIENT_PRIVILEGE,
+                format!("row security on table counter_ext.{table} is not supported"),
+            )
+            .hint("Disable row security on the tables of counter_ext."),
+            Self::NotInstalled => not_in_state("extension counter_ext is not installed in this database")
+                .hint("Run CREATE EXTENSION counter_ext in this database."),
+            Self::CountedBeforeDrop => not_in_state(
+                "this transaction has counted with tables of extension counter_ext that are not there any more",
+            ),
+            Self::AfterSettling => not_in_state(
+                "counters cannot change any more: this transaction's increments are already written",
+            )
+            .hint("Call it before the transaction commits, for example in a deferred trigger."),
+            Self::PreparesDrop => Explanation::new(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                "cannot PREPARE a transaction that has dropped extension counter_ext",
+            ),
+            Self::CannotCopy => Explanation::new(
+                ERRCODE_OBJECT_IN_USE,
+                "the source database has buffered increments of counters that could not be folded into its tables",
+            ),
+            Self::NoPrimaryKey { table } => {
+                let why = not_in_state(&format!("table counter_ext.{table} has lost its primary key"));
+                if *table == "audit_log" {
+                    why.hint("Each of its partitions needs PRIMARY KEY (id, seq).")
+                } else {
+                    why
+                }
+            }
+            Self::NoPartition { table } => not_in_state(&format!(
+                "table counter_ext.{table} has no hash partition for this key that can be written"
+            )),
+            Self::NotPreloaded => {
+                not_in_state("counter_ext.mode \"buffered\" needs counter_ext to be preloaded").hint(
+                    "Add counter_ext to shared_preload_libraries and restart the server, or SET counter_ext.mode = 'slotted'.",
+                )
+            }
+            Self::WalLevel => {
+                not_in_state("counter_ext.mode \"buffered\" cannot work with wal_level \"minimal\"").hint(
+                    "Set wal_level to replica or logical and restart the server, or SET counter_ext.mode = 'slotted'.",
+                )
+            }
+            Self::NoReplicationSlot => not_in_state(
+                "counter_ext.mode \"buffered\" needs a replication slot, and all replication slots are in use",
+            )
+            .hint(
+                "Raise max_replication_slots, or drop a replication slot that is not used, or SET counter_ext.mode = 'slotted'.",
+            ),
+            Self::NotRecovered => {
+                not_in_state("buffered increments of counters have not been read back from WAL yet")
+                    .hint(TRY_AGAIN)
+            }
+            Self::Internal(message) => Explanation::new(ERRCODE_INTERNAL_ERROR, message.as_str()),
+        }
+    }
+
+    /// Raises the error to the caller.
+    pub fn raise(self) -> ! {
+        let Explanation { code, message, hint } = self.explain();
+        let mut report = ErrorReport::new(code, message, "counter_ext");
+        if let Some(hint) = hint {
+            report = report.set_hint(hint);
+        }
+        report.report(PgLogLevel::ERROR);
+        unreachable!("an ERROR does not return")
+    }
+}
+
+const ID_HINT: &str = "A counter's id is text of 1 to 255 bytes.";
+/// Where what is in the way goes away by itself.
+pub const TRY_AGAIN: &str = "Try again.";
+
+/// An id or a name as messages show it.
+pub fn text(id: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(id)
+}
+
+/// Ids that start with a lower byte are those of families: see `counting::reserved`.
+pub const FIRST_FREE_BYTE: u8 = 3;
+
+/// Ids are checked where they come in.
+pub fn check_id(id: &[u8]) -> Result<(), CounterError> {
+    match id {
+        [] => Err(CounterError::EmptyId),
+        [..FIRST_FREE_BYTE, ..] => Err(CounterError::ReservedId),
+        _ if id.len() > MAX_ID_BYTES => Err(CounterError::LongId { bytes: id.len() }),
+        _ => Ok(()),
+    }
+}
+
+/// Tokens and sources are checked where they come in, as ids are.
+pub fn check_key(what: &'static str, key: &[u8]) -> Result<(), CounterError> {
+    match key.len() {
+        1..=MAX_ID_BYTES => Ok(()),
+        bytes => Err(CounterError::BadKey { what, bytes }),
+    }
+}
+
+/// Turns an error into PostgreSQL's at the SQL boundary.
+pub trait OrRaise<T> {
+    fn or_raise(self) -> T;
+}
+
+impl<T> OrRaise<T> for Result<T, CounterError> {
+    fn or_raise(self) -> T {
+        match self {
+            Ok(value) => value,
+            Err(error) => error.raise(),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What a family is to the rest of the extension.
+//!
+//! A family (counting, visitors, likes, audit, …) fills in one `Family` in its own folder, and `lib.rs` lists them. The
+//! transaction callbacks, the worker's passes and `counter_compact()`, counter_drop and the settings go through that list;
+//! nothing else names a family. A family's errors implement `errors::Explain`, its tables are `rows::access::FamilyTable`s.
+
+pub mod pass;
+
+use std::sync::OnceLock;
+
+use crate::errors::CounterError;
+use crate::pg::xact;
+use crate::rows::access::Tables;
+
+/// Which kind of change a counter has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Increment,
+    Reset,
+    Set,
+    Drop,
+}
+
+/// A change of a counter in the running transaction.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    pub id: &'a [u8],
+    pub delta: i128,
+    pub operation: Operation,
+    /// Who the caller says has made it.
+    pub actor: Option<&'a [u8]>,
+}
+
+/// Whether an id is meant.
+pub type IdTest<'a> = dyn Fn(&[u8]) -> bool + 'a;
+
+/// Sees a change of a counter.
+pub type ChangeObserver = fn(Change<'_>) -> Result<(), CounterError>;
+
+/// What a family fills in; `NONE` has nothing of it.
+pub struct Family {
+    /// Defines the family's settings. True while libraries are preloaded: some can only be set then.
+    pub define_settings: fn(bool),
+    /// The pending part of a transaction, and what becomes of it when that ends.
+    pub transaction: Option<&'static xact::Hooks>,
+    /// Sees each change of a counter before it is pending. Errors are the caller's.
+    pub counter_changed: Option<ChangeObserver>,
+    /// Drops what the family has of an id that counter_drop drops; returns whether there was anything.
+    pub counter_dropped: fn(Tables, &[u8]) -> Result<bool, CounterError>,
+    /// Forgets what memory holds of ids whose rows were changed by others: all of them, or those for which the test is
+    /// true. Runs in COMMIT callbacks: it cannot fail.
+    pub ids_invalidated: fn(u32, &IdTest<'_>),
+    /// The family's part in a compaction pass.
+    pub steps: &'static [pass::Step],
+}
+
+impl Family {
+    pub const NONE: Family = Family {
+        define_settings: |_| (),
+        transaction: None,
+        counter_changed: None,
+        counter_dropped: |_, _| Ok(false),
+        ids_invalidated: |_, _| (),
+        steps: &[],
+    };
+}
+
+/// The families, and those among them that want to be told of something: told on the way of each increment.
+struct Registered {
+    families: &'static [&'static Family],
+    counter_changed: Vec<ChangeObserver>,
+    transaction: Vec<&'static xact::Hooks>,
+}
+
+static REGISTERED: OnceLock<Registered> = OnceLock::new();
+
+/// Registers the families; their transaction hooks are called in this order. Called once, when the library is loaded.
+pub fn register(families: &'static [&'static Family]) {
+    let registered = REGISTERED.get_or_init(|| Registered {
+        families,
+        counter_changed: families.iter().filter_map(|family| family.counter_changed).collect(),
+        transaction: families.iter().filter_map(|family| family.transaction).collect(),
+    });
+    xact::register(&registered.transaction);
+}
+
+/// All families, in the order of `lib.rs`.
+pub fn all() -> &'static [&'static Family] {
+    REGISTERED.get().map_or(&[], |registered| registered.families)
+}
+
+/// Tells the families of a change.
+pub fn counter_changed(change: Change<'_>) -> Result<(), CounterError> {
+    let Some(registered) = REGISTERED.get() else { return Ok(()) };
+    registered.counter_changed.iter().try_for_each(|see| see(change))
+}
+
+/// Has the families drop what they have of an id. Returns whether there was anything.
+pub fn counter_dropped(tables: Tables, id: &[u8]) -> Result<bool, CounterError> {
+    let mut had_any = false;
+    for family in all() {
+        had_any |= (family.counter_dropped)(tables, id)?;
+    }
+    Ok(had_any)
+}
+
+/// Has the families forget what memory holds of these ids.
+pub fn ids_invalidated(database: u32, concerns: &IdTest<'_>) {
+    for family in all() {
+        (family.ids_invalidated)(database, concerns);
+    }
+}

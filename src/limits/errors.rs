@@ -1,0 +1,32 @@
+//! Errors of rate limits and of the bot filter.
+
+use pgrx::PgSqlErrorCode::*;
+
+use crate::errors::{Explain, Explanation};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LimitError {
+    /// Rate limits need shared memory.
+    NotPreloaded { function: &'static str },
+    /// All windows that a key may have are in use.
+    NoRoom,
+}
+
+impl Explain for LimitError {
+    fn explain(&self) -> Explanation {
+        match self {
+            Self::NotPreloaded { function } => Explanation::new(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("{function}() needs counter_ext to be preloaded to keep a limit"),
+            )
+            .hint("Add counter_ext to shared_preload_libraries and restart the server."),
+            Self::NoRoom => Explanation::new(
+                ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+                "shared memory has no room for another rate limit: counter_ext.max_limits",
+            )
+            .hint(
+                "Raise counter_ext.max_limits and restart the server, or use fewer keys or shorter periods.",
+            ),
+        }
+    }
+}

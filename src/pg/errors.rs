@@ -1,0 +1,58 @@
+//! Errors about tables, columns and types of the user's.
+
+use pgrx::PgSqlErrorCode::*;
+
+use crate::errors::{Explain, Explanation, text};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceError {
+    NoTable {
+        oid: u32,
+    },
+    NotATable {
+        table: Vec<u8>,
+    },
+    NoColumn {
+        column: Vec<u8>,
+        table: Vec<u8>,
+    },
+    /// A column of a type whose text is not the same in every session.
+    KeyType {
+        type_name: String,
+    },
+    NotHashable {
+        type_name: String,
+    },
+}
+
+impl Explain for SourceError {
+    fn explain(&self) -> Explanation {
+        match self {
+            Self::NoTable { oid } => {
+                Explanation::new(ERRCODE_UNDEFINED_TABLE, format!("there is no table with OID {oid}"))
+            }
+            Self::NotATable { table } => {
+                Explanation::new(ERRCODE_WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", text(table)))
+                    .hint("Rows of tables and partitioned tables can be counted.")
+            }
+            Self::NoColumn { column, table } => Explanation::new(
+                ERRCODE_UNDEFINED_COLUMN,
+                format!("column \"{}\" of table \"{}\" does not exist", text(column), text(table)),
+            )
+            .hint(
+                "Give the column's name as it is stored, without quotes. Was it renamed or dropped? Drop the triggers that \
+                 call counter_rows, and call counter_cache anew.",
+            ),
+            Self::KeyType { type_name } => Explanation::new(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("cannot name counters by a column of type {type_name}"),
+            )
+            .hint("Use a column of type text, an integer type or uuid; a generated column can hold the text."),
+            Self::NotHashable { type_name } => Explanation::new(
+                ERRCODE_UNDEFINED_FUNCTION,
+                format!("could not identify a hash function for type {type_name}"),
+            )
+            .hint("Cast it to a type that has one, text for example."),
+        }
+    }
+}
