@@ -108,7 +108,7 @@ impl Comparison {
         }
         fold_buffered(tables);
         // After this, and not before, comes the snapshot: it sees what the one before has mended.
-        lock::lock_exclusive(tables.total, Subject::Key(transaction::id_hash(definition.prefix())));
+        lock::lock_exclusive(tables.total, Subject::Key(lock::id_hash(definition.prefix())));
         // Also what committed while the lock was waited for, at any isolation level.
         let latest = ActiveSnapshot::push_latest();
         definition.check_alone(&self.source, &function)?;

@@ -77,10 +77,10 @@ pub fn check_mode() -> Result<(), CounterError> {
 }
 
 /// PRE_COMMIT: takes the deltas, or gives them all back where they must go to slot rows: in slotted mode, before
-/// recovery is done, when it changed audited counters, and when memory cannot take one of them. Never a part: a snapshot of the rows sees a transaction
+/// recovery is done, and when memory cannot take one of them. Never a part: a snapshot of the rows sees a transaction
 /// whole or not at all.
 pub fn take_in(tables: Tables, deltas: Vec<Delta>) -> Vec<Delta> {
-    if settings::mode() == Mode::Slotted || !is_attached() || super::transaction::rows_agree() {
+    if settings::mode() == Mode::Slotted || !is_attached() {
         return deltas;
     }
     let database = u32::from(catalog::my_database());

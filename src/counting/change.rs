@@ -57,7 +57,7 @@ fn tell(id: &[u8], delta: i128, operation: Operation, actor: Option<&[u8]>) -> R
 }
 
 fn lock_id(tables: Tables, id: &[u8]) {
-    lock::lock_exclusive(tables.total, Subject::Change(transaction::id_hash(id)));
+    lock::lock_exclusive(tables.total, Subject::Change(lock::id_hash(id)));
 }
 
 /// Takes the whole amount away and returns it. What others increment meanwhile stays.

@@ -7,10 +7,12 @@ pub mod compaction;
 pub mod draining;
 pub mod folding;
 mod pending;
+pub mod prepared;
 pub mod read;
 pub mod reserved;
 mod settle;
 mod slot_choice;
+mod state;
 pub mod transaction;
 
 use crate::family::Family;

@@ -14,7 +14,7 @@ use crate::rows::list::{self, Id};
 use crate::rows::sum::{Reader, RowSum};
 use crate::settings;
 
-use super::{reserved, transaction};
+use super::{prepared, reserved, transaction};
 use crate::rows::journal_position;
 
 /// Checks that the caller may read counters.
@@ -78,7 +78,7 @@ fn load_counter(tables: Tables, key: Key<'_>) -> Result<Option<i64>, CounterErro
             Found::Absent => None,
         });
     };
-    if transaction::is_prepared(tables, key.id) {
+    if prepared::is_prepared(tables, key.id) {
         return Ok(None);
     }
     let Some(mut snapshot) = ticket.take_snapshot() else {

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use self::offset_rows::OFFSETS;
 use self::token_rows::TOKENS;
+use crate::counting::change;
 use crate::counting::compaction::as_owner;
-use crate::counting::{change, transaction};
 use crate::errors::CounterError;
 use crate::family::Family;
 use crate::family::pass::{How, Progress, Step, Work};
@@ -63,7 +63,7 @@ pub fn apply(
 ) -> Result<bool, CounterError> {
     let entered = change::enter("counter_apply")?;
     let table = OFFSETS.enter_to_write(Rights::INSERT.and(Rights::UPDATE), "INSERT and UPDATE")?;
-    lock::lock_exclusive(table, Subject::Key(transaction::id_hash(source)));
+    lock::lock_exclusive(table, Subject::Key(lock::id_hash(source)));
     if !xact::in_scratch_memory(|| offset_rows::advance(table, source, upto, count))? {
         return Ok(false);
     }

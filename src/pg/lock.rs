@@ -36,6 +36,11 @@ pub enum Subject {
     Key(u32),
 }
 
+/// A lock tag's number for an id, never 0.
+pub fn id_hash(id: &[u8]) -> u32 {
+    key_hash(id).max(1)
+}
+
 /// A lock tag's number for a key (FNV-1a): the same in every process and after a restart.
 pub fn key_hash<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u32 {
     bytes.into_iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::rows::{Days, EVER, Reader};
 use super::transaction;
-use crate::counting::transaction as counting;
+use crate::counting::{prepared, transaction as counting};
 use crate::errors::CounterError;
 use crate::hll::Sketch;
 use crate::memory::sketches::{self, Covers, SketchKey, parameters};
@@ -103,7 +103,7 @@ fn load(tables: Tables, key: SketchKey<'_>) -> Result<Load, CounterError> {
     let before = cells::announced(key.database);
     let Some(load) = sketches::begin_load(key) else { return Ok(Load::Refused) };
     // A prepared transaction's visits are in rows that no snapshot sees yet, and its commit will tell nobody.
-    if counting::is_prepared(tables, key.id) {
+    if prepared::is_prepared(tables, key.id) {
         sketches::abandon_load();
         return Ok(Load::Refused);
     }

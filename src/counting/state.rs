@@ -1,0 +1,157 @@
+//! What the running transaction has counted and changed so far: one struct, empty between transactions.
+//!
+//! A transaction that only reads never touches it: `look` says so from one flag. Nothing here raises, takes locks or looks into
+//! catalogs, so COMMIT and ABORT callbacks may use it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+
+use super::pending::{Delta, Pending};
+use crate::memory::epochs::{Cut, Opening};
+
+/// Ids remembered as changed in rows; past it, everything of the database is invalidated.
+const MAX_TOUCHED: usize = 65_536;
+
+pub type Ids = HashSet<Box<[u8]>, foldhash::fast::RandomState>;
+
+/// Ids whose rows this transaction changed itself. It reads them from rows, and forgets them in memory at commit.
+#[derive(Default)]
+pub struct Touched {
+    /// The total table the ids belong to: a COMMIT callback may not look into the catalogs.
+    pub relation: u32,
+    pub ids: Ids,
+    pub all: bool,
+}
+
+impl Touched {
+    fn is_empty(&self) -> bool {
+        self.ids.is_empty() && !self.all
+    }
+
+    pub fn contains(&self, id: &[u8]) -> bool {
+        self.all || self.ids.contains(id)
+    }
+
+    pub fn note(&mut self, id: &[u8]) {
+        if self.all || self.ids.contains(id) {
+            return;
+        }
+        if self.ids.len() >= MAX_TOUCHED {
+            self.all = true;
+            self.ids = Ids::default();
+        } else {
+            self.ids.insert(id.into());
+        }
+    }
+}
+
+/// Settled deltas on their way from rows to memory.
+pub struct Settled {
+    pub xid: u32,
+    pub relation: u32,
+    pub deltas: Vec<Delta>,
+}
+
+#[derive(Default)]
+pub struct State {
+    pub pending: Pending,
+    /// The total table that pending deltas are meant for: the extension may be dropped and made anew meanwhile. 0: none yet.
+    pub pending_for: u32,
+    pub touched: Touched,
+    pub settled: Option<Settled>,
+    /// Increments this transaction spilled, for statistics.
+    pub spilled: u64,
+    /// All that this transaction counts must be in rows, in whatever mode it is.
+    pub needs_rows: bool,
+    /// The total table that this transaction drops, if it is not rolled back to a savepoint before that. 0: none.
+    pub drops_extension: u32,
+    pub creates_extension: bool,
+    /// Somebody inserted rows for compaction by hand.
+    pub restores: bool,
+    /// The epoch that this transaction folds into rows.
+    pub folds: Option<Cut>,
+    /// Buffered mode opens when this transaction commits.
+    pub opens: Option<Opening>,
+}
+
+impl State {
+    fn reset(&mut self) {
+        // Each field is named, so that none is forgotten.
+        let State {
+            pending,
+            pending_for,
+            touched,
+            settled,
+            spilled,
+            needs_rows,
+            drops_extension,
+            creates_extension,
+            restores,
+            folds,
+            opens,
+        } = self;
+        pending.clear();
+        *pending_for = 0;
+        if !touched.is_empty() {
+            *touched = Touched::default();
+        }
+        *settled = None;
+        *spilled = 0;
+        *needs_rows = false;
+        *drops_extension = 0;
+        *creates_extension = false;
+        *restores = false;
+        *folds = None;
+        *opens = None;
+    }
+}
+
+thread_local! {
+    static STATE: RefCell<State> = RefCell::new(State::default());
+    /// The transaction has changed `STATE`.
+    static IS_DIRTY: Cell<bool> = const { Cell::new(false) };
+    /// The transaction's deltas are written: nothing may be added any more.
+    static IS_SETTLED: Cell<bool> = const { Cell::new(false) };
+}
+
+pub fn is_dirty() -> bool {
+    IS_DIRTY.get()
+}
+
+pub fn is_settled() -> bool {
+    IS_SETTLED.get()
+}
+
+/// Nothing may be added from now on.
+pub fn close() {
+    IS_SETTLED.set(true);
+}
+
+/// Looks at what the transaction has done; `None` where it has done nothing.
+pub fn look<T>(look: impl FnOnce(&State) -> T) -> Option<T> {
+    IS_DIRTY.get().then(|| STATE.with_borrow(look))
+}
+
+/// Changes what the transaction has done. `change` calls nothing that comes back here.
+pub fn change<T>(change: impl FnOnce(&mut State) -> T) -> T {
+    IS_DIRTY.set(true);
+    STATE.with_borrow_mut(change)
+}
+
+/// Changes what the transaction has done, if it has done anything.
+pub fn change_if_dirty<T>(change: impl FnOnce(&mut State) -> T) -> Option<T> {
+    IS_DIRTY.get().then(|| STATE.with_borrow_mut(change))
+}
+
+/// Takes back what a COMMIT callback has taken out to work from, so that its maps are used again.
+pub fn put_back(done: State) {
+    STATE.with_borrow_mut(|state| *state = done);
+}
+
+/// The transaction is over. The pending map keeps its memory, as far as it is small.
+pub fn reset() {
+    IS_SETTLED.set(false);
+    if IS_DIRTY.replace(false) {
+        STATE.with_borrow_mut(State::reset);
+    }
+}
