@@ -2,6 +2,8 @@
 
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 
+use crate::pg::process;
+
 /// How pending deltas are written at commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
 pub enum Mode {
@@ -60,9 +62,13 @@ pub fn node() -> i32 {
     NODE.get()
 }
 
-/// For tests: stretches the time between a commit's becoming visible and its entering shared memory.
-pub fn debug_commit_window_ms() -> u64 {
-    DEBUG_COMMIT_WINDOW_MS.get() as u64
+/// For tests: stretches the time between a commit's becoming visible and its entering shared memory. Called in COMMIT callbacks
+/// at that moment; cannot fail.
+pub fn stretch_commit_window() {
+    let window_ms = DEBUG_COMMIT_WINDOW_MS.get() as u64;
+    if window_ms > 0 {
+        process::sleep_whole_ms(window_ms, || ());
+    }
 }
 
 /// For tests: stretches the time between a loader's snapshot and its reading rows.

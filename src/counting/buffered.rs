@@ -186,7 +186,7 @@ pub fn commit() -> u64 {
         wal::wait_for_standbys(lsn);
         wal::forget_own_writes();
     }
-    super::transaction::stretch_window();
+    settings::stretch_commit_window();
     let mut increments = 0;
     for (delta, pin) in batch.deltas.iter().zip(&batch.pins) {
         buffer::add(*pin, batch.epoch, delta.net, delta.increments, batch.plan != Plan::Later);

@@ -303,7 +303,7 @@ fn commit() {
     let buffered = buffered::commit();
     let mut increments = done.spilled + buffered;
     if let Some(settled) = &done.settled {
-        stretch_window();
+        settings::stretch_commit_window();
         for delta in &settled.deltas {
             table::add(key(settled.relation, &delta.id), settled.xid, delta.net, delta.increments);
             increments += delta.increments;
@@ -335,14 +335,6 @@ fn commit() {
     }
     state::put_back(done);
     reset();
-}
-
-/// For tests: the commit is visible, and not yet in memory.
-pub fn stretch_window() {
-    let window_ms = settings::debug_commit_window_ms();
-    if window_ms > 0 {
-        process::sleep_whole_ms(window_ms, || ());
-    }
 }
 
 /// Has memory forget the ids.

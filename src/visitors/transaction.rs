@@ -162,7 +162,7 @@ fn commit() {
     let settled = SETTLED.take();
     let visits = settled.as_ref().map_or(0, |settled| settled.visits.len() as u64);
     if let Some(Settled { relation, visits }) = settled {
-        counting::stretch_window();
+        settings::stretch_commit_window();
         for ((id, day), sketch) in &visits {
             for day in [*day, EVER] {
                 sketches::add(SketchKey { database, relation, id, day }, sketch);

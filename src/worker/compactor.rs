@@ -8,17 +8,14 @@ use std::time::{Duration, Instant};
 
 use super::journal_keeper::Keeper;
 use super::serve_database;
+use super::transactions::{Obstacle, in_transaction};
 use crate::family::pass::{self, How, Step, Work};
 use crate::memory::databases::{self, Pass, WorkerState};
 use crate::memory::epochs::{self, JournalState};
 use crate::memory::restore_guard::NewRows;
 use crate::memory::table;
 use crate::pg::background::{self, StartArgument};
-use crate::pg::lock::{self, Subject};
-use crate::pg::table::Access;
-use crate::pg::{Oid, wal, xact};
-use crate::rows::access::{self, Tables};
-use crate::rows::journal_position;
+use crate::pg::wal;
 use crate::settings;
 
 /// A pass is followed by at least so many times its own duration of rest: under a held snapshot, where dead rows
@@ -32,15 +29,6 @@ const RATE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long one step of a pass may go on before the others have their turn; it goes on in the next pass.
 const STEP_BUDGET: Duration = Duration::from_millis(500);
 const LONGEST_ERROR_DELAY: Duration = Duration::from_secs(60);
-
-/// Why a pass ended early.
-pub(super) enum Obstacle {
-    NoExtension,
-    /// DDL or another pass holds the tables.
-    Busy,
-    Ending,
-    Failed(String),
-}
 
 background::entry_point!(counter_ext_compactor_main, serve);
 
@@ -256,41 +244,4 @@ impl Compactor {
             _ => rest.min(self.error_delay.max(JOURNAL_RETRY_INTERVAL)),
         }
     }
-}
-
-/// As `in_transaction`, if the tables are still those that something was found out about; else there is no hurry.
-pub(super) fn in_transaction_on<T>(
-    relation: u32,
-    work: impl FnOnce(Tables) -> Result<T, crate::errors::CounterError>,
-) -> Result<T, Obstacle> {
-    in_transaction(
-        |tables| if u32::from(tables.total) == relation { work(tables).map(Some) } else { Ok(None) },
-    )?
-    .ok_or(Obstacle::Busy)
-}
-
-/// One transaction of a pass. It takes its locks without waiting, so that DDL never meets it in a deadlock.
-pub(super) fn in_transaction<T>(
-    work: impl FnOnce(Tables) -> Result<T, crate::errors::CounterError>,
-) -> Result<T, Obstacle> {
-    if background::is_ending() {
-        return Err(Obstacle::Ending);
-    }
-    let result = xact::run_in_worker(|| {
-        let tables = access::find_tables().ok_or(Obstacle::NoExtension)?;
-        let locked = lock_all(tables);
-        if !locked || access::find_tables() != Some(tables) {
-            return Err(Obstacle::Busy);
-        }
-        // Raised, so that what was half done is rolled back.
-        Ok(work(tables).unwrap_or_else(|error| error.raise()))
-    });
-    result.unwrap_or_else(|message| Err(Obstacle::Failed(message)))
-}
-
-fn lock_all(tables: Tables) -> bool {
-    let each: [Oid; 2] = [tables.total, tables.slot];
-    each.into_iter().all(|table| lock::try_lock_table(table, Access::Write))
-        && journal_position::try_lock()
-        && lock::try_lock_exclusive(tables.total, Subject::Compaction)
 }

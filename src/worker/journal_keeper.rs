@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::compactor::{Obstacle, in_transaction, in_transaction_on};
+use super::transactions::{Obstacle, in_transaction, in_transaction_on};
 use crate::counting::{draining, folding};
 use crate::journal::record::{self, Header};
 use crate::journal::recovery::{self, Recovered, Stretch, Undecided};

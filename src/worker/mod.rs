@@ -12,6 +12,7 @@ pub mod database_commands;
 mod journal_keeper;
 pub mod launcher;
 mod retention;
+mod transactions;
 mod watcher;
 
 /// Names the postmaster finds the entry points by.

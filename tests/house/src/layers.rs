@@ -1,5 +1,5 @@
 //! Calls go one way:
-//! `api → counting · visitors · idempotency · caches · likes · series · boards · limits · audit → family → rows · memory · journal → pg`.
+//! `api → counting · visitors · idempotency · caches · likes · limits · audit → family → rows · memory · journal → pg`.
 //!
 //! `settings`, `errors` and the plain Rust of `hll` lie beside `pg`, for all to use. The worker comes in
 //! from the other end: it never uses `api`, and only `lib.rs` starts it. Rooms of
@@ -7,23 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proc_macro2::{Delimiter, TokenTree};
-
+use crate::paths::File;
 use crate::repository::TextFile;
-use crate::tokens::{children, group, ident, is_ident, is_path_separator, is_punct, line, parse};
-
-const LAYERS: [&[&str]; 6] = [
-    &["pg", "settings", "errors", "hll"],
-    &["rows", "memory", "journal"],
-    &["family"],
-    &["counting", "visitors", "idempotency", "caches", "likes", "series", "boards", "limits", "audit"],
-    &["api"],
-    // Tests that run inside a server look at everything.
-    &["tests"],
-];
-const WORKER: &str = "worker";
-/// Stands for `lib.rs`, which may use everything and is where nothing else lives.
-const LIB: &str = "lib";
+use crate::rooms::{LAYERS, LIB, TESTS, WORKER, layer};
 
 /// A use of one room by another, and where it is written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,15 +59,61 @@ fn exception(line: &str) -> Option<(String, String)> {
     Some((from.trim().to_owned(), to.to_owned()))
 }
 
-fn layer(room: &str) -> Option<usize> {
-    LAYERS.iter().position(|rooms| rooms.contains(&room))
-}
-
 fn unknown_rooms(files: &[File]) -> Vec<String> {
     let unknown = files.iter().filter(|f| !f.is_lib() && f.room() != WORKER && layer(f.room()).is_none());
     unknown
         .map(|f| format!("{}: the room `{}` has no place in the order of layers", f.path, f.room()))
         .collect()
+}
+
+/// Rooms of the order that are not there.
+pub fn empty_rooms(sources: &[TextFile]) -> Vec<String> {
+    let files: Vec<File> = sources.iter().map(File::read).collect();
+    let is_there = |room: &str| files.iter().any(|file| file.room() == room);
+    let rooms = LAYERS.iter().copied().flatten().chain([&WORKER]);
+    rooms
+        .filter(|room| **room != TESTS && !is_there(room))
+        .map(|room| format!("the order of layers has a room `{room}` that is not there"))
+        .collect()
+}
+
+/// Files that use each other in a circle. A folder's `mod.rs` may name what lies in the folder; what lies there and uses
+/// `super::` makes a circle of it.
+pub fn file_circles(sources: &[TextFile]) -> Vec<String> {
+    let files: Vec<File> = sources.iter().map(File::read).collect();
+    let by_module: BTreeMap<&[String], usize> =
+        files.iter().enumerate().map(|(index, file)| (file.module.as_slice(), index)).collect();
+    let target =
+        |path: &[String]| (1..=path.len()).rev().find_map(|end| by_module.get(&path[..end]).copied());
+    let uses: Vec<BTreeSet<usize>> = files
+        .iter()
+        .enumerate()
+        .map(|(index, file)| {
+            file.paths.iter().filter_map(|(path, _)| target(path)).filter(|to| *to != index).collect()
+        })
+        .collect();
+    let reached_from = |start: usize| {
+        let mut seen = BTreeSet::new();
+        let mut open: Vec<usize> = uses[start].iter().copied().collect();
+        while let Some(next) = open.pop() {
+            if seen.insert(next) {
+                open.extend(&uses[next]);
+            }
+        }
+        seen
+    };
+    let reached: Vec<BTreeSet<usize>> = (0..files.len()).map(reached_from).collect();
+    let mut told = BTreeSet::new();
+    let mut found = Vec::new();
+    for index in 0..files.len() {
+        let circle: Vec<usize> =
+            reached[index].iter().copied().filter(|other| reached[*other].contains(&index)).collect();
+        if circle.len() > 1 && told.insert(circle.clone()) {
+            let names: Vec<&str> = circle.iter().map(|file| files[*file].path.as_str()).collect();
+            found.push(format!("files use each other in a circle: {}", names.join(", ")));
+        }
+    }
+    found
 }
 
 fn against_order(u: &Use) -> Option<String> {
@@ -145,195 +177,4 @@ fn uses(files: &[File]) -> BTreeSet<Use> {
         }
     }
     uses
-}
-
-/// What one file refers to.
-struct File {
-    path: String,
-    /// The module it is, from the crate's root.
-    module: Vec<String>,
-    /// Paths from the crate's root, and their lines.
-    paths: Vec<(Vec<String>, usize)>,
-    /// In `lib.rs`: names that stand for something in a room, because a `use` brings them in.
-    lib_names: Vec<(String, String)>,
-    /// What hides where a name comes from.
-    unreadable: Vec<String>,
-}
-
-impl File {
-    fn read(source: &TextFile) -> File {
-        let mut file = File {
-            path: source.path.clone(),
-            module: module_of(&source.path),
-            paths: Vec::new(),
-            lib_names: Vec::new(),
-            unreadable: Vec::new(),
-        };
-        let tokens = parse(&source.path, &source.text);
-        let module = file.module.clone();
-        file.walk(&tokens, &module);
-        if file.is_lib() {
-            file.read_lib_names(&tokens);
-        }
-        file
-    }
-
-    fn is_lib(&self) -> bool {
-        self.module.is_empty()
-    }
-
-    fn room(&self) -> &str {
-        self.module.first().map_or(LIB, String::as_str)
-    }
-
-    fn walk(&mut self, tokens: &[TokenTree], module: &[String]) {
-        let mut index = 0;
-        while index < tokens.len() {
-            if is_ident(tokens.get(index), "mod")
-                && let Some(name) = ident(tokens.get(index + 1))
-                && let Some(body) = group(tokens.get(index + 2), Delimiter::Brace)
-            {
-                self.walk(&children(body), &[module, &[name]].concat());
-                index += 3;
-            } else if let Some((start, next)) = path_start(tokens, index, module) {
-                index = self.read_path(tokens, next, start, line(&tokens[index]));
-            } else {
-                if is_ident(tokens.get(index), "crate") && is_ident(tokens.get(index + 1), "as") {
-                    self.hides(line(&tokens[index]), "renames the crate's root");
-                }
-                if let TokenTree::Group(inner) = &tokens[index] {
-                    self.walk(&children(inner), module);
-                }
-                index += 1;
-            }
-        }
-    }
-
-    /// Reads what follows `start::` and returns where it ends.
-    fn read_path(&mut self, tokens: &[TokenTree], mut index: usize, start: Vec<String>, at: usize) -> usize {
-        let mut path = start;
-        loop {
-            if let Some(name) = ident(tokens.get(index)) {
-                if name == "self" && path.is_empty() {
-                    self.hides(at, "imports the crate's root");
-                }
-                path.push(name);
-                index += 1;
-                if !is_path_separator(tokens, index) {
-                    break;
-                }
-                index += 2;
-            } else if let Some(list) = group(tokens.get(index), Delimiter::Brace) {
-                self.read_list(&children(list), &path);
-                return index + 1;
-            } else {
-                if is_punct(tokens.get(index), '*') && path.is_empty() && !self.is_lib() {
-                    self.hides(at, "imports all of the crate's root");
-                }
-                break;
-            }
-        }
-        self.paths.push((path, at));
-        index
-    }
-
-    /// The inside of `use prefix::{…}`.
-    fn read_list(&mut self, tokens: &[TokenTree], prefix: &[String]) {
-        let mut index = 0;
-        while index < tokens.len() {
-            let at = line(&tokens[index]);
-            index = self.read_path(tokens, index, prefix.to_vec(), at);
-            while index < tokens.len() && !is_punct(tokens.get(index), ',') {
-                index += 1;
-            }
-            index += 1;
-        }
-    }
-
-    fn hides(&mut self, line: usize, how: &str) {
-        self.unreadable.push(format!("{}:{line}: {how}, which hides the rooms that are used", self.path));
-    }
-
-    /// `use memory::Entry as E;` in `lib.rs` lets other files write `crate::E`.
-    fn read_lib_names(&mut self, tokens: &[TokenTree]) {
-        for (index, token) in tokens.iter().enumerate() {
-            if !is_ident(Some(token), "use") {
-                continue;
-            }
-            let end = tokens[index..]
-                .iter()
-                .position(|t| is_punct(Some(t), ';'))
-                .map_or(tokens.len(), |n| index + n);
-            let tree = &tokens[index + 1..end];
-            let tree = if is_ident(tree.first(), "crate") { &tree[3..] } else { tree };
-            let Some(room) = ident(tree.first()).filter(|r| r == WORKER || layer(r).is_some()) else {
-                continue;
-            };
-            for name in imported_names(tree) {
-                if name == "*" {
-                    self.hides(line(token), "imports all of a room into the crate's root");
-                } else {
-                    self.lib_names.push((name, room.clone()));
-                }
-            }
-        }
-    }
-}
-
-/// The names a use tree brings in: the last identifier of each of its branches.
-fn imported_names(tree: &[TokenTree]) -> Vec<String> {
-    match tree.last() {
-        Some(TokenTree::Group(list)) => {
-            let list = children(list);
-            list.split(|t| is_punct(Some(t), ',')).flat_map(imported_names).collect()
-        }
-        Some(TokenTree::Punct(punct)) if punct.as_char() == '*' => vec!["*".to_owned()],
-        last => ident(last).into_iter().collect(),
-    }
-}
-
-/// If a path from a known module starts at `index`: that module, and the index after its `::`.
-fn path_start(tokens: &[TokenTree], index: usize, module: &[String]) -> Option<(Vec<String>, usize)> {
-    let first = ident(tokens.get(index))?;
-    if !is_path_separator(tokens, index + 1) || follows_separator(tokens, index) {
-        return None;
-    }
-    let mut next = index + 3;
-    let start = match first.as_str() {
-        "crate" => Vec::new(),
-        "self" => module.to_vec(),
-        "super" => {
-            let mut start = parent(module);
-            while is_ident(tokens.get(next), "super") && is_path_separator(tokens, next + 1) {
-                start = parent(&start);
-                next += 3;
-            }
-            start
-        }
-        // In `lib.rs` the rooms are in scope by their names.
-        room if module.is_empty() && (room == WORKER || layer(room).is_some()) => {
-            next = index;
-            Vec::new()
-        }
-        _ => return None,
-    };
-    Some((start, next))
-}
-
-fn follows_separator(tokens: &[TokenTree], index: usize) -> bool {
-    index >= 2 && is_path_separator(tokens, index - 2)
-}
-
-fn parent(module: &[String]) -> Vec<String> {
-    module[..module.len().saturating_sub(1)].to_vec()
-}
-
-/// `src/counting/slots.rs` is `counting::slots`, `src/lib.rs` the root.
-fn module_of(path: &str) -> Vec<String> {
-    let path = path.trim_start_matches("src/").trim_end_matches(".rs");
-    let mut module: Vec<String> = path.split('/').map(str::to_owned).collect();
-    if matches!(module.last().map(String::as_str), Some("mod")) || module == ["lib"] {
-        module.pop();
-    }
-    module
 }

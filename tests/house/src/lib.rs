@@ -5,7 +5,9 @@
 
 pub mod dependencies;
 pub mod layers;
+mod paths;
 pub mod repository;
+mod rooms;
 pub mod tokens;
 pub mod traces;
 pub mod unsafety;

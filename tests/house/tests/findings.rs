@@ -79,6 +79,40 @@ fn circles_and_unknown_rooms_are_found() {
 }
 
 #[test]
+fn a_room_that_is_not_there_is_found() {
+    let found = layers::empty_rooms(&[file("src/lib.rs", ""), file("src/api/x.rs", "")]);
+    assert!(found.iter().any(|finding| finding.contains("`rows`")), "{found:?}");
+    assert!(!found.iter().any(|finding| finding.contains("`api`")), "{found:?}");
+}
+
+#[test]
+fn circles_between_files_are_found() {
+    let circles = |files: &[(&str, &str)]| {
+        let sources: Vec<TextFile> = files.iter().map(|(path, text)| file(path, text)).collect();
+        layers::file_circles(&sources)
+    };
+    let (a, b) = ("src/rows/a.rs", "src/rows/b.rs");
+    assert_finds(
+        &circles(&[(a, "use super::b::f;"), (b, "fn f() { crate::rows::a::g() }")]),
+        "rows/a.rs, src/rows/b.rs",
+    );
+    let three =
+        [(a, "use super::b;"), (b, "use crate::rows::c::{d, e};"), ("src/rows/c.rs", "use super::a;")];
+    assert_finds(&circles(&three), "rows/c.rs");
+    let with_parent = [("src/rows/mod.rs", "mod a; use self::a::x;"), (a, "use super::y;")];
+    assert_finds(&circles(&with_parent), "rows/mod.rs, src/rows/a.rs");
+    assert_clean(&circles(&[
+        ("src/rows/mod.rs", "pub mod a; fn y() {}"),
+        (a, "use super::y; use super::b;"),
+        (b, ""),
+    ]));
+    assert_clean(&circles(&[
+        (a, "use super::b; mod tests { use super::*; use crate::rows::a::z; }"),
+        (b, ""),
+    ]));
+}
+
+#[test]
 fn exceptions_are_read_and_have_to_be_needed() {
     let text = "# A\n```\nx -> y\n```\n## Exceptions\n\n```text\napi -> worker: wakes it\npg → rows\n```\n## B\n```\nq -> r\n```\n";
     let exceptions = listed_exceptions(text);
