@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 
 use super::errors::AuditError;
 use crate::errors::{CounterError, FIRST_FREE_BYTE};
-use crate::pg::catalog::{self, Watcher};
+use crate::pg::catalog::{self, Watch};
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::Status;
 use crate::pg::snapshot::Snapshot;
@@ -32,6 +32,7 @@ pub const AUDITED: FamilyTable = FamilyTable {
 };
 
 thread_local! {
+    static WATCH: &'static Watch = Watch::begin();
     static KNOWN_VERSION: Cell<u64> = const { Cell::new(u64::MAX) };
     static ANY: Cell<bool> = const { Cell::new(false) };
     static PREFIXES: RefCell<Prefixes> = RefCell::new(Prefixes::default());
@@ -65,7 +66,7 @@ impl Prefixes {
 
 /// Whether the counter is audited. The caller has locked counter_ext.total.
 pub fn is_audited(id: &[u8]) -> Result<bool, CounterError> {
-    if KNOWN_VERSION.get() != catalog::version_of(Watcher::Audit) {
+    if KNOWN_VERSION.get() != WATCH.with(|watch| watch.version()) {
         load()?;
     }
     Ok(ANY.get() && PREFIXES.with_borrow(|prefixes| prefixes.cover(id)))
@@ -79,10 +80,10 @@ pub fn prefixes() -> Result<Prefixes, CounterError> {
 
 fn load() -> Result<(), CounterError> {
     // The version is read before the look-up: a change in between makes the next call look again.
-    let version = catalog::version_of(Watcher::Audit);
+    let version = WATCH.with(|watch| watch.version());
     let mut found = Vec::new();
     if let Some(table) = AUDITED.find() {
-        catalog::watch(Watcher::Audit, &[table]);
+        WATCH.with(|watch| watch.set(&[table]));
         if AUDITED.lock(Access::Read)? != table {
             return Err(CounterError::NotInstalled);
         }
@@ -98,7 +99,7 @@ fn load() -> Result<(), CounterError> {
             Ok::<(), CounterError>(())
         })?;
     } else {
-        catalog::watch(Watcher::Audit, &[]);
+        WATCH.with(|watch| watch.set(&[]));
     }
     let prefixes = Prefixes::new(found);
     ANY.set(!prefixes.is_empty());

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use super::period_us;
 use super::policy_rows::{self, PolicyRow, PolicyTables};
 use crate::errors::CounterError;
-use crate::pg::catalog::{self, Watcher};
+use crate::pg::catalog::{self, Watch};
 use crate::pg::{Oid, process};
 
 type Map<V> = HashMap<Box<[u8]>, V, foldhash::fast::RandomState>;
@@ -92,6 +92,7 @@ struct Blocked {
 }
 
 thread_local! {
+    static WATCH: &'static Watch = Watch::begin();
     static KNOWN: RefCell<Option<Known>> = const { RefCell::new(None) };
 }
 
@@ -111,7 +112,7 @@ pub enum Ruling {
 /// the extension takes first.
 pub fn ruling(id: &[u8], actor: &[u8]) -> Result<Ruling, CounterError> {
     catalog::hear_changes();
-    let version = catalog::version_of(Watcher::Policies);
+    let version = WATCH.with(|watch| watch.version());
     // Taken out while rows are read: an error leaves nothing known.
     let mut known = match KNOWN.take() {
         Some(known) if known.version == version => known,
@@ -128,9 +129,9 @@ pub fn ruling(id: &[u8], actor: &[u8]) -> Result<Ruling, CounterError> {
 
 fn read() -> Result<Known, CounterError> {
     let tables = policy_rows::enter()?;
-    catalog::watch(Watcher::Policies, &[tables.policy, tables.blocked]);
+    WATCH.with(|watch| watch.set(&[tables.policy, tables.blocked]));
     // Before the rows: a change in between makes the next call read again.
-    let version = catalog::version_of(Watcher::Policies);
+    let version = WATCH.with(|watch| watch.version());
     let policies = Policies::new(policy_rows::policies(tables)?)?;
     let blocked = policy_rows::blocks_anybody(tables)?;
     let blocked = blocked.then(|| Blocked { tables, until_us: Map::default() });

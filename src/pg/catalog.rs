@@ -1,6 +1,6 @@
 //! Names to oids, and being told when what was learned from the catalogs is out of date.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 
 use pgrx::pg_sys;
@@ -9,27 +9,39 @@ use pgrx::prelude::*;
 use super::Oid;
 
 thread_local! {
-    static WATCHES: [Watch; 3] = const { [const { Watch::new() }; 3] };
+    static WATCHES: RefCell<Vec<&'static Watch>> = const { RefCell::new(Vec::new()) };
     static ANY_RELATION: Cell<u64> = const { Cell::new(0) };
     static ROLES: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Who remembers something about some relations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Watcher {
-    Counters,
-    Policies,
-    Audit,
-}
-
-struct Watch {
+/// Tells somebody who remembers something about some relations when that is out of date.
+pub struct Watch {
     version: Cell<u64>,
     relations: Cell<[u32; 4]>,
 }
 
 impl Watch {
-    const fn new() -> Watch {
-        Watch { version: Cell::new(0), relations: Cell::new([0; 4]) }
+    /// One more watch of this process, for as long as it lives. It watches all relations until it is told which.
+    pub fn begin() -> &'static Watch {
+        let watch: &Watch =
+            Box::leak(Box::new(Watch { version: Cell::new(0), relations: Cell::new([0; 4]) }));
+        WATCHES.with_borrow_mut(|watches| watches.push(watch));
+        watch
+    }
+
+    /// Changes whenever something about the watched relations changed; of some also when their rows did, where
+    /// `announce_change` tells of it.
+    pub fn version(&self) -> u64 {
+        self.version.get()
+    }
+
+    /// Names the relations to watch, at most four. While none is named every change counts.
+    pub fn set(&self, relations: &[Oid]) {
+        let mut watched = [0; 4];
+        for (place, relation) in watched.iter_mut().zip(relations) {
+            *place = u32::from(*relation);
+        }
+        self.relations.set(watched);
     }
 
     fn note(&self, relation: u32) {
@@ -38,21 +50,6 @@ impl Watch {
             self.version.set(self.version.get() + 1);
         }
     }
-}
-
-/// Changes whenever something about the relations changed that the watcher watches; of some also when their rows did, where
-/// `announce_change` tells of it.
-pub fn version_of(watcher: Watcher) -> u64 {
-    WATCHES.with(|watches| watches[watcher as usize].version.get())
-}
-
-/// The relations whose changes `version_of` counts, at most four. While none is watched every change counts.
-pub fn watch(watcher: Watcher, relations: &[Oid]) {
-    let mut watched = [0; 4];
-    for (place, relation) in watched.iter_mut().zip(relations) {
-        *place = u32::from(*relation);
-    }
-    WATCHES.with(|watches| watches[watcher as usize].relations.set(watched));
 }
 
 /// Changes whenever something about any relation changed.
@@ -102,7 +99,7 @@ pub fn register() {
 extern "C-unwind" fn on_relation(_arg: pg_sys::Datum, relation: Oid) {
     ANY_RELATION.set(ANY_RELATION.get() + 1);
     let relation = u32::from(relation);
-    WATCHES.with(|watches| watches.iter().for_each(|watch| watch.note(relation)));
+    WATCHES.with_borrow(|watches| watches.iter().for_each(|watch| watch.note(relation)));
 }
 
 #[pg_guard]

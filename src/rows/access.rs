@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 
 use super::column_types::*;
 use crate::errors::CounterError;
-use crate::pg::catalog::{self, Watcher};
+use crate::pg::catalog::{self, Watch};
 use crate::pg::privilege::{self, Rights};
 use crate::pg::table::{Access, Index, Table};
 use crate::pg::{Oid, lock, partition, xact};
@@ -87,6 +87,7 @@ struct Allowed {
 const NOBODY: Allowed = Allowed { user: 0, purposes: 0, relations_version: 0, roles_version: 0 };
 
 thread_local! {
+    static WATCH: &'static Watch = Watch::begin();
     static KNOWN: Cell<Option<Known>> = const { Cell::new(None) };
     static ALLOWED: Cell<Allowed> = const { Cell::new(NOBODY) };
     /// Nest level at which the transaction locked counter_ext.total for writing; 0 when it has not.
@@ -97,6 +98,11 @@ thread_local! {
     static VISITORS_LOCKED: Cell<u32> = const { Cell::new(0) };
 }
 
+/// Changes whenever what is known about the tables may be out of date.
+pub fn version() -> u64 {
+    WATCH.with(|watch| watch.version())
+}
+
 /// The tables, or an error where the extension is not installed.
 pub fn tables() -> Result<Tables, CounterError> {
     find_tables().ok_or(CounterError::NotInstalled)
@@ -105,12 +111,12 @@ pub fn tables() -> Result<Tables, CounterError> {
 /// The tables, if the extension is installed here.
 pub fn find_tables() -> Option<Tables> {
     if let Some(known) = KNOWN.get()
-        && known.relations_version == catalog::version_of(Watcher::Counters)
+        && known.relations_version == version()
     {
         return Some(known.tables);
     }
     // The version is read before the look-up: a change in between makes the next call look again.
-    let relations_version = catalog::version_of(Watcher::Counters);
+    let relations_version = version();
     KNOWN.set(None);
     let tables = Tables {
         total: catalog::relation(c"counter_ext", c"total")?,
@@ -129,7 +135,7 @@ pub fn find_tables() -> Option<Tables> {
     if !ours {
         return None;
     }
-    catalog::watch(Watcher::Counters, &each);
+    WATCH.with(|watch| watch.set(&each));
     KNOWN.set(Some(Known { tables, relations_version }));
     Some(tables)
 }
@@ -213,7 +219,7 @@ fn check_rights(tables: Tables, purpose: Purpose) -> Result<(), CounterError> {
     let user = privilege::current_user();
     let mut allowed = ALLOWED.get();
     let current = allowed.user == u32::from(user)
-        && allowed.relations_version == catalog::version_of(Watcher::Counters)
+        && allowed.relations_version == version()
         && allowed.roles_version == catalog::roles_version();
     if current && allowed.purposes & purpose.bit() != 0 {
         return Ok(());
@@ -222,7 +228,7 @@ fn check_rights(tables: Tables, purpose: Purpose) -> Result<(), CounterError> {
         allowed = Allowed {
             user: u32::from(user),
             purposes: 0,
-            relations_version: catalog::version_of(Watcher::Counters),
+            relations_version: version(),
             roles_version: catalog::roles_version(),
         };
     }

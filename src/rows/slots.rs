@@ -13,7 +13,6 @@ use std::time::Instant;
 use super::access::{self, Tables};
 use super::slot_columns;
 use crate::errors::CounterError;
-use crate::pg::catalog::{self, Watcher};
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::{LockedPage, Page, Status, Tid};
 use crate::pg::table::{Access, Table};
@@ -80,7 +79,7 @@ impl Writer {
     /// Takes what is remembered of a counter out of the backend's memory.
     pub fn recall(&self, id: &[u8]) -> Known {
         REMEMBERED.with_borrow_mut(|remembered| {
-            let version = catalog::version_of(Watcher::Counters);
+            let version = access::version();
             let table = u32::from(self.table.oid());
             if remembered.relations_version != version || remembered.slot_table != table {
                 // The table was rewritten, truncated or replaced: places in it mean nothing any more.
