@@ -3,9 +3,9 @@
 -- Counters whose ids begin so are audited. Changed by counter_audit, which makes the log agree with the totals first.
 CREATE TABLE counter_ext.audited (
     prefix text COLLATE "C" NOT NULL,
-    since timestamptz NOT NULL DEFAULT now(),
+    since timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (prefix),
-    CONSTRAINT audited_prefix_length CHECK (octet_length(prefix) <= 255)
+    CONSTRAINT audited_prefix_length CHECK (pg_catalog.octet_length(prefix) OPERATOR(pg_catalog.<=) 255)
 );
 
 -- Entries as transactions append them, until the compactor seals them.
@@ -51,7 +51,7 @@ CREATE TABLE counter_ext.audit_head (
     id text COLLATE "C" NOT NULL,
     seq bigint NOT NULL,
     hash bytea NOT NULL,
-    updated_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (id)
 ) WITH (fillfactor = 50);
 

@@ -47,28 +47,28 @@ CREATE FUNCTION counter_ext.counter_hll_hash(counter_hll) RETURNS integer
     AS 'hashvarlena' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
 CREATE FUNCTION counter_ext.counter_hll_hash_extended(counter_hll, bigint) RETURNS bigint
     AS 'hashvarlenaextended' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
-CREATE OPERATOR = (
+CREATE OPERATOR @extschema@.= (
     LEFTARG = counter_hll, RIGHTARG = counter_hll, FUNCTION = counter_ext.counter_hll_eq,
-    COMMUTATOR = =, NEGATOR = <>, RESTRICT = eqsel, JOIN = eqjoinsel, HASHES
+    COMMUTATOR = OPERATOR(@extschema@.=), NEGATOR = OPERATOR(@extschema@.<>), RESTRICT = pg_catalog.eqsel, JOIN = pg_catalog.eqjoinsel, HASHES
 );
-CREATE OPERATOR <> (
+CREATE OPERATOR @extschema@.<> (
     LEFTARG = counter_hll, RIGHTARG = counter_hll, FUNCTION = counter_ext.counter_hll_ne,
-    COMMUTATOR = <>, NEGATOR = =, RESTRICT = neqsel, JOIN = neqjoinsel
+    COMMUTATOR = OPERATOR(@extschema@.<>), NEGATOR = OPERATOR(@extschema@.=), RESTRICT = pg_catalog.neqsel, JOIN = pg_catalog.neqjoinsel
 );
 CREATE OPERATOR CLASS counter_hll_hash_ops DEFAULT FOR TYPE counter_hll USING hash AS
-    OPERATOR 1 =,
+    OPERATOR 1 @extschema@.=,
     FUNCTION 1 counter_ext.counter_hll_hash(counter_hll),
     FUNCTION 2 counter_ext.counter_hll_hash_extended(counter_hll, bigint);
 
 CREATE FUNCTION counter_hll_count(sketch counter_hll) RETURNS bigint
     AS 'MODULE_PATHNAME', 'counter_hll_count_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION counter_hll_count(counter_hll) IS 'distinct values that the sketch has seen: exact while they are few, else an estimate';
-CREATE OPERATOR # (RIGHTARG = counter_hll, FUNCTION = counter_hll_count);
+CREATE OPERATOR @extschema@.# (RIGHTARG = counter_hll, FUNCTION = @extschema@.counter_hll_count);
 
 CREATE FUNCTION counter_ext.counter_hll_union(counter_hll, counter_hll) RETURNS counter_hll
     AS 'MODULE_PATHNAME', 'counter_hll_union_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
-CREATE OPERATOR || (
-    LEFTARG = counter_hll, RIGHTARG = counter_hll, FUNCTION = counter_ext.counter_hll_union, COMMUTATOR = ||
+CREATE OPERATOR @extschema@.|| (
+    LEFTARG = counter_hll, RIGHTARG = counter_hll, FUNCTION = counter_ext.counter_hll_union, COMMUTATOR = OPERATOR(@extschema@.||)
 );
 
 CREATE FUNCTION counter_hll_empty(

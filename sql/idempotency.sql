@@ -4,10 +4,10 @@
 CREATE TABLE counter_ext.token (
     token text COLLATE "C" NOT NULL,
     id text COLLATE "C" NOT NULL,
-    at timestamptz NOT NULL DEFAULT now(),
+    at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (token, id),
-    CONSTRAINT token_length CHECK (octet_length(token) BETWEEN 1 AND 255),
-    CONSTRAINT token_id_length CHECK (octet_length(id) BETWEEN 1 AND 255)
+    CONSTRAINT token_length CHECK (pg_catalog.octet_length(token) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(token) OPERATOR(pg_catalog.<=) 255),
+    CONSTRAINT token_id_length CHECK (pg_catalog.octet_length(id) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(id) OPERATOR(pg_catalog.<=) 255)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.2);
 -- By this the worker finds those to forget.
 CREATE INDEX token_at ON counter_ext.token (at);
@@ -19,9 +19,9 @@ CREATE TABLE counter_ext.source_offset (
     -- Offsets that no batch has brought a delta for: the gaps, if every delta has an offset of its own.
     skipped bigint NOT NULL DEFAULT 0,
     batches bigint NOT NULL DEFAULT 1,
-    updated_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (source),
-    CONSTRAINT source_length CHECK (octet_length(source) BETWEEN 1 AND 255)
+    CONSTRAINT source_length CHECK (pg_catalog.octet_length(source) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(source) OPERATOR(pg_catalog.<=) 255)
 ) WITH (fillfactor = 50);
 
 -- Keys are read where they lie: never compressed, whatever columns somebody adds.

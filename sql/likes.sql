@@ -3,10 +3,10 @@
 CREATE TABLE counter_ext.liked (
     item text COLLATE "C" NOT NULL,
     actor text COLLATE "C" NOT NULL,
-    at timestamptz NOT NULL DEFAULT now(),
+    at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (item, actor),
-    CONSTRAINT liked_item_length CHECK (octet_length(item) BETWEEN 1 AND 254),
-    CONSTRAINT liked_actor_length CHECK (octet_length(actor) BETWEEN 1 AND 255)
+    CONSTRAINT liked_item_length CHECK (pg_catalog.octet_length(item) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(item) OPERATOR(pg_catalog.<=) 254),
+    CONSTRAINT liked_actor_length CHECK (pg_catalog.octet_length(actor) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(actor) OPERATOR(pg_catalog.<=) 255)
 ) PARTITION BY HASH (item);
 -- An actor's likes; an item's are in the primary key.
 CREATE INDEX liked_by_actor ON counter_ext.liked (actor, item);
@@ -17,10 +17,10 @@ CREATE FUNCTION counter_ext.note_foreign_likes() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP IN ('INSERT', 'UPDATE') THEN
-        PERFORM counter_ext.count_likes(item, n) FROM (SELECT item, count(*) AS n FROM came GROUP BY item) AS each;
+        PERFORM counter_ext.count_likes(item, n) FROM (SELECT item, pg_catalog.count(*) AS n FROM came GROUP BY item) AS each;
     END IF;
     IF TG_OP IN ('DELETE', 'UPDATE') THEN
-        PERFORM counter_ext.count_likes(item, -n) FROM (SELECT item, count(*) AS n FROM went GROUP BY item) AS each;
+        PERFORM counter_ext.count_likes(item, OPERATOR(pg_catalog.-) n) FROM (SELECT item, pg_catalog.count(*) AS n FROM went GROUP BY item) AS each;
     END IF;
     IF TG_OP = 'TRUNCATE' THEN
         PERFORM counter_ext.discount_likes(TG_RELID);
@@ -34,29 +34,30 @@ DECLARE
     relation text;
 BEGIN
     FOR number IN 0..15 LOOP
-        EXECUTE format('CREATE TABLE counter_ext.liked_%s PARTITION OF counter_ext.liked
+        EXECUTE pg_catalog.format('CREATE TABLE counter_ext.liked_%s PARTITION OF counter_ext.liked
             FOR VALUES WITH (MODULUS 16, REMAINDER %s)
             WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05)', number, number);
     END LOOP;
-    FOR relation IN SELECT 'liked' UNION ALL SELECT 'liked_' || number FROM generate_series(0, 15) AS number LOOP
+    FOR number IN -1..15 LOOP
+        relation := CASE WHEN number OPERATOR(pg_catalog.<) 0 THEN 'liked' ELSE pg_catalog.concat('liked_', number) END;
         -- Keys are read where they lie: never compressed, whatever columns somebody adds.
-        EXECUTE format('ALTER TABLE counter_ext.%I ALTER COLUMN item SET STORAGE EXTERNAL,
+        EXECUTE pg_catalog.format('ALTER TABLE counter_ext.%I ALTER COLUMN item SET STORAGE EXTERNAL,
             ALTER COLUMN actor SET STORAGE EXTERNAL', relation);
         -- A statement fires the triggers of the table that it names, partition or whole; TRUNCATE those of all it empties.
-        EXECUTE format('CREATE TRIGGER note_foreign_insert AFTER INSERT ON counter_ext.%I REFERENCING NEW TABLE AS came
+        EXECUTE pg_catalog.format('CREATE TRIGGER note_foreign_insert AFTER INSERT ON counter_ext.%I REFERENCING NEW TABLE AS came
             FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_likes()', relation);
-        EXECUTE format('CREATE TRIGGER note_foreign_delete AFTER DELETE ON counter_ext.%I REFERENCING OLD TABLE AS went
+        EXECUTE pg_catalog.format('CREATE TRIGGER note_foreign_delete AFTER DELETE ON counter_ext.%I REFERENCING OLD TABLE AS went
             FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_likes()', relation);
-        EXECUTE format('CREATE TRIGGER note_foreign_update AFTER UPDATE ON counter_ext.%I
+        EXECUTE pg_catalog.format('CREATE TRIGGER note_foreign_update AFTER UPDATE ON counter_ext.%I
             REFERENCING OLD TABLE AS went NEW TABLE AS came
             FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_likes()', relation);
-        EXECUTE format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER note_foreign_insert,
+        EXECUTE pg_catalog.format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER note_foreign_insert,
             ENABLE ALWAYS TRIGGER note_foreign_delete, ENABLE ALWAYS TRIGGER note_foreign_update', relation);
-        IF relation <> 'liked' THEN
-            EXECUTE format('CREATE TRIGGER note_foreign_truncate BEFORE TRUNCATE ON counter_ext.%I
+        IF number OPERATOR(pg_catalog.>=) 0 THEN
+            EXECUTE pg_catalog.format('CREATE TRIGGER note_foreign_truncate BEFORE TRUNCATE ON counter_ext.%I
                 FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_likes()', relation);
-            EXECUTE format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER note_foreign_truncate', relation);
-            PERFORM pg_catalog.pg_extension_config_dump(format('counter_ext.%I', relation)::regclass, '');
+            EXECUTE pg_catalog.format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER note_foreign_truncate', relation);
+            PERFORM pg_catalog.pg_extension_config_dump(pg_catalog.format('counter_ext.%I', relation)::pg_catalog.regclass, '');
         END IF;
     END LOOP;
 END
@@ -67,38 +68,40 @@ REVOKE ALL ON FUNCTION counter_ext.count_likes(text, bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION counter_ext.discount_likes(regclass) FROM PUBLIC;
 
 CREATE FUNCTION counter_like(item bigint, actor bigint) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT counter_like($1::text::counter, $2::text); END;
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_like($1::pg_catalog.text::@extschema@.counter, $2::pg_catalog.text); END;
 CREATE FUNCTION counter_like(item counter, actor bigint) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT counter_like($1, $2::text); END;
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_like($1, $2::pg_catalog.text); END;
 CREATE FUNCTION counter_like(item bigint, actor text) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT counter_like($1::text::counter, $2); END;
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_like($1::pg_catalog.text::@extschema@.counter, $2); END;
 CREATE FUNCTION counter_unlike(item bigint, actor bigint) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT counter_unlike($1::text::counter, $2::text); END;
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_unlike($1::pg_catalog.text::@extschema@.counter, $2::pg_catalog.text); END;
 CREATE FUNCTION counter_unlike(item counter, actor bigint) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT counter_unlike($1, $2::text); END;
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_unlike($1, $2::pg_catalog.text); END;
 CREATE FUNCTION counter_unlike(item bigint, actor text) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT counter_unlike($1::text::counter, $2); END;
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_unlike($1::pg_catalog.text::@extschema@.counter, $2); END;
 CREATE FUNCTION counter_liked(item bigint, actor bigint) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT counter_liked($1::text::counter, $2::text); END;
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_liked($1::pg_catalog.text::@extschema@.counter, $2::pg_catalog.text); END;
 CREATE FUNCTION counter_liked(item counter, actor bigint) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT counter_liked($1, $2::text); END;
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_liked($1, $2::pg_catalog.text); END;
 CREATE FUNCTION counter_liked(item bigint, actor text) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT counter_liked($1::text::counter, $2); END;
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_liked($1::pg_catalog.text::@extschema@.counter, $2); END;
 CREATE FUNCTION counter_likes(item bigint) RETURNS bigint
-    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT counter_likes($1::text::counter); END;
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_likes($1::pg_catalog.text::@extschema@.counter); END;
 
 -- Pages of likes: each goes on after the last of the one before, through an index.
 CREATE FUNCTION counter_likers(item text, after text DEFAULT '', max_rows integer DEFAULT 100)
     RETURNS TABLE (actor text, at timestamptz) LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT liked.actor, liked.at FROM counter_ext.liked
-        WHERE liked.item = $1 COLLATE "C" AND liked.actor > coalesce($2, '') COLLATE "C" ORDER BY liked.actor LIMIT $3;
+        WHERE liked.item OPERATOR(pg_catalog.=) $1 COLLATE "C"
+            AND liked.actor OPERATOR(pg_catalog.>) coalesce($2, '') COLLATE "C" ORDER BY liked.actor LIMIT $3;
 END;
 CREATE FUNCTION counter_liked_items(actor text, after text DEFAULT '', max_rows integer DEFAULT 100)
     RETURNS TABLE (item text, at timestamptz) LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT liked.item, liked.at FROM counter_ext.liked
-        WHERE liked.actor = $1 COLLATE "C" AND liked.item > coalesce($2, '') COLLATE "C" ORDER BY liked.item LIMIT $3;
+        WHERE liked.actor OPERATOR(pg_catalog.=) $1 COLLATE "C"
+            AND liked.item OPERATOR(pg_catalog.>) coalesce($2, '') COLLATE "C" ORDER BY liked.item LIMIT $3;
 END;
 
 COMMENT ON TABLE counter_ext.liked IS 'likes, a row each; privileges on it decide who may like and read likes';

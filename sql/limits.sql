@@ -10,11 +10,14 @@ CREATE TABLE counter_ext.policy (
     -- The least time between two views of one actor at one id.
     min_interval interval,
     PRIMARY KEY (prefix),
-    CONSTRAINT policy_prefix_length CHECK (octet_length(prefix) <= 255),
-    CONSTRAINT policy_rate_whole CHECK ((max_per_actor IS NULL) = (per IS NULL)),
-    CONSTRAINT policy_max_per_actor CHECK (max_per_actor >= 0),
-    CONSTRAINT policy_per CHECK (extract(epoch FROM per) > 0 AND per <= interval '1000 years'),
-    CONSTRAINT policy_min_interval CHECK (extract(epoch FROM min_interval) >= 0 AND min_interval <= interval '1000 years')
+    CONSTRAINT policy_prefix_length CHECK (pg_catalog.octet_length(prefix) OPERATOR(pg_catalog.<=) 255),
+    CONSTRAINT policy_rate_whole CHECK ((max_per_actor IS NULL) OPERATOR(pg_catalog.=) (per IS NULL)),
+    CONSTRAINT policy_max_per_actor CHECK (max_per_actor OPERATOR(pg_catalog.>=) 0),
+    CONSTRAINT policy_per CHECK (
+        pg_catalog.date_part('epoch', per) OPERATOR(pg_catalog.>) 0 AND per OPERATOR(pg_catalog.<=) interval '1000 years'),
+    CONSTRAINT policy_min_interval CHECK (
+        pg_catalog.date_part('epoch', min_interval) OPERATOR(pg_catalog.>=) 0
+        AND min_interval OPERATOR(pg_catalog.<=) interval '1000 years')
 );
 
 CREATE TABLE counter_ext.blocked (
@@ -23,7 +26,7 @@ CREATE TABLE counter_ext.blocked (
     -- NULL: for good.
     until timestamptz,
     PRIMARY KEY (actor),
-    CONSTRAINT blocked_actor_length CHECK (octet_length(actor) BETWEEN 1 AND 255)
+    CONSTRAINT blocked_actor_length CHECK (pg_catalog.octet_length(actor) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(actor) OPERATOR(pg_catalog.<=) 255)
 );
 
 -- Keys are read where they lie: never compressed, whatever columns somebody adds.
@@ -41,11 +44,11 @@ DECLARE
     relation text;
 BEGIN
     FOREACH relation IN ARRAY ARRAY['policy', 'blocked'] LOOP
-        EXECUTE format('CREATE TRIGGER note_policy_change BEFORE INSERT OR UPDATE OR DELETE ON counter_ext.%I
+        EXECUTE pg_catalog.format('CREATE TRIGGER note_policy_change BEFORE INSERT OR UPDATE OR DELETE ON counter_ext.%I
             FOR EACH ROW EXECUTE FUNCTION counter_ext.note_policy_change()', relation);
-        EXECUTE format('CREATE TRIGGER note_policy_truncate BEFORE TRUNCATE ON counter_ext.%I
+        EXECUTE pg_catalog.format('CREATE TRIGGER note_policy_truncate BEFORE TRUNCATE ON counter_ext.%I
             FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_policy_change()', relation);
-        EXECUTE format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER note_policy_change,
+        EXECUTE pg_catalog.format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER note_policy_change,
             ENABLE ALWAYS TRIGGER note_policy_truncate', relation);
     END LOOP;
 END

@@ -1,15 +1,60 @@
 -- The schema, the tables that hold the truth, and the type `counter`.
+--
+-- A superuser runs this script, while search_path is the schema that the extension goes to. Whoever may create something there
+-- must gain nothing by it: every function, operator and table here is named with its schema, where it is called as well as
+-- where a definition refers to it. tests/house looks for what is not. The same holds for upgrade scripts.
 
-CREATE SCHEMA counter_ext;
+-- Who owns a schema may drop whatever is in it, and who may create in it can place a table where ours will be looked for. So a
+-- schema that is there already has to be the installing role's own, closed to others, and empty; then the extension takes it over.
+DO $$
+DECLARE
+    owner pg_catalog.oid;
+    access pg_catalog.aclitem[];
+BEGIN
+    SELECT n.nspowner, n.nspacl INTO owner, access FROM pg_catalog.pg_namespace n
+        WHERE n.nspname OPERATOR(pg_catalog.=) 'counter_ext'::pg_catalog.name;
+    IF NOT FOUND THEN
+        CREATE SCHEMA counter_ext;
+        RETURN;
+    END IF;
+    IF '@extschema@'::pg_catalog.regnamespace OPERATOR(pg_catalog.=) 'counter_ext'::pg_catalog.regnamespace THEN
+        RAISE EXCEPTION 'extension "counter_ext" cannot be put into the schema "counter_ext"'
+            USING ERRCODE = 'duplicate_schema',
+            DETAIL = 'It keeps its tables in a schema of that name; its functions go into another one.',
+            HINT = 'Name another schema, or none: CREATE EXTENSION counter_ext SCHEMA public.';
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid OPERATOR(pg_catalog.=) owner
+                   AND (r.rolname OPERATOR(pg_catalog.=) CURRENT_USER OR r.rolsuper)) THEN
+        RAISE EXCEPTION 'schema "counter_ext" exists and belongs to role "%"', pg_catalog.pg_get_userbyid(owner)
+            USING ERRCODE = 'duplicate_schema',
+            DETAIL = 'The owner of a schema may drop what is in it, so the extension does not put its tables there.',
+            HINT = 'Drop or rename that schema, or make it that of the role which installs the extension.';
+    END IF;
+    IF EXISTS (SELECT FROM pg_catalog.aclexplode(access) a
+               WHERE a.privilege_type OPERATOR(pg_catalog.=) 'CREATE'::pg_catalog.text
+               AND a.grantee OPERATOR(pg_catalog.<>) owner) THEN
+        RAISE EXCEPTION 'schema "counter_ext" exists and others than its owner may create objects in it'
+            USING ERRCODE = 'duplicate_schema', HINT = 'Revoke CREATE on that schema.';
+    END IF;
+    IF EXISTS (SELECT FROM pg_catalog.pg_depend d
+               WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass
+               AND d.refobjid OPERATOR(pg_catalog.=) 'counter_ext'::pg_catalog.regnamespace
+               AND d.classid OPERATOR(pg_catalog.<>) 'pg_catalog.pg_extension'::pg_catalog.regclass) THEN
+        RAISE EXCEPTION 'schema "counter_ext" exists and is not empty'
+            USING ERRCODE = 'duplicate_schema', HINT = 'Move or drop what is in that schema.';
+    END IF;
+    ALTER EXTENSION counter_ext ADD SCHEMA counter_ext;
+END
+$$;
 
 -- Durable totals, one row a counter and node; written by compaction.
 CREATE TABLE counter_ext.total (
     id text COLLATE "C" NOT NULL,
     node integer NOT NULL DEFAULT 0,
     value bigint NOT NULL,
-    updated_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (id, node),
-    CONSTRAINT total_id_length CHECK (octet_length(id) BETWEEN 1 AND 255)
+    CONSTRAINT total_id_length CHECK (pg_catalog.octet_length(id) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(id) OPERATOR(pg_catalog.<=) 255)
 ) WITH (fillfactor = 80);
 
 -- Increments not yet compacted. Few rows, changed all the time: room on each page keeps their updates there (HOT).
@@ -19,7 +64,7 @@ CREATE TABLE counter_ext.slot (
     slot bigint NOT NULL,
     delta bigint NOT NULL,
     PRIMARY KEY (id, slot),
-    CONSTRAINT slot_id_length CHECK (octet_length(id) BETWEEN 1 AND 255)
+    CONSTRAINT slot_id_length CHECK (pg_catalog.octet_length(id) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(id) OPERATOR(pg_catalog.<=) 255)
 ) WITH (
     fillfactor = 10,
     vacuum_truncate = off,
@@ -35,8 +80,8 @@ ALTER TABLE counter_ext.total ALTER COLUMN id SET STORAGE EXTERNAL;
 ALTER TABLE counter_ext.slot ALTER COLUMN id SET STORAGE EXTERNAL;
 
 -- All but the counts of likes: those are counted anew as the likes are restored.
-SELECT pg_catalog.pg_extension_config_dump('counter_ext.total', 'WHERE pg_catalog.ascii(id) <> 1');
-SELECT pg_catalog.pg_extension_config_dump('counter_ext.slot', 'WHERE pg_catalog.ascii(id) <> 1');
+SELECT pg_catalog.pg_extension_config_dump('counter_ext.total', 'WHERE pg_catalog.ascii(id) OPERATOR(pg_catalog.<>) 1');
+SELECT pg_catalog.pg_extension_config_dump('counter_ext.slot', 'WHERE pg_catalog.ascii(id) OPERATOR(pg_catalog.<>) 1');
 
 COMMENT ON SCHEMA counter_ext IS 'tables of the extension counter_ext; privileges on counter_ext.total decide who may count and read';
 COMMENT ON TABLE counter_ext.total IS 'durable totals of counters, one row a counter and node';
@@ -114,34 +159,34 @@ CREATE FUNCTION counter_ext.counter_hash(counter) RETURNS integer
 CREATE FUNCTION counter_ext.counter_hash_extended(counter, bigint) RETURNS bigint
     AS 'hashvarlenaextended' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
 
-CREATE OPERATOR = (
+CREATE OPERATOR @extschema@.= (
     LEFTARG = counter, RIGHTARG = counter, FUNCTION = counter_ext.counter_eq,
-    COMMUTATOR = =, NEGATOR = <>, RESTRICT = eqsel, JOIN = eqjoinsel, HASHES, MERGES
+    COMMUTATOR = OPERATOR(@extschema@.=), NEGATOR = OPERATOR(@extschema@.<>), RESTRICT = pg_catalog.eqsel, JOIN = pg_catalog.eqjoinsel, HASHES, MERGES
 );
-CREATE OPERATOR <> (
+CREATE OPERATOR @extschema@.<> (
     LEFTARG = counter, RIGHTARG = counter, FUNCTION = counter_ext.counter_ne,
-    COMMUTATOR = <>, NEGATOR = =, RESTRICT = neqsel, JOIN = neqjoinsel
+    COMMUTATOR = OPERATOR(@extschema@.<>), NEGATOR = OPERATOR(@extschema@.=), RESTRICT = pg_catalog.neqsel, JOIN = pg_catalog.neqjoinsel
 );
-CREATE OPERATOR < (
+CREATE OPERATOR @extschema@.< (
     LEFTARG = counter, RIGHTARG = counter, FUNCTION = counter_ext.counter_lt,
-    COMMUTATOR = >, NEGATOR = >=, RESTRICT = scalarltsel, JOIN = scalarltjoinsel
+    COMMUTATOR = OPERATOR(@extschema@.>), NEGATOR = OPERATOR(@extschema@.>=), RESTRICT = pg_catalog.scalarltsel, JOIN = pg_catalog.scalarltjoinsel
 );
-CREATE OPERATOR <= (
+CREATE OPERATOR @extschema@.<= (
     LEFTARG = counter, RIGHTARG = counter, FUNCTION = counter_ext.counter_le,
-    COMMUTATOR = >=, NEGATOR = >, RESTRICT = scalarlesel, JOIN = scalarlejoinsel
+    COMMUTATOR = OPERATOR(@extschema@.>=), NEGATOR = OPERATOR(@extschema@.>), RESTRICT = pg_catalog.scalarlesel, JOIN = pg_catalog.scalarlejoinsel
 );
-CREATE OPERATOR > (
+CREATE OPERATOR @extschema@.> (
     LEFTARG = counter, RIGHTARG = counter, FUNCTION = counter_ext.counter_gt,
-    COMMUTATOR = <, NEGATOR = <=, RESTRICT = scalargtsel, JOIN = scalargtjoinsel
+    COMMUTATOR = OPERATOR(@extschema@.<), NEGATOR = OPERATOR(@extschema@.<=), RESTRICT = pg_catalog.scalargtsel, JOIN = pg_catalog.scalargtjoinsel
 );
-CREATE OPERATOR >= (
+CREATE OPERATOR @extschema@.>= (
     LEFTARG = counter, RIGHTARG = counter, FUNCTION = counter_ext.counter_ge,
-    COMMUTATOR = <=, NEGATOR = <, RESTRICT = scalargesel, JOIN = scalargejoinsel
+    COMMUTATOR = OPERATOR(@extschema@.<=), NEGATOR = OPERATOR(@extschema@.<), RESTRICT = pg_catalog.scalargesel, JOIN = pg_catalog.scalargejoinsel
 );
 CREATE OPERATOR CLASS counter_ops DEFAULT FOR TYPE counter USING btree AS
-    OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >,
+    OPERATOR 1 @extschema@.<, OPERATOR 2 @extschema@.<=, OPERATOR 3 @extschema@.=, OPERATOR 4 @extschema@.>=, OPERATOR 5 @extschema@.>,
     FUNCTION 1 counter_ext.counter_cmp(counter, counter);
 CREATE OPERATOR CLASS counter_hash_ops DEFAULT FOR TYPE counter USING hash AS
-    OPERATOR 1 =,
+    OPERATOR 1 @extschema@.=,
     FUNCTION 1 counter_ext.counter_hash(counter),
     FUNCTION 2 counter_ext.counter_hash_extended(counter, bigint);

@@ -6,9 +6,9 @@ CREATE TABLE counter_ext.visitors (
     day date NOT NULL,
     node integer NOT NULL DEFAULT 0,
     sketch counter_hll(14, 5, -1, 1) NOT NULL,
-    updated_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (id, day, node),
-    CONSTRAINT visitors_id_length CHECK (octet_length(id) BETWEEN 1 AND 255)
+    CONSTRAINT visitors_id_length CHECK (pg_catalog.octet_length(id) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(id) OPERATOR(pg_catalog.<=) 255)
 ) WITH (fillfactor = 80, toast.vacuum_truncate = off);
 
 -- Visits not yet united: rows are inserted and deleted, never changed.
@@ -18,7 +18,7 @@ CREATE TABLE counter_ext.visit (
     slot bigint NOT NULL,
     sketch counter_hll(14, 5, -1, 1) NOT NULL,
     PRIMARY KEY (id, day, slot),
-    CONSTRAINT visit_id_length CHECK (octet_length(id) BETWEEN 1 AND 255)
+    CONSTRAINT visit_id_length CHECK (pg_catalog.octet_length(id) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(id) OPERATOR(pg_catalog.<=) 255)
 ) WITH (
     vacuum_truncate = off,
     toast.vacuum_truncate = off,

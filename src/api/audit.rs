@@ -75,7 +75,7 @@ extension_sql!(
     r#"
 CREATE FUNCTION counter_audit_verify(id bigint)
     RETURNS TABLE (ok boolean, entries bigint, log_sum numeric, total numeric, broken_seq bigint, problem text)
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT * FROM counter_audit_verify($1::text::counter); END;
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT * FROM @extschema@.counter_audit_verify($1::pg_catalog.text::@extschema@.counter); END;
 "#,
     name = "counter_audit_bigint",
     requires = [counter_audit_verify]
@@ -95,9 +95,9 @@ DECLARE
     relation text;
 BEGIN
     FOREACH relation IN ARRAY ARRAY['audit_pending', 'audit_log_default', 'audit_head'] LOOP
-        EXECUTE format('CREATE TRIGGER note_foreign_insert BEFORE INSERT ON counter_ext.%I
+        EXECUTE pg_catalog.format('CREATE TRIGGER note_foreign_insert BEFORE INSERT ON counter_ext.%I
             FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_insert()', relation);
-        EXECUTE format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER note_foreign_insert', relation);
+        EXECUTE pg_catalog.format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER note_foreign_insert', relation);
     END LOOP;
 END
 $$;

@@ -41,11 +41,11 @@ fn counter_drop(id: CounterArg<'_>) -> bool {
 extension_sql!(
     r#"
 CREATE FUNCTION counter_reset(id bigint) RETURNS bigint
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT counter_reset($1::text::counter); END;
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_reset($1::pg_catalog.text::@extschema@.counter); END;
 CREATE FUNCTION counter_set(id bigint, value bigint) RETURNS void
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT counter_set($1::text::counter, $2); END;
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_set($1::pg_catalog.text::@extschema@.counter, $2); END;
 CREATE FUNCTION counter_drop(id bigint) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT counter_drop($1::text::counter); END;
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_drop($1::pg_catalog.text::@extschema@.counter); END;
 "#,
     name = "counter_changes_bigint",
     requires = [counter_reset, counter_set, counter_drop]

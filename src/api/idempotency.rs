@@ -56,7 +56,7 @@ fn apply(
 extension_sql!(
     r#"
 CREATE FUNCTION counter_incr_once(id bigint, delta bigint, token text) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT counter_incr_once($1::text::counter, $2, $3); END;
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_incr_once($1::pg_catalog.text::@extschema@.counter, $2, $3); END;
 "#,
     name = "counter_idempotency_bigint",
     requires = [counter_incr_once]

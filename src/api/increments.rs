@@ -79,7 +79,7 @@ pub(super) fn checked_deltas(deltas: Option<BigintArray<'_>>, ids: usize) -> Res
 extension_sql!(
     r#"
 CREATE FUNCTION counter_incr(id bigint, delta bigint DEFAULT 1) RETURNS void
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT counter_incr($1::text::counter, $2); END;
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_incr($1::pg_catalog.text::@extschema@.counter, $2); END;
 "#,
     name = "counter_incr_bigint",
     requires = [counter_incr]

@@ -117,9 +117,9 @@ mod counter_ext {
 extension_sql!(
     r#"
 CREATE FUNCTION counter_incr_from(id bigint, actor text, delta bigint DEFAULT 1) RETURNS boolean
-    LANGUAGE sql VOLATILE BEGIN ATOMIC SELECT counter_incr_from($1::text::counter, $2, $3); END;
+    LANGUAGE sql VOLATILE BEGIN ATOMIC SELECT @extschema@.counter_incr_from($1::pg_catalog.text::@extschema@.counter, $2, $3); END;
 CREATE FUNCTION counter_filtered(id bigint) RETURNS bigint
-    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT counter_filtered($1::text::counter); END;
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_filtered($1::pg_catalog.text::@extschema@.counter); END;
 "#,
     name = "counter_limits_bigint",
     requires = [counter_incr_from, counter_filtered]

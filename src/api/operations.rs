@@ -170,8 +170,8 @@ fn count_slot_rows(tables: Tables) -> Result<u64, CounterError> {
 
 extension_sql!(
     r#"
-CREATE VIEW counter_stats AS SELECT * FROM counter_ext.statistics(), counter_ext.limit_statistics();
-GRANT SELECT ON counter_stats TO PUBLIC;
+CREATE VIEW @extschema@.counter_stats AS SELECT * FROM counter_ext.statistics(), counter_ext.limit_statistics();
+GRANT SELECT ON @extschema@.counter_stats TO PUBLIC;
 SELECT counter_ext.note_extension_created();
 "#,
     name = "counter_operations_sql",

@@ -150,41 +150,41 @@ extension_sql!(
     r#"
 CREATE FUNCTION counter_get(id bigint) RETURNS bigint
     LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
-    BEGIN ATOMIC SELECT counter_get($1::text::counter); END;
+    BEGIN ATOMIC SELECT @extschema@.counter_get($1::pg_catalog.text::@extschema@.counter); END;
 CREATE FUNCTION counter_get_exact(id bigint) RETURNS bigint
     LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
-    BEGIN ATOMIC SELECT counter_get_exact($1::text::counter); END;
+    BEGIN ATOMIC SELECT @extschema@.counter_get_exact($1::pg_catalog.text::@extschema@.counter); END;
 CREATE FUNCTION counter_info(id bigint)
     RETURNS TABLE (value bigint, exact boolean, slots integer, updated_at timestamptz)
     LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED ROWS 1
-    BEGIN ATOMIC SELECT * FROM counter_info($1::text::counter); END;
+    BEGIN ATOMIC SELECT * FROM @extschema@.counter_info($1::pg_catalog.text::@extschema@.counter); END;
 
-CREATE CAST (counter AS bigint) WITH FUNCTION counter_get(counter);
+CREATE CAST (counter AS bigint) WITH FUNCTION @extschema@.counter_get(counter);
 -- Without these PostgreSQL would read the id as a number.
 CREATE FUNCTION counter_ext.total_as_smallint(id counter) RETURNS smallint
     LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
-    BEGIN ATOMIC SELECT counter_get($1)::smallint; END;
+    BEGIN ATOMIC SELECT @extschema@.counter_get($1)::pg_catalog.int2; END;
 CREATE CAST (counter AS smallint) WITH FUNCTION counter_ext.total_as_smallint(counter);
 CREATE FUNCTION counter_ext.total_as_integer(id counter) RETURNS integer
     LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
-    BEGIN ATOMIC SELECT counter_get($1)::integer; END;
+    BEGIN ATOMIC SELECT @extschema@.counter_get($1)::pg_catalog.int4; END;
 CREATE CAST (counter AS integer) WITH FUNCTION counter_ext.total_as_integer(counter);
 CREATE FUNCTION counter_ext.total_as_real(id counter) RETURNS real
     LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
-    BEGIN ATOMIC SELECT counter_get($1)::real; END;
+    BEGIN ATOMIC SELECT @extschema@.counter_get($1)::pg_catalog.float4; END;
 CREATE CAST (counter AS real) WITH FUNCTION counter_ext.total_as_real(counter);
 CREATE FUNCTION counter_ext.total_as_double(id counter) RETURNS double precision
     LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
-    BEGIN ATOMIC SELECT counter_get($1)::double precision; END;
+    BEGIN ATOMIC SELECT @extschema@.counter_get($1)::pg_catalog.float8; END;
 CREATE CAST (counter AS double precision) WITH FUNCTION counter_ext.total_as_double(counter);
 CREATE FUNCTION counter_ext.total_as_numeric(id counter) RETURNS numeric
     LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
-    BEGIN ATOMIC SELECT counter_get($1)::numeric; END;
+    BEGIN ATOMIC SELECT @extschema@.counter_get($1)::pg_catalog.numeric; END;
 CREATE CAST (counter AS numeric) WITH FUNCTION counter_ext.total_as_numeric(counter);
 
-CREATE VIEW counters AS SELECT id, value, slots, updated_at FROM counter_ext.list_counters();
+CREATE VIEW @extschema@.counters AS SELECT id, value, slots, updated_at FROM counter_ext.list_counters();
 -- The function behind it checks the calling user's rights on counter_ext.total.
-GRANT SELECT ON counters TO PUBLIC;
+GRANT SELECT ON @extschema@.counters TO PUBLIC;
 GRANT USAGE ON SCHEMA counter_ext TO PUBLIC;
 "#,
     name = "counter_reads_sql",

@@ -58,17 +58,17 @@ DECLARE
     relation text;
 BEGIN
     FOREACH relation IN ARRAY ARRAY['total', 'slot', 'visitors', 'visit'] LOOP
-        EXECUTE format('CREATE TRIGGER note_foreign_change_before BEFORE INSERT OR UPDATE OR DELETE ON counter_ext.%I
+        EXECUTE pg_catalog.format('CREATE TRIGGER note_foreign_change_before BEFORE INSERT OR UPDATE OR DELETE ON counter_ext.%I
             FOR EACH ROW EXECUTE FUNCTION counter_ext.note_foreign_change()', relation);
-        EXECUTE format('CREATE TRIGGER note_foreign_change AFTER INSERT OR UPDATE OR DELETE ON counter_ext.%I
+        EXECUTE pg_catalog.format('CREATE TRIGGER note_foreign_change AFTER INSERT OR UPDATE OR DELETE ON counter_ext.%I
             FOR EACH ROW EXECUTE FUNCTION counter_ext.note_foreign_change()', relation);
-        EXECUTE format('CREATE TRIGGER note_foreign_truncate BEFORE TRUNCATE ON counter_ext.%I
+        EXECUTE pg_catalog.format('CREATE TRIGGER note_foreign_truncate BEFORE TRUNCATE ON counter_ext.%I
             FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_truncate()', relation);
-        EXECUTE format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER note_foreign_change_before,
+        EXECUTE pg_catalog.format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER note_foreign_change_before,
             ENABLE ALWAYS TRIGGER note_foreign_change, ENABLE ALWAYS TRIGGER note_foreign_truncate', relation);
-        EXECUTE format('CREATE TRIGGER note_foreign_insert BEFORE INSERT ON counter_ext.%I
+        EXECUTE pg_catalog.format('CREATE TRIGGER note_foreign_insert BEFORE INSERT ON counter_ext.%I
             FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_insert()', relation);
-        EXECUTE format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER note_foreign_insert', relation);
+        EXECUTE pg_catalog.format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER note_foreign_insert', relation);
     END LOOP;
 END
 $$;

@@ -125,7 +125,7 @@ extension_sql!(
     r#"
 CREATE FUNCTION counter_visitors(id bigint, "from" date DEFAULT NULL, "to" date DEFAULT NULL) RETURNS bigint
     LANGUAGE sql VOLATILE PARALLEL RESTRICTED
-    BEGIN ATOMIC SELECT counter_visitors($1::text::counter, $2, $3); END;
+    BEGIN ATOMIC SELECT @extschema@.counter_visitors($1::pg_catalog.text::@extschema@.counter, $2, $3); END;
 "#,
     name = "counter_visitors_bigint",
     requires = [counter_visitors]

@@ -8,6 +8,7 @@ pub mod layers;
 mod paths;
 pub mod repository;
 mod rooms;
+pub mod script;
 pub mod tokens;
 pub mod traces;
 pub mod unsafety;

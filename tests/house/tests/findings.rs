@@ -207,3 +207,72 @@ fn traces_of_a_machine_are_found() {
         ));
     }
 }
+
+mod scripts {
+    use counter_ext_house::repository::TextFile;
+    use counter_ext_house::script::{unqualified, violations};
+
+    fn found(sql: &str) -> Vec<String> {
+        unqualified(sql).into_iter().map(|each| each.what).collect()
+    }
+
+    #[test]
+    fn names_with_a_schema_are_fine() {
+        for sql in [
+            "CREATE TABLE s.t (a text COLLATE \"C\" DEFAULT pg_catalog.now(), PRIMARY KEY (a)) WITH (fillfactor = 10);",
+            "CREATE TABLE s.t (CHECK (pg_catalog.octet_length(a) OPERATOR(pg_catalog.>=) 1 AND a IN ('x')));",
+            "CREATE FUNCTION f(a bigint DEFAULT -1) RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT @extschema@.g($1::pg_catalog.text); END;",
+            "CREATE OPERATOR @extschema@.= (LEFTARG = x, FUNCTION = s.eq, COMMUTATOR = OPERATOR(@extschema@.=), RESTRICT = pg_catalog.eqsel);",
+            "CREATE OPERATOR CLASS o DEFAULT FOR TYPE x USING btree AS OPERATOR 1 @extschema@.<, FUNCTION 1 s.cmp(x, x);",
+            "CREATE CAST (x AS bigint) WITH FUNCTION s.f(x); REVOKE ALL ON FUNCTION s.f(x) FROM PUBLIC;",
+            "CREATE FUNCTION s.f() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN PERFORM f(1 + 1) FROM t; END $$;",
+            "COMMENT ON FUNCTION f(text) IS 'what f(x) + g(y) does'; -- f(x) + 1\n/* g(y) */",
+        ] {
+            assert_eq!(found(sql), [""; 0], "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_search_path_decides_is_found() {
+        for (sql, what) in [
+            ("SELECT format('x', 1);", "format("),
+            ("SELECT 1 + 2;", "operator +"),
+            ("SELECT a FROM t;", "relation t"),
+            ("SELECT a FROM s.t JOIN u ON true;", "relation u"),
+            ("CREATE TABLE s.t (a timestamptz DEFAULT now());", "now("),
+            ("CREATE TABLE s.t (CHECK (a >= 1));", "operator >="),
+            ("CREATE VIEW s.v AS SELECT f(a) FROM s.t;", "f("),
+            ("CREATE CAST (x AS bigint) WITH FUNCTION f(x);", "f("),
+            ("CREATE TRIGGER a AFTER INSERT ON s.t FOR EACH ROW EXECUTE FUNCTION f();", "f("),
+            ("CREATE OPERATOR @extschema@.= (LEFTARG = x, FUNCTION = eq);", "function ="),
+            ("CREATE OPERATOR @extschema@.= (LEFTARG = x, FUNCTION = s.eq, NEGATOR = <>);", "negator ="),
+            ("CREATE OPERATOR @extschema@.= (LEFTARG = x, FUNCTION = s.eq, JOIN = eqjoinsel);", "join ="),
+            ("CREATE OPERATOR CLASS o FOR TYPE x USING btree AS OPERATOR 1 <;", "operator <"),
+            ("CREATE OPERATOR CLASS o FOR TYPE x USING btree AS FUNCTION 1 cmp(x, x);", "cmp("),
+            ("CREATE AGGREGATE a(x) (SFUNC = step, STYPE = x);", "sfunc ="),
+            (
+                "DO $$ BEGIN EXECUTE format('x'); END $$;\nDO $$\nBEGIN\n EXECUTE pg_catalog.format('CREATE VIEW s.v AS SELECT g(1)');\nEND $$;",
+                "g(",
+            ),
+            ("CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT g(); END;", "g("),
+            ("CREATE OR REPLACE FUNCTION s.f() RETURNS int LANGUAGE c;", "takes over"),
+            ("CREATE TABLE IF NOT EXISTS s.t (a int);", "takes over"),
+        ] {
+            assert!(found(sql).iter().any(|each| each.contains(what)), "{sql}: {:?}", found(sql));
+        }
+    }
+
+    #[test]
+    fn sql_in_rust_is_looked_through() {
+        let file = |text: &str| TextFile { path: "src/api/x.rs".to_owned(), text: text.to_owned() };
+        assert_eq!(violations(&file("fn f() { run(\"SELECT 1 + 2\"); }")).len(), 1);
+        assert_eq!(
+            violations(&file(
+                "extension_sql!(r#\"GRANT SELECT ON t TO PUBLIC; SELECT f();\"#, name = \"x\");"
+            ))
+            .len(),
+            1
+        );
+        assert_eq!(violations(&file("/// Select f(x) of 1 + 2.\nfn f() { say(\"1 + 2\"); }")).len(), 0);
+    }
+}

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::Command;
 
 use counter_ext_house::repository::{extension_sources, root, text_files};
-use counter_ext_house::{dependencies, layers, traces, unsafety};
+use counter_ext_house::{dependencies, layers, script, traces, unsafety};
 
 /// A file longer than this is worth splitting, and past the second it has to be.
 const LONG: usize = 500;
@@ -41,6 +41,20 @@ fn no_files_use_each_other_in_a_circle() {
 fn unsafe_code_stays_in_its_rooms_and_says_why_it_is_sound() {
     let found: Vec<String> = extension_sources().iter().flat_map(unsafety::violations).collect();
     assert_none(&found);
+}
+
+#[test]
+fn sql_of_ours_is_looked_up_in_no_search_path() {
+    // Upgrade scripts are in sql/ too.
+    let ours = |path: &str| {
+        path.starts_with("sql/")
+            || path.starts_with("src/")
+                && path.ends_with(".rs")
+                && !["src/api/tests.rs", "src/errors"].iter().any(|other| path.starts_with(other))
+    };
+    let files: Vec<_> = text_files().into_iter().filter(|f| ours(&f.path)).collect();
+    assert!(files.iter().any(|f| f.path == "sql/schema.sql"), "sql/schema.sql was not found");
+    assert_none(&files.iter().flat_map(script::violations).collect::<Vec<_>>());
 }
 
 #[test]
