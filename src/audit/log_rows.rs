@@ -6,15 +6,13 @@
 
 use std::ops::ControlFlow;
 
-use pgrx::datum::DatumWithOid;
-use pgrx::{PgOid, Spi};
-
 use super::entry::{Entry, Head, Sealed};
 use crate::errors::CounterError;
-use crate::pg::args::TextBytes;
+use crate::pg::confined::Confined;
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::{Columns, Status};
 use crate::pg::snapshot::Snapshot;
+use crate::pg::spi::{Parameter, Spi};
 use crate::pg::table::{Access, Table};
 use crate::pg::write::{self, Candidate, Value};
 use crate::pg::{Oid, catalog, lock, process};
@@ -229,35 +227,34 @@ fn visit_latest(heads: &Keyed, id: &[u8], change: Option<&Head>) -> Result<Optio
 }
 
 /// Inserts entries into the partitions they belong to. Runs as the tables' owner, with the partitions locked.
-pub fn insert(sealed: &[Sealed]) -> Result<(), CounterError> {
+pub fn insert(confined: &Confined<'_>, sealed: &[Sealed]) -> Result<(), CounterError> {
     const INSERT: &str = "INSERT INTO counter_ext.audit_log \
         (id, seq, delta, operation, actor, role, at, xid, node, hash) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8::pg_catalog.text::pg_catalog.xid8, $9, $10)";
-    Spi::connect_mut(|client| {
-        // The xid comes as text: it has no type of its own in pgrx.
-        let types = [TEXT, INT8, INT8, TEXT, TEXT, TEXT, TIMESTAMPTZ, TEXT, INT4, BYTEA];
-        let types = types.map(|oid| PgOid::from(Oid::from(oid)));
-        let statement = client.prepare_mut(INSERT, &types)?;
-        for Sealed { seq, entry, hash } in sealed {
-            process::check_for_interrupts();
-            let text = |bytes: &[u8]| DatumWithOid::from(TextBytes(bytes.to_vec()));
-            let values = [
-                text(&entry.id),
-                (*seq).into(),
-                entry.delta.into(),
-                text(&entry.operation),
-                text(&entry.actor),
-                text(&entry.role),
-                process::timestamp_of(entry.at_us).into(),
-                text(entry.xid.to_string().as_bytes()),
-                entry.node.into(),
-                hash.as_slice().into(),
-            ];
-            client.update(&statement, None, &values)?;
-        }
-        Ok(())
-    })
-    .map_err(|error: pgrx::spi::Error| CounterError::Internal(error.to_string()))
+    let spi = Spi::connect(confined)?;
+    // The xid comes as text: that is how it is written.
+    let types = [TEXT, INT8, INT8, TEXT, TEXT, TEXT, TIMESTAMPTZ, TEXT, INT4, BYTEA];
+    let statement = spi.prepare(INSERT.as_bytes(), &types)?;
+    for Sealed { seq, entry, hash } in sealed {
+        process::check_for_interrupts();
+        let xid = entry.xid.to_string();
+        spi.run_prepared(
+            &statement,
+            &[
+                Parameter::Text(&entry.id),
+                Parameter::Bigint(*seq),
+                Parameter::Bigint(entry.delta),
+                Parameter::Text(&entry.operation),
+                Parameter::Text(&entry.actor),
+                Parameter::Text(&entry.role),
+                Parameter::Bigint(entry.at_us),
+                Parameter::Text(xid.as_bytes()),
+                Parameter::Int(entry.node),
+                Parameter::Bytes(hash),
+            ],
+        )?;
+    }
+    Ok(())
 }
 
 /// The heads' table, open for sealing.

@@ -15,6 +15,7 @@ use crate::counting::compaction::as_owner;
 use crate::errors::CounterError;
 use crate::family::pass::{How, Progress, Step, Work};
 use crate::memory::restore_guard::NewRows;
+use crate::pg::confined::Confined;
 use crate::pg::lock;
 use crate::pg::table::Access;
 use crate::pg::xact;
@@ -60,7 +61,7 @@ fn seal_from(tables: Tables, from: &[u8], new_rows: NewRows) -> Result<Option<Id
     if !locked || [PENDING.find(), LOG.find(), HEAD.find()] != [Some(pending), Some(log), Some(heads)] {
         return Ok(None);
     }
-    as_owner(tables, || {
+    as_owner(tables, |confined| {
         let taken = xact::in_scratch_memory(|| pending_rows::take(pending, from, BATCH))?;
         if !new_rows.are_made() {
             // Among them may be some whose head comes later. Rolls back, to be tried again.
@@ -70,14 +71,14 @@ fn seal_from(tables: Tables, from: &[u8], new_rows: NewRows) -> Result<Option<Id
         }
         let heads = log_rows::open_heads(heads)?;
         for entries in taken.chunk_by(|a, b| a.id == b.id) {
-            seal_chain(&heads, entries)?;
+            seal_chain(confined, &heads, entries)?;
         }
         Ok(taken.last().filter(|_| taken.len() == BATCH).map(|last| last.id.as_slice().into()))
     })
 }
 
 /// Appends entries of one counter to its chain.
-fn seal_chain(heads: &Keyed, entries: &[Entry]) -> Result<(), CounterError> {
+fn seal_chain(confined: &Confined<'_>, heads: &Keyed, entries: &[Entry]) -> Result<(), CounterError> {
     let Some(first) = entries.first() else { return Ok(()) };
     let head = xact::in_scratch_memory(|| log_rows::latest_head(heads, &first.id))?;
     let mut head = head.unwrap_or_else(|| Head { seq: 0, hash: START.to_vec() });
@@ -87,6 +88,6 @@ fn seal_chain(heads: &Keyed, entries: &[Entry]) -> Result<(), CounterError> {
         head.hash = link(&head.hash, head.seq, entry).to_vec();
         sealed.push(Sealed { seq: head.seq, entry: entry.clone(), hash: head.hash.clone() });
     }
-    log_rows::insert(&sealed)?;
+    log_rows::insert(confined, &sealed)?;
     xact::in_scratch_memory(|| log_rows::write_head(heads, &first.id, &head))
 }

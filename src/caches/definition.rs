@@ -7,7 +7,7 @@ use crate::errors::{CounterError, check_id};
 use crate::pg::source::Source;
 use crate::pg::spi::Spi;
 use crate::pg::trigger::Event;
-use crate::pg::{Oid, spi};
+use crate::pg::{Oid, confined, spi};
 
 /// A prefix of counters, and the column that names the rest.
 pub struct Definition {
@@ -105,8 +105,7 @@ impl Definition {
 
 /// The trigger function of the extension. Errors: 55000 it is not installed.
 pub fn function() -> Result<Function, CounterError> {
-    let connection = Spi::connect()?;
-    let rows = connection.rows(
+    let rows = rows(
         b"SELECT p.oid, pg_catalog.quote_ident(n.nspname::pg_catalog.text)
           FROM pg_catalog.pg_extension e
           JOIN pg_catalog.pg_depend d ON d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
@@ -131,7 +130,7 @@ pub fn is_in_a_tree(source: &Source) -> Result<bool, CounterError> {
         "SELECT 1 FROM pg_catalog.pg_inherits WHERE inhrelid OPERATOR(pg_catalog.=) {oid}::pg_catalog.oid
             OR inhparent OPERATOR(pg_catalog.=) {oid}::pg_catalog.oid LIMIT 1"
     );
-    Ok(!Spi::connect()?.rows(query.as_bytes())?.is_empty())
+    Ok(!rows(query.as_bytes())?.is_empty())
 }
 
 /// Every use of the function, but what a partition has of its partitioned table's, and what other parts of the table's own
@@ -147,7 +146,7 @@ fn others(function: &Function, source: &Source) -> Result<Vec<Other>, CounterErr
                            WHERE a.relid OPERATOR(pg_catalog.=) {table}::pg_catalog.regclass
                              AND a.relid OPERATOR(pg_catalog.<>) t.tgrelid::pg_catalog.regclass)"
     );
-    let rows = Spi::connect()?.rows(query.as_bytes())?;
+    let rows = rows(query.as_bytes())?;
     let other = |row: Vec<Option<Vec<u8>>>| {
         let mut columns = row.into_iter();
         let (table, name) = (number(columns.next()??)?, columns.next()??);
@@ -156,6 +155,11 @@ fn others(function: &Function, source: &Source) -> Result<Vec<Other>, CounterErr
         Some(Other { table, name, prefix: arguments.next()?, column: arguments.next()? })
     };
     Ok(rows.into_iter().filter_map(other).collect())
+}
+
+/// The rows of a query about the catalogs.
+fn rows(query: &[u8]) -> Result<Vec<Vec<Option<Vec<u8>>>>, CounterError> {
+    confined::as_caller(|confined| Spi::connect(confined)?.rows(query))
 }
 
 fn number(text: Vec<u8>) -> Option<Oid> {

@@ -12,7 +12,7 @@ use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::source::Source;
 use crate::pg::spi::Spi;
 use crate::pg::trigger::{Column, Event};
-use crate::pg::{Oid, catalog, privilege, process, xact};
+use crate::pg::{Oid, catalog, confined, privilege, process, xact};
 use crate::rows::access::Tables;
 
 /// A counter that differs from its rows.
@@ -35,7 +35,8 @@ pub fn backfill(
     takes_over: bool,
 ) -> Result<i64, CounterError> {
     let source = Comparison::of(table, definition)?;
-    let tables = transaction::enter_to_count_in_rows(function, xact::nest_level())?;
+    let tables =
+        transaction::enter_to_count_in_rows(privilege::current_user(), function, xact::nest_level())?;
     let mut mended = 0;
     source.mend(tables, definition, |difference| {
         if difference.counted != 0 && !takes_over {
@@ -62,7 +63,11 @@ pub fn verify(table: Oid, definition: &Definition, repair: bool) -> Result<Vec<D
         Ok(())
     };
     if repair {
-        let tables = transaction::enter_to_count_in_rows("counter_verify", xact::nest_level())?;
+        let tables = transaction::enter_to_count_in_rows(
+            privilege::current_user(),
+            "counter_verify",
+            xact::nest_level(),
+        )?;
         source.mend(tables, definition, keep)?;
     } else {
         fold_buffered(tables);
@@ -137,31 +142,33 @@ impl Comparison {
         mut see: impl FnMut(Difference) -> Result<(), CounterError>,
     ) -> Result<(), CounterError> {
         let prefix = definition.prefix();
-        let active = ActiveSnapshot::push_latest();
-        let spi = Spi::connect()?;
-        let mut keys = spi.pairs(&self.source.count_query(&definition.column, self.column.text))?;
-        let rows = || {
-            process::check_for_interrupts();
-            let Some((key, rows)) = keys.next_pair() else { return Ok(None) };
-            let id = [prefix, &key].concat();
-            check_id(&id)?;
-            Ok(Some((id, rows)))
-        };
-        // What this transaction has counted and not written yet is in no row; what it mends goes past that.
-        let own = transaction::own_after_prefix(tables, prefix);
-        let counted = join::sum(committed(tables, prefix), own);
-        join::full_outer(rows, counted, |id, rows, counted| {
-            let difference = Difference { rows: rows.unwrap_or(0), counted: counted.unwrap_or(0), id };
-            let differs = i128::from(difference.rows) != difference.counted;
-            if differs && (rows.is_some() || self.is_ours(prefix, &difference.id)) {
-                see(difference)?;
-            }
+        confined::as_caller(|confined| {
+            let active = ActiveSnapshot::push_latest();
+            let spi = Spi::connect(confined)?;
+            let mut keys = spi.pairs(&self.source.count_query(&definition.column, self.column.text))?;
+            let rows = || {
+                process::check_for_interrupts();
+                let Some((key, rows)) = keys.next_pair() else { return Ok(None) };
+                let id = [prefix, &key].concat();
+                check_id(&id)?;
+                Ok(Some((id, rows)))
+            };
+            // What this transaction has counted and not written yet is in no row; what it mends goes past that.
+            let own = transaction::own_after_prefix(tables, prefix);
+            let counted = join::sum(committed(tables, prefix), own);
+            join::full_outer(rows, counted, |id, rows, counted| {
+                let difference = Difference { rows: rows.unwrap_or(0), counted: counted.unwrap_or(0), id };
+                let differs = i128::from(difference.rows) != difference.counted;
+                if differs && (rows.is_some() || self.is_ours(prefix, &difference.id)) {
+                    see(difference)?;
+                }
+                Ok(())
+            })?;
+            drop(keys);
+            drop(spi);
+            drop(active);
             Ok(())
-        })?;
-        drop(keys);
-        drop(spi);
-        drop(active);
-        Ok(())
+        })
     }
 
     /// Whether a counter that no row belongs to is one of ours. Where there is no prefix it could be anybody's.

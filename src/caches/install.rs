@@ -10,7 +10,7 @@ use crate::pg::lock::key_hash;
 use crate::pg::source::Source;
 use crate::pg::spi::Spi;
 use crate::pg::trigger::Event;
-use crate::pg::{catalog, privilege, xact};
+use crate::pg::{catalog, confined, privilege, xact};
 
 const EVENTS: [Event; 4] = [Event::Insert, Event::Delete, Event::Update, Event::Truncate];
 
@@ -29,7 +29,7 @@ pub fn install(table: Oid, definition: &Definition, takes_over: bool) -> Result<
     source.lock_against_writers();
     let owner = source.owner();
     // Better now than at the next write.
-    xact::as_owner(owner, || change::enter_to_count_in_rows("counter_cache").map(drop))?;
+    change::enter_to_count_in_rows(owner, "counter_cache")?;
     let function = definition::function()?;
     definition.check_alone(&source, &function)?;
     // Row triggers go to the partitions there are and will be, and are fired by rows that are written there directly. So are
@@ -44,11 +44,10 @@ pub fn install(table: Oid, definition: &Definition, takes_over: bool) -> Result<
         .collect();
     drop(source);
     if !missing.is_empty() {
-        let spi = Spi::connect()?;
-        for sql in missing {
-            spi.run(&sql)?;
-        }
-        drop(spi);
+        confined::as_caller(|confined| {
+            let spi = Spi::connect(confined)?;
+            missing.iter().try_for_each(|sql| spi.run(sql))
+        })?;
         xact::see_own_changes();
     }
     drift::backfill(table, definition, "counter_cache", takes_over || !is_new)

@@ -8,11 +8,11 @@ use super::tally::Tally;
 use crate::counting::change;
 use crate::errors::{CounterError, check_id};
 use crate::pg::Oid;
+use crate::pg::confined;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::source::Source;
 use crate::pg::spi::Spi;
 use crate::pg::trigger::{Column, Event, Fired, Key, Side, Timing, TriggerCall};
-use crate::pg::xact;
 
 /// A trigger has fired. Errors: 39P01 it is not one that can count; 42703 no such column; and those of `counter_incr`.
 pub fn fired(call: TriggerCall<'_>) -> Result<(), CounterError> {
@@ -160,22 +160,20 @@ impl Changes {
             return Ok(());
         }
         let nets = self.tally.drain();
-        xact::as_owner(self.owner, || {
-            let entered = change::enter_to_count_in_rows("counter_rows")?;
-            for (id, net) in nets {
-                change::increment(entered, &id, net)?;
-            }
-            Ok(())
-        })
+        let entered = change::enter_to_count_in_rows(self.owner, "counter_rows")?;
+        for (id, net) in nets {
+            change::increment(entered, &id, net)?;
+        }
+        Ok(())
     }
 }
 
 /// Before TRUNCATE: nobody else can change the table any more, so what all that has committed has left is what goes.
 fn truncated(table: &Source, prefix: &[u8], query: &[u8]) -> Result<(), CounterError> {
     let mut changes = Changes { owner: table.owner(), tally: Tally::default() };
-    xact::as_owner_of_all_rows(table.owner(), || -> Result<(), CounterError> {
+    confined::as_owner_of_all_rows(table.owner(), |confined| -> Result<(), CounterError> {
         let active = ActiveSnapshot::push_latest();
-        let spi = Spi::connect()?;
+        let spi = Spi::connect(confined)?;
         let mut keys = spi.pairs(query)?;
         while let Some((key, rows)) = keys.next_pair() {
             changes.add_id(&[prefix, &key].concat(), -rows)?;

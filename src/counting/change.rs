@@ -9,7 +9,7 @@ use crate::errors::CounterError;
 use crate::family::{self, Change, Operation};
 use crate::memory::{buffer, databases};
 use crate::pg::lock::{self, Subject};
-use crate::pg::{process, xact};
+use crate::pg::{Oid, process, xact};
 use crate::rows::access::{Purpose, Tables};
 use crate::rows::remove;
 
@@ -21,10 +21,16 @@ pub fn enter(function: &'static str) -> Result<(Tables, u32), CounterError> {
     Ok((transaction::enter_to_change(function, Purpose::Count, level)?, level))
 }
 
-/// As `enter`, for what must be in rows when it commits, in whatever mode.
-pub fn enter_to_count_in_rows(function: &'static str) -> Result<(Tables, u32), CounterError> {
+/// As `enter`, where it is another's rights that count.
+pub fn enter_for(user: Oid, function: &'static str) -> Result<(Tables, u32), CounterError> {
     let level = xact::nest_level();
-    Ok((transaction::enter_to_count_in_rows(function, level)?, level))
+    Ok((transaction::enter_to_change_for(user, function, Purpose::Count, level)?, level))
+}
+
+/// As `enter_for`, for what must be in rows when it commits, in whatever mode.
+pub fn enter_to_count_in_rows(user: Oid, function: &'static str) -> Result<(Tables, u32), CounterError> {
+    let level = xact::nest_level();
+    Ok((transaction::enter_to_count_in_rows(user, function, level)?, level))
 }
 
 /// Adds a delta of a checked id to the transaction.

@@ -6,6 +6,7 @@ use super::read;
 use crate::errors::CounterError;
 use crate::family::pass::{How, Progress, Step, Work};
 use crate::memory::restore_guard::NewRows;
+use crate::pg::confined::{self, Confined};
 use crate::pg::table::Table;
 use crate::pg::{process, xact};
 use crate::rows::access::Tables;
@@ -80,7 +81,7 @@ struct Batch {
 
 /// Folds the next counters after an id: a share of their rows. Runs inside a transaction, with the tables locked.
 fn fold_after(tables: Tables, after: &[u8], share: Share, totals: NewRows) -> Result<Batch, CounterError> {
-    as_owner(tables, || {
+    as_owner(tables, |_| {
         let ids = xact::in_scratch_memory(|| list::ids_to_fold(tables, after, BATCH))?;
         let mut batch = fold_each(tables, &ids, share, totals)?;
         batch.last = ids.last().cloned();
@@ -90,7 +91,7 @@ fn fold_after(tables: Tables, after: &[u8], share: Share, totals: NewRows) -> Re
 
 /// Folds a further share of counters that have several rows.
 fn fold_share(tables: Tables, ids: &[Id], share: Share, totals: NewRows) -> Result<Progress, CounterError> {
-    as_owner(tables, || Ok(fold_each(tables, ids, share, totals)?.progress))
+    as_owner(tables, |_| Ok(fold_each(tables, ids, share, totals)?.progress))
 }
 
 fn fold_each(tables: Tables, ids: &[Id], share: Share, totals: NewRows) -> Result<Batch, CounterError> {
@@ -113,7 +114,7 @@ fn fold_each(tables: Tables, ids: &[Id], share: Share, totals: NewRows) -> Resul
 }
 
 /// Index expressions and such run with the rights of the tables' owner, whoever asked for the pass.
-pub fn as_owner<T>(tables: Tables, work: impl FnOnce() -> T) -> T {
+pub fn as_owner<T>(tables: Tables, work: impl FnOnce(&Confined<'_>) -> T) -> T {
     let owner = Table::open(tables.total).owner();
-    xact::as_owner(owner, work)
+    confined::as_owner(owner, work)
 }

@@ -7,6 +7,7 @@ use crate::errors::CounterError;
 use crate::journal::recovery::Sums;
 use crate::memory::epochs::{self, Cut, Opening};
 use crate::memory::{buffer, cells};
+use crate::pg::confined::Confined;
 use crate::pg::{catalog, process, xact};
 use crate::rows::access::Tables;
 use crate::rows::fold::Folder;
@@ -18,13 +19,13 @@ use crate::settings;
 pub fn fold_cut(tables: Tables, cut: Cut) -> Result<u64, CounterError> {
     let database = u32::from(catalog::my_database());
     let amounts = buffer::of_epoch(database, cut.relation, cut.epoch);
-    as_owner(tables, || {
+    as_owner(tables, |confined| {
         let folder = Folder::open(tables, settings::node(), settings::slots())?;
         for amount in &amounts {
             process::check_for_interrupts();
             xact::in_scratch_memory(|| folder.add(&amount.id, i128::from(amount.amount)));
         }
-        write_position(Position { key: epochs::key(database), epoch: cut.epoch, lsn: cut.lsn })
+        write_position(confined, Position { key: epochs::key(database), epoch: cut.epoch, lsn: cut.lsn })
     })?;
     transaction::note_fold(cut);
     epochs::fold_begins(database, xact::assign_xid(), cut);
@@ -39,14 +40,14 @@ pub fn fold_recovered(
     position: Position,
     records: u64,
 ) -> Result<(), CounterError> {
-    as_owner(tables, || {
+    as_owner(tables, |confined| {
         let folder = Folder::open(tables, settings::node(), settings::slots())?;
         for (id, sum) in sums {
             process::check_for_interrupts();
             xact::in_scratch_memory(|| folder.add(id, *sum));
         }
-        journal_position::remove_others().map_err(CounterError::Internal)?;
-        write_position(position)
+        journal_position::remove_others(confined)?;
+        write_position(confined, position)
     })?;
     let xid = xact::assign_xid();
     cells::announce(u32::from(catalog::my_database()), xid);
@@ -69,9 +70,9 @@ pub fn begin_journal(tables: Tables, position: Position) -> Result<bool, Counter
     if journal_position::read(tables).is_some() {
         return Ok(false);
     }
-    as_owner(tables, || {
-        journal_position::remove_others().map_err(CounterError::Internal)?;
-        write_position(position)
+    as_owner(tables, |confined| {
+        journal_position::remove_others(confined)?;
+        write_position(confined, position)
     })?;
     transaction::note_opening(opening(tables, position, 0));
     Ok(true)
@@ -82,6 +83,6 @@ fn opening(tables: Tables, position: Position, recovered_records: u64) -> Openin
     Opening { relation: u32::from(tables.total), key, epoch, lsn, recovered_records }
 }
 
-fn write_position(position: Position) -> Result<(), CounterError> {
-    journal_position::write(position, settings::node()).map_err(CounterError::Internal)
+fn write_position(confined: &Confined<'_>, position: Position) -> Result<(), CounterError> {
+    journal_position::write(confined, position, settings::node())
 }

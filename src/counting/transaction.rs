@@ -13,7 +13,7 @@ use crate::family;
 use crate::memory::epochs::{self, Cut, Opening};
 use crate::memory::table::Key;
 use crate::memory::{cells, databases, load, restore_guard, table};
-use crate::pg::{Oid, catalog, lock, process, xact};
+use crate::pg::{Oid, catalog, lock, privilege, process, xact};
 use crate::rows::access::{self, Purpose, Tables};
 use crate::rows::bigint_parts;
 use crate::settings::{self, Mode};
@@ -52,20 +52,30 @@ pub fn check_may_change(function: &'static str) -> Result<(), CounterError> {
 
 /// Checks that this call may change counters, for its purpose.
 pub fn enter_to_change(function: &'static str, purpose: Purpose, level: u32) -> Result<Tables, CounterError> {
+    enter_to_change_for(privilege::current_user(), function, purpose, level)
+}
+
+/// As `enter_to_change`, where it is the rights of `user` that count.
+pub fn enter_to_change_for(
+    user: Oid,
+    function: &'static str,
+    purpose: Purpose,
+    level: u32,
+) -> Result<Tables, CounterError> {
     check_may_change(function)?;
     buffered::check_mode()?;
     let to_slots = purpose != Purpose::Count || settings::mode() == Mode::Slotted;
-    access::enter(purpose, level, to_slots)
+    access::enter_for(user, purpose, level, to_slots)
 }
 
-/// As `enter_to_change`, for counting: what this transaction counts goes to slot rows, in whatever mode it is.
+/// As `enter_to_change_for`, for counting: what this transaction counts goes to slot rows, in whatever mode it is.
 ///
 /// Rows of a cached table and of its counters must be seen by the same snapshots, or what they differ by would depend on
 /// when one looks. Buffered deltas are in no row for a while; so a transaction that counts such rows buffers none at all. It
 /// has an xid anyway. Kept also when a savepoint is rolled back: rows are right for every delta.
-pub fn enter_to_count_in_rows(function: &'static str, level: u32) -> Result<Tables, CounterError> {
+pub fn enter_to_count_in_rows(user: Oid, function: &'static str, level: u32) -> Result<Tables, CounterError> {
     check_may_change(function)?;
-    let tables = access::enter(Purpose::Count, level, true)?;
+    let tables = access::enter_for(user, Purpose::Count, level, true)?;
     note_rows_agree();
     Ok(tables)
 }

@@ -84,6 +84,6 @@ fn purge(tables: Tables) -> bool {
     }
     let before_us = process::now_us() - settings::token_retention_s() * 1_000_000;
     let purged =
-        as_owner(tables, || xact::in_scratch_memory(|| token_rows::purge(table, before_us, PURGE_BATCH)));
+        as_owner(tables, |_| xact::in_scratch_memory(|| token_rows::purge(table, before_us, PURGE_BATCH)));
     purged >= PURGE_BATCH
 }

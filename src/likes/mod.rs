@@ -6,7 +6,6 @@
 mod rows;
 
 use self::rows::LIKED;
-use crate::counting::compaction::as_owner;
 use crate::counting::reserved::{self, Kind};
 use crate::counting::{change, read, transaction};
 use crate::errors::CounterError;
@@ -16,7 +15,7 @@ use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::source::Source;
 use crate::pg::spi::Spi;
 use crate::pg::table::Access;
-use crate::pg::{Oid, lock, xact};
+use crate::pg::{Oid, confined, lock, table, xact};
 use crate::rows::access::{self, Tables};
 
 /// Makes a like. Returns whether this call made it. Item and actor are checked.
@@ -53,7 +52,8 @@ fn enter(
 fn enter_to_count(function: &'static str) -> Result<(Tables, u32), CounterError> {
     transaction::check_may_change(function)?;
     lock::lock_table(access::tables()?.total, Access::Write);
-    as_owner(access::tables()?, || change::enter(function))
+    let tables = access::tables()?;
+    change::enter_for(table::owner(tables.total), function)
 }
 
 /// Adds to the number of an item's likes.
@@ -70,17 +70,19 @@ pub fn count(item: &[u8], delta: i64) -> Result<(), CounterError> {
 /// the transaction's snapshot sees.
 pub fn discount_all(table: Oid) -> Result<(), CounterError> {
     let query = Source::open(table)?.count_query(c"item", KeyText::Text);
-    let active = ActiveSnapshot::push_latest();
-    let spi = Spi::connect()?;
-    let mut items = spi.pairs(&query)?;
-    let entered = enter_to_count("counter_like")?;
-    while let Some((item, likes)) = items.next_pair() {
-        add(entered, &item, -likes)?;
-    }
-    drop(items);
-    drop(spi);
-    drop(active);
-    Ok(())
+    confined::as_caller(|confined| {
+        let active = ActiveSnapshot::push_latest();
+        let spi = Spi::connect(confined)?;
+        let mut items = spi.pairs(&query)?;
+        let entered = enter_to_count("counter_like")?;
+        while let Some((item, likes)) = items.next_pair() {
+            add(entered, &item, -likes)?;
+        }
+        drop(items);
+        drop(spi);
+        drop(active);
+        Ok(())
+    })
 }
 
 /// Whether an actor likes an item: what is committed by now, and what this transaction did.

@@ -8,6 +8,7 @@ pub mod aggregate;
 pub mod args;
 pub mod background;
 pub mod catalog;
+pub mod confined;
 pub mod errors;
 pub mod hashing;
 pub mod hooks;

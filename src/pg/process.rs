@@ -152,11 +152,6 @@ pub fn timestamp(us: i64) -> Option<TimestampWithTimeZone> {
     if us == 0 { None } else { TimestampWithTimeZone::try_from(us).ok() }
 }
 
-/// A timestamptz from microseconds since 2000-01-01; `None` where there is no such time.
-pub fn timestamp_of(us: i64) -> Option<TimestampWithTimeZone> {
-    TimestampWithTimeZone::try_from(us).ok()
-}
-
 /// A date as days since 2000-01-01; the infinities are the ends of the range.
 pub fn day_number(day: Date) -> i32 {
     day.to_pg_epoch_days()

@@ -1,34 +1,125 @@
-//! SQL of our own, run with the caller's rights: for what is rare and large, never on the way of an increment.
+//! SQL of our own, all of it: for what is rare and large, never on the way of an increment.
 //!
-//! Names in it are qualified, operators too: the caller's search_path decides nothing.
+//! It runs confined (`super::confined`), so the caller's search_path decides nothing. Names in it are qualified all the same,
+//! operators too, which tests/house sees to.
 
 use std::ffi::{CStr, CString};
+use std::marker::PhantomData;
 
 use pgrx::pg_sys;
 
+use super::Oid;
 use super::args::varlena_bytes;
+use super::confined::Confined;
 use crate::errors::CounterError;
 
 /// A connection to the server's own SQL. One at a time, dropped in stack order.
-pub struct Spi(());
+pub struct Spi<'c>(PhantomData<&'c ()>);
 
-impl Spi {
-    pub fn connect() -> Result<Spi, CounterError> {
+/// A value for `$1` and so on.
+#[derive(Clone, Copy, Debug)]
+pub enum Parameter<'a> {
+    Text(&'a [u8]),
+    Bytes(&'a [u8]),
+    /// Also a timestamptz: microseconds since 2000-01-01.
+    Bigint(i64),
+    Int(i32),
+    Oid(Oid),
+}
+
+impl Parameter<'_> {
+    fn type_oid(self) -> u32 {
+        match self {
+            Parameter::Bytes(_) => 17,
+            Parameter::Bigint(_) => 20,
+            Parameter::Int(_) => 23,
+            Parameter::Text(_) => 25,
+            Parameter::Oid(_) => 26,
+        }
+    }
+
+    fn datum(self) -> pg_sys::Datum {
+        match self {
+            // SAFETY: copies the bytes into the current memory context, which is SPI's and goes with the connection.
+            Parameter::Text(bytes) | Parameter::Bytes(bytes) => pg_sys::Datum::from(unsafe {
+                pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast(), bytes.len() as i32)
+            }),
+            Parameter::Bigint(value) => pg_sys::Datum::from(value),
+            Parameter::Int(value) => pg_sys::Datum::from(value),
+            Parameter::Oid(value) => pg_sys::Datum::from(value),
+        }
+    }
+}
+
+/// A prepared statement that returns nothing; gone with its connection.
+pub struct Prepared<'spi> {
+    plan: pg_sys::SPIPlanPtr,
+    parameters: usize,
+    _spi: PhantomData<&'spi ()>,
+}
+
+impl<'c> Spi<'c> {
+    pub fn connect(_confined: &'c Confined<'_>) -> Result<Spi<'c>, CounterError> {
         // SAFETY: called inside a transaction; finished in `drop`, or by the transaction's abort.
         match unsafe { pg_sys::SPI_connect() } {
-            code if code == pg_sys::SPI_OK_CONNECT as i32 => Ok(Spi(())),
+            code if code == pg_sys::SPI_OK_CONNECT as i32 => Ok(Spi(PhantomData)),
             code => Err(failed("SPI_connect", code)),
         }
     }
 
     /// Runs a command that returns nothing.
     pub fn run(&self, sql: &[u8]) -> Result<(), CounterError> {
-        self.execute(sql, false)
+        self.execute(sql, &[], false)
+    }
+
+    /// The same with parameters.
+    pub fn run_with(&self, sql: &[u8], parameters: &[Parameter<'_>]) -> Result<(), CounterError> {
+        self.execute(sql, parameters, false)
+    }
+
+    /// Prepares a command that returns nothing, with parameters of these types.
+    pub fn prepare(&self, sql: &[u8], types: &[u32]) -> Result<Prepared<'_>, CounterError> {
+        let sql = c_string(sql)?;
+        let mut oids: Vec<Oid> = types.iter().map(|oid| Oid::from(*oid)).collect();
+        // SAFETY: connected while `self` lives, and the plan with it; an invalid command is an ERROR.
+        let plan = unsafe { pg_sys::SPI_prepare(sql.as_ptr(), oids.len() as i32, oids.as_mut_ptr()) };
+        if plan.is_null() {
+            return Err(failed("SPI_prepare", 0));
+        }
+        Ok(Prepared { plan, parameters: types.len(), _spi: PhantomData })
+    }
+
+    /// Runs it. The parameters are of the types that it was prepared for.
+    pub fn run_prepared(
+        &self,
+        statement: &Prepared<'_>,
+        parameters: &[Parameter<'_>],
+    ) -> Result<(), CounterError> {
+        if parameters.len() != statement.parameters {
+            return Err(failed("a statement with too few parameters", 0));
+        }
+        let mut values: Vec<_> = parameters.iter().map(|parameter| parameter.datum()).collect();
+        // SAFETY: as many values as the plan has parameters, none NULL; a failing command is an ERROR.
+        match unsafe {
+            pg_sys::SPI_execute_plan(statement.plan, values.as_mut_ptr(), std::ptr::null(), false, 0)
+        } {
+            code if code >= 0 => Ok(()),
+            code => Err(failed("SPI_execute_plan", code)),
+        }
     }
 
     /// The rows of a query under the active snapshot, as text.
     pub fn rows(&self, sql: &[u8]) -> Result<Vec<Vec<Option<Vec<u8>>>>, CounterError> {
-        self.execute(sql, true)?;
+        self.rows_with(sql, &[])
+    }
+
+    /// The same with parameters.
+    pub fn rows_with(
+        &self,
+        sql: &[u8],
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Vec<Option<Vec<u8>>>>, CounterError> {
+        self.execute(sql, parameters, true)?;
         // SAFETY: after a query these describe its rows, which live until SPI_finish.
         unsafe {
             let table = pg_sys::SPI_tuptable;
@@ -47,12 +138,24 @@ impl Spi {
         }
     }
 
-    fn execute(&self, sql: &[u8], read_only: bool) -> Result<(), CounterError> {
+    fn execute(&self, sql: &[u8], parameters: &[Parameter<'_>], read_only: bool) -> Result<(), CounterError> {
         let sql = c_string(sql)?;
-        // SAFETY: connected while `self` lives; a failing command is an ERROR.
-        match unsafe { pg_sys::SPI_execute(sql.as_ptr(), read_only, 0) } {
+        let mut types: Vec<Oid> = parameters.iter().map(|parameter| parameter.type_oid().into()).collect();
+        let mut values: Vec<_> = parameters.iter().map(|parameter| parameter.datum()).collect();
+        // SAFETY: connected while `self` lives; as many types as values, none of them NULL; a failing command is an ERROR.
+        match unsafe {
+            pg_sys::SPI_execute_with_args(
+                sql.as_ptr(),
+                parameters.len() as i32,
+                types.as_mut_ptr(),
+                values.as_mut_ptr(),
+                std::ptr::null(),
+                read_only,
+                0,
+            )
+        } {
             code if code >= 0 => Ok(()),
-            code => Err(failed("SPI_execute", code)),
+            code => Err(failed("SPI_execute_with_args", code)),
         }
     }
 
@@ -72,11 +175,11 @@ impl Spi {
                 0,
             )
         };
-        Ok(Pairs { portal, batch: Vec::new().into_iter(), is_done: false, _spi: self })
+        Ok(Pairs { portal, batch: Vec::new().into_iter(), is_done: false, _spi: PhantomData })
     }
 }
 
-impl Drop for Spi {
+impl Drop for Spi<'_> {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             // SAFETY: connected in `connect`, finished once.
@@ -90,7 +193,7 @@ pub struct Pairs<'spi> {
     portal: pg_sys::Portal,
     batch: std::vec::IntoIter<(Vec<u8>, i64)>,
     is_done: bool,
-    _spi: &'spi Spi,
+    _spi: PhantomData<&'spi ()>,
 }
 
 impl Pairs<'_> {

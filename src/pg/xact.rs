@@ -146,8 +146,7 @@ pub fn in_recovery() -> bool {
     unsafe { unguarded::RecoveryInProgress() }
 }
 
-/// Runs a transaction of a background worker, as the given owner under security restriction: code that hangs off
-/// that owner's tables (expression indexes) then runs with the owner's rights, and cannot change the session.
+/// Runs a transaction of a background worker, confined: the database's owner may have set search_path for all who connect.
 /// An error aborts the transaction and comes back as its message.
 pub fn run_in_worker<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     use std::panic::AssertUnwindSafe;
@@ -161,7 +160,7 @@ pub fn run_in_worker<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     }
     let result = PgTryBuilder::new(AssertUnwindSafe(|| {
         let active = super::snapshot::ActiveSnapshot::push();
-        let value = work();
+        let value = super::confined::as_caller(|_| work());
         drop(active);
         // SAFETY: ends the transaction started above.
         unsafe { pg_sys::CommitTransactionCommand() };
@@ -183,41 +182,6 @@ fn message_of(cause: &pg_sys::panic::CaughtError) -> String {
         PostgresError(report) | ErrorReport(report) => report.message().to_string(),
         RustPanic { ereport, .. } => ereport.message().to_string(),
     }
-}
-
-/// Runs `work` with the rights of `owner` under security restriction; after an error the transaction's abort
-/// restores the user.
-pub fn as_owner<T>(owner: super::Oid, work: impl FnOnce() -> T) -> T {
-    let mut user = pg_sys::InvalidOid;
-    let mut context = 0;
-    // SAFETY: saves and sets backend variables that transaction abort restores too.
-    unsafe {
-        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
-        pg_sys::SetUserIdAndSecContext(
-            owner,
-            context
-                | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32
-                | pg_sys::SECURITY_RESTRICTED_OPERATION as i32,
-        );
-    }
-    let value = work();
-    // SAFETY: puts back what was saved above.
-    unsafe { pg_sys::SetUserIdAndSecContext(user, context) };
-    value
-}
-
-/// As `as_owner`, for reading the owner's table whole, as foreign keys do: forced row security does not apply.
-pub fn as_owner_of_all_rows<T>(owner: super::Oid, work: impl FnOnce() -> T) -> T {
-    as_owner(owner, || {
-        let mut user = pg_sys::InvalidOid;
-        let mut context = 0;
-        // SAFETY: as in `as_owner`, which also puts back what this changes.
-        unsafe {
-            pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
-            pg_sys::SetUserIdAndSecContext(user, context | pg_sys::SECURITY_NOFORCE_RLS as i32);
-        }
-        work()
-    })
 }
 
 /// Runs `work` in a memory context of its own, which is freed with all that was palloc'd in it. After an error

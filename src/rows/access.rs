@@ -144,11 +144,21 @@ pub fn find_tables() -> Option<Tables> {
 /// transaction; a read locks them only where it goes on to rows, a visit only where it changes something. With `to_slots` false the slot table is left until
 /// something is written to it.
 pub fn enter(purpose: Purpose, nest_level: u32, to_slots: bool) -> Result<Tables, CounterError> {
+    enter_for(privilege::current_user(), purpose, nest_level, to_slots)
+}
+
+/// As `enter`, where it is the rights of `user` that count.
+pub fn enter_for(
+    user: Oid,
+    purpose: Purpose,
+    nest_level: u32,
+    to_slots: bool,
+) -> Result<Tables, CounterError> {
     let tables = match purpose {
         Purpose::Count | Purpose::Take | Purpose::Drop => lock_for_writing(nest_level, to_slots)?,
         _ => tables()?,
     };
-    check_rights(tables, purpose)?;
+    check_rights(tables, user, purpose)?;
     Ok(tables)
 }
 
@@ -215,8 +225,7 @@ pub fn lock_for_reading(tables: Tables) {
     lock::lock_table(tables.slot, Access::Read);
 }
 
-fn check_rights(tables: Tables, purpose: Purpose) -> Result<(), CounterError> {
-    let user = privilege::current_user();
+fn check_rights(tables: Tables, user: Oid, purpose: Purpose) -> Result<(), CounterError> {
     let mut allowed = ALLOWED.get();
     let current = allowed.user == u32::from(user)
         && allowed.relations_version == version()

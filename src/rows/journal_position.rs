@@ -3,12 +3,13 @@
 //! The worker writes it in the transaction that folds, so that both are there or neither is. Readers look at it after
 //! a start only. Everything runs as the table's owner; the caller has no rights on this table.
 
-use pgrx::Spi;
-
 use super::access::{self, Tables};
+use crate::errors::CounterError;
+use crate::pg::confined::{self, Confined};
+use crate::pg::spi::{Parameter, Spi};
 use crate::pg::table::{self, Access};
 use crate::pg::wal::{self, Lsn};
-use crate::pg::{catalog, lock, xact};
+use crate::pg::{catalog, lock};
 
 /// Epochs up to `epoch` are in rows; WAL from `lsn` on is needed to recover the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,24 +22,22 @@ pub struct Position {
 
 /// The position of this database in this cluster; `None` when buffered mode was never used here.
 pub fn read(tables: Tables) -> Option<Position> {
+    const SELECT: &str = "SELECT j.key, j.epoch, (j.lsn OPERATOR(pg_catalog.-) '0/0'::pg_catalog.pg_lsn)::pg_catalog.int8 \
+        FROM counter_ext.journal j WHERE j.system_identifier OPERATOR(pg_catalog.=) $1 AND j.database OPERATOR(pg_catalog.=) $2";
     access::lock_for_reading(tables);
-    xact::as_owner(table::owner(tables.total), || {
-        // A select assigns no transaction id: this also runs on a standby.
-        Spi::connect(|client| {
-            let found = client.select(
-                "SELECT key, epoch, (lsn - '0/0')::bigint FROM counter_ext.journal \
-                 WHERE system_identifier = $1 AND database = $2",
-                Some(1),
-                &[(wal::system_identifier() as i64).into(), catalog::my_database().into()],
-            );
-            match found.map(|rows| rows.first().get_three::<i64, i64, i64>()) {
-                Ok(Ok((Some(key), Some(epoch), Some(lsn)))) => {
-                    Some(Position { key: key as u64, epoch: epoch as u64, lsn: lsn as u64 })
-                }
-                _ => None,
-            }
-        })
-    })
+    // A select assigns no transaction id: this also runs on a standby.
+    let rows = confined::as_owner(table::owner(tables.total), |confined| {
+        Spi::connect(confined)?.rows_with(SELECT.as_bytes(), &here())
+    });
+    let row = rows.ok()?.into_iter().next()?;
+    let mut numbers = row.into_iter().map(|column| str::from_utf8(&column?).ok()?.parse::<i64>().ok());
+    let (key, epoch, lsn) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    Some(Position { key: key as u64, epoch: epoch as u64, lsn: lsn as u64 })
+}
+
+/// This cluster and database.
+fn here() -> [Parameter<'static>; 2] {
+    [Parameter::Bigint(wal::system_identifier() as i64), Parameter::Oid(catalog::my_database())]
 }
 
 /// Locks the table for writing, unless somebody holds a conflicting lock: the worker waits for nobody.
@@ -48,29 +47,26 @@ pub fn try_lock() -> bool {
 }
 
 /// Writes the position. Runs in the worker, as the tables' owner.
-pub fn write(position: Position, node: i32) -> Result<(), String> {
-    Spi::run_with_args(
-        "INSERT INTO counter_ext.journal AS j (system_identifier, database, node, epoch, lsn, key) \
-         VALUES ($1, $2, $3, $4, '0/0'::pg_lsn + $5::numeric, $6) \
-         ON CONFLICT (system_identifier, database) \
-         DO UPDATE SET node = excluded.node, epoch = excluded.epoch, lsn = excluded.lsn, key = excluded.key",
-        &[
-            (wal::system_identifier() as i64).into(),
-            catalog::my_database().into(),
-            node.into(),
-            (position.epoch as i64).into(),
-            (position.lsn as i64).into(),
-            (position.key as i64).into(),
-        ],
-    )
-    .map_err(|error| error.to_string())
+pub fn write(confined: &Confined<'_>, position: Position, node: i32) -> Result<(), CounterError> {
+    const UPSERT: &str = "INSERT INTO counter_ext.journal (system_identifier, database, node, epoch, lsn, key) \
+        VALUES ($1, $2, $3, $4, '0/0'::pg_catalog.pg_lsn OPERATOR(pg_catalog.+) $5::pg_catalog.numeric, $6) \
+        ON CONFLICT (system_identifier, database) \
+        DO UPDATE SET (node, epoch, lsn, key) = ROW (excluded.node, excluded.epoch, excluded.lsn, excluded.key)";
+    let [system, database] = here();
+    let values = [
+        system,
+        database,
+        Parameter::Int(node),
+        Parameter::Bigint(position.epoch as i64),
+        Parameter::Bigint(position.lsn as i64),
+        Parameter::Bigint(position.key as i64),
+    ];
+    Spi::connect(confined)?.run_with(UPSERT.as_bytes(), &values)
 }
 
 /// Forgets rows that came with a physical or template copy from elsewhere. Runs in the worker, as the tables' owner.
-pub fn remove_others() -> Result<(), String> {
-    Spi::run_with_args(
-        "DELETE FROM counter_ext.journal WHERE system_identifier <> $1 OR database <> $2",
-        &[(wal::system_identifier() as i64).into(), catalog::my_database().into()],
-    )
-    .map_err(|error| error.to_string())
+pub fn remove_others(confined: &Confined<'_>) -> Result<(), CounterError> {
+    const DELETE: &str = "DELETE FROM counter_ext.journal j \
+        WHERE j.system_identifier OPERATOR(pg_catalog.<>) $1 OR j.database OPERATOR(pg_catalog.<>) $2";
+    Spi::connect(confined)?.run_with(DELETE.as_bytes(), &here())
 }

@@ -56,7 +56,7 @@ struct Batch {
 
 /// Unites the next ids' visits after an id. Runs inside a transaction, with the tables locked.
 fn unite_after(tables: Tables, after: &[u8], sketches: NewRows) -> Result<Batch, CounterError> {
-    as_owner(tables, || {
+    as_owner(tables, |_| {
         let mut writer = Writer::open(tables, settings::node())?;
         writer.sketches = sketches;
         let mut batch = Batch { rows: 0, last: Some(after.into()) };

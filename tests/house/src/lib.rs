@@ -7,6 +7,7 @@ pub mod dependencies;
 pub mod layers;
 mod paths;
 pub mod repository;
+pub mod rights;
 mod rooms;
 pub mod script;
 pub mod tokens;

@@ -13,7 +13,7 @@ use crate::repository::TextFile;
 use crate::tokens::{children, group, is_ident, is_punct, parse};
 
 /// Words that stand before a parenthesis without being a function's name: keywords, and types with modifiers.
-const NOT_FUNCTIONS: [&str; 36] = [
+const NOT_FUNCTIONS: [&str; 37] = [
     "all",
     "and",
     "any",
@@ -42,6 +42,7 @@ const NOT_FUNCTIONS: [&str; 36] = [
     "range",
     "row",
     "select",
+    "set",
     "table",
     "then",
     "unique",
@@ -270,6 +271,9 @@ fn check(sql: &str, first_line: usize, found: &mut Vec<Unqualified>) {
                     }
                     continue;
                 }
+                if operator == "=" && assigns(&tokens[statement_from..at]) {
+                    continue;
+                }
                 let is_sign = operator == "-"
                     && after.is_some_and(|token| token.kind == Kind::Number)
                     && !before.is_some_and(|token| {
@@ -321,6 +325,13 @@ fn reads_rows(statement: &[Token]) -> bool {
     !is(Some(0), "revoke")
         && !is(statement.len().checked_sub(2), "distinct")
         && !is(statement.len().checked_sub(2), "epoch")
+}
+
+/// Whether `UPDATE … SET (a, b)` stands before `=`.
+fn assigns(statement: &[Token]) -> bool {
+    let open = statement.iter().rposition(|token| token.kind == Kind::Other('('));
+    let is_list = statement.last().is_some_and(|token| token.kind == Kind::Other(')'));
+    is_list && open.and_then(|at| at.checked_sub(1)).and_then(|at| statement[at].word()) == Some("set")
 }
 
 fn tokens(sql: &str, first_line: usize) -> Vec<Token> {

@@ -276,3 +276,17 @@ mod scripts {
         assert_eq!(violations(&file("/// Select f(x) of 1 + 2.\nfn f() { say(\"1 + 2\"); }")).len(), 0);
     }
 }
+
+#[test]
+fn other_ways_to_other_rights_are_found() {
+    use counter_ext_house::repository::TextFile;
+    use counter_ext_house::rights::violations;
+    let found =
+        |path: &str, text: &str| violations(&TextFile { path: path.to_owned(), text: text.to_owned() }).len();
+    let switch = "fn f() { unsafe { pg_sys::SetUserIdAndSecContext(a, b) } }";
+    assert_eq!(found("src/pg/xact.rs", switch), 1);
+    assert_eq!(found("src/pg/confined.rs", switch), 0);
+    assert_eq!(found("src/rows/x.rs", "use pgrx::prelude::*;\nfn f() { Spi::run(\"SELECT 1\"); }"), 1);
+    assert_eq!(found("src/rows/x.rs", "use crate::pg::spi::Spi;\nfn f() { Spi::connect(confined); }"), 0);
+    assert_eq!(found("src/rows/x.rs", "fn f() { pg_sys::SPI_prepare(a, b, c); }"), 1);
+}

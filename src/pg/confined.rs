@@ -1,0 +1,82 @@
+//! Running SQL, and code that users define, confined: names are looked up in pg_catalog only, and where it runs with another
+//! role's rights, it cannot change the session.
+//!
+//! Whoever calls us decides what search_path is. A query, or an index expression, that runs with more rights than its caller
+//! would lend them to a function that the caller has put first there. So role, security restriction and search_path are
+//! set together, here and nowhere else, and SQL (`super::spi`) asks for the proof that they are.
+//!
+//! A mere question about somebody's rights needs none of this: `rows::access` is told whose rights to look at.
+
+use std::marker::PhantomData;
+
+use pgrx::pg_sys;
+
+use super::Oid;
+
+/// Proof that what runs is confined.
+pub struct Confined<'a>(PhantomData<&'a ()>);
+
+/// What the session was before.
+struct Before {
+    user: Oid,
+    context: i32,
+    settings_level: i32,
+}
+
+impl Before {
+    fn enter(user: Option<Oid>, restrictions: u32) -> Before {
+        let mut before = Before { user: pg_sys::InvalidOid, context: 0, settings_level: 0 };
+        // SAFETY: saves and sets backend variables inside a transaction; `leave` puts them back, and so does the abort of the
+        // transaction or savepoint where an error comes in between. The setting's name and value are NUL-terminated.
+        unsafe {
+            pg_sys::GetUserIdAndSecContext(&mut before.user, &mut before.context);
+            before.settings_level = pg_sys::NewGUCNestLevel();
+            pg_sys::set_config_option(
+                c"search_path".as_ptr(),
+                c"pg_catalog, pg_temp".as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_SAVE,
+                true,
+                0,
+                false,
+            );
+            if let Some(user) = user {
+                pg_sys::SetUserIdAndSecContext(user, before.context | restrictions as i32);
+            }
+        }
+        before
+    }
+
+    fn leave(self) {
+        // SAFETY: puts back what `enter` saved.
+        unsafe {
+            pg_sys::SetUserIdAndSecContext(self.user, self.context);
+            pg_sys::AtEOXact_GUC(true, self.settings_level);
+        }
+    }
+}
+
+const RESTRICTIONS: u32 = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
+
+/// Runs `work` with the rights of `owner`.
+pub fn as_owner<T>(owner: Oid, work: impl FnOnce(&Confined<'_>) -> T) -> T {
+    run(Some(owner), RESTRICTIONS, work)
+}
+
+/// As `as_owner`, for reading the owner's table whole, as foreign keys do: forced row security does not apply.
+pub fn as_owner_of_all_rows<T>(owner: Oid, work: impl FnOnce(&Confined<'_>) -> T) -> T {
+    run(Some(owner), RESTRICTIONS | pg_sys::SECURITY_NOFORCE_RLS, work)
+}
+
+/// Runs `work` with the caller's own rights.
+pub fn as_caller<T>(work: impl FnOnce(&Confined<'_>) -> T) -> T {
+    run(None, 0, work)
+}
+
+fn run<T>(user: Option<Oid>, restrictions: u32, work: impl FnOnce(&Confined<'_>) -> T) -> T {
+    let before = Before::enter(user, restrictions);
+    let value = work(&Confined(PhantomData));
+    before.leave();
+    value
+}
