@@ -16,7 +16,7 @@ setup: ## install what is missing: PostgreSQL 15 with headers, libclang, the pin
 demo: ## one hot counter under 32 clients beside a plain UPDATE, live (DEMO_SECONDS=6)
 	@bash scripts/demo.sh
 
-test: ## everything (STAGES="fmt clippy doc house sketches pgtest regress isolation cluster fuzz", FUZZ_SECONDS=60)
+test: ## everything (STAGES="fmt clippy doc house sketches memory pgtest regress isolation cluster fuzz", FUZZ_SECONDS=60)
 	@bash scripts/test.sh
 
 install: ## release build into the server of PG_CONFIG

@@ -24,6 +24,8 @@ stage_house() { cargo test --locked --no-fail-fast -p counter_ext_house; }
 
 stage_sketches() { cargo test --locked --no-fail-fast -p counter_ext_sketches; }
 
+stage_memory() { cargo test --locked --no-fail-fast -p counter_ext_memory_model; }
+
 # pgrx's own cluster. Its user has to be one that PostgreSQL runs as and, where
 # the server's directories are not ours to write, sudo has to copy the library.
 stage_pgtest() {

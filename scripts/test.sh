@@ -5,7 +5,7 @@ set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "$0")/lib/common.sh"
 
-all_stages="fmt clippy doc house sketches pgtest regress isolation cluster fuzz"
+all_stages="fmt clippy doc house sketches memory pgtest regress isolation cluster fuzz"
 
 passed=0
 failed=0

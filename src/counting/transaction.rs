@@ -12,7 +12,7 @@ use crate::errors::CounterError;
 use crate::family;
 use crate::memory::epochs::{self, Cut, Opening};
 use crate::memory::table::Key;
-use crate::memory::{cells, databases, load, restore_guard, table};
+use crate::memory::{self, cells, databases, load, restore_guard, table};
 use crate::pg::{Oid, catalog, lock, privilege, process, xact};
 use crate::rows::access::{self, Purpose, Tables};
 use crate::rows::bigint_parts;
@@ -334,7 +334,7 @@ fn commit() {
     }
     if done.drops_extension != 0 {
         epochs::close(database);
-        table::purge_database(database);
+        memory::purge_extension(database);
         databases::extension_dropped(database);
     }
     if done.restores {
@@ -350,7 +350,7 @@ fn commit() {
 /// Has memory forget the ids.
 fn invalidate(database: u32, touched: &Touched) {
     if touched.all {
-        table::invalidate_database(database);
+        memory::invalidate_database(database);
     } else {
         for id in &touched.ids {
             table::invalidate(key(touched.relation, id));

@@ -15,13 +15,16 @@
 //! - A crash at any point loses the segment. What was journaled is in the WAL; what was not was acknowledged under
 //!   `synchronous_commit = off` less than a few `wal_writer_delay` ago.
 
+use std::borrow::Borrow;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use super::key::{Hashed, Key};
 use super::layout::*;
-use super::lwlock::Held;
+use super::marks::{self, Mark};
+use super::partition::SharedPartition;
 use super::places::{self, Place};
 use super::segment::{Segment, segment};
-use super::table::{self, Hashed, Key, SMALL_DELTA};
+use super::table::{self, SMALL_DELTA};
 use super::{epochs, visibility};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::xact;
@@ -29,63 +32,8 @@ use crate::pg::xact;
 /// Amounts not yet in rows stay below this, so that no delta that a pin allows can carry them past bigint.
 const MAX_UNFOLDED: u64 = 1 << 59;
 
-/// Where a delta waits to be folded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-enum Mark {
-    Unjournaled = 0,
-    Unflushed = 2,
-}
-
-impl Mark {
-    fn kind(self, parity: usize) -> usize {
-        self as usize + parity
-    }
-}
-
 fn parity(epoch: u64) -> usize {
     (epoch & 1) as usize
-}
-
-fn set_mark(segment: &Segment, partition: usize, index: u32, mark: Mark, parity: usize) {
-    let word = &segment.marks(partition, mark.kind(parity))[index as usize / 64];
-    let bit = 1u64 << (index % 64);
-    // Written only when it changes: committers share the line.
-    if word.load(Ordering::Relaxed) & bit == 0 {
-        word.fetch_or(bit, Ordering::SeqCst);
-    }
-}
-
-fn clear_mark(segment: &Segment, partition: usize, index: u32, mark: Mark, parity: usize) {
-    let word = &segment.marks(partition, mark.kind(parity))[index as usize / 64];
-    word.fetch_and(!(1u64 << (index % 64)), Ordering::SeqCst);
-}
-
-/// The entry is being freed. The caller holds the exclusive partition lock.
-pub(super) fn clear_marks(segment: &Segment, partition: usize, index: u32) {
-    for kind in 0..MARK_KINDS {
-        let word = &segment.marks(partition, kind)[index as usize / 64];
-        let bit = 1u64 << (index % 64);
-        if word.load(Ordering::Relaxed) & bit != 0 {
-            word.fetch_and(!bit, Ordering::SeqCst);
-        }
-    }
-}
-
-fn is_marked(segment: &Segment, partition: usize, index: u32) -> bool {
-    let bit = 1u64 << (index % 64);
-    (0..MARK_KINDS)
-        .any(|kind| segment.marks(partition, kind)[index as usize / 64].load(Ordering::SeqCst) & bit != 0)
-}
-
-/// Makes the entry one that nobody can pin, if freeing it loses nothing: it has no pin and no mark. The caller holds
-/// the exclusive partition lock.
-pub(super) fn seize(segment: &Segment, partition: usize, index: u32) -> bool {
-    // SAFETY: exclusive under the partition lock.
-    let entry = unsafe { &*segment.entry(partition, index) };
-    // Marks are set by those who have a pin, under the shared lock: none can appear now.
-    !is_marked(segment, partition, index)
-        && entry.pins.compare_exchange(0, SEIZED, Ordering::SeqCst, Ordering::SeqCst).is_ok()
 }
 
 fn amounts(entry: &Entry, parity: usize) -> i64 {
@@ -94,10 +42,9 @@ fn amounts(entry: &Entry, parity: usize) -> i64 {
 
 /// Buffered deltas that a sum of rows under the snapshot does not include. The caller holds the partition lock, at
 /// least shared, since before the snapshot was taken.
-pub(super) fn unfolded_by(segment: &Segment, partition: usize, index: u32, snapshot: &Snapshot) -> i64 {
-    // SAFETY: the partition lock keeps the entry its key's.
-    let entry = unsafe { &*segment.entry(partition, index) };
-    let folded = epochs::fold_under_way(entry.database).filter(|fold| {
+pub(super) fn unfolded_by(partition: &SharedPartition, index: u32, snapshot: &Snapshot) -> i64 {
+    let entry = partition.entry(index);
+    let folded = epochs::fold_under_way(entry.database()).filter(|fold| {
         visibility::is_seen(fold.xid, snapshot.xmin(), snapshot.xmax(), snapshot.running())
             && xact::did_commit(fold.xid)
     });
@@ -114,10 +61,9 @@ pub fn snapshot_with_unfolded(key: Key<'_>) -> (Snapshot, i64) {
     };
     let hashed = Hashed::new(&segment, key);
     // Exclusive: a committer adds to two places, and both or neither are to be seen.
-    let _held = segment.lock_partition(hashed.partition);
+    let partition = segment.lock_partition(hashed.partition);
     let snapshot = Snapshot::fresh();
-    let unfolded = table::find(&segment, &hashed)
-        .map_or(0, |index| unfolded_by(&segment, hashed.partition, index, &snapshot));
+    let unfolded = partition.find(&hashed).map_or(0, |index| unfolded_by(&partition, index, &snapshot));
     (snapshot, unfolded)
 }
 
@@ -127,8 +73,8 @@ pub fn has_unfolded(key: Key<'_>) -> bool {
         return false;
     };
     let hashed = Hashed::new(&segment, key);
-    let _held = segment.lock_partition_shared(hashed.partition);
-    table::find(&segment, &hashed).is_some_and(|index| is_marked(&segment, hashed.partition, index))
+    let partition = segment.lock_partition_shared(hashed.partition);
+    partition.find(&hashed).is_some_and(|index| marks::is_marked(&partition, index))
 }
 
 /// An entry that stays until it is given back.
@@ -151,34 +97,35 @@ pub fn pin(key: Key<'_>, delta: i64) -> Option<Pin> {
     {
         return Some(pin);
     }
+    let (pin, place) = pin_under_lock(&segment, &hashed)?;
+    places::remember(&hashed, place);
+    Some(pin)
+}
+
+fn pin_under_lock(segment: &Segment, hashed: &Hashed<'_>) -> Option<(Pin, Place)> {
     {
-        let _held = segment.lock_partition_shared(hashed.partition);
-        if let Some(index) = table::find(&segment, &hashed) {
-            return pin_found(&segment, &hashed, index);
+        let partition = segment.lock_partition_shared(hashed.partition);
+        if let Some(index) = partition.find(hashed) {
+            return pin_found(&partition, index);
         }
     }
-    let _held = segment.lock_partition(hashed.partition);
-    let index = match table::find(&segment, &hashed) {
+    let mut partition = segment.lock_partition(hashed.partition);
+    let index = match partition.find(hashed) {
         Some(index) => index,
-        None => table::make(&segment, &hashed, None)?,
+        None => table::make(&mut partition, hashed, None)?,
     };
-    pin_found(&segment, &hashed, index)
+    pin_found(&partition, index)
 }
 
 /// Pins an entry without a lock, if it still is where and what it was.
 fn pin_where_remembered(segment: &Segment, partition: usize, place: Place) -> Option<Pin> {
     let entry = segment.entry(partition, place.index);
-    // SAFETY: in bounds; only atomics are touched, which others may change at any time.
-    unsafe {
-        let before = (*entry).pins.fetch_add(1, Ordering::SeqCst);
-        if before >= SEIZED || (*entry).generation.load(Ordering::SeqCst) != place.generation {
-            (*entry).pins.fetch_sub(1, Ordering::SeqCst);
-            return None;
-        }
-        if is_too_large(&(*entry).unflushed, &(*entry).unjournaled) {
-            (*entry).pins.fetch_sub(1, Ordering::SeqCst);
-            return None;
-        }
+    if !entry.lifecycle().try_pin(place.generation) {
+        return None;
+    }
+    if is_too_large(&entry.unflushed, &entry.unjournaled) {
+        entry.lifecycle().unpin();
+        return None;
     }
     Some(Pin { partition: partition as u32, index: place.index })
 }
@@ -190,25 +137,20 @@ fn is_too_large(unflushed: &[AtomicI64; 2], unjournaled: &[AtomicI64; 2]) -> boo
         .any(|amount| amount.load(Ordering::Relaxed).unsigned_abs() > MAX_UNFOLDED)
 }
 
-/// The caller holds the partition lock.
-fn pin_found(segment: &Segment, hashed: &Hashed<'_>, index: u32) -> Option<Pin> {
-    // SAFETY: found under the partition lock, which keeps the entry its key's.
-    let entry = unsafe { &*segment.entry(hashed.partition, index) };
+fn pin_found(partition: &SharedPartition, index: u32) -> Option<(Pin, Place)> {
+    let entry = partition.entry(index);
     if is_too_large(&entry.unflushed, &entry.unjournaled) {
         return None;
     }
-    entry.pins.fetch_add(1, Ordering::SeqCst);
-    places::remember(hashed, Place { index, generation: entry.generation.load(Ordering::SeqCst) });
-    Some(Pin { partition: hashed.partition as u32, index })
+    entry.lifecycle().pin();
+    let pin = Pin { partition: partition.number() as u32, index };
+    Some((pin, Place { index, generation: entry.generation() }))
 }
 
 /// Gives a pin back unused.
 pub fn unpin(pin: Pin) {
     if let Some(segment) = segment() {
-        // SAFETY: a pinned entry stays its key's.
-        let entry = unsafe { &*segment.entry(pin.partition as usize, pin.index) };
-        let before = entry.pins.fetch_sub(1, Ordering::SeqCst);
-        debug_assert!(before > 0);
+        segment.entry(pin.partition as usize, pin.index).lifecycle().unpin();
     }
 }
 
@@ -219,10 +161,9 @@ pub fn add(pin: Pin, epoch: u64, delta: i64, increments: u64, journaled: bool) {
     let partition = pin.partition as usize;
     let parity = parity(epoch);
     let fits = {
-        let _held = segment.lock_partition_shared(partition);
-        // SAFETY: a pinned entry stays its key's.
-        let entry = unsafe { &*segment.entry(partition, pin.index) };
-        table::touch(entry);
+        let partition = segment.lock_partition_shared(partition);
+        let entry = partition.entry(pin.index);
+        entry.touch();
         entry.increments.fetch_add(increments, Ordering::Relaxed);
         let (amount, mark) = if journaled {
             (&entry.unflushed[parity], Mark::Unflushed)
@@ -230,17 +171,16 @@ pub fn add(pin: Pin, epoch: u64, delta: i64, increments: u64, journaled: bool) {
             (&entry.unjournaled[parity], Mark::Unjournaled)
         };
         amount.fetch_add(delta, Ordering::SeqCst);
-        set_mark(&segment, partition, pin.index, mark, parity);
-        let fits = entry.state.load(Ordering::Relaxed) == COLD || table::raise_value(entry, delta);
-        entry.pins.fetch_sub(1, Ordering::SeqCst);
+        marks::set(&partition, pin.index, mark, parity);
+        let fits = entry.state() == COLD || table::raise_value(entry, delta);
+        entry.lifecycle().unpin();
         fits
     };
     if !fits {
-        let _held = segment.lock_partition(partition);
-        // SAFETY: exclusive under the partition lock; marked, so still its key's.
-        let entry = unsafe { &*segment.entry(partition, pin.index) };
-        if matches!(entry.state.load(Ordering::Relaxed), LOADING | LOADED) {
-            table::forget(&segment, partition, pin.index);
+        let mut partition = segment.lock_partition(partition);
+        // Marked, so still its key's.
+        if matches!(partition.entry(pin.index).state(), LOADING | LOADED) {
+            table::forget(&mut partition, pin.index);
         }
     }
 }
@@ -256,46 +196,45 @@ pub struct Amount {
 }
 
 /// Visits the database's entries that are marked in one of the ways, each under its partition's lock as `lock` takes it.
-fn for_each_marked(
+fn for_each_marked<P: Borrow<SharedPartition>>(
     segment: &Segment,
-    lock: fn(&Segment, usize) -> Held,
+    lock: fn(&Segment, usize) -> P,
     database: u32,
     relation: u32,
     kinds: &[usize],
-    mut see: impl FnMut(usize, u32, &Entry),
+    mut see: impl FnMut(&P, u32),
 ) {
-    for partition in 0..segment.partitions() {
+    for number in 0..segment.partitions() {
         for word in 0..segment.entries_per_partition().div_ceil(64) {
             let bits = || {
                 kinds
                     .iter()
-                    .fold(0, |bits, kind| bits | segment.marks(partition, *kind)[word].load(Ordering::SeqCst))
+                    .fold(0, |bits, kind| bits | segment.marks(number, *kind)[word].load(Ordering::SeqCst))
             };
             if bits() == 0 {
                 continue;
             }
-            let _held = lock(segment, partition);
+            let partition = lock(segment, number);
             let mut left = bits();
             while left != 0 {
                 let index = word as u32 * 64 + left.trailing_zeros();
                 left &= left - 1;
-                // SAFETY: the partition lock keeps the entry its key's.
-                let entry = unsafe { &*segment.entry(partition, index) };
-                if entry.database == database && entry.relation == relation {
-                    see(partition, index, entry);
+                let entry = partition.borrow().entry(index);
+                if entry.database() == database && entry.relation() == relation {
+                    see(&partition, index);
                 }
             }
         }
     }
 }
 
-fn amount_of(partition: usize, index: u32, entry: &Entry, amount: i64) -> Amount {
+fn amount_of(partition: &SharedPartition, index: u32, amount: i64) -> Amount {
     Amount {
-        id: entry.id[..usize::from(entry.id_length)].into(),
+        id: partition.id(index).into(),
         amount,
-        partition: partition as u32,
+        partition: partition.number() as u32,
         index,
-        hash: entry.hash,
+        hash: partition.entry(index).hash(),
     }
 }
 
@@ -323,9 +262,7 @@ fn has_marked(database: u32, relation: u32, kinds: &[usize]) -> bool {
         return false;
     };
     let mut any = false;
-    for_each_marked(&segment, Segment::lock_partition_shared, database, relation, kinds, |_, _, _| {
-        any = true
-    });
+    for_each_marked(&segment, Segment::lock_partition_shared, database, relation, kinds, |_, _| any = true);
     any
 }
 
@@ -342,9 +279,9 @@ pub fn unjournaled(database: u32, relation: u32, epoch: u64) -> Vec<Amount> {
         database,
         relation,
         &[Mark::Unjournaled.kind(parity)],
-        |partition, index, entry| {
-            let amount = entry.unjournaled[parity].load(Ordering::SeqCst);
-            found.push(amount_of(partition, index, entry, amount));
+        |partition, index| {
+            let amount = partition.entry(index).unjournaled[parity].load(Ordering::SeqCst);
+            found.push(amount_of(partition, index, amount));
         },
     );
     found
@@ -355,19 +292,17 @@ pub fn note_journaled(epoch: u64, amounts: &[Amount]) {
     let Some(segment) = segment() else { return };
     let parity = parity(epoch);
     for amount in amounts {
-        let partition = amount.partition as usize;
-        let _held = segment.lock_partition(partition);
-        // SAFETY: exclusive under the partition lock.
-        let entry = unsafe { &*segment.entry(partition, amount.index) };
+        let partition = segment.lock_partition(amount.partition as usize);
+        let entry = partition.entry(amount.index);
         // Freed with its tables, and perhaps given to another counter.
-        if entry.state.load(Ordering::Relaxed) == FREE || entry.hash != amount.hash {
+        if entry.state() == FREE || entry.hash() != amount.hash {
             continue;
         }
         let before = entry.unjournaled[parity].fetch_sub(amount.amount, Ordering::SeqCst);
         entry.unflushed[parity].fetch_add(amount.amount, Ordering::SeqCst);
-        set_mark(&segment, partition, amount.index, Mark::Unflushed, parity);
+        marks::set(&partition, amount.index, Mark::Unflushed, parity);
         if before == amount.amount {
-            clear_mark(&segment, partition, amount.index, Mark::Unjournaled, parity);
+            marks::clear(&partition, amount.index, Mark::Unjournaled, parity);
         }
     }
 }
@@ -386,8 +321,8 @@ pub fn of_epoch(database: u32, relation: u32, epoch: u64) -> Vec<Amount> {
         database,
         relation,
         &kinds,
-        |partition, index, entry| {
-            found.push(amount_of(partition, index, entry, amounts(entry, parity)));
+        |partition, index| {
+            found.push(amount_of(partition, index, amounts(partition.entry(index), parity)));
         },
     );
     found
@@ -397,20 +332,14 @@ pub fn of_epoch(database: u32, relation: u32, epoch: u64) -> Vec<Amount> {
 pub(super) fn note_folded(database: u32, relation: u32, epoch: u64) {
     let Some(segment) = segment() else { return };
     let parity = parity(epoch);
-    let marks = [Mark::Unjournaled, Mark::Unflushed];
-    let kinds = marks.map(|mark| mark.kind(parity));
-    for_each_marked(
-        &segment,
-        Segment::lock_partition,
-        database,
-        relation,
-        &kinds,
-        |partition, index, entry| {
-            entry.unflushed[parity].store(0, Ordering::SeqCst);
-            entry.unjournaled[parity].store(0, Ordering::SeqCst);
-            for mark in marks {
-                clear_mark(&segment, partition, index, mark, parity);
-            }
-        },
-    );
+    let both = [Mark::Unjournaled, Mark::Unflushed];
+    let kinds = both.map(|mark| mark.kind(parity));
+    for_each_marked(&segment, Segment::lock_partition, database, relation, &kinds, |partition, index| {
+        let entry = partition.entry(index);
+        entry.unflushed[parity].store(0, Ordering::SeqCst);
+        entry.unjournaled[parity].store(0, Ordering::SeqCst);
+        for mark in both {
+            marks::clear(partition, index, mark, parity);
+        }
+    });
 }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use super::buffer;
 use super::cells;
 use super::databases;
-use super::lwlock::Held;
+use super::lwlock::LockGuard;
 use super::segment::segment;
 use crate::pg::process;
 
@@ -185,7 +185,7 @@ pub fn last_drain_at_us(database: u32) -> i64 {
 /// The journal lock, held.
 pub struct JournalLock {
     database: u32,
-    _held: Held,
+    _held: LockGuard,
 }
 
 /// Takes the database's journal lock; with `wait` false only if that is possible at once.

@@ -1,9 +1,16 @@
-//! Sizes and places in the shared segment.
+//! Sizes and places in the shared segment of totals, and of what processes and databases say of themselves.
+//!
+//! Contract: every field is an atomic, is `Guarded`, or is constant once the segment is made. So a reference to any of these
+//! structs may exist at any time, whatever other processes do. Which lock keeps several fields together is said where they are.
 
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use pgrx::pg_sys;
+
+use super::guarded::Guarded;
+use super::lifecycle::Lifecycle;
+pub(super) use super::lifecycle::{COLD, FREE, LOADED, LOADING, SEIZED};
 
 /// Layout of the segment. It lives no longer than the server, but both sides of a mapping must agree.
 pub const FORMAT_VERSION: u32 = 2;
@@ -38,28 +45,33 @@ pub(super) struct Header {
     pub retained_lsn: AtomicU64,
 }
 
+/// A number that changes under a partition's exclusive lock and is read under at least the shared one. It is atomic so
+/// that a mistake about the lock would be a wrong number, and not undefined behaviour.
+#[repr(transparent)]
+pub(super) struct UnderLock(AtomicU32);
+
+impl UnderLock {
+    pub fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub fn set(&self, number: u32) {
+        self.0.store(number, Ordering::Relaxed);
+    }
+}
+
 /// A partition: a hash table of its own under a lock of its own.
 #[repr(C, align(64))]
 pub(super) struct Partition {
     /// First free entry, chained through `Entry::next`.
-    pub free: u32,
+    pub free: UnderLock,
     /// Where the eviction clock's hand is.
-    pub hand: u32,
-    pub used: AtomicU32,
+    pub hand: UnderLock,
+    pub used: UnderLock,
 }
 
 /// Kinds of marks: unjournaled and unflushed, each by the parity of the epoch.
 pub(super) const MARK_KINDS: usize = 4;
-
-/// Entry states; changed under the partition's exclusive lock.
-pub(super) const FREE: u32 = 0;
-pub(super) const LOADING: u32 = 1;
-pub(super) const LOADED: u32 = 2;
-/// Holds buffered deltas, or is pinned; the total is not known.
-pub(super) const COLD: u32 = 3;
-
-/// Added to an entry's pins when it is freed, taken off when it is made.
-pub(super) const SEIZED: u32 = 1 << 31;
 
 /// One counter. The first cache line is what readers and committers touch; the key follows on its own lines.
 #[repr(C, align(64))]
@@ -73,24 +85,99 @@ pub(super) struct Entry {
     pub unflushed: [AtomicI64; 2],
     /// Buffered deltas that are not in the journal yet; by the parity of their epoch.
     pub unjournaled: [AtomicI64; 2],
-    pub state: AtomicU32,
+    state: AtomicU32,
     /// Clock bit: read or written since the hand last passed.
-    pub used: AtomicU32,
+    used: AtomicU32,
     /// Transactions about to add to it: it stays. From `SEIZED` on it is free, or being freed, and cannot be pinned.
-    pub pins: AtomicU32,
-    pub load_cell: u32,
-    pub hash: u64,
-    /// Drawn anew whenever the entry is made, freed, or loses its total; 0 when it is free.
-    pub generation: AtomicU64,
+    pins: AtomicU32,
+    /// LOADING: the cell of the load.
+    pub load_cell: UnderLock,
+    hash: AtomicU64,
+    generation: AtomicU64,
     /// `increments` when the rate was last taken.
     pub increments_seen: AtomicU64,
     /// Increments a second, smoothed; the bits of an f64.
     pub rate: AtomicU64,
-    pub database: u32,
-    pub relation: u32,
-    pub next: u32,
-    pub id_length: u8,
-    pub id: [u8; MAX_ID_BYTES],
+    database: AtomicU32,
+    relation: AtomicU32,
+    /// The next entry of the bucket's chain, or of the free list.
+    pub next: UnderLock,
+    /// Guarded by the partition's lock.
+    pub id: Guarded<StoredId>,
+}
+
+impl Entry {
+    pub fn lifecycle(&self) -> Lifecycle<'_> {
+        Lifecycle { value: &self.value, state: &self.state, pins: &self.pins, generation: &self.generation }
+    }
+
+    pub fn state(&self) -> u32 {
+        self.state.load(Ordering::Relaxed)
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    /// The counter is in use: the clock gives it a second chance.
+    pub fn touch(&self) {
+        // Written only when it changes: readers of a hot counter keep its line shared.
+        if self.used.load(Ordering::Relaxed) == 0 {
+            self.used.store(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it was in use since this was last asked.
+    pub fn take_second_chance(&self) -> bool {
+        self.used.swap(0, Ordering::Relaxed) != 0
+    }
+
+    pub fn hash(&self) -> u64 {
+        self.hash.load(Ordering::Relaxed)
+    }
+
+    pub fn database(&self) -> u32 {
+        self.database.load(Ordering::Relaxed)
+    }
+
+    /// The oid of the table of totals that the counter is in.
+    pub fn relation(&self) -> u32 {
+        self.relation.load(Ordering::Relaxed)
+    }
+
+    /// All of a key but its id. Under the partition's exclusive lock.
+    pub fn set_key(&self, hash: u64, database: u32, relation: u32) {
+        self.hash.store(hash, Ordering::Relaxed);
+        self.database.store(database, Ordering::Relaxed);
+        self.relation.store(relation, Ordering::Relaxed);
+    }
+
+    /// The segment is being made: the entry is free.
+    pub fn start_free(&self, next: u32) {
+        self.pins.store(SEIZED, Ordering::Relaxed);
+        self.generation.store(0, Ordering::Relaxed);
+        self.state.store(FREE, Ordering::Relaxed);
+        self.next.set(next);
+    }
+}
+
+/// An id of at most `MAX_ID_BYTES`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct StoredId {
+    length: u8,
+    bytes: [u8; MAX_ID_BYTES],
+}
+
+impl StoredId {
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+
+    pub fn set(&mut self, id: &[u8]) {
+        self.bytes[..id.len()].copy_from_slice(id);
+        self.length = id.len() as u8;
+    }
 }
 
 /// Deltas of one member of a group commit: one of the longest ids, or dozens of short ones.
@@ -117,17 +204,19 @@ pub(super) struct BackendCell {
     pub group_text: UnsafeCell<[u8; GROUP_TEXT_BYTES]>,
 }
 
-/// A running load: the snapshot that its sum is taken under.
+/// A running load, and the snapshot that its sum is taken under. The transaction ids that the snapshot found running
+/// follow behind it.
 #[repr(C, align(64))]
 pub(super) struct LoadCell {
     /// Process id of the loader; 0 when free. Taken by compare-and-swap.
     pub owner: AtomicU32,
     /// Guarded by the partition lock of the entry being loaded, as is the snapshot that follows.
-    pub has_snapshot: u32,
-    pub xmin: u32,
-    pub xmax: u32,
-    pub running: u32,
-    pub finished: pg_sys::ConditionVariable,
+    pub has_snapshot: UnderLock,
+    pub xmin: UnderLock,
+    pub xmax: UnderLock,
+    pub running: UnderLock,
+    /// PostgreSQL's, with a lock of its own inside.
+    pub finished: Guarded<pg_sys::ConditionVariable>,
 }
 
 /// Sessions of one restore that are kept in mind, as `pg_restore -j` has several.
@@ -202,7 +291,8 @@ pub(super) struct DatabaseCell {
 const _: () = {
     assert!(std::mem::align_of::<Entry>() == CACHE_LINE);
     assert!(std::mem::offset_of!(Entry, hash) == CACHE_LINE);
-    assert!(std::mem::offset_of!(Entry, id_length) == 108);
+    assert!(std::mem::offset_of!(Entry, id) == 108);
+    assert!(std::mem::size_of::<StoredId>() == 256);
     assert!(std::mem::size_of::<Entry>() == 384);
     assert!(std::mem::size_of::<Partition>() == CACHE_LINE);
     assert!(std::mem::size_of::<BackendCell>() == 9 * CACHE_LINE);

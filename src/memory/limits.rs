@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use pgrx::pg_sys;
 
-use super::lwlock::{self, Held};
+use super::lwlock::{self, LockGuard};
 use super::window::Window;
 use crate::pg::{process, random};
 
@@ -203,7 +203,7 @@ impl Limits {
         unsafe { ((self.0.add(1) as *mut WindowSet).add(self.window_sets()) as *mut Tags).add(set) }
     }
 
-    fn lock(&self, number: usize) -> Held {
+    fn lock(&self, number: usize) -> LockGuard {
         assert!(number < self.window_sets() + INSTANT_LOCKS);
         // SAFETY: the tranche has so many locks; no caller holds one already.
         unsafe { lwlock::exclusive(&raw mut (*self.header().locks.add(number)).lock) }

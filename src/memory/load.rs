@@ -22,9 +22,11 @@ use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 
+use super::key::{Hashed, Key};
 use super::layout::*;
+use super::partition::{ExclusivePartition, SharedPartition};
 use super::segment::{Segment, segment};
-use super::table::{self, Found, Hashed, Key};
+use super::table::{self, Found};
 use super::{buffer, cells, databases};
 use crate::pg::process;
 use crate::pg::snapshot::Snapshot;
@@ -59,60 +61,55 @@ pub fn begin(key: Key<'_>) -> Option<Ticket<'_>> {
     let segment = segment()?;
     let hashed = Hashed::new(&segment, key);
     let cell = take_cell(&segment)?;
-    let _held = segment.lock_partition(hashed.partition);
-    let made = match table::find(&segment, &hashed) {
-        Some(index) => warm_up(&segment, hashed.partition, index, cell).then_some(index),
-        None => table::make(&segment, &hashed, Some(cell)),
+    let mut partition = segment.lock_partition(hashed.partition);
+    let made = match partition.find(&hashed) {
+        Some(index) => warm_up(&partition, index, cell).then_some(index),
+        None => table::make(&mut partition, &hashed, Some(cell)),
     };
     let Some(index) = made else {
+        drop(partition);
         free_cell(&segment, cell);
         return None;
     };
-    // SAFETY: exclusive under the partition lock.
-    let generation = unsafe { (*segment.entry(hashed.partition, index)).generation.load(Ordering::Relaxed) };
+    let generation = partition.entry(index).generation();
     UNFINISHED.set(Some(Unfinished { partition: hashed.partition, hash: hashed.hash, generation, cell }));
     Some(Ticket { segment, hashed, generation, cell, finished: false })
 }
 
-/// Makes a COLD entry LOADING; false when it is not cold. The caller holds the exclusive partition lock.
-fn warm_up(segment: &Segment, partition: usize, index: u32, cell: u32) -> bool {
-    // SAFETY: exclusive under the partition lock.
-    let entry = unsafe { &mut *segment.entry(partition, index) };
-    if entry.state.load(Ordering::Relaxed) != COLD {
+/// Makes a COLD entry LOADING; false when it is not cold.
+fn warm_up(partition: &ExclusivePartition, index: u32, cell: u32) -> bool {
+    let entry = partition.entry(index);
+    if entry.state() != COLD {
         return false;
     }
-    table::draw_generation(segment, entry);
-    entry.load_cell = cell;
-    entry.used.store(1, Ordering::Relaxed);
-    entry.state.store(LOADING, Ordering::Relaxed);
+    entry.load_cell.set(cell);
+    entry.touch();
+    entry.lifecycle().load_begins(partition.segment().draw_generation());
     true
 }
 
 impl Ticket<'_> {
     /// Takes the snapshot that the rows are to be summed under. `None` when the entry was invalidated.
     pub fn take_snapshot(&self) -> Option<Snapshot> {
-        let _held = self.segment.lock_partition(self.hashed.partition);
-        let index = self.current()?;
+        let partition = self.segment.lock_partition(self.hashed.partition);
+        let index = self.current(&partition)?;
         let snapshot = Snapshot::fresh();
         // Buffered deltas that are not in the rows that the sum will see; committers add theirs from now on.
-        let buffered = buffer::unfolded_by(&self.segment, self.hashed.partition, index, &snapshot);
-        // SAFETY: exclusive under the partition lock.
-        let entry = unsafe { &*self.segment.entry(self.hashed.partition, index) };
-        entry.value.store(buffered, Ordering::SeqCst);
-        let (xids, room) = self.segment.load_cell_xids(self.cell as usize);
+        let buffered = buffer::unfolded_by(&partition, index, &snapshot);
+        partition.entry(index).value.store(buffered, Ordering::SeqCst);
+        let xids = self.segment.load_cell_xids(self.cell as usize);
         let running = snapshot.running();
-        if running.len() > room {
+        if running.len() > xids.len() {
             return None;
         }
-        // SAFETY: the cell is ours, and committers read it under the shared partition lock, which excludes ours.
-        unsafe {
-            std::ptr::copy_nonoverlapping(running.as_ptr(), xids, running.len());
-            let cell = self.segment.load_cell(self.cell as usize);
-            (*cell).xmin = snapshot.xmin();
-            (*cell).xmax = snapshot.xmax();
-            (*cell).running = running.len() as u32;
-            (*cell).has_snapshot = 1;
+        for (place, xid) in xids.iter().zip(running) {
+            place.store(*xid, Ordering::Relaxed);
         }
+        let cell = self.segment.load_cell(self.cell as usize);
+        cell.xmin.set(snapshot.xmin());
+        cell.xmax.set(snapshot.xmax());
+        cell.running.set(running.len() as u32);
+        cell.has_snapshot.set(1);
         Some(snapshot)
     }
 
@@ -125,15 +122,12 @@ impl Ticket<'_> {
             return None;
         }
         let value = {
-            let _held = self.segment.lock_partition(self.hashed.partition);
-            let index = self.current()?;
-            // SAFETY: exclusive under the partition lock.
-            let entry = unsafe { &mut *self.segment.entry(self.hashed.partition, index) };
+            let partition = self.segment.lock_partition(self.hashed.partition);
+            let entry = partition.entry(self.current(&partition)?);
             let value = sum + i128::from(entry.value.load(Ordering::SeqCst));
             let value = i64::try_from(value).ok()?;
-            entry.value.store(value, Ordering::SeqCst);
-            entry.load_cell = NIL;
-            entry.state.store(LOADED, Ordering::SeqCst);
+            entry.load_cell.set(NIL);
+            entry.lifecycle().load_ends(value);
             value
         };
         self.finished = true;
@@ -141,12 +135,9 @@ impl Ticket<'_> {
         Some(value)
     }
 
-    /// Our entry, if it is still there. The caller holds the partition lock.
-    fn current(&self) -> Option<u32> {
-        let index = table::find(&self.segment, &self.hashed)?;
-        // SAFETY: found under the partition lock.
-        let entry = unsafe { &*self.segment.entry(self.hashed.partition, index) };
-        (entry.generation.load(Ordering::Relaxed) == self.generation).then_some(index)
+    /// Our entry, if it is still there.
+    fn current(&self, partition: &SharedPartition) -> Option<u32> {
+        partition.find(&self.hashed).filter(|index| partition.entry(*index).generation() == self.generation)
     }
 }
 
@@ -158,9 +149,9 @@ impl Drop for Ticket<'_> {
             return;
         }
         if !self.finished {
-            let _held = self.segment.lock_partition(self.hashed.partition);
-            if let Some(index) = self.current() {
-                table::forget(&self.segment, self.hashed.partition, index);
+            let mut partition = self.segment.lock_partition(self.hashed.partition);
+            if let Some(index) = self.current(&partition) {
+                table::forget(&mut partition, index);
             }
         }
         UNFINISHED.set(None);
@@ -175,18 +166,9 @@ pub fn abandon() {
         return;
     };
     {
-        let _held = segment.lock_partition(mine.partition);
-        // SAFETY: chains are walked under the exclusive partition lock.
-        unsafe {
-            let mut index = *segment.bucket(mine.partition, mine.hash);
-            while index != NIL {
-                let entry = &*segment.entry(mine.partition, index);
-                if entry.generation.load(Ordering::Relaxed) == mine.generation {
-                    table::forget(&segment, mine.partition, index);
-                    break;
-                }
-                index = entry.next;
-            }
+        let mut partition = segment.lock_partition(mine.partition);
+        if let Some(index) = partition.find_generation(mine.hash, mine.generation) {
+            table::forget(&mut partition, index);
         }
     }
     free_cell(&segment, mine.cell);
@@ -196,23 +178,18 @@ fn take_cell(segment: &Segment) -> Option<u32> {
     let pid = process::my_pid() as u32;
     (0..LOAD_CELLS).find_map(|index| {
         let cell = segment.load_cell(index);
-        // SAFETY: in bounds; ownership goes by compare-and-swap, and the owner alone writes the rest until the
-        // entry is published under the partition lock.
-        unsafe {
-            (*cell).owner.compare_exchange(0, pid, Ordering::SeqCst, Ordering::Relaxed).ok()?;
-            (*cell).has_snapshot = 0;
-        }
+        cell.owner.compare_exchange(0, pid, Ordering::SeqCst, Ordering::Relaxed).ok()?;
+        // Nobody else looks at it before the entry that names it is published under the partition's lock.
+        cell.has_snapshot.set(0);
         Some(index as u32)
     })
 }
 
 fn free_cell(segment: &Segment, cell: u32) {
-    // SAFETY: the cell is ours; waiters only sleep on its condition variable.
-    unsafe {
-        let cell = segment.load_cell(cell as usize);
-        (*cell).owner.store(0, Ordering::SeqCst);
-        pg_sys::ConditionVariableBroadcast(&raw mut (*cell).finished);
-    }
+    let cell = segment.load_cell(cell as usize);
+    cell.owner.store(0, Ordering::SeqCst);
+    // SAFETY: initialised when the segment was made; it has a lock of its own inside.
+    unsafe { pg_sys::ConditionVariableBroadcast(cell.finished.as_ptr()) };
 }
 
 /// Waits for another backend's load. Returns what memory then says; past its patience removes the stuck entry, so
@@ -225,10 +202,9 @@ pub fn await_load(key: Key<'_>, generation: u64, cell: u32) -> Found {
         return table::read(key);
     }
     let started = Instant::now();
-    // SAFETY: the cell lies in the segment; sleeping on a condition variable that meanwhile serves another load
-    // only wakes us once too often.
-    let finished = unsafe { &raw mut (*segment.load_cell(cell as usize)).finished };
-    // SAFETY: as above.
+    // Should it serve another load meanwhile, that only wakes us once too often.
+    let finished = segment.load_cell(cell as usize).finished.as_ptr();
+    // SAFETY: initialised when the segment was made, and mapped for the life of the process.
     unsafe { pg_sys::ConditionVariablePrepareToSleep(finished) };
     let found = loop {
         match table::read(key) {
@@ -250,14 +226,11 @@ pub fn await_load(key: Key<'_>, generation: u64, cell: u32) -> Found {
 
 fn overtake(segment: &Segment, key: Key<'_>, generation: u64) {
     let hashed = Hashed::new(segment, key);
-    let _held = segment.lock_partition(hashed.partition);
-    if let Some(index) = table::find(segment, &hashed) {
-        // SAFETY: exclusive under the partition lock.
-        let entry = unsafe { &*segment.entry(hashed.partition, index) };
-        if entry.generation.load(Ordering::Relaxed) == generation
-            && entry.state.load(Ordering::Relaxed) == LOADING
-        {
-            table::forget(segment, hashed.partition, index);
+    let mut partition = segment.lock_partition(hashed.partition);
+    if let Some(index) = partition.find(&hashed) {
+        let entry = partition.entry(index);
+        if entry.generation() == generation && entry.state() == LOADING {
+            table::forget(&mut partition, index);
         }
     }
 }

@@ -10,34 +10,35 @@ unsafe extern "C-unwind" {
 }
 
 /// A held lock. After a PostgreSQL `ERROR` the transaction's abort releases it, so a drop while unwinding does not.
-pub(super) struct Held(*mut pg_sys::LWLock);
+pub(super) struct LockGuard(*mut pg_sys::LWLock);
 
 /// # Safety
 /// `lock` must be an initialised lock of the segment that this process does not hold.
-pub(super) unsafe fn shared(lock: *mut pg_sys::LWLock) -> Held {
+pub(super) unsafe fn shared(lock: *mut pg_sys::LWLock) -> LockGuard {
     // SAFETY: by the caller's promise.
     unsafe { LWLockAcquire(lock, pg_sys::LWLockMode::LW_SHARED) };
-    Held(lock)
+    LockGuard(lock)
 }
 
 /// # Safety
 /// `lock` must be an initialised lock of the segment that this process does not hold.
-pub(super) unsafe fn exclusive(lock: *mut pg_sys::LWLock) -> Held {
+pub(super) unsafe fn exclusive(lock: *mut pg_sys::LWLock) -> LockGuard {
     // SAFETY: by the caller's promise.
     unsafe { LWLockAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE) };
-    Held(lock)
+    LockGuard(lock)
 }
 
 /// As `exclusive`, but gives up where it would wait.
 ///
 /// # Safety
 /// As for `exclusive`.
-pub(super) unsafe fn try_exclusive(lock: *mut pg_sys::LWLock) -> Option<Held> {
+pub(super) unsafe fn try_exclusive(lock: *mut pg_sys::LWLock) -> Option<LockGuard> {
     // SAFETY: by the caller's promise.
-    unsafe { pg_sys::LWLockConditionalAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE) }.then(|| Held(lock))
+    unsafe { pg_sys::LWLockConditionalAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE) }
+        .then(|| LockGuard(lock))
 }
 
-impl Drop for Held {
+impl Drop for LockGuard {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             // SAFETY: acquired by the constructor, released once.

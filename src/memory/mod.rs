@@ -17,17 +17,24 @@
 
 pub mod buffer;
 pub mod cells;
+mod clock;
 pub mod databases;
 pub mod epochs;
 pub mod group;
+mod guarded;
+mod key;
 mod layout;
+mod lifecycle;
 pub mod limits;
 pub mod load;
 mod lwlock;
+mod marks;
+mod partition;
 mod places;
 pub mod restore_guard;
 mod segment;
 pub mod sketches;
+mod sync;
 pub mod table;
 mod visibility;
 mod window;
@@ -46,4 +53,16 @@ pub fn start() {
     segment::start();
     sketches::start();
     limits::start();
+}
+
+/// Forgets every total and sketch of a database, which the next read loads from rows. Buffered deltas stay.
+pub fn invalidate_database(database: u32) {
+    sketches::invalidate(database, |_| true);
+    table::invalidate_database(database);
+}
+
+/// Frees everything that memory holds for the tables of a database whose extension is gone, buffered deltas too.
+pub fn purge_extension(database: u32) {
+    sketches::invalidate(database, |_| true);
+    table::purge_database(database);
 }

@@ -1,13 +1,11 @@
 //! Where this backend last found counters' entries.
 //!
-//! A remembered place is a hint that costs no lock: an entry's generation is drawn anew, never twice, whenever the
-//! entry is made, freed or loses its total, so one that has not changed says that the entry is still that counter's.
-//! A reader looks at the generation before and after it reads the value; a committer pins first and looks then: a
-//! pin and the freeing of an entry exclude each other (`buffer.rs`).
+//! Contract: memory of this process alone. A place is a hint: whoever uses it compares the entry's generation, before and
+//! after reading, or after pinning (`lifecycle.rs`). Remembering allocates, so it is never done under a lock.
 
 use std::cell::RefCell;
 
-use super::table::Hashed;
+use super::key::Hashed;
 
 /// Counters a backend remembers; two that fall on one place take turns.
 const PLACES: usize = 128;

@@ -3,12 +3,12 @@
 //! Contract: `start` runs in the postmaster (and again after a crash restart) under AddinShmemInitLock; every other
 //! process inherits the base address by fork. Readers of the layout need no lock: it is constant from then on.
 
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use pgrx::pg_sys;
 
 use super::layout::*;
-use super::lwlock::{self, Held};
+use super::lwlock::{self, LockGuard};
 use crate::pg::{lock, process, random};
 
 static BASE: AtomicPtr<Header> = AtomicPtr::new(std::ptr::null_mut());
@@ -56,10 +56,10 @@ pub fn start() {
             (*base).next_generation.store(1, Ordering::Relaxed);
             let segment = Segment { base };
             for p in 0..geometry.partitions {
-                segment.clear_partition(p);
+                segment.start_partition(p);
             }
             for cell in 0..LOAD_CELLS {
-                pg_sys::ConditionVariableInit(&raw mut (*segment.load_cell(cell)).finished);
+                pg_sys::ConditionVariableInit(segment.load_cell(cell).finished.as_ptr());
             }
             for cell in 0..DATABASES {
                 pg_sys::ConditionVariableInit(&raw mut (*segment.database_cell(cell)).pass_done);
@@ -74,7 +74,7 @@ pub fn start() {
 ///
 /// # Safety
 /// Only from shmem_startup_hook, one at a time.
-pub(super) unsafe fn lock_for_start() -> Held {
+pub(super) unsafe fn lock_for_start() -> LockGuard {
     // SAFETY: a lock of the server's own array, which is there before the hook is called.
     unsafe { lwlock::exclusive(&raw mut (*pg_sys::MainLWLockArray.add(ADDIN_SHMEM_INIT_LOCK)).lock) }
 }
@@ -138,23 +138,33 @@ impl Segment {
         self.partitions() * self.entries_per_partition()
     }
 
-    pub fn partition(&self, index: usize) -> *mut Partition {
+    pub fn partition(&self, index: usize) -> &Partition {
         assert!(index < self.partitions());
         let g = self.geometry();
-        self.at(g.partitions_at() + index * std::mem::size_of::<Partition>())
+        // SAFETY: in bounds; made with the segment, and only atomics inside.
+        unsafe { &*self.at(g.partitions_at() + index * std::mem::size_of::<Partition>()) }
     }
 
-    pub fn entry(&self, partition: usize, index: u32) -> *mut Entry {
+    pub fn entry(&self, partition: usize, index: u32) -> &Entry {
         let g = self.geometry();
         assert!(partition < g.partitions && (index as usize) < g.entries_per_partition);
         let number = partition * g.entries_per_partition + index as usize;
-        self.at(g.entries_at() + number * std::mem::size_of::<Entry>())
+        // SAFETY: in bounds; made with the segment, and only atomics and what is guarded inside.
+        unsafe { &*self.at(g.entries_at() + number * std::mem::size_of::<Entry>()) }
     }
 
-    pub fn bucket(&self, partition: usize, hash: u64) -> *mut u32 {
+    /// The first entry of the chain that a hash belongs to.
+    pub fn bucket(&self, partition: usize, hash: u64) -> &UnderLock {
         let g = self.geometry();
+        assert!(partition < g.partitions);
         let bucket = hash as usize & (g.buckets_per_partition - 1);
-        self.at(g.buckets_at() + (partition * g.buckets_per_partition + bucket) * 4)
+        // SAFETY: in bounds; an atomic.
+        unsafe { &*self.at(g.buckets_at() + (partition * g.buckets_per_partition + bucket) * 4) }
+    }
+
+    /// A number that no generation had before.
+    pub fn draw_generation(&self) -> u64 {
+        self.header().next_generation.fetch_add(1, Ordering::Relaxed)
     }
 
     pub fn backend_cells(&self) -> usize {
@@ -168,17 +178,20 @@ impl Segment {
         unsafe { &*self.at(g.backend_cells_at() + index * std::mem::size_of::<BackendCell>()) }
     }
 
-    pub fn load_cell(&self, index: usize) -> *mut LoadCell {
+    pub fn load_cell(&self, index: usize) -> &LoadCell {
         assert!(index < LOAD_CELLS);
         let g = self.geometry();
-        self.at(g.load_cells_at() + index * g.load_cell_bytes())
+        // SAFETY: in bounds; made with the segment, and only atomics and what is guarded inside.
+        unsafe { &*self.at(g.load_cells_at() + index * g.load_cell_bytes()) }
     }
 
-    /// The transaction ids behind a load cell, and how many there is room for.
-    pub fn load_cell_xids(&self, index: usize) -> (*mut u32, usize) {
-        // SAFETY: the ids lie right behind the cell, inside load_cell_bytes.
-        let xids = unsafe { self.load_cell(index).add(1) as *mut u32 };
-        (xids, self.header().xids_per_load as usize)
+    /// Room for the transaction ids behind a load cell.
+    pub fn load_cell_xids(&self, index: usize) -> &[AtomicU32] {
+        assert!(index < LOAD_CELLS);
+        let g = self.geometry();
+        let at = g.load_cells_at() + index * g.load_cell_bytes() + std::mem::size_of::<LoadCell>();
+        // SAFETY: the ids lie right behind the cell, inside load_cell_bytes; atomics.
+        unsafe { std::slice::from_raw_parts(self.at(at), g.xids_per_load) }
     }
 
     pub fn database_cell(&self, index: usize) -> *mut DatabaseCell {
@@ -203,62 +216,57 @@ impl Segment {
         unsafe { &raw mut (*self.header().locks.add(index)).lock }
     }
 
-    pub fn lock_partition_shared(&self, partition: usize) -> Held {
+    pub(super) fn partition_lock_shared(&self, partition: usize) -> LockGuard {
+        assert!(partition < self.partitions());
         // SAFETY: a lock of the segment; no caller holds a partition lock already.
         unsafe { lwlock::shared(self.lock(partition)) }
     }
 
-    pub fn lock_partition(&self, partition: usize) -> Held {
+    pub(super) fn partition_lock(&self, partition: usize) -> LockGuard {
+        assert!(partition < self.partitions());
         // SAFETY: a lock of the segment; no caller holds a partition lock already.
         unsafe { lwlock::exclusive(self.lock(partition)) }
     }
 
-    pub fn lock_databases(&self) -> Held {
+    pub fn lock_databases(&self) -> LockGuard {
         // SAFETY: a lock of the segment, taken alone.
         unsafe { lwlock::exclusive(self.lock(self.partitions())) }
     }
 
     /// The journal's lock of the database in a cell: see `epochs.rs`.
-    pub fn lock_journal(&self, database_cell: usize) -> Held {
+    pub fn lock_journal(&self, database_cell: usize) -> LockGuard {
         assert!(database_cell < DATABASES);
         // SAFETY: a lock of the segment; taken before any partition lock.
         unsafe { lwlock::exclusive(self.lock(self.partitions() + 1 + database_cell)) }
     }
 
     /// As `lock_journal`, but gives up where it would wait.
-    pub fn try_lock_journal(&self, database_cell: usize) -> Option<Held> {
+    pub fn try_lock_journal(&self, database_cell: usize) -> Option<LockGuard> {
         assert!(database_cell < DATABASES);
         // SAFETY: as above.
         unsafe { lwlock::try_exclusive(self.lock(self.partitions() + 1 + database_cell)) }
     }
 
     /// Held by the leader of a group commit in the database of a cell: see `group.rs`.
-    pub fn lock_flush(&self, database_cell: usize) -> Held {
+    pub fn lock_flush(&self, database_cell: usize) -> LockGuard {
         assert!(database_cell < DATABASES);
         // SAFETY: a lock of the segment; taken in COMMIT callbacks with no other of them held.
         unsafe { lwlock::exclusive(self.lock(self.partitions() + 1 + DATABASES + database_cell)) }
     }
 
-    /// Empties a partition. The caller holds its exclusive lock, or nobody else can see the segment yet.
-    pub fn clear_partition(&self, partition: usize) {
+    /// Makes a partition's entries free. Nobody else can see the segment yet.
+    fn start_partition(&self, partition: usize) {
         let g = self.geometry();
-        // SAFETY: in bounds; exclusive by the caller's lock.
-        unsafe {
-            for bucket in 0..g.buckets_per_partition {
-                *self.bucket(partition, bucket as u64) = NIL;
-            }
-            for index in 0..g.entries_per_partition as u32 {
-                let entry = self.entry(partition, index);
-                (*entry).state.store(FREE, Ordering::Relaxed);
-                (*entry).generation.store(0, Ordering::Relaxed);
-                (*entry).pins.store(SEIZED, Ordering::Relaxed);
-                let last = index as usize + 1 == g.entries_per_partition;
-                (*entry).next = if last { NIL } else { index + 1 };
-            }
-            let head = self.partition(partition);
-            (*head).free = 0;
-            (*head).hand = 0;
-            (*head).used.store(0, Ordering::Relaxed);
+        for bucket in 0..g.buckets_per_partition {
+            self.bucket(partition, bucket as u64).set(NIL);
         }
+        for index in 0..g.entries_per_partition as u32 {
+            let is_last = index as usize + 1 == g.entries_per_partition;
+            self.entry(partition, index).start_free(if is_last { NIL } else { index + 1 });
+        }
+        let head = self.partition(partition);
+        head.free.set(0);
+        head.hand.set(0);
+        head.used.set(0);
     }
 }

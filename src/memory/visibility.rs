@@ -8,13 +8,12 @@ pub fn precedes(a: u32, b: u32) -> bool {
 
 /// Whether a committed top-level transaction's changes are seen by a snapshot.
 pub fn is_seen(xid: u32, xmin: u32, xmax: u32, running: &[u32]) -> bool {
-    if precedes(xid, xmin) {
-        return true;
-    }
-    if !precedes(xid, xmax) {
-        return false;
-    }
-    !running.contains(&xid)
+    is_seen_unless(xid, xmin, xmax, || running.contains(&xid))
+}
+
+/// As `is_seen`; asks whether it was running only where that decides.
+pub fn is_seen_unless(xid: u32, xmin: u32, xmax: u32, was_running: impl FnOnce() -> bool) -> bool {
+    precedes(xid, xmin) || (precedes(xid, xmax) && !was_running())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::{COMPACTOR_MAIN, COMPACTOR_TYPE, WATCHER_MAIN, WATCHER_TYPE, retention};
-use crate::memory::{databases, table};
+use crate::memory::{self, databases};
 use crate::pg::background::{self, Condition, StartArgument, Started};
 use crate::pg::catalog::Database;
 use crate::pg::{Oid, catalog, replication_slot, xact};
@@ -123,7 +123,7 @@ fn compare(wards: &mut HashMap<u32, Ward>, registered: &[u32], present: &[Databa
     }
     wards.retain(|database, ward| connectable.contains(database) || ward.worker.is_some());
     for database in registered.iter().filter(|database| !existing.contains(database)) {
-        table::purge_database(*database);
+        memory::purge_extension(*database);
         databases::unregister(*database);
     }
 }

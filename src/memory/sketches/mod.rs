@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Or
 
 use pgrx::pg_sys;
 
-use super::lwlock::{self, Held};
+use super::lwlock::{self, LockGuard};
 use crate::errors::MAX_ID_BYTES;
 use crate::hll::{Parameters, Sketch, murmur};
 use crate::pg::{process, random};
@@ -222,12 +222,12 @@ impl Sketches {
         unsafe { &raw mut (*self.header().locks.add(set)).lock }
     }
 
-    fn lock_shared(&self, set: usize) -> Held {
+    fn lock_shared(&self, set: usize) -> LockGuard {
         // SAFETY: a lock of the segment; no caller holds one already.
         unsafe { lwlock::shared(self.lock(set)) }
     }
 
-    fn lock_exclusive(&self, set: usize) -> Held {
+    fn lock_exclusive(&self, set: usize) -> LockGuard {
         // SAFETY: as above.
         unsafe { lwlock::exclusive(self.lock(set)) }
     }

@@ -1,0 +1,59 @@
+//! Marks: a bit an entry, of four kinds, for the deltas that it holds and rows do not.
+//!
+//! Contract: a mark is set by whoever adds such a delta, before it gives back the partition's lock, which it holds at
+//! least shared; it is cleared under the exclusive one. So under the exclusive lock no mark appears.
+
+use std::sync::atomic::Ordering;
+
+use super::layout::MARK_KINDS;
+use super::partition::{ExclusivePartition, SharedPartition};
+
+/// Where a delta waits to be folded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(super) enum Mark {
+    Unjournaled = 0,
+    Unflushed = 2,
+}
+
+impl Mark {
+    /// The number of the kind, of the epochs of one parity.
+    pub fn kind(self, parity: usize) -> usize {
+        self as usize + parity
+    }
+}
+
+pub(super) fn set(partition: &SharedPartition, index: u32, mark: Mark, parity: usize) {
+    let word = &partition.marks(mark.kind(parity))[index as usize / 64];
+    // Written only when it changes: committers share the line.
+    if word.load(Ordering::Relaxed) & bit(index) == 0 {
+        word.fetch_or(bit(index), Ordering::SeqCst);
+    }
+}
+
+pub(super) fn clear(partition: &ExclusivePartition, index: u32, mark: Mark, parity: usize) {
+    partition.marks(mark.kind(parity))[index as usize / 64].fetch_and(!bit(index), Ordering::SeqCst);
+}
+
+/// The entry is being freed.
+pub(super) fn clear_all(partition: &ExclusivePartition, index: u32) {
+    for kind in 0..MARK_KINDS {
+        let word = &partition.marks(kind)[index as usize / 64];
+        if word.load(Ordering::Relaxed) & bit(index) != 0 {
+            word.fetch_and(!bit(index), Ordering::SeqCst);
+        }
+    }
+}
+
+pub(super) fn is_marked(partition: &SharedPartition, index: u32) -> bool {
+    any_of_word(partition, index / 64) & bit(index) != 0
+}
+
+/// A bit for each of the 64 entries from `word * 64` on: whether it has a mark of any kind.
+pub(super) fn any_of_word(partition: &SharedPartition, word: u32) -> u64 {
+    (0..MARK_KINDS).fold(0, |bits, kind| bits | partition.marks(kind)[word as usize].load(Ordering::SeqCst))
+}
+
+fn bit(index: u32) -> u64 {
+    1 << (index % 64)
+}

@@ -1,0 +1,17 @@
+//! The plain parts of `src/memory`, compiled without PostgreSQL and with loom's atomics in place of the machine's: `tests/` runs
+//! their protocols in every order in which a few processes can take their steps, and under every view of memory that the
+//! Rust memory model allows, which is more than this machine's processor ever shows.
+
+/// Stands for `src/memory/sync.rs`.
+mod sync {
+    pub use loom::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
+}
+
+#[path = "../../../src/memory/clock.rs"]
+pub mod clock;
+#[path = "../../../src/memory/lifecycle.rs"]
+pub mod lifecycle;
+#[path = "../../../src/memory/visibility.rs"]
+pub mod visibility;
+#[path = "../../../src/memory/window.rs"]
+pub mod window;
