@@ -16,6 +16,10 @@ CREATE INDEX liked_by_actor ON counter_ext.liked (actor, item);
 CREATE FUNCTION counter_ext.note_foreign_likes() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    IF pg_partition_root(TG_RELID) IS DISTINCT FROM 'counter_ext.liked'::regclass THEN
+        RAISE EXCEPTION 'this trigger function serves counter_ext.liked and its partitions only'
+            USING ERRCODE = 'trigger_protocol_violated';
+    END IF;
     IF TG_OP IN ('INSERT', 'UPDATE') THEN
         PERFORM counter_ext.count_likes(item, n) FROM (SELECT item, pg_catalog.count(*) AS n FROM came GROUP BY item) AS each;
     END IF;
@@ -62,10 +66,6 @@ BEGIN
     END LOOP;
 END
 $$;
-
-REVOKE ALL ON FUNCTION counter_ext.note_foreign_likes() FROM PUBLIC;
-REVOKE ALL ON FUNCTION counter_ext.count_likes(text, bigint) FROM PUBLIC;
-REVOKE ALL ON FUNCTION counter_ext.discount_likes(regclass) FROM PUBLIC;
 
 CREATE FUNCTION counter_like(item bigint, actor bigint) RETURNS boolean
     LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_like($1::pg_catalog.text::@extschema@.counter, $2::pg_catalog.text); END;

@@ -58,12 +58,14 @@ fn counter_audit_verify(
 #[pg_schema]
 mod counter_ext {
     use super::*;
+    use crate::api::triggers;
 
     /// Statement trigger: somebody else, a restore for one, changes which counters are audited.
     #[pg_trigger]
     fn note_audited_change<'a>(
         trigger: &'a PgTrigger<'a>,
     ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, core::convert::Infallible> {
+        triggers::own_table(trigger).or_raise();
         if let Some(table) = AUDITED.find() {
             catalog::announce_change(table);
         }

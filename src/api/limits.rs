@@ -73,6 +73,7 @@ fn counter_filtered(id: CounterArg<'_>) -> i64 {
 #[pg_schema]
 mod counter_ext {
     use super::*;
+    use crate::api::triggers;
     use crate::memory::{databases, limits as windows};
     use crate::pg::catalog;
 
@@ -80,8 +81,8 @@ mod counter_ext {
     #[pg_trigger]
     fn note_policy_change<'a>(
         trigger: &'a PgTrigger<'a>,
-    ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, PgTriggerError> {
-        limits::note_change(trigger.relid()?);
+    ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, core::convert::Infallible> {
+        limits::note_change(triggers::own_table(trigger).or_raise());
         Ok(trigger.new().or(trigger.old()))
     }
 

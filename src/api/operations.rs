@@ -49,7 +49,10 @@ mod counter_ext {
     /// What the extension's script calls at its end: a worker may start here when this commits.
     #[pg_extern]
     fn note_extension_created() {
-        transaction::note_extension_created();
+        // Anybody else would only wake workers.
+        if catalog::is_creating_extension(c"counter_ext") {
+            transaction::note_extension_created();
+        }
     }
 
     /// Behind the view `counter_stats`, whose comment says what each column means.
@@ -168,12 +171,4 @@ fn count_slot_rows(tables: Tables) -> Result<u64, CounterError> {
     Ok(xact::in_scratch_memory(|| list::slot_rows(&reader, &mut snapshot)))
 }
 
-extension_sql!(
-    r#"
-CREATE VIEW @extschema@.counter_stats AS SELECT * FROM counter_ext.statistics(), counter_ext.limit_statistics();
-GRANT SELECT ON @extschema@.counter_stats TO PUBLIC;
-SELECT counter_ext.note_extension_created();
-"#,
-    name = "counter_operations_sql",
-    finalize
-);
+extension_sql_file!("../../sql/finish.sql", name = "counter_ext_finish", finalize);

@@ -5,8 +5,17 @@ use pgrx::WhoAllocated;
 use pgrx::prelude::*;
 
 use crate::counting::transaction;
+use crate::errors::{CounterError, OrRaise};
+use crate::pg::Oid;
 use crate::pg::args::TextBytes;
-use crate::rows::access;
+use crate::rows::{access, by_hand};
+
+/// The table that the trigger has fired on. Errors: 39P01 it is not ours.
+pub(super) fn own_table(trigger: &PgTrigger<'_>) -> Result<Oid, CounterError> {
+    let table = trigger.relid().map_err(|error| CounterError::Internal(error.to_string()))?;
+    by_hand::check_ours(table)?;
+    Ok(table)
+}
 
 fn note(row: Option<PgHeapTuple<'_, impl WhoAllocated>>) {
     let Some(row) = row else { return };
@@ -16,34 +25,52 @@ fn note(row: Option<PgHeapTuple<'_, impl WhoAllocated>>) {
     }
 }
 
+/// Errors: 42501 whoever changes the row may count at most.
+fn check_may_write(trigger: &PgTrigger<'_>, table: Oid) -> Result<(), CounterError> {
+    // Old days of visitors are deleted by who is allowed to. Nobody needs that right to count.
+    let is_forgetting = trigger.event().fired_by_delete()
+        && access::find_tables().is_some_and(|tables| tables.visitors == table);
+    if !trigger.event().fired_before() || is_forgetting {
+        return Ok(());
+    }
+    by_hand::check_may_write(table)
+}
+
 #[pg_schema]
 mod counter_ext {
     use super::*;
 
-    /// Row trigger: notes the changed row's id.
+    /// Row trigger: notes the changed row's id. Before the change it also checks that it may be made.
+    ///
+    /// Errors: 39P01 on other tables than ours; 42501 the rows may not be written by hand.
     #[pg_trigger]
     fn note_foreign_change<'a>(
         trigger: &'a PgTrigger<'a>,
     ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, core::convert::Infallible> {
+        own_table(trigger).and_then(|table| check_may_write(trigger, table)).or_raise();
         note(trigger.old());
         note(trigger.new());
         Ok(trigger.new().or(trigger.old()))
     }
 
     /// Statement trigger, before it: somebody else fills our tables.
+    ///
+    /// Errors: as above. It comes before the rows, and keeps the worker from its work.
     #[pg_trigger]
     fn note_foreign_insert<'a>(
         trigger: &'a PgTrigger<'a>,
     ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, core::convert::Infallible> {
+        own_table(trigger).and_then(by_hand::check_may_write).or_raise();
         transaction::note_restore();
         Ok(trigger.new())
     }
 
-    /// Statement trigger: TRUNCATE changes everything.
+    /// Statement trigger: TRUNCATE changes everything. Errors: 39P01 on other tables than ours.
     #[pg_trigger]
     fn note_foreign_truncate<'a>(
         trigger: &'a PgTrigger<'a>,
     ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, core::convert::Infallible> {
+        own_table(trigger).or_raise();
         transaction::note_all_touched();
         Ok(trigger.new())
     }

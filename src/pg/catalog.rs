@@ -203,6 +203,24 @@ pub fn is_relation(oid: Oid, schema: &CStr, name: &CStr) -> bool {
     }
 }
 
+/// The relation's name; empty where there is none.
+pub fn relation_name(relation: Oid) -> String {
+    // SAFETY: a syscache look-up inside a transaction; the name is a palloc'd copy or null.
+    unsafe {
+        let name = pg_sys::get_rel_name(relation);
+        if name.is_null() { String::new() } else { CStr::from_ptr(name).to_string_lossy().into_owned() }
+    }
+}
+
+/// Whether the script of CREATE EXTENSION, or of an update, is running for this extension.
+pub fn is_creating_extension(extension: &CStr) -> bool {
+    // SAFETY: plain reads of backend variables; a catalog look-up inside a transaction.
+    unsafe {
+        pg_sys::creating_extension
+            && pg_sys::CurrentExtensionObject == pg_sys::get_extension_oid(extension.as_ptr(), true)
+    }
+}
+
 /// The database this process is connected to.
 pub fn my_database() -> Oid {
     // SAFETY: a plain read of a backend variable.

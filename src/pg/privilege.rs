@@ -59,6 +59,19 @@ pub fn row_security_applies(table: Oid, user: Oid) -> bool {
     unsafe { pg_sys::check_enable_rls(table, user, true) == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32 }
 }
 
+/// Whether the user is, or is a member of, the table's owner, or may TRUNCATE it.
+pub fn may_write_by_hand(table: Oid, user: Oid) -> bool {
+    let owns = with_row(pg_sys::SysCacheIdentifier::RELOID, table, |row| {
+        // SAFETY: a pg_class row; membership is a syscache look-up.
+        unsafe { pg_sys::has_privs_of_role(user, (*(row as pg_sys::Form_pg_class)).relowner) }
+    });
+    // SAFETY: a syscache look-up; a missing relation is an ERROR.
+    owns || unsafe {
+        pg_sys::pg_class_aclcheck(table, user, pg_sys::ACL_TRUNCATE as pg_sys::AclMode)
+            == pg_sys::AclResult::ACLCHECK_OK
+    }
+}
+
 /// Whether the user owns the database, or is a superuser.
 pub fn owns_database(database: Oid, user: Oid) -> bool {
     with_row(pg_sys::SysCacheIdentifier::DATABASEOID, database, |row| {

@@ -4,6 +4,7 @@
 //! `counter_ext.slot`. Everything in shared memory is derived from them.
 
 pub mod access;
+pub mod by_hand;
 pub mod fold;
 pub mod journal_position;
 pub mod list;

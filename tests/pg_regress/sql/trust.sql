@@ -1,0 +1,111 @@
+-- No role gains another's rights through us, and none stops what all share.
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS counter_ext;
+CREATE ROLE counter_ext_counts;
+CREATE ROLE counter_ext_restores;
+GRANT SELECT, INSERT, UPDATE, DELETE ON counter_ext.total, counter_ext.slot, counter_ext.visitors, counter_ext.visit TO counter_ext_counts;
+GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON counter_ext.total, counter_ext.slot TO counter_ext_restores;
+
+-- What anybody may call in schema counter_ext: operators, casts, and what views call.
+SELECT p.oid::regprocedure AS function FROM pg_proc p
+    WHERE pronamespace = 'counter_ext'::regnamespace AND has_function_privilege('counter_ext_counts', p.oid, 'EXECUTE')
+    ORDER BY p.oid::regprocedure::text COLLATE "C";
+-- What anybody may do to the relations there, and to the schema.
+SELECT c.oid::regclass AS relation, a.privilege_type FROM pg_class c, aclexplode(relacl) a
+    WHERE relnamespace = 'counter_ext'::regnamespace AND a.grantee = 0;
+SELECT a.privilege_type FROM pg_namespace, aclexplode(nspacl) a WHERE nspname = 'counter_ext' AND a.grantee = 0;
+SELECT c.oid::regclass AS relation, a.privilege_type FROM pg_depend d JOIN pg_class c ON c.oid = d.objid, aclexplode(relacl) a
+    WHERE d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'counter_ext') AND d.classid = 'pg_class'::regclass
+    AND d.deptype = 'e' AND a.grantee = 0 ORDER BY 1;
+
+-- Everything else there is refused, whatever it is called with.
+SET ROLE counter_ext_counts;
+DO $$
+DECLARE
+    function regprocedure;
+BEGIN
+    FOR function IN SELECT p.oid FROM pg_proc p WHERE pronamespace = 'counter_ext'::regnamespace
+        AND NOT has_function_privilege(p.oid, 'EXECUTE') AND prokind = 'f'
+        AND prorettype <> 'trigger'::regtype AND NOT proargtypes::oid[] && '{internal}'::regtype[]::oid[]
+    LOOP
+        BEGIN
+            -- Of columns: a strict function of constants is never called.
+            EXECUTE (SELECT format('SELECT counter_ext.%I(%s) FROM (SELECT %s OFFSET 0) AS v', proname,
+                    string_agg('a' || n, ', ' ORDER BY n), coalesce(string_agg(format('NULL::%s AS a%s', format_type(t, NULL), n), ', ') FILTER (WHERE n > 0), '1'))
+                FROM pg_proc LEFT JOIN unnest(proargtypes) WITH ORDINALITY AS a (t, n) ON true WHERE oid = function GROUP BY proname);
+            RAISE WARNING '% was called', function;
+        EXCEPTION WHEN insufficient_privilege THEN
+            NULL;
+        END;
+    END LOOP;
+END $$;
+-- Triggers on tables of one's own.
+CREATE TEMP TABLE mine (id text);
+CREATE TRIGGER t BEFORE INSERT ON mine FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_insert();
+CREATE TRIGGER t BEFORE INSERT ON mine FOR EACH ROW EXECUTE FUNCTION counter_ext.note_foreign_change();
+CREATE TRIGGER t BEFORE TRUNCATE ON mine FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_truncate();
+CREATE TRIGGER t BEFORE INSERT ON mine FOR EACH ROW EXECUTE FUNCTION counter_ext.note_policy_change();
+CREATE TRIGGER t AFTER INSERT ON mine FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_audited_change();
+CREATE TRIGGER t AFTER INSERT ON mine FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_likes();
+RESET ROLE;
+-- Not even where an administrator puts them.
+\set VERBOSITY terse
+CREATE TRIGGER t BEFORE INSERT ON mine FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_insert();
+INSERT INTO mine VALUES ('a');
+DROP TRIGGER t ON mine;
+CREATE TRIGGER t BEFORE INSERT ON mine FOR EACH ROW EXECUTE FUNCTION counter_ext.note_foreign_change();
+INSERT INTO mine VALUES ('a');
+DROP TRIGGER t ON mine;
+CREATE TRIGGER t BEFORE TRUNCATE ON mine FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_truncate();
+TRUNCATE mine;
+DROP TRIGGER t ON mine;
+CREATE TRIGGER t BEFORE INSERT ON mine FOR EACH ROW EXECUTE FUNCTION counter_ext.note_policy_change();
+INSERT INTO mine VALUES ('a');
+DROP TRIGGER t ON mine;
+CREATE TRIGGER t AFTER INSERT ON mine FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_audited_change();
+INSERT INTO mine VALUES ('a');
+DROP TRIGGER t ON mine;
+CREATE TRIGGER t AFTER INSERT ON mine FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_likes();
+INSERT INTO mine VALUES ('a');
+DROP TABLE mine;
+\set VERBOSITY default
+
+-- Counting is not writing by hand.
+SET ROLE counter_ext_counts;
+SELECT counter_incr('trust:a', 5);
+SELECT counter_visit('trust:a', 1);
+INSERT INTO counter_ext.total (id, node, value) VALUES ('trust:a', 7, 1000);
+\set VERBOSITY terse
+INSERT INTO counter_ext.total (id, node, value) VALUES ('trust:a', 0, 1000) ON CONFLICT (id, node) DO UPDATE SET value = 1000;
+INSERT INTO counter_ext.total (id, node, value) SELECT 'trust:a', 7, 1000 WHERE false;
+COPY counter_ext.total (id, node, value) FROM STDIN;
+trust:a	7	1000
+\.
+INSERT INTO counter_ext.slot VALUES ('trust:a', 7, 1000);
+INSERT INTO counter_ext.visit VALUES ('trust:a', '2026-01-01', 7, counter_hll_empty());
+INSERT INTO counter_ext.visitors (id, day, sketch) VALUES ('trust:a', '2026-01-01', counter_hll_empty());
+RESET ROLE;
+SELECT counter_compact() > 0 AS compacted;
+SET ROLE counter_ext_counts;
+UPDATE counter_ext.total SET value = 1000 WHERE id = 'trust:a';
+DELETE FROM counter_ext.total WHERE id = 'trust:a';
+UPDATE counter_ext.visitors SET sketch = counter_hll_empty() WHERE id = 'trust:a';
+SELECT counter_get('trust:a'), counter_visitors('trust:a');
+-- Forgetting old days takes DELETE, which counting does not.
+DELETE FROM counter_ext.visitors WHERE id = 'trust:a' AND day > '-infinity';
+-- Who may empty a table may write it.
+SET ROLE counter_ext_restores;
+INSERT INTO counter_ext.total (id, node, value) VALUES ('trust:a', 7, 1000);
+UPDATE counter_ext.total SET value = 2000 WHERE id = 'trust:a' AND node = 7;
+DELETE FROM counter_ext.total WHERE id = 'trust:a' AND node = 7;
+INSERT INTO counter_ext.slot VALUES ('trust:a', 7, 1);
+RESET ROLE;
+SELECT counter_get('trust:a');
+\set VERBOSITY default
+
+-- It says so at the end of the script, and nobody else.
+SELECT counter_ext.note_extension_created();
+
+SELECT counter_drop('trust:a');
+DROP OWNED BY counter_ext_counts, counter_ext_restores;
+DROP ROLE counter_ext_counts, counter_ext_restores;
