@@ -9,7 +9,7 @@ use crate::pg::interval::Interval;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::{Oid, lock};
-use crate::rows::access::{FamilyTable, Keyed};
+use crate::rows::access::{self, FamilyTable, Keyed};
 use crate::rows::column_types::*;
 use crate::rows::sum::for_each_visible;
 
@@ -58,6 +58,7 @@ pub fn enter() -> Result<PolicyTables, CounterError> {
 
 /// Locks tables that were found before, to the end of the transaction.
 pub fn lock(tables: PolicyTables) -> Result<(), CounterError> {
+    access::lock_total_first(access::tables()?.total);
     lock::lock_table(tables.policy, Access::Read);
     lock::lock_table(tables.blocked, Access::Read);
     let exist = lock::relation_exists(tables.policy) && lock::relation_exists(tables.blocked);

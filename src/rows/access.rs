@@ -1,5 +1,10 @@
 //! Our tables' oids, the transaction's locks on them, and the caller's rights, each looked up once and cached
 //! until PostgreSQL says that it changed.
+//!
+//! Lock order: counter_ext.total comes first, before any other table of ours, whatever the family and whatever for. Who drops the
+//! extension, or locks all of our tables, begins with it too. So a transaction that has none of our locks yet waits
+//! there, where it is in nobody's way, and one that has some has passed. A table is locked once in a call, in the way that the
+//! call may need at last: a reader that went on to write would meet a command (REINDEX, TRUNCATE) between the two.
 
 use std::cell::{Cell, RefCell};
 
@@ -92,6 +97,8 @@ thread_local! {
     static ALLOWED: Cell<Allowed> = const { Cell::new(NOBODY) };
     /// Nest level at which the transaction locked counter_ext.total for writing; 0 when it has not.
     static LOCKED: Cell<u32> = const { Cell::new(0) };
+    /// The same, for whatever: other tables of ours may be locked now.
+    static TOTAL_LOCKED: Cell<u32> = const { Cell::new(0) };
     /// The same of counter_ext.slot.
     static SLOT_LOCKED: Cell<u32> = const { Cell::new(0) };
     /// The same of counter_ext.visitors and counter_ext.visit.
@@ -180,6 +187,9 @@ fn lock_for_writing(nest_level: u32, to_slots: bool) -> Result<Tables, CounterEr
             if LOCKED.get() == 0 {
                 LOCKED.set(nest_level);
             }
+            if TOTAL_LOCKED.get() == 0 {
+                TOTAL_LOCKED.set(nest_level);
+            }
             if to_slots {
                 SLOT_LOCKED.set(nest_level);
             }
@@ -201,7 +211,6 @@ pub fn lock_visitors_for_writing(tables: Tables) -> Result<(), CounterError> {
     if VISITORS_LOCKED.get() != 0 {
         return Ok(());
     }
-    // The one that whoever drops the extension takes first: the other way round would be a deadlock.
     lock::lock_table(tables.total, Access::Write);
     lock::lock_table(tables.visitors, Access::Write);
     lock::lock_table(tables.visit, Access::Write);
@@ -213,8 +222,17 @@ pub fn lock_visitors_for_writing(tables: Tables) -> Result<(), CounterError> {
     Ok(())
 }
 
+/// Locks counter_ext.total in the weakest way, if the transaction has no lock on it: another table of ours comes next.
+pub fn lock_total_first(total: Oid) {
+    if TOTAL_LOCKED.get() == 0 {
+        lock::lock_table(total, Access::Read);
+        TOTAL_LOCKED.set(xact::nest_level());
+    }
+}
+
 /// Locks the visitors' tables for reading rows.
 pub fn lock_visitors_for_reading(tables: Tables) {
+    lock_total_first(tables.total);
     lock::lock_table(tables.visitors, Access::Read);
     lock::lock_table(tables.visit, Access::Read);
 }
@@ -263,13 +281,14 @@ fn check_rights(tables: Tables, user: Oid, purpose: Purpose) -> Result<(), Count
 /// The transaction is over: its locks are gone.
 pub fn forget_locks() {
     LOCKED.set(0);
+    TOTAL_LOCKED.set(0);
     SLOT_LOCKED.set(0);
     VISITORS_LOCKED.set(0);
 }
 
 /// A savepoint was rolled back: locks taken inside it are gone.
 pub fn forget_locks_above(level: u32) {
-    for locked in [&LOCKED, &SLOT_LOCKED, &VISITORS_LOCKED] {
+    for locked in [&LOCKED, &TOTAL_LOCKED, &SLOT_LOCKED, &VISITORS_LOCKED] {
         if locked.get() >= level {
             locked.set(0);
         }
@@ -278,7 +297,7 @@ pub fn forget_locks_above(level: u32) {
 
 /// A savepoint was released: its locks are the parent's.
 pub fn hand_locks_down(level: u32) {
-    for locked in [&LOCKED, &SLOT_LOCKED, &VISITORS_LOCKED] {
+    for locked in [&LOCKED, &TOTAL_LOCKED, &SLOT_LOCKED, &VISITORS_LOCKED] {
         if locked.get() == level {
             locked.set(level - 1);
         }
@@ -356,6 +375,7 @@ impl FamilyTable {
     /// Locks the table, whoever asks. Errors: 55000.
     pub fn lock(&self, access: Access) -> Result<Oid, CounterError> {
         let table = self.find().ok_or(CounterError::NotInstalled)?;
+        lock_total_first(tables()?.total);
         lock::lock_table(table, access);
         if self.find() == Some(table) { Ok(table) } else { Err(CounterError::NotInstalled) }
     }

@@ -28,7 +28,8 @@ pub fn enter() -> Result<Tables, CounterError> {
     access::enter(Purpose::ReadVisitors, xact::nest_level(), false)
 }
 
-/// Whether a visitor has been seen on a day, or ever.
+/// Whether a visitor has been seen on a day, or ever, for a call that goes on to write where it was not: before rows are read
+/// their tables are locked for writing.
 pub(super) fn seen(tables: Tables, id: &[u8], day: i32, hash: u64) -> Result<Seen, CounterError> {
     for (day, seen) in [(day, Seen::ThatDay), (EVER, Seen::Before)] {
         let takes = |other: i32| Days::of(day).takes_visit(other);
@@ -48,6 +49,7 @@ fn covers(tables: Tables, id: &[u8], day: i32, hash: u64) -> Result<bool, Counte
             Covers::Unknown => {}
         }
     }
+    access::lock_visitors_for_writing(tables)?;
     Ok(committed(tables, id, day)?.covers(hash))
 }
 

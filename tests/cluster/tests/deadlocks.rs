@@ -124,3 +124,98 @@ fn long_transactions_in_random_order_never_deadlock() {
     // The log may show no lock wait either: `finish` looks.
     cluster.finish();
 }
+
+/// One call of each kind, by itself in its transaction, under a name.
+const CALLS: [(&str, &str); 14] = [
+    ("counter_incr", "SELECT counter_incr('lock:' || $N)"),
+    ("counter_get", "SELECT counter_get('lock:' || $N)"),
+    ("counter_reset", "SELECT counter_reset('lock:' || $N)"),
+    ("counter_set", "SELECT counter_set('lock:' || $N, 5)"),
+    ("counter_drop", "SELECT counter_drop('lock:' || $N)"),
+    ("counter_visit", "SELECT counter_visit('lock:' || $N, $M)"),
+    ("counter_visitors", "SELECT counter_visitors('lock:' || $N)"),
+    ("counter_like", "SELECT counter_like('lock:' || $N, $M::text)"),
+    ("counter_unlike", "SELECT counter_unlike('lock:' || $N, $M::text)"),
+    ("counter_likes", "SELECT counter_likes('lock:' || $N)"),
+    ("counter_incr_once", "SELECT counter_incr_once('lock:' || $N, 1, $M::text)"),
+    ("counter_apply", "SELECT counter_apply('source' || $N, $M, ARRAY['lock:' || $N], ARRAY[1])"),
+    ("counter_incr_from", "SELECT counter_incr_from('lock:' || $N, $M::text)"),
+    ("counters", "SELECT count(*) FROM counters"),
+];
+
+/// Commands on our tables as an administrator gives them. DROP EXTENSION locks the tables in the order they were made.
+const COMMANDS: [&str; 8] = [
+    "DO $$ DECLARE made regclass; BEGIN FOR made IN SELECT objid::regclass FROM pg_depend d JOIN pg_class c ON c.oid = objid \
+     WHERE d.classid = 'pg_class'::regclass AND refclassid = 'pg_extension'::regclass AND relkind IN ('r', 'p') ORDER BY objid \
+     LOOP EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', made); PERFORM pg_sleep(0.002); END LOOP; END $$",
+    "TRUNCATE counter_ext.visitors",
+    "TRUNCATE counter_ext.visit",
+    "TRUNCATE counter_ext.total, counter_ext.slot, counter_ext.visitors, counter_ext.visit",
+    "REINDEX TABLE counter_ext.visitors",
+    "REINDEX TABLE counter_ext.visit",
+    "REINDEX TABLE counter_ext.total",
+    "REINDEX TABLE counter_ext.slot",
+];
+
+#[test]
+fn no_single_call_is_the_victim_of_a_command_on_our_tables() {
+    let settings = Settings::preloaded()
+        .with("counter_ext.compact_interval", "50ms")
+        .with("deadlock_timeout", "10ms")
+        // Little room, so that sketches and totals are often read from rows.
+        .with("counter_ext.max_counters", "64")
+        .with("counter_ext.max_sketches", "32");
+    let cluster = Cluster::start(settings);
+    let address = cluster.address();
+    let mut session = cluster.connect();
+    watch::wait_for_compactor(&mut session);
+    session.must("SELECT counter_audit('lock:1', true)");
+    let stop = AtomicBool::new(false);
+    let victims = std::sync::Mutex::new(std::collections::BTreeMap::<&str, u64>::new());
+    thread::scope(|scope| {
+        for caller in 0..8 {
+            let (address, stop, victims) = (&address, &stop, &victims);
+            scope.spawn(move || {
+                let mut random = chance::generator(caller);
+                let mut session = address.connect();
+                while !stop.load(SeqCst) {
+                    let (name, sql) = CALLS.choose(&mut random).expect("a call");
+                    let sql = sql
+                        .replace("$N", &random.random_range(0..300).to_string())
+                        .replace("$M", &random.random_range(1..100_000).to_string());
+                    if let Err(error) = session.run(&sql) {
+                        assert_eq!(
+                            error.code().map(|code| code.code()),
+                            Some("40P01"),
+                            "{sql}: {}",
+                            describe(&error)
+                        );
+                        *victims.lock().expect("victims").entry(name).or_default() += 1;
+                    }
+                }
+            });
+        }
+        scope.spawn(|| {
+            let mut random = chance::generator(99);
+            let mut session = address.connect();
+            while !stop.load(SeqCst) {
+                // That the command itself is a victim is no better: somebody had locks in another order.
+                let command = COMMANDS.choose(&mut random).expect("a command");
+                if let Err(error) = session.run(command) {
+                    assert_eq!(
+                        error.code().map(|code| code.code()),
+                        Some("40P01"),
+                        "{command}: {}",
+                        describe(&error)
+                    );
+                    *victims.lock().expect("victims").entry(command).or_default() += 1;
+                }
+                thread::sleep(Duration::from_millis(random.random_range(0..5)));
+            }
+        });
+        counter_ext_cluster_tests::load::pause(&stop, wait::load_time(12.0));
+        stop.store(true, SeqCst);
+    });
+    let victims = victims.into_inner().expect("victims");
+    assert!(victims.is_empty(), "deadlocks: {victims:?}");
+}
