@@ -3,7 +3,7 @@
 use pgrx::prelude::*;
 
 use crate::caches::{self, Definition};
-use crate::errors::{CounterError, OrRaise};
+use crate::errors::{CounterError, OrRaise, given};
 use crate::pg::Oid;
 use crate::pg::args::{RelationArg, TextArg, TextBytes};
 use crate::pg::trigger::{NoTuple, TriggerCall};
@@ -30,11 +30,13 @@ fn counter_cache(
     table: Option<RelationArg<'_>>,
     prefix: Option<TextArg<'_>>,
     column: Option<TextArg<'_>>,
-    take_over: default!(bool, false),
+    take_over: default!(Option<bool>, false),
 ) -> i64 {
-    checked(table, prefix, column)
-        .and_then(|(table, definition)| caches::install(table, &definition, take_over))
-        .or_raise()
+    let install = || {
+        let (table, definition) = checked(table, prefix, column)?;
+        caches::install(table, &definition, given("take_over", take_over)?)
+    };
+    install().or_raise()
 }
 
 /// Adds to each counter of a table's rows what it differs from them by, while writers go on. Counters of keys that no row has
@@ -54,25 +56,24 @@ fn counter_backfill(
 }
 
 /// The counters that differ from the table's rows, with both numbers; no row when all is right. With `repair` they are mended as
-/// `counter_backfill` does it, and shown as they were. Without, nothing is locked, and it works on a standby.
+/// `counter_backfill` does it, and shown as they were. Without, nothing is locked, and it works on a standby. `counted` is NULL
+/// where the counter's total is outside bigint.
 ///
-/// Errors: those of `counter_backfill`, of which 55000 only with `repair`; 42501 SELECT on counter_ext.total is missing; 22003 a
-/// counter is outside bigint: counter_backfill mends it.
+/// Errors: those of `counter_backfill`, of which 55000 only with `repair`; 42501 SELECT on counter_ext.total is missing.
 #[pg_extern]
 #[allow(clippy::type_complexity)]
 fn counter_verify(
     table: Option<RelationArg<'_>>,
     prefix: Option<TextArg<'_>>,
     column: Option<TextArg<'_>>,
-    repair: default!(bool, false),
-) -> TableIterator<'static, (name!(id, TextBytes), name!(counted, i64), name!(rows, i64))> {
-    let differences = checked(table, prefix, column)
-        .and_then(|(table, definition)| caches::verify(table, &definition, repair))
-        .or_raise();
-    TableIterator::new(differences.into_iter().map(|difference| {
-        // Checked where they were found.
-        let counted = i64::try_from(difference.counted).unwrap_or_default();
-        (TextBytes(difference.id), counted, difference.rows)
+    repair: default!(Option<bool>, false),
+) -> TableIterator<'static, (name!(id, TextBytes), name!(counted, Option<i64>), name!(rows, i64))> {
+    let verify = || {
+        let (table, definition) = checked(table, prefix, column)?;
+        caches::verify(table, &definition, given("repair", repair)?)
+    };
+    TableIterator::new(verify().or_raise().into_iter().map(|difference| {
+        (TextBytes(difference.id), i64::try_from(difference.counted).ok(), difference.rows)
     }))
 }
 
@@ -81,10 +82,9 @@ fn checked(
     prefix: Option<TextArg<'_>>,
     column: Option<TextArg<'_>>,
 ) -> Result<(Oid, Definition), CounterError> {
-    let table = table.ok_or(CounterError::NullArgument { argument: "table" })?;
-    let prefix = prefix.ok_or(CounterError::NullArgument { argument: "prefix" })?;
-    let column = column.ok_or(CounterError::NullArgument { argument: "column" })?;
-    Ok((table.0, Definition::new(prefix.0, column.0)?))
+    let table = given("table", table)?;
+    let definition = Definition::new(given("prefix", prefix)?.0, given("column", column)?.0)?;
+    Ok((table.0, definition))
 }
 
 extension_sql!(

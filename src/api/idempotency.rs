@@ -3,7 +3,7 @@
 use pgrx::prelude::*;
 
 use super::increments::{checked_deltas, checked_ids};
-use crate::errors::{CounterError, OrRaise, check_id, check_key};
+use crate::errors::{CounterError, OrRaise, check_id, check_key, given};
 use crate::idempotency;
 use crate::pg::args::{BigintArray, CounterArg, TextArg, TextArray};
 
@@ -44,9 +44,9 @@ fn apply(
     ids: Option<TextArray<'_>>,
     deltas: Option<BigintArray<'_>>,
 ) -> Result<bool, CounterError> {
-    let source = source.ok_or(CounterError::NullArgument { argument: "source" })?;
+    let source = given("source", source)?;
     check_key("source", source.0)?;
-    let upto = upto.ok_or(CounterError::NullArgument { argument: "upto" })?;
+    let upto = given("upto", upto)?;
     let ids = checked_ids(ids)?;
     let deltas = checked_deltas(deltas, ids.len())?;
     let pairs = ids.iter().zip(deltas.iter().copied());

@@ -3,7 +3,7 @@
 use pgrx::prelude::*;
 
 use crate::counting::change;
-use crate::errors::{CounterError, OrRaise, check_id};
+use crate::errors::{CounterError, OrRaise, check_id, given};
 use crate::pg::args::{BigintArray, CounterArg, TextArray};
 
 /// Adds `delta` to a counter, in the caller's transaction. Never waits for another transaction's increment.
@@ -38,7 +38,7 @@ fn increment_many(ids: Option<TextArray<'_>>, deltas: Option<BigintArray<'_>>) -
 /// The ids of an array argument, each checked.
 pub(super) fn checked_ids(ids: Option<TextArray<'_>>) -> Result<Vec<&[u8]>, CounterError> {
     const ARGUMENT: &str = "ids";
-    let ids = ids.ok_or(CounterError::NullArgument { argument: ARGUMENT })?;
+    let ids = given(ARGUMENT, ids)?;
     if ids.dimensions() > 1 {
         return Err(CounterError::NotOneDimensional { argument: ARGUMENT });
     }

@@ -4,7 +4,7 @@ use pgrx::WhoAllocated;
 use pgrx::prelude::*;
 
 use super::operations::tables_to_monitor;
-use crate::errors::{CounterError, OrRaise, check_id, check_key};
+use crate::errors::{OrRaise, check_id, check_key, given};
 use crate::limits;
 use crate::pg::args::{CounterArg, IntervalArg, TextArg};
 
@@ -33,10 +33,6 @@ fn counter_allow(
         limits::allow(key.0, given("max", max)?, given("per", per)?.0, given("cost", cost)?)
     };
     allow().or_raise()
-}
-
-fn given<T>(argument: &'static str, value: Option<T>) -> Result<T, CounterError> {
-    value.ok_or(CounterError::NullArgument { argument })
 }
 
 /// Adds `delta` to a counter if `actor` (1 to 255 bytes) is not in counter_ext.blocked, and within the rate and the minimum interval of the

@@ -35,20 +35,28 @@ fn counter_get_exact(id: CounterArg<'_>) -> i64 {
     get().or_raise()
 }
 
-/// Totals of many counters in the order asked for; 0 for those that do not exist.
+/// Totals of many counters in the order asked for; 0 for those that do not exist. One whose total is outside bigint does not keep
+/// the others from being read: its value is NULL, and a WARNING (22003) names it.
 ///
-/// Errors: those of `counter_get`, 22004 NULL array or element, 2202E more than one dimension.
+/// Errors: 22023, 42501 as `counter_get`; 22004 NULL array or element, 2202E more than one dimension.
 #[pg_extern(parallel_restricted)]
 fn counter_get_many(
     ids: Option<TextArray<'_>>,
-) -> TableIterator<'static, (name!(id, TextBytes), name!(value, i64))> {
+) -> TableIterator<'static, (name!(id, TextBytes), name!(value, Option<i64>))> {
     TableIterator::new(get_many(ids).or_raise())
 }
 
-fn get_many(ids: Option<TextArray<'_>>) -> Result<Vec<(TextBytes, i64)>, CounterError> {
+fn get_many(ids: Option<TextArray<'_>>) -> Result<Vec<(TextBytes, Option<i64>)>, CounterError> {
     let ids = checked_ids(ids)?;
     let tables = read::enter()?;
-    ids.into_iter().map(|id| Ok((TextBytes(id.to_vec()), read::current(tables, id)?))).collect()
+    let total_of = |id: &[u8]| {
+        let value = i64::try_from(read::current_wide(tables, id)?).ok();
+        if value.is_none() {
+            CounterError::TotalOutOfRange { id: id.to_vec() }.warn();
+        }
+        Ok((TextBytes(id.to_vec()), value))
+    };
+    ids.into_iter().map(total_of).collect()
 }
 
 /// A counter's total and where it stands: `exact` is false on a standby, which may lag behind its primary; `slots`
@@ -68,58 +76,85 @@ fn counter_info(
         name!(updated_at, Option<TimestampWithTimeZone>),
     ),
 > {
-    let info = || {
-        check_id(id.0)?;
-        read::info(read::enter()?, id.0)
-    };
-    TableIterator::new(
-        info()
-            .or_raise()
-            .into_iter()
-            .map(|info| (info.value, info.exact, info.slots as i32, process::timestamp(info.updated_at_us))),
-    )
+    TableIterator::new(info(id.0).or_raise())
+}
+
+/// As above, for an integer id. Not a function in SQL: one that returns rows is not inlined where it is VOLATILE, and what is not
+/// inlined cannot run during a parallel operation.
+#[pg_extern(strict, parallel_restricted, name = "counter_info")]
+#[allow(clippy::type_complexity)]
+fn counter_info_number(
+    id: i64,
+) -> TableIterator<
+    'static,
+    (
+        name!(value, i64),
+        name!(exact, bool),
+        name!(slots, i32),
+        name!(updated_at, Option<TimestampWithTimeZone>),
+    ),
+> {
+    TableIterator::new(info(id.to_string().as_bytes()).or_raise())
+}
+
+type InfoRow = (i64, bool, i32, Option<TimestampWithTimeZone>);
+
+fn info(id: &[u8]) -> Result<Option<InfoRow>, CounterError> {
+    check_id(id)?;
+    let info = read::info(read::enter()?, id)?;
+    Ok(info.map(|info| (info.value, info.exact, info.slots as i32, process::timestamp(info.updated_at_us))))
 }
 
 /// The counters with the most increments a second over the last seconds, most first. Without shared memory the rate
-/// is NULL and the order is by slot rows.
+/// is NULL and the order is by slot rows. A total outside bigint is `overflowed`, and its value NULL.
 ///
 /// Errors: 22023 negative `n`; 42501 as `counter_get`.
 #[pg_extern(strict)]
 #[allow(clippy::type_complexity)]
 fn counter_hottest(
     n: default!(i32, 10),
-) -> TableIterator<'static, (name!(id, TextBytes), name!(value, i64), name!(increments_per_s, Option<f64>))> {
+) -> TableIterator<
+    'static,
+    (
+        name!(id, TextBytes),
+        name!(value, Option<i64>),
+        name!(increments_per_s, Option<f64>),
+        name!(overflowed, bool),
+    ),
+> {
     let hottest = || {
         let limit = usize::try_from(n).map_err(|_| CounterError::NegativeLimit { value: i64::from(n) })?;
         read::hottest(read::enter()?, limit)
     };
-    TableIterator::new(
-        hottest().or_raise().into_iter().map(|hot| (TextBytes(hot.id), hot.value, hot.increments_per_s)),
-    )
+    TableIterator::new(hottest().or_raise().into_iter().map(|hot| {
+        let value = i64::try_from(hot.value).ok();
+        (TextBytes(hot.id), value, hot.increments_per_s, value.is_none())
+    }))
 }
 
 #[pg_schema]
 mod counter_ext {
     use super::*;
 
-    /// All counters; behind the view `counters`. Reads in batches, under the query's snapshot.
+    /// All counters; behind the view `counters`. Reads in batches, under the query's snapshot. A total outside bigint is
+    /// `overflowed`, and its value NULL: the others can be read.
     #[pg_extern(parallel_restricted)]
     #[allow(clippy::type_complexity)]
     fn list_counters() -> TableIterator<
         'static,
         (
             name!(id, TextBytes),
-            name!(value, i64),
+            name!(value, Option<i64>),
             name!(slots, i32),
             name!(updated_at, Option<TimestampWithTimeZone>),
+            name!(overflowed, bool),
         ),
     > {
         read::enter().or_raise();
         TableIterator::new(Listing::default().map(|(id, sum)| {
-            let value = i64::try_from(sum.value)
-                .map_err(|_| CounterError::TotalOutOfRange { id: id.to_vec() })
-                .or_raise();
-            (TextBytes(id.into_vec()), value, sum.slots as i32, process::timestamp(sum.updated_at_us))
+            let value = i64::try_from(sum.value).ok();
+            let updated_at = process::timestamp(sum.updated_at_us);
+            (TextBytes(id.into_vec()), value, sum.slots as i32, updated_at, value.is_none())
         }))
     }
 }
@@ -154,10 +189,6 @@ CREATE FUNCTION counter_get(id bigint) RETURNS bigint
 CREATE FUNCTION counter_get_exact(id bigint) RETURNS bigint
     LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
     BEGIN ATOMIC SELECT @extschema@.counter_get_exact($1::pg_catalog.text::@extschema@.counter); END;
-CREATE FUNCTION counter_info(id bigint)
-    RETURNS TABLE (value bigint, exact boolean, slots integer, updated_at timestamptz)
-    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED ROWS 1
-    BEGIN ATOMIC SELECT * FROM @extschema@.counter_info($1::pg_catalog.text::@extschema@.counter); END;
 
 CREATE CAST (counter AS bigint) WITH FUNCTION @extschema@.counter_get(counter);
 -- Without these PostgreSQL would read the id as a number.
@@ -182,11 +213,11 @@ CREATE FUNCTION counter_ext.total_as_numeric(id counter) RETURNS numeric
     BEGIN ATOMIC SELECT @extschema@.counter_get($1)::pg_catalog.numeric; END;
 CREATE CAST (counter AS numeric) WITH FUNCTION counter_ext.total_as_numeric(counter);
 
-CREATE VIEW @extschema@.counters AS SELECT id, value, slots, updated_at FROM counter_ext.list_counters();
+CREATE VIEW @extschema@.counters AS SELECT id, value, slots, updated_at, overflowed FROM counter_ext.list_counters();
 -- The function behind it checks the calling user's rights on counter_ext.total.
 GRANT SELECT ON @extschema@.counters TO PUBLIC;
 GRANT USAGE ON SCHEMA counter_ext TO PUBLIC;
 "#,
     name = "counter_reads_sql",
-    requires = [counter_get, counter_get_exact, counter_info, counter_ext::list_counters]
+    requires = [counter_get, counter_get_exact, counter_ext::list_counters]
 );

@@ -194,7 +194,7 @@ fn visit_latest(heads: &Keyed, id: &[u8], change: Option<&Head>) -> Result<Optio
     let held = || {
         CounterError::Internal(format!(
             "row of \"{}\" in counter_ext.audit_head is held by another transaction",
-            String::from_utf8_lossy(id)
+            crate::errors::text(id)
         ))
     };
     let mut scan = IdScan::begin(&heads.table, &heads.key, Range::Id(id));

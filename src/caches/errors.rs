@@ -41,7 +41,7 @@ impl Explain for CacheError {
                 text(id)
             ))
             .hint(
-                "Give the rows a prefix of their own; or call counter_cache(…, take_over => true), which makes every \
+                "Give the rows a prefix of their own; or call counter_cache(..., take_over => true), which makes every \
                  counter under the prefix what the rows say.",
             ),
             Self::OurTable { table } => Explanation::new(

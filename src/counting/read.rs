@@ -200,7 +200,8 @@ pub fn list_after(tables: Tables, after: &[u8]) -> Result<Vec<(Id, RowSum)>, Cou
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hottest {
     pub id: Vec<u8>,
-    pub value: i64,
+    /// Wider than bigint: one counter past it does not hide the others.
+    pub value: i128,
     /// `None` where there is no shared memory to measure in.
     pub increments_per_s: Option<f64>,
 }
@@ -216,7 +217,7 @@ pub fn hottest(tables: Tables, limit: usize) -> Result<Vec<Hottest>, CounterErro
         return hot
             .into_iter()
             .map(|hot| {
-                let value = current(tables, &hot.id)?;
+                let value = current_wide(tables, &hot.id)?;
                 Ok(Hottest { id: hot.id, value, increments_per_s: Some(hot.increments_per_s) })
             })
             .collect();
@@ -231,12 +232,7 @@ pub fn hottest(tables: Tables, limit: usize) -> Result<Vec<Hottest>, CounterErro
         widest.sort_by(|(a, x), (b, y)| y.slots.cmp(&x.slots).then_with(|| a.cmp(b)));
         widest.truncate(limit);
     }
-    widest
-        .into_iter()
-        .map(|(id, sum)| {
-            let value =
-                i64::try_from(sum.value).map_err(|_| CounterError::TotalOutOfRange { id: id.to_vec() })?;
-            Ok(Hottest { id: id.into_vec(), value, increments_per_s: None })
-        })
-        .collect()
+    let shown =
+        |(id, sum): (Id, RowSum)| Hottest { id: id.into_vec(), value: sum.value, increments_per_s: None };
+    Ok(widest.into_iter().map(shown).collect())
 }

@@ -1,15 +1,15 @@
 //! What can go wrong, with SQLSTATE, message and HINT.
 //!
 //! `CounterError` holds what several families share. What only one family can raise is an enum in that family's own folder,
-//! which implements `Explain` and turns into a `CounterError` by `into()` or `?`.
+//! which implements `Explain` and turns into a `CounterError` by `into()` or `?`. `pg::report` raises them.
 
 mod sketches;
+pub mod user_text;
 
 use std::borrow::Cow;
 use std::fmt;
 
-use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{PgLogLevel, PgSqlErrorCode};
+use pgrx::PgSqlErrorCode;
 
 pub use sketches::SketchError;
 
@@ -19,9 +19,10 @@ pub const MAX_ID_BYTES: usize = 255;
 /// What PostgreSQL is told of an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    code: PgSqlErrorCode,
-    message: String,
-    hint: Option<Cow<'static, str>>,
+    pub code: PgSqlErrorCode,
+    /// What users have named in it is there as `text` gives it; all else is ASCII.
+    pub message: String,
+    pub hint: Option<Cow<'static, str>>,
 }
 
 impl Explanation {
@@ -157,7 +158,7 @@ impl PartialEq for CounterError {
 }
 
 impl CounterError {
-    fn explain(&self) -> Explanation {
+    pub fn explain(&self) -> Explanation {
         use PgSqlErrorCode::*;
         let invalid = |message: String| Explanation::new(ERRCODE_INVALID_PARAMETER_VALUE, message);
         let not_in_state =
@@ -296,26 +297,15 @@ impl CounterError {
             Self::Internal(message) => Explanation::new(ERRCODE_INTERNAL_ERROR, message.as_str()),
         }
     }
-
-    /// Raises the error to the caller.
-    pub fn raise(self) -> ! {
-        let Explanation { code, message, hint } = self.explain();
-        let mut report = ErrorReport::new(code, message, "counter_ext");
-        if let Some(hint) = hint {
-            report = report.set_hint(hint);
-        }
-        report.report(PgLogLevel::ERROR);
-        unreachable!("an ERROR does not return")
-    }
 }
 
 const ID_HINT: &str = "A counter's id is text of 1 to 255 bytes.";
 /// Where what is in the way goes away by itself.
 pub const TRY_AGAIN: &str = "Try again.";
 
-/// An id or a name as messages show it.
-pub fn text(id: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(id)
+/// An id or a name as part of a message, whatever the server's encoding is.
+pub fn text(id: &[u8]) -> String {
+    user_text::in_message(id)
 }
 
 /// Ids that start with a lower byte are those of families: see `counting::reserved`.
@@ -337,6 +327,11 @@ pub fn check_key(what: &'static str, key: &[u8]) -> Result<(), CounterError> {
         1..=MAX_ID_BYTES => Ok(()),
         bytes => Err(CounterError::BadKey { what, bytes }),
     }
+}
+
+/// An argument of a function that is not STRICT and takes no NULL here. Errors: 22004 it is NULL.
+pub fn given<T>(argument: &'static str, value: Option<T>) -> Result<T, CounterError> {
+    value.ok_or(CounterError::NullArgument { argument })
 }
 
 /// Turns an error into PostgreSQL's at the SQL boundary.

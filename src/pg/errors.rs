@@ -18,10 +18,10 @@ pub enum SourceError {
     },
     /// A column of a type whose text is not the same in every session.
     KeyType {
-        type_name: String,
+        type_name: Vec<u8>,
     },
     NotHashable {
-        type_name: String,
+        type_name: Vec<u8>,
     },
 }
 
@@ -45,12 +45,12 @@ impl Explain for SourceError {
             ),
             Self::KeyType { type_name } => Explanation::new(
                 ERRCODE_FEATURE_NOT_SUPPORTED,
-                format!("cannot name counters by a column of type {type_name}"),
+                format!("cannot name counters by a column of type {}", text(type_name)),
             )
             .hint("Use a column of type text, an integer type or uuid; a generated column can hold the text."),
             Self::NotHashable { type_name } => Explanation::new(
                 ERRCODE_UNDEFINED_FUNCTION,
-                format!("could not identify a hash function for type {type_name}"),
+                format!("could not identify a hash function for type {}", text(type_name)),
             )
             .hint("Cast it to a type that has one, text for example."),
         }

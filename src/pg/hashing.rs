@@ -227,11 +227,11 @@ fn kept_function(place: &'static std::thread::LocalKey<Kept>, function: u32) -> 
 fn is_hash_value(oid: Oid) -> bool {
     // SAFETY: catalog look-ups inside a transaction.
     unsafe {
-        pg_sys::get_typlen(oid) == 8 && pg_sys::get_typbyval(oid) && type_name(oid).ends_with("hll_hashval")
+        pg_sys::get_typlen(oid) == 8 && pg_sys::get_typbyval(oid) && type_name(oid).ends_with(b"hll_hashval")
     }
 }
 
-fn type_name(oid: Oid) -> String {
+fn type_name(oid: Oid) -> Vec<u8> {
     // SAFETY: a catalog look-up inside a transaction; the result is a palloc'd string.
-    unsafe { std::ffi::CStr::from_ptr(pg_sys::format_type_be(oid)) }.to_string_lossy().into_owned()
+    unsafe { std::ffi::CStr::from_ptr(pg_sys::format_type_be(oid)) }.to_bytes().to_vec()
 }

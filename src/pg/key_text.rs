@@ -145,8 +145,8 @@ fn output_function(base: Oid) -> Result<Oid, CounterError> {
         // Composites, ranges and arrays hold values of other types.
         let is_simple = matches!(category, b'b' | b'e') && !is_array;
         if !is_simple || DEPENDENT.contains(&u32::from(base)) {
-            let name = CStr::from_ptr(pg_sys::format_type_be(base)).to_string_lossy().into_owned();
-            return Err(SourceError::KeyType { type_name: name }.into());
+            let type_name = CStr::from_ptr(pg_sys::format_type_be(base)).to_bytes().to_vec();
+            return Err(SourceError::KeyType { type_name }.into());
         }
         pg_sys::getTypeOutputInfo(base, &mut function, &mut is_varlena);
     }

@@ -22,6 +22,7 @@ pub mod privilege;
 pub mod process;
 pub mod random;
 pub mod replication_slot;
+mod report;
 pub mod snapshot;
 pub mod source;
 pub mod spi;

@@ -176,12 +176,14 @@ pub fn run_in_worker<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     result
 }
 
+/// Its bytes are in the database's encoding: what is not UTF-8 is shown by its number.
 fn message_of(cause: &pg_sys::panic::CaughtError) -> String {
     use pg_sys::panic::CaughtError::*;
-    match cause {
-        PostgresError(report) | ErrorReport(report) => report.message().to_string(),
-        RustPanic { ereport, .. } => ereport.message().to_string(),
-    }
+    let (PostgresError(report) | ErrorReport(report) | RustPanic { ereport: report, .. }) = cause;
+    report.message().as_bytes().utf8_chunks().fold(String::new(), |message, chunk| {
+        let bytes = chunk.invalid().iter();
+        bytes.fold(message + chunk.valid(), |message, byte| message + &format!("\\x{byte:02x}"))
+    })
 }
 
 /// Runs `work` in a memory context of its own, which is freed with all that was palloc'd in it. After an error
