@@ -100,8 +100,23 @@ fn fresh_rows(tables: Tables, id: &[u8]) -> Result<RowSum, CounterError> {
     let (mut snapshot, unfolded) = buffer::snapshot_with_unfolded(key);
     let mut sum = xact::in_scratch_memory(|| reader.sum(id, &mut snapshot));
     sum.value += i128::from(unfolded);
-    load::settle_after_rows(key.database, &snapshot);
+    keep_memory_from_undercutting(tables, &snapshot, std::iter::once(id));
     Ok(sum)
+}
+
+/// What was read from rows is about to be shown: no read from memory may show less afterwards. The snapshot may have seen commits
+/// that have not added their deltas to memory yet; where waiting for them takes too long, memory forgets these counters.
+fn keep_memory_from_undercutting<'a>(
+    tables: Tables,
+    snapshot: &Snapshot,
+    shown: impl Iterator<Item = &'a [u8]>,
+) {
+    if crate::memory::is_attached()
+        && !xact::in_recovery()
+        && !load::settle_after_rows(u32::from(catalog::my_database()), snapshot)
+    {
+        shown.for_each(|id| table::invalidate(key(tables, id)));
+    }
 }
 
 /// A counter's key in memory.
@@ -155,6 +170,7 @@ pub fn exact(tables: Tables, id: &[u8]) -> Result<i64, CounterError> {
     let reader = Reader::open(tables)?;
     let mut snapshot = Snapshot::of_query();
     let sum = xact::in_scratch_memory(|| reader.sum(id, &mut snapshot));
+    keep_memory_from_undercutting(tables, &snapshot, std::iter::once(id));
     i64::try_from(sum.value + i128::from(transaction::own(tables, id)))
         .map_err(|_| CounterError::TotalOutOfRange { id: id.to_vec() })
 }
@@ -193,7 +209,9 @@ pub fn list_after(tables: Tables, after: &[u8]) -> Result<Vec<(Id, RowSum)>, Cou
     let reader = Reader::open(tables)?;
     let mut snapshot = Snapshot::of_query();
     let after = if after.is_empty() { &reserved::LAST } else { after };
-    Ok(xact::in_scratch_memory(|| list::counters_after(&reader, after, BATCH, &mut snapshot)))
+    let counters = xact::in_scratch_memory(|| list::counters_after(&reader, after, BATCH, &mut snapshot));
+    keep_memory_from_undercutting(tables, &snapshot, counters.iter().map(|(id, _)| &**id));
+    Ok(counters)
 }
 
 /// A counter that is being incremented.

@@ -235,8 +235,9 @@ fn overtake(segment: &Segment, key: Key<'_>, generation: u64) {
     }
 }
 
-/// Before a value read from rows is given out: waits until memory has caught up with what the snapshot saw, so that
-/// a later read from memory is not below it.
-pub fn settle_after_rows(database: u32, snapshot: &Snapshot) {
-    cells::await_commits_seen_by(database, snapshot, PATIENCE);
+/// Before a value read from rows is given out: waits until memory has caught up with what the snapshot saw. False when that takes
+/// too long: memory must then forget what was read from rows, or a later read from it would be below what this one shows.
+#[must_use]
+pub fn settle_after_rows(database: u32, snapshot: &Snapshot) -> bool {
+    cells::await_commits_seen_by(database, snapshot, PATIENCE)
 }

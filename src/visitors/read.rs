@@ -124,12 +124,16 @@ fn load(tables: Tables, key: SketchKey<'_>) -> Result<Load, CounterError> {
     Ok(Load::Done(sketch))
 }
 
-/// What the rows say now. Memory says no less afterwards: commits that were seen are waited for until they are in it.
+/// What the rows say now. Memory says no less afterwards: commits that were seen are waited for until they are in it, and where that
+/// takes too long memory forgets the id.
 fn from_rows(tables: Tables, id: &[u8], days: Days) -> Result<Sketch, CounterError> {
     let reader = Reader::open(tables)?;
     let mut snapshot = Snapshot::fresh();
     let sketch = xact::in_scratch_memory(|| reader.unite(id, days, &mut snapshot))?;
-    memory_load::settle_after_rows(u32::from(catalog::my_database()), &snapshot);
+    let database = u32::from(catalog::my_database());
+    if !memory_load::settle_after_rows(database, &snapshot) {
+        sketches::invalidate(database, |other| other == id);
+    }
     Ok(sketch)
 }
 

@@ -149,6 +149,39 @@ fn a_read_from_rows_is_not_followed_by_a_lower_one_from_memory() {
     cluster.finish();
 }
 
+/// The commit takes longer than a reader of rows waits for it to reach memory.
+#[test]
+fn what_rows_have_shown_memory_does_not_undercut_however_long_the_commit_takes() {
+    let cluster = quiet_cluster();
+    let address = cluster.address();
+    let mut reader = cluster.connect();
+    for (number, shown_by) in [
+        "SELECT value FROM counter_info('ID')",
+        "SELECT counter_get_exact('ID')",
+        "SELECT value::bigint FROM counters WHERE id = 'ID'",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let id = format!("shown:{number}");
+        reader.incr(&id, 100).expect("increment");
+        assert_eq!(reader.get(&id).expect("in memory"), 100);
+        thread::scope(|scope| {
+            let committer = scope.spawn(|| slow_committer(&address, 1500).incr(&id, 1));
+            let shown = wait::for_some("the commit is visible in rows", Duration::from_secs(5), || {
+                let value: i64 = reader.value(&shown_by.replace("ID", &id));
+                (value == 101).then_some(value)
+            });
+            let got = reader.get(&id).expect("get");
+            assert!(got >= shown, "{shown_by} showed {shown}, then counter_get {got}");
+            committer.join().expect("committer").expect("increment");
+        });
+        assert_eq!(reader.get(&id).expect("get"), 101);
+        reader.assert_count(&id, 101);
+    }
+    cluster.finish();
+}
+
 #[test]
 fn a_load_that_is_cancelled_or_killed_leaves_nothing_behind() {
     let cluster = quiet_cluster();
