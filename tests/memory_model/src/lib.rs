@@ -9,6 +9,8 @@ mod sync {
 
 #[path = "../../../src/memory/clock.rs"]
 pub mod clock;
+#[path = "../../../src/memory/sketches/contents.rs"]
+pub mod contents;
 #[path = "../../../src/memory/lifecycle.rs"]
 pub mod lifecycle;
 #[path = "../../../src/memory/visibility.rs"]
