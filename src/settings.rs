@@ -140,7 +140,7 @@ pub fn define(preloading: bool) {
         GucRegistry::define_int_guc(
             c"counter_ext.max_limits",
             c"Windows of rate limits held in shared memory at once.",
-            c"A key of counter_allow has one while its period lasts. Each takes 1.5 kB, with room for 16 minimum intervals. Twice as many as are in use keep collisions rare.",
+            c"A key of counter_allow has one while its period lasts. So many are for one database; others find a quarter more. Each takes 2 kB, with room for 16 minimum intervals. Twice as many as are in use keep collisions rare.",
             &MAX_LIMITS,
             64,
             4_194_304,

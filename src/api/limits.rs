@@ -18,8 +18,11 @@ use crate::pg::args::{CounterArg, IntervalArg, TextArg};
 /// taken, a rollback gives nothing back, a standby counts its own, and a restart of the server begins anew. Algorithm: sliding
 /// window log, in bounded space.
 ///
-/// Errors: 22004 NULL argument; 22023 empty or over-long key, negative `max` or `cost`, `per` not positive; 22008 `per` past
-/// some 70,000 years; 53400 too many keys at once for counter_ext.max_limits; 55000 not preloaded.
+/// Who may: only roles that were granted EXECUTE, since keys take memory that all databases share. A database that has four fifths
+/// of the room for a key's set is refused further keys there, and the rest is for other databases.
+///
+/// Errors: 22004 NULL argument; 22023 empty or over-long key, negative `max` or `cost`, `per` not positive or past
+/// counter_ext.max_limit_period; 42501 not granted; 53400 too many keys at once for counter_ext.max_limits; 55000 not preloaded.
 #[pg_extern(parallel_restricted)]
 fn counter_allow(
     key: Option<TextArg<'_>>,
@@ -40,8 +43,8 @@ fn counter_allow(
 /// counter_filtered(id) returns. Both belong to the caller's transaction. The rate counts calls, not deltas; that a
 /// view was let through is remembered in shared memory also when its transaction rolls back.
 ///
-/// Errors: those of `counter_incr`; 22004 NULL argument; 22023 empty or over-long actor, id of 255 bytes; 55000 a rate or interval
-/// applies, and the library is not preloaded.
+/// Errors: those of `counter_incr`; 22004 NULL argument; 22023 empty or over-long actor, id of 255 bytes, a rate or interval
+/// applies that is longer than counter_ext.max_limit_period; 55000 one applies, and the library is not preloaded.
 #[pg_extern]
 fn counter_incr_from(
     id: Option<CounterArg<'_>>,
@@ -120,6 +123,15 @@ CREATE FUNCTION counter_filtered(id bigint) RETURNS bigint
 "#,
     name = "counter_limits_bigint",
     requires = [counter_incr_from, counter_filtered]
+);
+
+extension_sql!(
+    r#"
+-- Keys take memory that all databases share: whoever may fill it is named.
+REVOKE EXECUTE ON FUNCTION @extschema@.counter_allow(pg_catalog.text, integer, interval, integer) FROM PUBLIC;
+"#,
+    name = "counter_limits_rights",
+    requires = [counter_allow]
 );
 
 extension_sql_file!(

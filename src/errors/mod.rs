@@ -130,10 +130,6 @@ pub enum CounterError {
     NotPositive {
         argument: &'static str,
     },
-    /// An interval longer than a clock can say.
-    TooLong {
-        argument: &'static str,
-    },
     /// A prefix that no id has.
     LongPrefix {
         bytes: usize,
@@ -191,10 +187,6 @@ impl CounterError {
             Self::NotPositive { argument } => {
                 invalid(format!("argument \"{argument}\" is not a positive interval"))
             }
-            Self::TooLong { argument } => Explanation::new(
-                ERRCODE_DATETIME_FIELD_OVERFLOW,
-                format!("argument \"{argument}\" is too long an interval"),
-            ),
             Self::NullArgument { argument } => Explanation::new(
                 ERRCODE_NULL_VALUE_NOT_ALLOWED,
                 format!("argument \"{argument}\" is NULL"),

@@ -8,8 +8,10 @@ use crate::errors::{Explain, Explanation};
 pub enum LimitError {
     /// Rate limits need shared memory.
     NotPreloaded { function: &'static str },
-    /// All windows that a key may have are in use.
+    /// All windows that a key of this database may have are in use.
     NoRoom,
+    /// A period longer than anybody may fill shared memory for.
+    LongPeriod { argument: &'static str, longest_s: i64 },
 }
 
 impl Explain for LimitError {
@@ -26,6 +28,14 @@ impl Explain for LimitError {
             )
             .hint(
                 "Raise counter_ext.max_limits and restart the server, or use fewer keys or shorter periods.",
+            ),
+            Self::LongPeriod { argument, longest_s } => Explanation::new(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("\"{argument}\" is longer than counter_ext.max_limit_period, which is {longest_s} s"),
+            )
+            .hint(
+                "A limit takes shared memory for as long as its period. Use a shorter one, or have the administrator raise \
+                 counter_ext.max_limit_period.",
             ),
         }
     }

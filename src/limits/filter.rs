@@ -1,6 +1,7 @@
 //! The bot filter. A view that it does not count goes to the filtered counter of the same id, in the caller's transaction, so
 //! counted and filtered ones together are all that committed.
 
+use super::check_period;
 use super::errors::LimitError;
 use super::policy::{self, Policy, Ruling};
 use crate::counting::reserved::{self, Kind};
@@ -39,7 +40,10 @@ pub fn filtered(id: &[u8]) -> Result<i64, CounterError> {
 fn is_within(policy: Policy, id: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
     let not_preloaded = || LimitError::NotPreloaded { function: "counter_incr_from" };
     let database = u32::from(catalog::my_database());
-    let at_item = policy.min_interval_us.map(|per_us| LimitKey {
+    let min_interval_us =
+        policy.min_interval_us.map(|per_us| check_period("min_interval", per_us)).transpose()?;
+    let rate = policy.rate.map(|rate| check_period("per", rate.per_us).map(|_| rate)).transpose()?;
+    let at_item = min_interval_us.map(|per_us| LimitKey {
         database,
         subject: Subject::ActorAtItem { id, actor },
         per_us,
@@ -51,7 +55,7 @@ fn is_within(policy: Policy, id: &[u8], actor: &[u8]) -> Result<bool, CounterErr
             Err(_) => return Ok(false),
         },
     };
-    let Some(rate) = policy.rate else { return Ok(true) };
+    let Some(rate) = rate else { return Ok(true) };
     let prefix = &id[..policy.prefix_length];
     let subject = Subject::ActorRate { prefix, actor };
     let of_actor = LimitKey { database, subject, per_us: rate.per_us };

@@ -7,21 +7,25 @@ mod errors;
 mod filter;
 mod policy;
 mod policy_rows;
+mod settings;
 
 pub use filter::{filtered, increment_from};
 pub use policy::note_change;
 
 use self::errors::LimitError;
 use crate::errors::CounterError;
-use crate::memory::limits::{self, LimitKey, MAX_PERIOD_US, Subject, Taken};
+use crate::family::Family;
+use crate::memory::limits::{self, LimitKey, Subject, Taken};
 use crate::pg::catalog;
 use crate::pg::interval::Interval;
+
+pub static FAMILY: Family = Family { define_settings: settings::define, ..Family::NONE };
 
 /// Whether `cost` more fits into a key's window, and is taken. 0 asks whether 1 would, and takes nothing.
 pub fn allow(key: &[u8], max: i32, per: Interval, cost: i32) -> Result<bool, CounterError> {
     let max = not_negative("max", max)?;
     let cost = not_negative("cost", cost)?;
-    let per_us = period_us("per", per)?;
+    let per_us = check_period("per", period_us("per", per)?)?;
     let key = LimitKey { database: u32::from(catalog::my_database()), subject: Subject::Key(key), per_us };
     match limits::take(&key, max, cost) {
         Some(Taken::Yes) => Ok(true),
@@ -35,15 +39,22 @@ fn not_negative(argument: &'static str, value: i32) -> Result<u32, CounterError>
     u32::try_from(value).map_err(|_| CounterError::NegativeArgument { argument, value: i64::from(value) })
 }
 
-/// The length of a window.
+/// The length of a window, which is held against the longest one when it is used.
 fn period_us(argument: &'static str, period: Interval) -> Result<i64, CounterError> {
     match period.length_us() {
         ..=0 => Err(CounterError::NotPositive { argument }),
-        length => i64::try_from(length)
-            .ok()
-            .filter(|length| *length <= MAX_PERIOD_US)
-            .ok_or(CounterError::TooLong { argument }),
+        length => Ok(i64::try_from(length).unwrap_or(i64::MAX)),
     }
+}
+
+/// A window takes memory that all databases share for as long as its period lasts: refuses those of more than
+/// `counter_ext.max_limit_period`.
+fn check_period(argument: &'static str, per_us: i64) -> Result<i64, CounterError> {
+    let longest_s = settings::max_limit_period_s();
+    if per_us > longest_s * 1_000_000 {
+        return Err(LimitError::LongPeriod { argument, longest_s }.into());
+    }
+    Ok(per_us)
 }
 
 #[cfg(test)]
@@ -57,9 +68,12 @@ mod tests {
         assert_eq!(period(1, -29, 0), Ok(86_400_000_000));
         assert_eq!(period(0, 0, 0), Err(CounterError::NotPositive { argument: "per" }));
         assert_eq!(period(0, 1, -86_400_000_000), Err(CounterError::NotPositive { argument: "per" }));
-        assert_eq!(period(0, 0, MAX_PERIOD_US), Ok(MAX_PERIOD_US));
-        assert_eq!(period(0, 0, MAX_PERIOD_US + 1), Err(CounterError::TooLong { argument: "per" }));
-        assert_eq!(period(i32::MAX, i32::MAX, i64::MAX), Err(CounterError::TooLong { argument: "per" }));
+        assert_eq!(period(0, 0, i64::MAX), Ok(i64::MAX));
+        assert_eq!(
+            period(i32::MAX, i32::MAX, i64::MAX),
+            Ok(i64::MAX),
+            "which is longer than any that is allowed"
+        );
         assert_eq!(period(i32::MIN, 0, 0), Err(CounterError::NotPositive { argument: "per" }));
     }
 }

@@ -4,11 +4,15 @@
 //!
 //! - A segment of its own: a header, sets of `WAYS` windows, sets of `WAYS` instants. A set is guarded as a whole by one LWLock,
 //!   always exclusive (sets of instants share some), taken alone: after heavyweight locks, with no other lock of ours, and
-//!   no wait and nothing that can raise inside.
-//! - Keys are not stored: a place is its key's if it has the key's fingerprint, 128 bits of SipHash under keys that are drawn at start
-//!   and never leave the segment. So nobody can look for two keys that meet, and by chance none do.
-//! - A place whose time has come is free, whoever's it was: it says the same as no place at all. Others are never given
-//!   away. A set without a free place refuses newcomers and counts that.
+//!   no wait, no allocation and nothing that can raise inside.
+//! - Keys are not stored. A place in a set belongs to a key if it has the key's database and fingerprint: 128 bits of SipHash
+//!   under seeds that are drawn at start and never leave the segment. So nobody can look for two keys that meet, and by
+//!   chance none do.
+//! - A place is in use until the instant that it shows. From then on it limits nobody, and anybody may take it; before, nobody
+//!   may. A newcomer that finds no place is refused, and counted.
+//! - A database may take a place in a set only while it holds fewer there than `PLACES_A_FREE_ONE` for each one that is free. So
+//!   a database that is alone gets four fifths of each set (which is what `counter_ext.max_limits` promises), and one that floods
+//!   its own limits leaves the rest to the others, of whom each again leaves a part.
 //! - The time is read under the lock, from a clock that nobody sets, so each place sees it only go on.
 //! - Nothing belongs to a transaction: what is taken stays taken when that rolls back.
 //! - A crash between any two steps leaves nothing: the segment is made anew with the server, and all limits begin again.
@@ -22,8 +26,13 @@ use super::lwlock::{self, LockGuard};
 use super::window::Window;
 use crate::pg::{process, random};
 
-/// Places of a set. A set overflows before the table is full; with 64 hardly so while half of it is in use.
-const WAYS: usize = 64;
+/// Places of a set that one database may hold when it is alone. A set overflows before the table is full; with 64 hardly so
+/// while half of it is in use.
+const WAYS_OF_ONE: usize = 64;
+/// Places of a set.
+const WAYS: usize = 80;
+/// How many places a database may hold in a set for each one that is free there.
+const PLACES_A_FREE_ONE: usize = 4;
 /// Sets of instants for each set of windows.
 const INSTANT_SETS: usize = 16;
 /// Locks that the sets of instants share.
@@ -46,18 +55,15 @@ pub enum Subject<'a> {
 pub struct LimitKey<'a> {
     pub database: u32,
     pub subject: Subject<'a>,
-    /// More than 0, at most `MAX_PERIOD_US`.
+    /// More than 0, at most `counter_ext.max_limit_period`, so that instants and periods add up within an i64.
     pub per_us: i64,
 }
-
-/// So that instants and periods add up within an i64.
-pub const MAX_PERIOD_US: i64 = i64::MAX / 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     Yes,
     No,
-    /// Its set is full: it is not known, and nothing was taken.
+    /// Its database has its share of the set, or the set is full: it is not known, and nothing was taken.
     NoRoom,
 }
 
@@ -65,6 +71,7 @@ pub enum Taken {
 struct Fingerprint {
     low: u64,
     high: u64,
+    database: u32,
 }
 
 #[repr(C, align(64))]
@@ -81,6 +88,7 @@ struct Tags {
     low: [u64; WAYS],
     high: [u64; WAYS],
     busy_until_us: [i64; WAYS],
+    database: [u32; WAYS],
 }
 
 #[repr(C, align(64))]
@@ -92,24 +100,57 @@ struct WindowSet {
 
 const _: () = {
     assert!(std::mem::size_of::<Header>() == CACHE_LINE);
-    assert!(std::mem::size_of::<Tags>() == 24 * WAYS);
-    assert!(std::mem::size_of::<WindowSet>() == 24 * WAYS + 1040 * WAYS);
+    assert!(std::mem::size_of::<Tags>() == 28 * WAYS);
+    assert!(std::mem::size_of::<WindowSet>() == 28 * WAYS + 1040 * WAYS);
     assert!(std::mem::size_of::<WindowSet>().is_multiple_of(CACHE_LINE));
+    // Alone, a database is at its share when it has `WAYS_OF_ONE`.
+    assert!(
+        may_claim(WAYS_OF_ONE - 1, WAYS - WAYS_OF_ONE + 1) && !may_claim(WAYS_OF_ONE, WAYS - WAYS_OF_ONE)
+    );
 };
+
+/// Whether a database that holds so many places of a set may take one more, when so many are free.
+const fn may_claim(held: usize, free: usize) -> bool {
+    held < PLACES_A_FREE_ONE * free
+}
 
 impl Tags {
     fn find(&self, wanted: Fingerprint) -> Option<usize> {
         let mut low = self.low.iter().enumerate();
-        low.find(|(way, low)| **low == wanted.low && self.high[*way] == wanted.high).map(|(way, _)| way)
+        low.find(|(way, low)| {
+            **low == wanted.low && self.high[*way] == wanted.high && self.database[*way] == wanted.database
+        })
+        .map(|(way, _)| way)
     }
 
-    fn find_free(&self, now_us: i64) -> Option<usize> {
-        self.busy_until_us.iter().position(|until| *until <= now_us)
+    /// A free place for a database that has not got its share.
+    fn find_free(&self, database: u32, now_us: i64) -> Option<usize> {
+        let (mut held, mut free, mut first) = (0, 0, None);
+        for way in 0..WAYS {
+            if self.busy_until_us[way] <= now_us {
+                free += 1;
+                first = first.or(Some(way));
+            } else if self.database[way] == database {
+                held += 1;
+            }
+        }
+        first.filter(|_| may_claim(held, free))
     }
 
     fn claim(&mut self, way: usize, by: Fingerprint) {
         self.low[way] = by.low;
         self.high[way] = by.high;
+        self.database[way] = by.database;
+    }
+
+    /// Frees all that a database holds.
+    fn purge(&mut self, database: u32) {
+        for way in 0..WAYS {
+            if self.database[way] == database {
+                self.busy_until_us[way] = 0;
+                self.claim(way, Fingerprint { low: 0, high: 0, database: 0 });
+            }
+        }
     }
 
     fn in_use(&self, now_us: i64) -> u64 {
@@ -123,7 +164,7 @@ const TRANCHE: &std::ffi::CStr = c"counter_ext_limits";
 const SEGMENT: &std::ffi::CStr = c"counter_ext limits";
 
 fn sets_wanted() -> usize {
-    crate::settings::max_limits().div_ceil(WAYS)
+    crate::settings::max_limits().div_ceil(WAYS_OF_ONE)
 }
 
 fn bytes(sets: usize) -> usize {
@@ -223,7 +264,7 @@ impl Limits {
 
     fn fingerprint(&self, key: &LimitKey<'_>) -> Fingerprint {
         let [a, b, c, d] = self.header().seeds;
-        Fingerprint { low: hash(key, a, b), high: hash(key, c, d) }
+        Fingerprint { low: hash(key, a, b), high: hash(key, c, d), database: key.database }
     }
 
     fn refuse(&self) -> Taken {
@@ -262,7 +303,7 @@ pub fn take(key: &LimitKey<'_>, max: u32, cost: u32) -> Option<Taken> {
     Some(limits.with_window_set(set, |set, now_us| {
         let way = match set.tags.find(fingerprint) {
             Some(way) => way,
-            None => match set.tags.find_free(now_us) {
+            None => match set.tags.find_free(key.database, now_us) {
                 Some(_) if cost == 0 => return Taken::Yes,
                 Some(way) => {
                     set.tags.claim(way, fingerprint);
@@ -298,7 +339,7 @@ pub fn begin(key: &LimitKey<'_>) -> Option<Result<Begun, Taken>> {
         let way = match tags.find(fingerprint) {
             Some(way) if tags.busy_until_us[way] > now_us => return Err(Taken::No),
             Some(way) => way,
-            None => tags.find_free(now_us).ok_or_else(|| limits.refuse())?,
+            None => tags.find_free(key.database, now_us).ok_or_else(|| limits.refuse())?,
         };
         let until_us = now_us + key.per_us;
         tags.claim(way, fingerprint);
@@ -320,6 +361,17 @@ pub fn give_back(key: &LimitKey<'_>, begun: Begun) {
     });
 }
 
+/// Forgets all limits of a database that is gone: another one may get its number.
+pub fn purge_database(database: u32) {
+    let Some(limits) = limits() else { return };
+    for set in 0..limits.window_sets() {
+        limits.with_window_set(set, |set, _| set.tags.purge(database));
+    }
+    for set in 0..limits.instant_sets() {
+        limits.with_instant_set(set, |tags, _| tags.purge(database));
+    }
+}
+
 fn instant_of(limits: &Limits, key: &LimitKey<'_>) -> (Fingerprint, usize) {
     let fingerprint = limits.fingerprint(key);
     (fingerprint, (fingerprint.high % limits.instant_sets() as u64) as usize)
@@ -334,6 +386,7 @@ pub fn size_bytes() -> u64 {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Statistics {
     pub windows_in_use: u64,
+    /// What one database can have.
     pub max_windows: u64,
     pub instants_in_use: u64,
     /// Calls that found their set full.
@@ -350,7 +403,7 @@ pub fn statistics() -> Option<Statistics> {
         .sum();
     Some(Statistics {
         windows_in_use: windows,
-        max_windows: (limits.window_sets() * WAYS) as u64,
+        max_windows: (limits.window_sets() * WAYS_OF_ONE) as u64,
         instants_in_use: instants,
         refused: limits.header().refused.load(Ordering::Relaxed),
     })
@@ -382,16 +435,46 @@ mod tests {
         assert_ne!(hash(&keys[0], 7, 8), hash(&keys[0], 8, 7), "the seeds matter");
     }
 
+    fn empty() -> Tags {
+        Tags { low: [0; WAYS], high: [0; WAYS], busy_until_us: [0; WAYS], database: [0; WAYS] }
+    }
+
     #[test]
     fn a_place_is_free_when_its_time_has_come() {
-        let mut tags = Tags { low: [0; WAYS], high: [0; WAYS], busy_until_us: [0; WAYS] };
-        let wanted = Fingerprint { low: 7, high: 8 };
-        assert_eq!((tags.find(wanted), tags.find_free(0), tags.in_use(0)), (None, Some(0), 0));
+        let mut tags = empty();
+        let wanted = Fingerprint { low: 7, high: 8, database: 5 };
+        assert_eq!((tags.find(wanted), tags.find_free(5, 0), tags.in_use(0)), (None, Some(0), 0));
         tags.busy_until_us = std::array::from_fn(|way| 100 + way as i64);
-        assert_eq!((tags.find_free(99), tags.in_use(99)), (None, WAYS as u64));
-        assert_eq!((tags.find_free(100), tags.in_use(100)), (Some(0), WAYS as u64 - 1));
+        assert_eq!((tags.find_free(5, 99), tags.in_use(99)), (None, WAYS as u64));
+        assert_eq!((tags.find_free(5, 100), tags.in_use(100)), (Some(0), WAYS as u64 - 1));
         tags.claim(3, wanted);
         assert_eq!(tags.find(wanted), Some(3));
-        assert_eq!(tags.find(Fingerprint { low: 7, high: 9 }), None);
+        assert_eq!(tags.find(Fingerprint { high: 9, ..wanted }), None);
+        assert_eq!(tags.find(Fingerprint { database: 6, ..wanted }), None);
+    }
+
+    /// Takes places for new keys until there are none to be had; how many.
+    fn flood(tags: &mut Tags, database: u32) -> usize {
+        let mut taken = 0;
+        while let Some(way) = tags.find_free(database, 0) {
+            tags.claim(way, Fingerprint { low: taken as u64, high: 1, database });
+            tags.busy_until_us[way] = 100;
+            taken += 1;
+        }
+        taken
+    }
+
+    #[test]
+    fn a_flood_leaves_room_for_other_databases() {
+        let mut tags = empty();
+        assert_eq!(flood(&mut tags, 1), WAYS_OF_ONE);
+        assert_eq!([2, 3].map(|database| flood(&mut tags, database)), [13, 3]);
+        assert_eq!(tags.in_use(0), WAYS as u64);
+        // The flooder goes; the others may have more, and its number begins with nothing.
+        tags.purge(1);
+        assert_eq!(tags.in_use(0), 16);
+        assert_eq!(tags.find(Fingerprint { low: 0, high: 1, database: 1 }), None);
+        assert!(tags.find(Fingerprint { low: 0, high: 1, database: 2 }).is_some());
+        assert!(flood(&mut tags, 2) > 30);
     }
 }

@@ -57,12 +57,18 @@ pub fn start() {
 
 /// Forgets every total and sketch of a database, which the next read loads from rows. Buffered deltas stay.
 pub fn invalidate_database(database: u32) {
-    sketches::invalidate(database, |_| true);
+    sketches::purge_database(database);
     table::invalidate_database(database);
 }
 
-/// Frees everything that memory holds for the tables of a database whose extension is gone, buffered deltas too.
+/// Frees what memory holds for the tables of an extension that was dropped, buffered deltas too.
 pub fn purge_extension(database: u32) {
-    sketches::invalidate(database, |_| true);
+    sketches::purge_database(database);
     table::purge_database(database);
+}
+
+/// Frees all that memory holds for a database that is gone, so that a new one that gets its number begins with nothing.
+pub fn purge_database(database: u32) {
+    purge_extension(database);
+    limits::purge_database(database);
 }

@@ -123,7 +123,7 @@ fn compare(wards: &mut HashMap<u32, Ward>, registered: &[u32], present: &[Databa
     }
     wards.retain(|database, ward| connectable.contains(database) || ward.worker.is_some());
     for database in registered.iter().filter(|database| !existing.contains(database)) {
-        memory::purge_extension(*database);
+        memory::purge_database(*database);
         databases::unregister(*database);
     }
 }

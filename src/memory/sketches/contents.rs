@@ -205,10 +205,8 @@ mod tests {
     proptest! {
         #[test]
         fn lanes_rise_one_by_one(left: u64, right: u64) {
-            let higher = higher_lanes(left, right).to_le_bytes();
-            for lane in 0..LANES {
-                prop_assert_eq!(higher[lane], left.to_le_bytes()[lane].max(right.to_le_bytes()[lane]));
-            }
+            let lanes = left.to_le_bytes().into_iter().zip(right.to_le_bytes()).map(|(left, right)| left.max(right));
+            prop_assert!(higher_lanes(left, right).to_le_bytes().into_iter().eq(lanes));
             prop_assert_eq!(higher_lanes(higher_lanes(left, right), left), higher_lanes(left, right));
         }
     }

@@ -233,6 +233,68 @@ fn a_full_table_refuses_newcomers_only() {
 }
 
 #[test]
+fn a_flood_in_one_database_leaves_room_for_the_others() {
+    let cluster = Cluster::start(Settings::preloaded().with("counter_ext.max_limits", "64"));
+    let mut session = cluster.connect();
+    session.must("CREATE DATABASE other");
+    let mut other = cluster.connect_to("other");
+    other.must("CREATE EXTENSION counter_ext");
+    const FLOOD: &str = "DO $$ BEGIN FOR n IN 1..2000 LOOP
+            BEGIN PERFORM counter_allow('flood:' || n, 1, '31 days');
+            EXCEPTION WHEN configuration_limit_exceeded THEN NULL; END;
+        END LOOP; END $$";
+    session.must(FLOOD);
+    assert_sqlstate(
+        "counter_allow",
+        session.run("SELECT counter_allow('new', 1, '1 s')"),
+        CONFIGURATION_LIMIT,
+    );
+    // The other database's newcomers have a place, and are limited rightly.
+    for user in 0..10 {
+        let allowed = format!(
+            "SELECT count(*) FILTER (WHERE counter_allow('user:{user}', 3, '1 hour')) FROM generate_series(1, 9)"
+        );
+        assert_eq!(other.value::<i64>(&allowed), 3, "user {user}");
+    }
+    // Minimum intervals, of which each set has its room too.
+    for session in [&mut session, &mut other] {
+        session.must("INSERT INTO counter_ext.policy VALUES ('', NULL, NULL, '31 days')");
+    }
+    session.must("SELECT counter_incr_from('b', 'actor:' || n) FROM generate_series(1, 5000) n");
+    assert_eq!(session.get("b").expect("get"), 1024);
+    other.must("SELECT counter_incr_from('b', 'actor:' || n) FROM generate_series(1, 50) n");
+    assert_eq!(other.get("b").expect("get"), 50);
+
+    // The flooder's database goes, and its windows with it.
+    drop(session);
+    other.must("CREATE DATABASE third");
+    let mut third = cluster.connect_to("third");
+    third.must("CREATE EXTENSION counter_ext");
+    third.must(FLOOD);
+    let in_use = |session: &mut Session| session.value::<i64>("SELECT limits_in_use FROM counter_stats");
+    let before = in_use(&mut other);
+    drop(third);
+    other.must("DROP DATABASE third");
+    wait::until("the windows of a database that is gone are free", Duration::from_secs(30), || {
+        in_use(&mut other) < before
+    });
+    cluster.finish();
+}
+
+#[test]
+fn the_longest_period_is_a_setting() {
+    let cluster = Cluster::start(Settings::preloaded().with("counter_ext.max_limit_period", "366d"));
+    let mut session = cluster.connect();
+    assert!(session.value::<bool>("SELECT counter_allow('month', 1, '12 months')"));
+    assert!(
+        !session.value::<bool>("SELECT counter_allow('month', 1, '8766 hours')"),
+        "a year is 365.25 days"
+    );
+    assert_sqlstate("counter_allow", session.run("SELECT counter_allow('k', 1, '367 days')"), "22023");
+    cluster.finish();
+}
+
+#[test]
 fn a_standby_limits_and_a_dump_keeps_policies() {
     let primary = Cluster::start(Settings::preloaded());
     let mut session = primary.connect();

@@ -19,9 +19,17 @@ SELECT counter_allow('allow:max', 2, '1 hour', 2), counter_allow('allow:max', 5,
     counter_allow('allow:max', 0, '1 hour'), counter_allow('allow:max', 6, '1 hour');
 -- Lengths of all sorts.
 SELECT per, counter_allow('allow:per', 1, per::interval), counter_allow('allow:per', 1, per::interval)
-    FROM unnest(ARRAY['1 day', '1 month', '1 month -29 days', '1 year', '1000 years', '70000 years']) per;
-SELECT counter_allow('allow:month', 1, '1 month'), counter_allow('allow:month', 1, '30 days'), counter_allow('allow:month', 1, '12 months'),
-    counter_allow('allow:month', 1, '8766 hours');
+    FROM unnest(ARRAY['1 day', '1 month', '1 month -29 days', '31 days']) per;
+SELECT counter_allow('allow:month', 1, '1 month'), counter_allow('allow:month', 1, '30 days'), counter_allow('allow:month', 1, '720 hours');
+-- No longer than counter_ext.max_limit_period, which no user can change: a limit takes what all databases share.
+SELECT counter_allow('allow:long', 1, '31 days 0.000001 s');
+SELECT counter_allow('allow:long', 1, '60000 years');
+SET counter_ext.max_limit_period = '1000 years';
+INSERT INTO counter_ext.policy VALUES ('long:', 1, '1 year', NULL), ('long:gap', NULL, NULL, '1 year');
+SELECT counter_incr_from('long:a', 'ann');
+SELECT counter_incr_from('long:gap', 'ann');
+SELECT counter_incr_from('short:a', 'ann'), counter_get('long:a'), counter_get('short:a'), counter_drop('short:a');
+DELETE FROM counter_ext.policy;
 -- Time passes.
 SELECT counter_allow('allow:short', 2, '1 s', 2), counter_allow('allow:short', 2, '1 s'), pg_sleep(1.1);
 SELECT counter_allow('allow:short', 2, '1 s', 2), counter_allow('allow:short', 2, '1 s');
@@ -152,24 +160,24 @@ INSERT INTO counter_ext.policy VALUES ('bad', 1, '2000 years', NULL);
 INSERT INTO counter_ext.policy VALUES ('bad', NULL, NULL, '-1 s');
 INSERT INTO counter_ext.blocked VALUES ('');
 
--- Who may count is held to policies that he may not read; counter_allow is for everybody until revoked.
+-- Who may count is held to policies that he may not read; counter_allow is for whom it was granted to.
 CREATE ROLE regress_limited;
 GRANT INSERT, UPDATE ON counter_ext.total TO regress_limited;
 INSERT INTO counter_ext.policy VALUES ('role:', 1, '1 hour', NULL);
 SET ROLE regress_limited;
-SELECT counter_incr_from('role:a', 'x'), counter_incr_from('role:a', 'x'), counter_allow('allow:role', 1, '1 hour');
+SELECT counter_incr_from('role:a', 'x'), counter_incr_from('role:a', 'x');
+SELECT counter_allow('allow:role', 1, '1 hour');
 SELECT counter_filtered('role:a');
 SELECT * FROM counter_ext.policy;
 INSERT INTO counter_ext.blocked VALUES ('boss');
 SELECT * FROM counter_ext.limit_statistics();
 RESET ROLE;
 REVOKE INSERT ON counter_ext.total FROM regress_limited;
-REVOKE EXECUTE ON FUNCTION counter_allow(text, integer, interval, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION counter_allow(text, integer, interval, integer) TO regress_limited;
 SET ROLE regress_limited;
 SELECT counter_incr_from('role:a', 'x');
 SELECT counter_allow('allow:role', 1, '1 hour');
 RESET ROLE;
-GRANT EXECUTE ON FUNCTION counter_allow(text, integer, interval, integer) TO PUBLIC;
 SELECT counter_get('role:a'), counter_filtered('role:a');
 DROP OWNED BY regress_limited;
 DROP ROLE regress_limited;
