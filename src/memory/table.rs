@@ -113,12 +113,12 @@ pub(super) fn raise_value(entry: &Entry, delta: i64) -> bool {
 fn load_sees(partition: &SharedPartition, cell: usize, xid: u32) -> bool {
     let segment = partition.segment();
     let snapshot = segment.load_cell(cell);
-    // No snapshot yet: it will be taken later than this commit became visible.
-    snapshot.has_snapshot.get() == 0
-        || visibility::is_seen_unless(xid, snapshot.xmin.get(), snapshot.xmax.get(), || {
+    visibility::is_in_sum(snapshot.has_snapshot.get() != 0, || {
+        visibility::is_seen_unless(xid, snapshot.xmin.get(), snapshot.xmax.get(), || {
             let running = &segment.load_cell_xids(cell)[..snapshot.running.get() as usize];
             running.iter().any(|running| running.load(Ordering::Relaxed) == xid)
         })
+    })
 }
 
 /// Forgets a counter; the next read loads it from rows.
