@@ -47,6 +47,8 @@ static SERVER_HOOKS: pg::hooks::Hooks = pg::hooks::Hooks {
     request_shared_memory: memory::request,
     start_shared_memory: memory::start,
     before_database_command: worker::database_commands::make_room,
+    after_database_command: worker::database_commands::let_in_again,
+    before_chosen_database_oid: worker::database_commands::forget,
     relation_dropped,
 };
 

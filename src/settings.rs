@@ -18,6 +18,7 @@ pub enum Mode {
 static MODE: GucSetting<Mode> = GucSetting::<Mode>::new(Mode::Slotted);
 static SLOTS: GucSetting<i32> = GucSetting::<i32>::new(64);
 static COMPACT_INTERVAL_MS: GucSetting<i32> = GucSetting::<i32>::new(1000);
+static MAX_DATABASES: GucSetting<i32> = GucSetting::<i32>::new(64);
 static MAX_COUNTERS: GucSetting<i32> = GucSetting::<i32>::new(65_536);
 static MAX_SKETCHES: GucSetting<i32> = GucSetting::<i32>::new(1024);
 static MAX_LIMITS: GucSetting<i32> = GucSetting::<i32>::new(16_384);
@@ -40,6 +41,11 @@ pub fn slots() -> usize {
 /// How often the worker compacts.
 pub fn compact_interval_ms() -> u64 {
     COMPACT_INTERVAL_MS.get() as u64
+}
+
+/// Databases that shared memory has a cell for.
+pub fn max_databases() -> usize {
+    MAX_DATABASES.get() as usize
 }
 
 /// Counters held in shared memory at once.
@@ -117,6 +123,16 @@ pub fn define(preloading: bool) {
         GucFlags::UNIT_MS,
     );
     if preloading {
+        GucRegistry::define_int_guc(
+            c"counter_ext.max_databases",
+            c"Databases that have statistics, and can use buffered mode, at once.",
+            c"Others lose nothing; one that is idle makes room for one that counts. Each takes about 1 kB.",
+            &MAX_DATABASES,
+            1,
+            100_000,
+            GucContext::Postmaster,
+            GucFlags::default(),
+        );
         GucRegistry::define_int_guc(
             c"counter_ext.max_counters",
             c"Counters held in shared memory at once.",

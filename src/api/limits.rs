@@ -73,7 +73,7 @@ fn counter_filtered(id: CounterArg<'_>) -> i64 {
 mod counter_ext {
     use super::*;
     use crate::api::triggers;
-    use crate::memory::{databases, limits as windows};
+    use crate::memory::{limits as windows, statistics};
     use crate::pg::catalog;
 
     /// Trigger: a policy, or the block list, is being changed.
@@ -102,7 +102,7 @@ mod counter_ext {
     > {
         tables_to_monitor().or_raise();
         let statistics = windows::statistics();
-        let filtered = databases::filtered(u32::from(catalog::my_database()));
+        let filtered = statistics::filtered(u32::from(catalog::my_database()));
         let s = statistics.unwrap_or_default();
         TableIterator::once((
             filtered.map(|filtered| filtered as i64),

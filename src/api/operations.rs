@@ -6,7 +6,7 @@ use crate::counting::transaction;
 use crate::errors::{CounterError, OrRaise};
 use crate::family::pass;
 use crate::memory::epochs::{self, Retention};
-use crate::memory::{databases, limits, sketches, table};
+use crate::memory::{databases, limits, sketches, statistics, table, workers};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::{catalog, privilege, process, replication_slot, wal, xact};
 use crate::rows::access::{self, Purpose, Tables};
@@ -26,13 +26,13 @@ fn counter_compact() -> i64 {
 fn compact() -> Result<u64, CounterError> {
     let tables = transaction::enter_to_change("counter_compact", Purpose::Count, xact::nest_level())?;
     let database = u32::from(catalog::my_database());
-    if databases::has_worker(database)
-        && let Some(rows) = databases::request_pass(database)
+    if workers::has_worker(database)
+        && let Some(rows) = workers::request_pass(database)
     {
         return Ok(rows);
     }
     let pass::Outcome { rows, overflowed } = pass::run_here(tables)?;
-    databases::note_pass(database, databases::Pass { rows, overflowed });
+    statistics::note_pass(database, statistics::Pass { rows, overflowed });
     Ok(rows)
 }
 
@@ -106,7 +106,7 @@ mod counter_ext {
         if preloaded && !xact::in_recovery() {
             databases::register(database);
         }
-        let known = databases::statistics(database);
+        let known = statistics::of(database);
         let journal = epochs::statistics(database).filter(|_| known.is_some());
         let behind = |lsn: u64| {
             (lsn != 0 && !xact::in_recovery()).then(|| wal::insert_position().saturating_sub(lsn) as i64)
@@ -115,13 +115,14 @@ mod counter_ext {
         let slot =
             (retention == Retention::Held).then(|| replication_slot::NAME.to_str().unwrap_or_default());
         let (memory_bytes, max_counters) = table::capacity();
+        let without_cell = if preloaded && !xact::in_recovery() { "no cell" } else { "none" };
         let s = known.clone().unwrap_or_default();
         // Without shared memory nothing is measured, which is not the same as zero.
         let measured = |value: u64| known.is_some().then_some(value as i64);
         TableIterator::once((
             preloaded,
-            (s.worker_pid != 0).then_some(s.worker_pid as i32),
-            s.worker_state.map_or("none", |state| state.name()),
+            Some(workers::pid(database) as i32).filter(|pid| *pid != 0),
+            workers::state(database).map_or(without_cell, |state| state.name()),
             measured(s.increments),
             measured(s.compactions),
             measured(s.rows_folded),
@@ -148,7 +149,7 @@ mod counter_ext {
             journal.map(|journal| journal.recovered_records as i64),
             slot,
             slot.and_then(|_| behind(retained_lsn)),
-            measured(databases::visits(database)),
+            measured(statistics::visits(database)),
             visit_rows,
             sketches.loaded as i64,
             sketches.capacity as i64,

@@ -6,7 +6,7 @@ use super::join;
 use crate::counting::{change, read, reserved, transaction};
 use crate::errors::{CounterError, MAX_ID_BYTES, check_id};
 use crate::memory::epochs::{self, JournalState};
-use crate::memory::{buffer, databases};
+use crate::memory::{buffer, workers};
 use crate::pg::lock::{self, Subject};
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::source::Source;
@@ -216,15 +216,13 @@ fn before(prefix: &[u8]) -> Vec<u8> {
 /// Counters of rows are never buffered. What somebody has buffered into them by hand is drift, which rows show once it is folded.
 fn fold_buffered(tables: Tables) {
     let (database, relation) = (u32::from(catalog::my_database()), u32::from(tables.total));
-    if xact::in_recovery()
-        || epochs::state(database) != JournalState::Ready
-        || !databases::has_worker(database)
+    if xact::in_recovery() || epochs::state(database) != JournalState::Ready || !workers::has_worker(database)
     {
         return;
     }
     // Of two epochs at most, which their parity tells apart.
     if [0, 1].into_iter().any(|epoch| buffer::has_deltas(database, relation, epoch)) {
-        databases::request_pass(database);
+        workers::request_pass(database);
     }
 }
 

@@ -22,7 +22,7 @@ use crate::journal::record::{self, Header};
 use crate::memory::buffer::{self, Pin};
 use crate::memory::epochs::{self, Retention};
 use crate::memory::table::Key;
-use crate::memory::{databases, group, is_attached};
+use crate::memory::{group, is_attached, workers};
 use crate::pg::wal::{self, Lsn};
 use crate::pg::{catalog, process, xact};
 use crate::rows::access::Tables;
@@ -99,7 +99,7 @@ pub fn take_in(tables: Tables, deltas: Vec<Delta>) -> Vec<Delta> {
                 batch.pins.drain(..).for_each(buffer::unpin);
                 epochs::withdraw();
                 // A pass makes entries clean, and the next transaction finds room.
-                databases::wake_worker(database);
+                workers::wake_worker(database);
                 return batch.deltas;
             }
         }
@@ -195,7 +195,7 @@ pub fn commit() -> u64 {
     if batch.plan == Plan::Later {
         UNDRAINED_SINCE.set(Some(epochs::drains_begun(database)));
         if is_late(database) {
-            databases::wake_worker(database);
+            workers::wake_worker(database);
         }
     }
     epochs::withdraw();

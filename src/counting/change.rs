@@ -7,7 +7,7 @@ use super::reserved::{self, Kind};
 use super::{read, transaction};
 use crate::errors::CounterError;
 use crate::family::{self, Change, Operation};
-use crate::memory::{buffer, databases};
+use crate::memory::{buffer, workers};
 use crate::pg::lock::{self, Subject};
 use crate::pg::{Oid, process, xact};
 use crate::rows::access::{Purpose, Tables};
@@ -109,7 +109,7 @@ fn fold_buffered(tables: Tables, id: &[u8]) -> bool {
     if !buffer::has_unfolded(key) {
         return false;
     }
-    databases::request_pass(key.database);
+    workers::request_pass(key.database);
     true
 }
 

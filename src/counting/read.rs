@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::errors::CounterError;
 use crate::memory::epochs::{self, JournalState};
 use crate::memory::table::{self, Found, Key};
-use crate::memory::{buffer, databases, load};
+use crate::memory::{buffer, databases, load, workers};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::{catalog, process, xact};
 use crate::rows::access::{self, Purpose, Tables};
@@ -149,7 +149,7 @@ pub fn await_recovery(tables: Tables) -> bool {
     }
     let started = Instant::now();
     databases::register(database);
-    databases::want_worker(database);
+    workers::want_worker(database);
     while matches!(epochs::state(database), JournalState::Unknown | JournalState::Recovering) {
         if started.elapsed() > RECOVERY_PATIENCE {
             PATIENT_AGAIN_AT.set(Some(Instant::now() + RECOVERY_PATIENCE));

@@ -12,7 +12,7 @@ use crate::errors::CounterError;
 use crate::family;
 use crate::memory::epochs::{self, Cut, Opening};
 use crate::memory::table::Key;
-use crate::memory::{self, cells, databases, load, restore_guard, table};
+use crate::memory::{self, cells, databases, load, restore_guard, table, workers};
 use crate::pg::{Oid, catalog, lock, privilege, process, xact};
 use crate::rows::access::{self, Purpose, Tables};
 use crate::rows::bigint_parts;
@@ -330,18 +330,18 @@ fn commit() {
     }
     if increments > 0 && databases::register(database) {
         cells::count_increments(database, increments, buffered);
-        databases::want_worker(database);
+        workers::want_worker(database);
     }
     if done.drops_extension != 0 {
         epochs::close(database);
         memory::purge_extension(database);
-        databases::extension_dropped(database);
+        workers::extension_dropped(database);
     }
     if done.restores {
         restore_guard::note(database);
     }
     if done.creates_extension && databases::register(database) {
-        databases::extension_created(database);
+        workers::extension_created(database);
     }
     state::put_back(done);
     reset();

@@ -7,8 +7,8 @@ use super::policy::{self, Policy, Ruling};
 use crate::counting::reserved::{self, Kind};
 use crate::counting::{change, read};
 use crate::errors::CounterError;
-use crate::memory::databases;
 use crate::memory::limits::{self, LimitKey, Subject, Taken};
+use crate::memory::statistics;
 use crate::pg::catalog;
 
 /// Adds a delta to a counter if the actor may be counted there now, else to the counter of what was filtered. Returns
@@ -24,7 +24,7 @@ pub fn increment_from(id: &[u8], actor: &[u8], delta: i64) -> Result<bool, Count
         change::increment_by(entered, id, delta, Some(actor))?;
     } else {
         change::increment(entered, &filtered_id, delta)?;
-        databases::count_filtered(u32::from(catalog::my_database()));
+        statistics::count_filtered(u32::from(catalog::my_database()));
     }
     Ok(counts)
 }

@@ -52,8 +52,8 @@ pub(super) fn hand_over(slot: usize) {
     let increments = cell.increments.swap(0, Ordering::Relaxed);
     let buffered = cell.buffered_increments.swap(0, Ordering::Relaxed);
     if increments > 0 {
-        databases::count(database, |cell| &cell.increments, increments);
-        databases::count(database, |cell| &cell.buffered_increments, buffered);
+        databases::count(database, |counts| &counts.increments, increments);
+        databases::count(database, |counts| &counts.buffered_increments, buffered);
     }
 }
 

@@ -21,6 +21,7 @@ use super::cells;
 use super::databases;
 use super::lwlock::LockGuard;
 use super::segment::segment;
+use super::workers;
 use crate::pg::process;
 
 /// Whether a database's deltas may be buffered.
@@ -97,7 +98,8 @@ pub fn statistics(database: u32) -> Option<JournalStatistics> {
         folded_epoch: cell.folded_epoch.load(Ordering::SeqCst),
         needed_lsn: cell.needed_lsn.load(Ordering::SeqCst),
         cut_delayed_by: cell.cut_delayed_by.load(Ordering::Relaxed),
-        buffered_increments: cell.buffered_increments.load(Ordering::Relaxed) + cells::counted(database).1,
+        buffered_increments: cell.counts.buffered_increments.load(Ordering::Relaxed)
+            + cells::counted(database).1,
         journal_bytes: cell.journal_bytes.load(Ordering::Relaxed),
         recovered_records: cell.recovered_records.load(Ordering::Relaxed),
     })
@@ -154,8 +156,8 @@ pub fn want_journal(database: u32) {
     if databases::register(database) {
         let first = databases::with(database, |cell| cell.journal_wanted.swap(1, Ordering::SeqCst) == 0);
         if first == Some(true) {
-            databases::want_worker(database);
-            databases::wake_worker(database);
+            workers::want_worker(database);
+            workers::wake_worker(database);
         }
     }
 }

@@ -17,8 +17,6 @@ pub const FORMAT_VERSION: u32 = 2;
 
 pub(super) const CACHE_LINE: usize = 64;
 pub(super) const MAX_ID_BYTES: usize = crate::errors::MAX_ID_BYTES;
-/// Databases that can have statistics and a worker at once.
-pub(super) const DATABASES: usize = 64;
 /// Loads that can run at once; further ones are answered from rows.
 pub(super) const LOAD_CELLS: usize = 64;
 pub(super) const NIL: u32 = u32::MAX;
@@ -32,6 +30,8 @@ pub(super) struct Header {
     pub entries_per_partition: u32,
     pub backend_cells: u32,
     pub xids_per_load: u32,
+    pub database_cells: u32,
+    pub worker_places: u32,
     /// Seed of the key hash, drawn at start, so that nobody outside can aim at one bucket.
     pub seed: u64,
     pub locks: *mut pg_sys::LWLockPadded,
@@ -39,6 +39,14 @@ pub(super) struct Header {
     /// The launcher's process id, 0 when it is not there.
     pub launcher_pid: AtomicU32,
     pub launcher_slot: AtomicU32,
+    /// Databases that wait until the worker of another one gives way: see `workers.rs`.
+    pub databases_in_queue: AtomicU32,
+    /// A database that has no cell wants to be looked into.
+    pub look_again: AtomicU32,
+    /// Rises whenever a cell is given to a database or taken from one.
+    pub cell_changes: AtomicU64,
+    /// Where the search for a cell that can be taken begins.
+    pub next_cell: AtomicU32,
     /// The replication slot that keeps WAL for recovery: see `epochs.rs`.
     pub retention: AtomicU32,
     /// Where the slot keeps WAL from.
@@ -222,70 +230,176 @@ pub(super) struct LoadCell {
 /// Sessions of one restore that are kept in mind, as `pg_restore -j` has several.
 pub(super) const RESTORERS: usize = 8;
 
-/// One database's worker and statistics: see `databases.rs`.
+/// What begins anew when it is given to another owner. Others may be reading it at the same time, so each field is an atomic
+/// of its own, or guarded as it says.
+pub(super) trait Reset {
+    fn reset(&self);
+}
+
+impl Reset for AtomicU32 {
+    fn reset(&self) {
+        self.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Reset for AtomicU64 {
+    fn reset(&self) {
+        self.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Reset for AtomicI64 {
+    fn reset(&self) {
+        self.store(0, Ordering::Relaxed);
+    }
+}
+
+impl<T: Reset, const N: usize> Reset for [T; N] {
+    fn reset(&self) {
+        self.iter().for_each(Reset::reset);
+    }
+}
+
+/// Declares a struct, and that resetting it resets each of its fields: none can be forgotten.
+macro_rules! resettable {
+    ($(#[$attribute:meta])* pub(super) struct $name:ident {
+        $($(#[$field_attribute:meta])* pub $field:ident: $type:ty,)*
+    }) => {
+        $(#[$attribute])*
+        pub(super) struct $name {
+            $($(#[$field_attribute])* pub $field: $type,)*
+        }
+
+        impl Reset for $name {
+            fn reset(&self) {
+                $(self.$field.reset();)*
+            }
+        }
+    };
+}
+
+/// A condition variable that keeps its sleepers when its owner changes; they look for themselves what they waited for.
+#[repr(C)]
+pub(super) struct Condition(pub Guarded<pg_sys::ConditionVariable>);
+
+impl Reset for Condition {
+    fn reset(&self) {}
+}
+
+/// A worker's last error. Guarded by the database lock.
+#[repr(C)]
+pub(super) struct ErrorText(pub Guarded<ErrorBytes>);
+
+#[repr(C)]
+pub(super) struct ErrorBytes {
+    pub length: u32,
+    pub bytes: [u8; 252],
+}
+
+impl Reset for ErrorText {
+    fn reset(&self) {
+        // SAFETY: a cell is reset under the database lock, which guards the text.
+        unsafe { self.0.get_mut().length = 0 };
+    }
+}
+
+resettable! {
+    /// A database's worker, as its sessions see it: see `workers.rs`.
+    #[repr(C)]
+    pub(super) struct Handshake {
+        /// 0 while there is no worker.
+        pub pid: AtomicU32,
+        /// Its slot in the process array.
+        pub slot: AtomicU32,
+        pub state: AtomicU32,
+        /// Something in this database wants a worker.
+        pub wanted: AtomicU32,
+        pub passes_requested: AtomicU64,
+        pub passes_completed: AtomicU64,
+        pub last_pass_rows: AtomicU64,
+        /// Rises whenever the worker has got something done: a worker that stands still is not waited for.
+        pub heartbeat: AtomicU64,
+        pub pass_done: Condition,
+    }
+}
+
+resettable! {
+    /// What is measured in a database: see `statistics.rs`.
+    #[repr(C)]
+    pub(super) struct Counts {
+        pub increments: AtomicU64,
+        /// Sketches that committed visits have changed.
+        pub visits: AtomicU64,
+        /// Views that a bot filter did not count.
+        pub filtered: AtomicU64,
+        pub compactions: AtomicU64,
+        pub rows_folded: AtomicU64,
+        pub last_compaction_at_us: AtomicI64,
+        pub overflowed: AtomicU64,
+        pub loads: AtomicU64,
+        pub load_timeouts: AtomicU64,
+        pub evictions: AtomicU64,
+        pub invalidations: AtomicU64,
+        pub entries: AtomicI64,
+        pub buffered_increments: AtomicU64,
+        pub errors: AtomicU64,
+        pub last_error_at_us: AtomicI64,
+        pub last_error: ErrorText,
+    }
+}
+
+resettable! {
+    /// One database: see `databases.rs`.
+    #[repr(C, align(64))]
+    pub(super) struct DatabaseCell {
+        /// Whose cell it is; 0 while it is nobody's.
+        pub database: AtomicU32,
+        pub worker: Handshake,
+        pub counts: Counts,
+        /// Process ids of backends that fill our tables by hand, and when each did so last: see `restore_guard.rs`.
+        pub restored_by: [AtomicU32; RESTORERS],
+        pub restored_at_us: [AtomicI64; RESTORERS],
+        /// Buffered mode in this database: see `epochs.rs`.
+        pub journal_state: AtomicU32,
+        /// The total table that buffered deltas may be for; 0 while they may not be taken.
+        pub journal_relation: AtomicU32,
+        pub journal_wanted: AtomicU32,
+        /// Process id of the backend that an epoch's end waits for.
+        pub cut_delayed_by: AtomicU32,
+        /// What records carry to show that they are ours.
+        pub journal_key: AtomicU64,
+        /// The epoch that deltas are being added to.
+        pub epoch: AtomicU64,
+        /// All epochs up to this one are in rows.
+        pub folded_epoch: AtomicU64,
+        /// Where the WAL of the current epoch begins.
+        pub cut_lsn: AtomicU64,
+        /// WAL from here on is needed after a crash: the durable row says so.
+        pub needed_lsn: AtomicU64,
+        /// The transaction that is folding the epoch before the current one, and that epoch's parity in the lowest bit.
+        pub fold: AtomicU64,
+        /// Head of the queue of those who commit together.
+        pub group_queue: AtomicU32,
+        pub drains_begun: AtomicU64,
+        pub drains_done: AtomicU64,
+        pub last_drain_at_us: AtomicI64,
+        pub journal_bytes: AtomicU64,
+        pub recovered_records: AtomicU64,
+    }
+}
+
+/// A background worker that the launcher has sent, or is about to send, into a database: see `workers.rs`.
 #[repr(C, align(64))]
-pub(super) struct DatabaseCell {
+pub(super) struct WorkerPlace {
+    /// The database it is for; 0 while the place is free.
     pub database: AtomicU32,
-    pub worker_pid: AtomicU32,
-    pub worker_slot: AtomicU32,
-    pub worker_state: AtomicU32,
-    /// Process id of a command that needs the database without connections.
-    pub held_by: AtomicU32,
-    /// Process ids of backends that fill our tables by hand, and when each did so last: see `restore_guard.rs`.
-    pub restored_by: [AtomicU32; RESTORERS],
-    pub restored_at_us: [AtomicI64; RESTORERS],
-    /// Something in this database wants a worker.
-    pub wanted: AtomicU32,
-    pub passes_requested: AtomicU64,
-    pub passes_completed: AtomicU64,
-    pub last_pass_rows: AtomicU64,
-    pub increments: AtomicU64,
-    /// Sketches that committed visits have changed.
-    pub visits: AtomicU64,
-    /// Views that a bot filter did not count.
-    pub filtered: AtomicU64,
-    pub compactions: AtomicU64,
-    pub rows_folded: AtomicU64,
-    pub last_compaction_at_us: AtomicI64,
-    pub overflowed: AtomicU64,
-    pub loads: AtomicU64,
-    pub load_timeouts: AtomicU64,
-    pub evictions: AtomicU64,
-    pub invalidations: AtomicU64,
-    pub entries: AtomicI64,
-    pub errors: AtomicU64,
-    pub last_error_at_us: AtomicI64,
-    pub pass_done: pg_sys::ConditionVariable,
-    /// Buffered mode in this database: see `epochs.rs`.
-    pub journal_state: AtomicU32,
-    /// The total table that buffered deltas may be for; 0 while they may not be taken.
-    pub journal_relation: AtomicU32,
-    pub journal_wanted: AtomicU32,
-    /// Process id of the backend that an epoch's end waits for.
-    pub cut_delayed_by: AtomicU32,
-    /// What records carry to show that they are ours.
-    pub journal_key: AtomicU64,
-    /// The epoch that deltas are being added to.
-    pub epoch: AtomicU64,
-    /// All epochs up to this one are in rows.
-    pub folded_epoch: AtomicU64,
-    /// Where the WAL of the current epoch begins.
-    pub cut_lsn: AtomicU64,
-    /// WAL from here on is needed after a crash: the durable row says so.
-    pub needed_lsn: AtomicU64,
-    /// The transaction that is folding the epoch before the current one, and that epoch's parity in the lowest bit.
-    pub fold: AtomicU64,
-    /// Head of the queue of those who commit together.
-    pub group_queue: AtomicU32,
-    pub drains_begun: AtomicU64,
-    pub drains_done: AtomicU64,
-    pub last_drain_at_us: AtomicI64,
-    pub buffered_increments: AtomicU64,
-    pub journal_bytes: AtomicU64,
-    pub recovered_records: AtomicU64,
-    /// Guarded by the database lock.
-    pub last_error_length: u32,
-    pub last_error: [u8; 252],
+    pub pid: AtomicU32,
+    /// Its slot in the process array.
+    pub slot: AtomicU32,
+    /// What it said of the database: a `WorkerState`.
+    pub verdict: AtomicU32,
+    /// How far the worker is, and a number that rises whenever the place is given away or taken back.
+    pub word: AtomicU64,
 }
 
 const _: () = {
@@ -299,6 +413,8 @@ const _: () = {
     assert!(std::mem::size_of::<Header>().is_multiple_of(CACHE_LINE));
     assert!(std::mem::size_of::<LoadCell>().is_multiple_of(CACHE_LINE));
     assert!(std::mem::size_of::<DatabaseCell>().is_multiple_of(CACHE_LINE));
+    assert!(std::mem::size_of::<ErrorBytes>() == 256);
+    assert!(std::mem::size_of::<WorkerPlace>() == CACHE_LINE);
 };
 
 /// How many of everything, from the settings.
@@ -309,10 +425,17 @@ pub(super) struct Geometry {
     pub entries_per_partition: usize,
     pub backend_cells: usize,
     pub xids_per_load: usize,
+    pub database_cells: usize,
+    pub worker_places: usize,
 }
 
 impl Geometry {
-    pub fn new(max_counters: usize, max_processes: usize) -> Geometry {
+    pub fn new(
+        max_counters: usize,
+        max_processes: usize,
+        database_cells: usize,
+        worker_places: usize,
+    ) -> Geometry {
         // Few enough that each partition has entries to choose a victim from, enough that loads do not meet.
         let partitions = (max_counters / 16).next_power_of_two().clamp(1, 128);
         let entries_per_partition = max_counters.div_ceil(partitions);
@@ -322,6 +445,8 @@ impl Geometry {
             entries_per_partition,
             backend_cells: max_processes,
             xids_per_load: max_processes,
+            database_cells,
+            worker_places,
         }
     }
 
@@ -333,8 +458,22 @@ impl Geometry {
         self.partitions_at() + self.partitions * std::mem::size_of::<Partition>()
     }
 
+    pub fn worker_places_at(&self) -> usize {
+        self.databases_at() + self.database_cells * std::mem::size_of::<DatabaseCell>()
+    }
+
+    /// Databases that processes keep workers out of, a word a process.
+    pub fn holds_at(&self) -> usize {
+        self.worker_places_at() + self.worker_places * std::mem::size_of::<WorkerPlace>()
+    }
+
     pub fn backend_cells_at(&self) -> usize {
-        self.databases_at() + DATABASES * std::mem::size_of::<DatabaseCell>()
+        (self.holds_at() + self.backend_cells * 8).next_multiple_of(CACHE_LINE)
+    }
+
+    /// Locks of the segment: one a partition, one for databases, and two a database, for its journal and for its group commits.
+    pub fn locks(&self) -> usize {
+        self.partitions + 1 + 2 * self.database_cells
     }
 
     pub fn load_cells_at(&self) -> usize {
@@ -384,16 +523,18 @@ mod tests {
         fn parts_are_aligned_and_do_not_overlap(
             max_counters in 16usize..1_000_000,
             processes in 1usize..2000,
+            databases in 1usize..300,
+            workers in 1usize..100,
         ) {
-            let g = Geometry::new(max_counters, processes);
+            let g = Geometry::new(max_counters, processes, databases, workers);
             let places = [
-                g.partitions_at(), g.databases_at(), g.backend_cells_at(), g.load_cells_at(),
-                g.entries_at(), g.buckets_at(), g.marks_at(), g.bytes(),
+                g.partitions_at(), g.databases_at(), g.worker_places_at(), g.holds_at(), g.backend_cells_at(),
+                g.load_cells_at(), g.entries_at(), g.buckets_at(), g.marks_at(), g.bytes(),
             ];
             for pair in places.windows(2) {
                 prop_assert!(pair[0] < pair[1]);
             }
-            for place in &places[..5] {
+            for place in &places[..7] {
                 prop_assert_eq!(place % CACHE_LINE, 0);
             }
             prop_assert!(g.partitions * g.entries_per_partition >= max_counters);

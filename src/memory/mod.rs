@@ -34,10 +34,12 @@ mod places;
 pub mod restore_guard;
 mod segment;
 pub mod sketches;
+pub mod statistics;
 mod sync;
 pub mod table;
 mod visibility;
 mod window;
+pub mod workers;
 
 pub use segment::is_attached;
 
@@ -67,7 +69,7 @@ pub fn purge_extension(database: u32) {
     table::purge_database(database);
 }
 
-/// Frees all that memory holds for a database that is gone, so that a new one that gets its number begins with nothing.
+/// Frees all that memory holds for a database that is gone, so that a new one that gets its number begins with nothing. Cannot fail.
 pub fn purge_database(database: u32) {
     purge_extension(database);
     limits::purge_database(database);

@@ -9,7 +9,7 @@ use pgrx::pg_sys;
 
 use super::layout::*;
 use super::lwlock::{self, LockGuard};
-use crate::pg::{lock, process, random};
+use crate::pg::{background, lock, process, random};
 
 static BASE: AtomicPtr<Header> = AtomicPtr::new(std::ptr::null_mut());
 
@@ -20,7 +20,12 @@ fn geometry() -> Geometry {
     // Auxiliary processes have slots past the backends' own; prepared transactions show up in snapshots.
     const AUXILIARY_PROCESSES: usize = 64;
     let prepared = lock::max_prepared_transactions();
-    Geometry::new(crate::settings::max_counters(), process::max_backends() + AUXILIARY_PROCESSES + prepared)
+    Geometry::new(
+        crate::settings::max_counters(),
+        process::max_backends() + AUXILIARY_PROCESSES + prepared,
+        crate::settings::max_databases(),
+        background::max_workers(),
+    )
 }
 
 /// Asks for memory and locks; called from the request hook.
@@ -29,7 +34,7 @@ pub fn request() {
     // SAFETY: called from shmem_request_hook, where this is allowed.
     unsafe {
         pg_sys::RequestAddinShmemSpace(geometry.bytes());
-        pg_sys::RequestNamedLWLockTranche(TRANCHE.as_ptr(), (geometry.partitions + 1 + 2 * DATABASES) as i32);
+        pg_sys::RequestNamedLWLockTranche(TRANCHE.as_ptr(), geometry.locks() as i32);
     }
 }
 
@@ -51,6 +56,8 @@ pub fn start() {
             (*base).entries_per_partition = geometry.entries_per_partition as u32;
             (*base).backend_cells = geometry.backend_cells as u32;
             (*base).xids_per_load = geometry.xids_per_load as u32;
+            (*base).database_cells = geometry.database_cells as u32;
+            (*base).worker_places = geometry.worker_places as u32;
             (*base).seed = random::bits();
             (*base).locks = pg_sys::GetNamedLWLockTranche(TRANCHE.as_ptr());
             (*base).next_generation.store(1, Ordering::Relaxed);
@@ -61,8 +68,8 @@ pub fn start() {
             for cell in 0..LOAD_CELLS {
                 pg_sys::ConditionVariableInit(segment.load_cell(cell).finished.as_ptr());
             }
-            for cell in 0..DATABASES {
-                pg_sys::ConditionVariableInit(&raw mut (*segment.database_cell(cell)).pass_done);
+            for cell in 0..geometry.database_cells {
+                pg_sys::ConditionVariableInit(segment.database_cell(cell).worker.pass_done.0.as_ptr());
             }
         }
         assert_eq!((*base).version, FORMAT_VERSION);
@@ -113,6 +120,8 @@ impl Segment {
             entries_per_partition: header.entries_per_partition as usize,
             backend_cells: header.backend_cells as usize,
             xids_per_load: header.xids_per_load as usize,
+            database_cells: header.database_cells as usize,
+            worker_places: header.worker_places as usize,
         }
     }
 
@@ -194,10 +203,29 @@ impl Segment {
         unsafe { std::slice::from_raw_parts(self.at(at), g.xids_per_load) }
     }
 
-    pub fn database_cell(&self, index: usize) -> *mut DatabaseCell {
-        assert!(index < DATABASES);
+    pub fn database_cells(&self) -> usize {
+        self.header().database_cells as usize
+    }
+
+    pub fn database_cell(&self, index: usize) -> &'static DatabaseCell {
+        assert!(index < self.database_cells());
         let g = self.geometry();
-        self.at(g.databases_at() + index * std::mem::size_of::<DatabaseCell>())
+        // SAFETY: in bounds, and mapped for the life of the process; atomics, and what `layout.rs` says is guarded, in an
+        // UnsafeCell.
+        unsafe { &*self.at(g.databases_at() + index * std::mem::size_of::<DatabaseCell>()) }
+    }
+
+    pub fn worker_places(&self) -> &'static [WorkerPlace] {
+        let g = self.geometry();
+        // SAFETY: in bounds, mapped for the life of the process, zeroed at start; atomics only.
+        unsafe { std::slice::from_raw_parts(self.at(g.worker_places_at()), g.worker_places) }
+    }
+
+    /// Which database each process keeps workers out of: see `workers.rs`.
+    pub fn holds(&self) -> &'static [AtomicU64] {
+        let g = self.geometry();
+        // SAFETY: in bounds, mapped for the life of the process, zeroed at start; atomics only.
+        unsafe { std::slice::from_raw_parts(self.at(g.holds_at()), g.backend_cells) }
     }
 
     /// A partition's marks of one kind, a bit an entry.
@@ -210,7 +238,7 @@ impl Segment {
     }
 
     fn lock(&self, index: usize) -> *mut pg_sys::LWLock {
-        assert!(index < self.partitions() + 1 + 2 * DATABASES);
+        assert!(index < self.geometry().locks());
         // SAFETY: the tranche has one lock a partition, one for databases, and two a database: for its
         // journal and for its group commits.
         unsafe { &raw mut (*self.header().locks.add(index)).lock }
@@ -235,23 +263,23 @@ impl Segment {
 
     /// The journal's lock of the database in a cell: see `epochs.rs`.
     pub fn lock_journal(&self, database_cell: usize) -> LockGuard {
-        assert!(database_cell < DATABASES);
+        assert!(database_cell < self.database_cells());
         // SAFETY: a lock of the segment; taken before any partition lock.
         unsafe { lwlock::exclusive(self.lock(self.partitions() + 1 + database_cell)) }
     }
 
     /// As `lock_journal`, but gives up where it would wait.
     pub fn try_lock_journal(&self, database_cell: usize) -> Option<LockGuard> {
-        assert!(database_cell < DATABASES);
+        assert!(database_cell < self.database_cells());
         // SAFETY: as above.
         unsafe { lwlock::try_exclusive(self.lock(self.partitions() + 1 + database_cell)) }
     }
 
     /// Held by the leader of a group commit in the database of a cell: see `group.rs`.
     pub fn lock_flush(&self, database_cell: usize) -> LockGuard {
-        assert!(database_cell < DATABASES);
+        assert!(database_cell < self.database_cells());
         // SAFETY: a lock of the segment; taken in COMMIT callbacks with no other of them held.
-        unsafe { lwlock::exclusive(self.lock(self.partitions() + 1 + DATABASES + database_cell)) }
+        unsafe { lwlock::exclusive(self.lock(self.partitions() + 1 + self.database_cells() + database_cell)) }
     }
 
     /// Makes a partition's entries free. Nobody else can see the segment yet.

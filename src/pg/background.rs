@@ -1,5 +1,6 @@
 //! Background workers: registration, their main loop's primitives, what pg_stat_activity shows of them.
 
+use std::cell::Cell;
 use std::ffi::CString;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub(crate) use entry_point;
 
 const LIBRARY: &str = "counter_ext";
 
-fn describe(name: &str, kind: &str, function: &str, argument: u32) -> pg_sys::BackgroundWorker {
+fn describe(name: &str, kind: &str, function: &str, argument: u64) -> pg_sys::BackgroundWorker {
     fn copy(target: &mut [std::ffi::c_char], source: &str) {
         for (to, from) in target.iter_mut().zip(source.bytes().chain([0])) {
             *to = from as std::ffi::c_char;
@@ -43,7 +44,7 @@ fn describe(name: &str, kind: &str, function: &str, argument: u32) -> pg_sys::Ba
     // On a hot standby too.
     worker.bgw_start_time = pg_sys::BgWorkerStartTime::BgWorkerStart_ConsistentState;
     worker.bgw_restart_time = pg_sys::BGW_NEVER_RESTART;
-    worker.bgw_main_arg = pg_sys::Datum::from(argument);
+    worker.bgw_main_arg = pg_sys::Datum::from(argument as usize);
     worker
 }
 
@@ -85,9 +86,15 @@ impl Drop for Started {
     }
 }
 
-/// Starts a worker for a database; `None` when max_worker_processes is used up.
-pub fn start(name: &str, kind: &str, function: &str, database: Oid) -> Option<Started> {
-    let mut worker = describe(name, kind, function, u32::from(database));
+/// Background workers that this server runs at once, of whatever kind.
+pub fn max_workers() -> usize {
+    // SAFETY: a postmaster-start setting, constant for the life of the process.
+    unsafe { pg_sys::max_worker_processes.max(1) as usize }
+}
+
+/// Starts a worker; `None` when max_worker_processes is used up.
+pub fn start(name: &str, kind: &str, function: &str, argument: u64) -> Option<Started> {
+    let mut worker = describe(name, kind, function, argument);
     worker.bgw_notify_pid = super::process::my_pid();
     let mut handle = std::ptr::null_mut();
     // SAFETY: the handle must outlive the call's memory context, so it is made in the longest-lived one.
@@ -100,23 +107,41 @@ pub fn start(name: &str, kind: &str, function: &str, database: Oid) -> Option<St
     }
 }
 
-/// The database a compactor was started for.
-pub fn argument_database(argument: StartArgument) -> Oid {
-    Oid::from(argument.value() as u32)
+/// What a worker was started with.
+pub fn argument_value(argument: StartArgument) -> u64 {
+    argument.value() as u64
 }
 
 /// Connects to no database (shared catalogs only) or to one, also one that takes no connections, and listens for
-/// SIGTERM and SIGHUP.
+/// SIGTERM and SIGHUP. A SIGTERM that comes while it connects, and perhaps waits for a lock on the database, ends it at once.
 pub fn connect(database: Option<Oid>) {
-    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     // SAFETY: first thing a worker does, once.
     unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(end_at_once));
+        #[cfg(feature = "pg18")]
+        pg_sys::pqsignal_be(pg_sys::SIGTERM as i32, Some(end_at_once));
+        pg_sys::BackgroundWorkerUnblockSignals();
         pg_sys::BackgroundWorkerInitializeConnectionByOid(
             database.unwrap_or(pg_sys::InvalidOid),
             pg_sys::InvalidOid,
             pg_sys::BGWORKER_BYPASS_ALLOWCONN,
         );
     }
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
+}
+
+/// PostgreSQL's own handler: the process ends at its next check for interrupts. Without the guard that pgrx's bindings put round
+/// calls, which a signal handler must not go through.
+///
+/// # Safety
+/// Called by the operating system as a signal handler.
+unsafe extern "C-unwind" fn end_at_once(signal: std::ffi::c_int) {
+    unsafe extern "C-unwind" {
+        fn die(signal: std::ffi::c_int);
+    }
+    // SAFETY: made to be called by signal handlers.
+    unsafe { die(signal) }
 }
 
 /// Sets a setting for this worker whatever the database's or role's defaults are.
@@ -138,7 +163,10 @@ pub fn set_setting(name: &str, value: &str) {
 /// Sleeps until woken or until the time is over; reloads the configuration when asked to.
 /// Returns false when the worker is to end.
 pub fn rest(time: Duration) -> bool {
-    let go_on = BackgroundWorker::wait_latch(Some(time));
+    let go_on = BackgroundWorker::wait_latch(Some(time)) && !is_ending();
+    if !go_on {
+        ENDING.set(true);
+    }
     if BackgroundWorker::sighup_received() {
         // SAFETY: outside any transaction, as in every worker's main loop.
         unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) }
@@ -158,9 +186,17 @@ pub fn exit_to_be_restarted() -> ! {
     }
 }
 
+thread_local! {
+    /// This worker was asked to end. pgrx forgets that once it was asked about.
+    static ENDING: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Whether the worker was asked to end.
 pub fn is_ending() -> bool {
-    BackgroundWorker::sigterm_received()
+    if BackgroundWorker::sigterm_received() {
+        ENDING.set(true);
+    }
+    ENDING.get()
 }
 
 /// What pg_stat_activity shows; `None` is idle.

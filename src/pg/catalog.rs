@@ -234,6 +234,12 @@ pub fn database(name: &CStr) -> Option<Oid> {
     (oid != pg_sys::InvalidOid).then_some(oid)
 }
 
+/// Whether there is a database of this oid.
+pub fn is_database(oid: Oid) -> bool {
+    // SAFETY: a syscache look-up inside a transaction; the name is a palloc'd copy or null.
+    unsafe { !pg_sys::get_database_name(oid).is_null() }
+}
+
 /// A database of the server.
 #[derive(Clone, Copy, Debug)]
 pub struct Database {

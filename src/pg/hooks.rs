@@ -14,11 +14,48 @@ pub struct Hooks {
     pub request_shared_memory: fn(),
     /// Shared memory is there.
     pub start_shared_memory: fn(),
-    /// A command that its user may run is about to need a database free of connections. It cannot be part of a longer
-    /// transaction. The second argument says whether it copies the database.
-    pub before_database_command: fn(Oid, bool),
+    /// A command that its user may run is about to need a database free of connections.
+    pub before_database_command: fn(DatabaseCommand),
+    /// That command has done its work. Not called where it failed.
+    pub after_database_command: fn(),
+    /// A database is about to be made with an oid that its maker has chosen, and that no database has.
+    pub before_chosen_database_oid: fn(Oid),
     /// A relation is about to be dropped by this transaction.
     pub relation_dropped: fn(Oid),
+}
+
+/// What needs a database without connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DatabaseCommand {
+    pub database: Oid,
+    pub kind: CommandKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandKind {
+    /// CREATE DATABASE … TEMPLATE
+    Copy,
+    /// ALTER DATABASE … RENAME
+    Rename,
+    /// ALTER DATABASE … SET TABLESPACE
+    Move,
+    Drop,
+}
+
+impl DatabaseCommand {
+    /// Whether PostgreSQL will let the current user do it, as far as that depends on user and database.
+    fn is_allowed(self) -> bool {
+        let user = privilege::current_user();
+        let owns = privilege::owns_database(self.database, user);
+        let is_template = privilege::is_template(self.database);
+        let is_connected_to = self.database == catalog::my_database();
+        match self.kind {
+            CommandKind::Copy => privilege::may_create_databases(user) && (is_template || owns),
+            CommandKind::Rename => owns && privilege::may_create_databases(user) && !is_connected_to,
+            CommandKind::Move => owns && !is_connected_to,
+            CommandKind::Drop => owns && !is_template && !is_connected_to,
+        }
+    }
 }
 
 static HOOKS: OnceLock<&'static Hooks> = OnceLock::new();
@@ -104,7 +141,7 @@ unsafe extern "C-unwind" fn on_utility(
     receiver: *mut pg_sys::DestReceiver,
     completion: *mut pg_sys::QueryCompletion,
 ) {
-    before_utility(statement);
+    let needs_database_alone = before_utility(statement);
     // SAFETY: passes PostgreSQL's own arguments on, to the previous hook or to the standard function.
     unsafe {
         match PREVIOUS_UTILITY {
@@ -123,59 +160,87 @@ unsafe extern "C-unwind" fn on_utility(
             ),
         }
     }
-}
-
-#[pg_guard]
-extern "C-unwind" fn before_utility(statement: *mut pg_sys::PlannedStmt) {
-    // SAFETY: the statement's utility node is valid for the call.
-    if let Some((database, copies)) = unsafe { database_needed_alone((*statement).utilityStmt) }
-        && let Some(hooks) = HOOKS.get()
-    {
-        (hooks.before_database_command)(database, copies);
+    if needs_database_alone {
+        after_database_command();
     }
 }
 
-/// The database that a command needs without connections, where the user may run that command, and whether the command
-/// copies it.
+/// Returns whether the command needs a database without connections.
+#[pg_guard]
+extern "C-unwind" fn before_utility(statement: *mut pg_sys::PlannedStmt) -> bool {
+    let Some(hooks) = HOOKS.get() else { return false };
+    // SAFETY: the statement's utility node is valid for the call.
+    let (command, chosen_oid) =
+        unsafe { (database_command((*statement).utilityStmt), chosen_oid((*statement).utilityStmt)) };
+    if let Some(oid) = chosen_oid.filter(|oid| !catalog::is_database(*oid)) {
+        (hooks.before_chosen_database_oid)(oid);
+    }
+    let command = command.filter(|command| command.is_allowed());
+    if let Some(command) = command {
+        (hooks.before_database_command)(command);
+    }
+    command.is_some()
+}
+
+#[pg_guard]
+extern "C-unwind" fn after_database_command() {
+    if let Some(hooks) = HOOKS.get() {
+        (hooks.after_database_command)();
+    }
+}
+
+/// What a statement does that needs a database without connections.
 ///
 /// # Safety
 /// `node` must be a valid utility statement.
-unsafe fn database_needed_alone(node: *mut pg_sys::Node) -> Option<(Oid, bool)> {
+unsafe fn database_command(node: *mut pg_sys::Node) -> Option<DatabaseCommand> {
     let name = |pointer: *const std::ffi::c_char| {
         // SAFETY: names in parse nodes are NUL-terminated or null.
         (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) })
     };
     // SAFETY: each cast follows the node's tag.
-    let (name, creates) = unsafe {
+    let (name, kind) = unsafe {
         match (*node).type_ {
             pg_sys::NodeTag::T_DropdbStmt => {
                 let statement = node as *mut pg_sys::DropdbStmt;
-                (name((*statement).dbname)?, false)
+                (name((*statement).dbname)?, CommandKind::Drop)
             }
             pg_sys::NodeTag::T_CreatedbStmt => {
                 let statement = node as *mut pg_sys::CreatedbStmt;
-                (option_string((*statement).options, c"template").unwrap_or(c"template1"), true)
+                let template = option_string((*statement).options, c"template");
+                (template.unwrap_or(c"template1"), CommandKind::Copy)
             }
             pg_sys::NodeTag::T_RenameStmt => {
                 let statement = node as *mut pg_sys::RenameStmt;
                 if (*statement).renameType != pg_sys::ObjectType::OBJECT_DATABASE {
                     return None;
                 }
-                (name((*statement).subname)?, false)
+                (name((*statement).subname)?, CommandKind::Rename)
             }
             pg_sys::NodeTag::T_AlterDatabaseStmt => {
                 let statement = node as *mut pg_sys::AlterDatabaseStmt;
                 option_string((*statement).options, c"tablespace")?;
-                (name((*statement).dbname)?, false)
+                (name((*statement).dbname)?, CommandKind::Move)
             }
             _ => return None,
         }
     };
-    let database = catalog::database(name)?;
-    let user = privilege::current_user();
-    let allowed =
-        privilege::owns_database(database, user) || (creates && privilege::may_create_databases(user));
-    allowed.then_some((database, creates))
+    Some(DatabaseCommand { database: catalog::database(name)?, kind })
+}
+
+/// The oid that CREATE DATABASE … OID asks for.
+///
+/// # Safety
+/// `node` must be a valid utility statement.
+unsafe fn chosen_oid(node: *mut pg_sys::Node) -> Option<Oid> {
+    // SAFETY: the cast follows the node's tag.
+    unsafe {
+        if (*node).type_ != pg_sys::NodeTag::T_CreatedbStmt {
+            return None;
+        }
+        let oid = option_string((*(node as *mut pg_sys::CreatedbStmt)).options, c"oid")?;
+        oid.to_str().ok()?.parse::<u32>().ok().map(Oid::from)
+    }
 }
 
 /// A string-valued option of a statement.

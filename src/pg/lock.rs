@@ -17,6 +17,32 @@ pub fn try_lock_table(oid: Oid, access: Access) -> bool {
     unsafe { pg_sys::ConditionalLockRelationOid(oid, access.lock_mode()) }
 }
 
+/// Whether a command has locked a database so that nobody can connect to it, as ALTER DATABASE … RENAME does until its transaction
+/// has ended, also as a prepared one.
+pub fn is_database_locked(database: Oid) -> bool {
+    const DATABASE_RELATION: u32 = 1262;
+    const DEFAULT_LOCK_METHOD: u8 = 1;
+    let tag = pg_sys::LOCKTAG {
+        locktag_field1: 0,
+        locktag_field2: DATABASE_RELATION,
+        locktag_field3: u32::from(database),
+        locktag_field4: 0,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
+        locktag_lockmethodid: DEFAULT_LOCK_METHOD,
+    };
+    // What a process takes as it connects.
+    let mode = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
+    // SAFETY: the tag is that of LockSharedObject for a row of pg_database; tried inside a transaction, and given back at once.
+    unsafe {
+        let got = pg_sys::LockAcquire(&tag, mode, false, true);
+        if got == pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL {
+            return true;
+        }
+        pg_sys::LockRelease(&tag, mode, false);
+    }
+    false
+}
+
 /// Whether a relation of this oid exists, after its lock was taken.
 pub fn relation_exists(oid: Oid) -> bool {
     // SAFETY: a syscache look-up inside a transaction.

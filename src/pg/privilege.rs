@@ -80,11 +80,19 @@ pub fn owns_database(database: Oid, user: Oid) -> bool {
     })
 }
 
+/// Whether the database is a template, which everybody who may create databases may copy.
+pub fn is_template(database: Oid) -> bool {
+    with_row(pg_sys::SysCacheIdentifier::DATABASEOID, database, |row| {
+        // SAFETY: a pg_database row.
+        unsafe { (*(row as pg_sys::Form_pg_database)).datistemplate }
+    })
+}
+
 /// Whether the user may create databases.
 pub fn may_create_databases(user: Oid) -> bool {
     with_row(pg_sys::SysCacheIdentifier::AUTHOID, user, |row| {
-        // SAFETY: a pg_authid row.
-        unsafe { (*(row as pg_sys::Form_pg_authid)).rolcreatedb }
+        // SAFETY: a pg_authid row; the other is a syscache look-up.
+        unsafe { (*(row as pg_sys::Form_pg_authid)).rolcreatedb || pg_sys::superuser_arg(user) }
     })
 }
 

@@ -94,12 +94,24 @@ pub fn wake_sleeper(slot: usize) {
     unsafe { pg_sys::PGSemaphoreUnlock((*(*pg_sys::ProcGlobal).allProcs.add(slot)).sem) }
 }
 
-/// Asks a process to end as pg_terminate_backend does.
-pub fn terminate(pid: i32) {
-    if is_backend(pid) {
-        // SAFETY: plain kill(2) of a server process that was there a moment ago.
+/// Asks a process of ours to end as pg_terminate_backend does.
+pub fn ask_to_end(pid: i32) {
+    if pid > 0 {
+        // SAFETY: plain kill(2).
         unsafe { libc_kill(pid, 15) };
     }
+}
+
+/// Whether there is a process of this id, connected or not.
+pub fn exists(pid: i32) -> bool {
+    // SAFETY: kill(2) with signal 0 sends none.
+    pid > 0 && unsafe { libc_kill(pid, 0) } == 0
+}
+
+/// Whether anybody is connected to a database: sessions, autovacuum, other workers.
+pub fn is_anybody_connected(database: u32) -> bool {
+    // SAFETY: looks in the process array under its own lock.
+    unsafe { pg_sys::CountDBBackends(super::Oid::from(database)) > 0 }
 }
 
 unsafe extern "C" {

@@ -21,12 +21,20 @@ pub struct Hooks {
 }
 
 thread_local! {
-    /// Run once, when the running transaction has ended.
-    static AT_END: Cell<Option<fn()>> = const { Cell::new(None) };
+    /// Run once, when the running transaction has ended, or a savepoint was rolled back.
+    static AT_END: Cell<Option<fn(Ending)>> = const { Cell::new(None) };
 }
 
-/// Calls `callback` once, when the running transaction has ended, well or not. It may not fail.
-pub fn at_end(callback: fn()) {
+/// How what was under way has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Committed,
+    /// Aborted, rolled back to a savepoint, or prepared.
+    Otherwise,
+}
+
+/// Calls `callback` once, when the running transaction has ended or one of its savepoints was rolled back. It may not fail.
+pub fn at_end(callback: fn(Ending)) {
     AT_END.set(Some(callback));
 }
 
@@ -56,10 +64,16 @@ extern "C-unwind" fn on_xact(event: pg_sys::XactEvent::Type, _arg: *mut std::ffi
             _ => {}
         }
     }
-    if matches!(event, XACT_EVENT_COMMIT | XACT_EVENT_ABORT)
-        && let Some(callback) = AT_END.take()
-    {
-        callback();
+    match event {
+        XACT_EVENT_COMMIT => end(Ending::Committed),
+        XACT_EVENT_ABORT | XACT_EVENT_PREPARE => end(Ending::Otherwise),
+        _ => {}
+    }
+}
+
+fn end(ending: Ending) {
+    if let Some(callback) = AT_END.take() {
+        callback(ending);
     }
 }
 
@@ -77,6 +91,9 @@ extern "C-unwind" fn on_subxact(
             SUBXACT_EVENT_ABORT_SUB => (hooks.savepoint_rolled_back)(nest_level()),
             _ => {}
         }
+    }
+    if event == SUBXACT_EVENT_ABORT_SUB {
+        end(Ending::Otherwise);
     }
 }
 

@@ -13,6 +13,8 @@ use crate::errors::CounterError;
 use crate::hll::Sketch;
 use crate::memory::databases;
 use crate::memory::sketches::{self, SketchKey, parameters};
+use crate::memory::statistics;
+use crate::memory::workers;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::{catalog, lock, process, xact};
 use crate::rows::access::{self, Tables};
@@ -170,8 +172,8 @@ fn commit() {
         }
     }
     if (visits > 0 || HAS_SPILLED.get()) && databases::register(database) {
-        databases::count_visits(database, visits.max(1));
-        databases::want_worker(database);
+        statistics::count_visits(database, visits.max(1));
+        workers::want_worker(database);
     }
     reset();
 }

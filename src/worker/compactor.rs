@@ -10,12 +10,13 @@ use super::journal_keeper::Keeper;
 use super::serve_database;
 use super::transactions::{Obstacle, in_transaction};
 use crate::family::pass::{self, How, Step, Work};
-use crate::memory::databases::{self, Pass, WorkerState};
 use crate::memory::epochs::{self, JournalState};
 use crate::memory::restore_guard::NewRows;
+use crate::memory::statistics::{self, Pass};
 use crate::memory::table;
+use crate::memory::workers::{self, WorkerState};
 use crate::pg::background::{self, StartArgument};
-use crate::pg::wal;
+use crate::pg::{process, wal};
 use crate::settings;
 
 /// A pass is followed by at least so many times its own duration of rest: under a held snapshot, where dead rows
@@ -28,6 +29,8 @@ const JOURNAL_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 const RATE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long one step of a pass may go on before the others have their turn; it goes on in the next pass.
 const STEP_BUDGET: Duration = Duration::from_millis(500);
+/// Where databases wait for a worker, how long each one's turn lasts at least.
+const TURN: Duration = Duration::from_secs(1);
 const LONGEST_ERROR_DELAY: Duration = Duration::from_secs(60);
 
 background::entry_point!(counter_ext_compactor_main, serve);
@@ -48,6 +51,9 @@ fn run(database: u32) -> WorkerState {
             Err(Obstacle::Busy) => compactor.put_off(None),
             Err(Obstacle::Failed(message)) => compactor.put_off(Some(message)),
         };
+        if compactor.gives_way() {
+            return WorkerState::Waiting;
+        }
         if !background::rest(rest) {
             return WorkerState::None;
         }
@@ -76,6 +82,7 @@ impl StepState {
 struct Compactor {
     database: u32,
     keeper: Keeper,
+    began_at: Instant,
     last_pass: Instant,
     /// When it was last looked whether a pass is due.
     looked_at: Instant,
@@ -98,8 +105,9 @@ impl Compactor {
         Compactor {
             database,
             keeper: Keeper::default(),
-            last_pass: now - IDLE_PASS_INTERVAL,
-            looked_at: now - IDLE_PASS_INTERVAL,
+            began_at: now,
+            last_pass: now.checked_sub(IDLE_PASS_INTERVAL).unwrap_or(now),
+            looked_at: looked_last(database, now),
             least_rest: Duration::ZERO,
             last_rates: now,
             last_tended: now,
@@ -113,7 +121,7 @@ impl Compactor {
     /// Drains, makes a pass if one is due, and says how long to rest.
     fn round(&mut self) -> Result<Duration, Obstacle> {
         let next_round = self.tend()?;
-        if self.until_pass().is_zero() || databases::pass_wanted(self.database) {
+        if self.until_pass().is_zero() || workers::pass_wanted(self.database) {
             self.pass_if_due()?;
         }
         if self.last_rates.elapsed() >= RATE_INTERVAL {
@@ -124,6 +132,12 @@ impl Compactor {
         Ok(next_round.map_or(until_pass, |round| round.min(until_pass)))
     }
 
+    /// Whether this worker ends so that another database has its turn: the passes that were due here have been made, and nobody waits for
+    /// one.
+    fn gives_way(&self) -> bool {
+        self.began_at.elapsed() >= TURN && !workers::pass_wanted(self.database) && workers::gives_way()
+    }
+
     /// The interval is looked up each time, since it may have changed meanwhile.
     fn until_pass(&self) -> Duration {
         let interval = Duration::from_millis(settings::compact_interval_ms());
@@ -131,25 +145,25 @@ impl Compactor {
     }
 
     fn pass_if_due(&mut self) -> Result<(), Obstacle> {
-        let requested = databases::passes_requested(self.database);
-        let changes = databases::increments(self.database) + databases::visits(self.database);
+        let requested = workers::passes_requested(self.database);
+        let changes = statistics::increments(self.database) + statistics::visits(self.database);
         let due = !self.idle
             || changes != self.seen_changes
-            || databases::pass_wanted(self.database)
+            || workers::pass_wanted(self.database)
             || self.last_pass.elapsed() >= IDLE_PASS_INTERVAL;
         self.least_rest = Duration::ZERO;
         if due {
             let started = Instant::now();
-            databases::set_worker_state(self.database, WorkerState::Compacting);
+            workers::set_state(self.database, WorkerState::Compacting);
             background::report_activity(Some("compacting counters"));
             // Nothing new into the way of a restore, unless somebody asked for it.
-            let new_rows = match databases::pass_wanted(self.database) {
+            let new_rows = match workers::pass_wanted(self.database) {
                 true => NewRows::Made,
                 false => NewRows::UnlessRestored(self.database),
             };
             let were_made = new_rows.are_made();
             let pass = self.run_pass(new_rows)?;
-            databases::pass_completed(self.database, requested, pass);
+            workers::pass_completed(self.database, requested, pass);
             let all_done = self.steps.iter().all(|step| step.under_way.is_none());
             self.idle = pass.rows == 0 && all_done && were_made && new_rows.are_made();
             self.seen_changes = changes;
@@ -164,6 +178,7 @@ impl Compactor {
     /// Looks after the journal, and says when to do so again at the latest.
     fn tend(&mut self) -> Result<Option<Duration>, Obstacle> {
         self.last_tended = Instant::now();
+        workers::beat(self.database);
         self.keeper.tend(self.database)
     }
 
@@ -178,7 +193,7 @@ impl Compactor {
             background::report_activity(Some(step.name));
             match self.run_step(index, new_rows, &mut pass) {
                 Err(Obstacle::Failed(message)) if !step.is_essential => {
-                    if databases::note_error(self.database, &message) {
+                    if statistics::note_error(self.database, &message) {
                         pgrx::warning!("counter_ext compactor: {} failed, will retry: {message}", step.name);
                     }
                 }
@@ -198,6 +213,7 @@ impl Compactor {
         let how = How { new_rows, waits: false };
         loop {
             let progress = in_transaction(|tables| work.next(tables, how))?;
+            workers::beat(self.database);
             pass.rows += progress.rows;
             pass.overflowed += progress.overflowed;
             if progress.is_done {
@@ -207,7 +223,7 @@ impl Compactor {
             if self.last_tended.elapsed() >= Duration::from_millis(wal::writer_delay_ms()) {
                 self.tend()?;
             }
-            if started.elapsed() >= STEP_BUDGET && !databases::pass_wanted(self.database) {
+            if started.elapsed() >= STEP_BUDGET && !workers::pass_wanted(self.database) {
                 self.steps[index].under_way = Some(work);
                 return Ok(());
             }
@@ -215,7 +231,7 @@ impl Compactor {
     }
 
     fn at_rest(&mut self) {
-        databases::set_worker_state(self.database, WorkerState::Idle);
+        workers::set_state(self.database, WorkerState::Idle);
         background::report_activity(None);
         background::report_statistics();
         self.last_pass = Instant::now();
@@ -224,11 +240,11 @@ impl Compactor {
     /// A pass could not be made: those who asked for it make their own; the next one comes later each time when it
     /// failed. How long to rest.
     fn put_off(&mut self, failure: Option<String>) -> Duration {
-        databases::pass_failed(self.database, databases::passes_requested(self.database));
+        workers::pass_failed(self.database, workers::passes_requested(self.database));
         self.idle = false;
         self.least_rest = Duration::ZERO;
         if let Some(message) = failure {
-            if databases::note_error(self.database, &message) {
+            if statistics::note_error(self.database, &message) {
                 pgrx::warning!("counter_ext compactor: pass failed, will retry: {message}");
             }
             self.error_delay = (self.error_delay * 2).clamp(Duration::from_secs(1), LONGEST_ERROR_DELAY);
@@ -244,4 +260,16 @@ impl Compactor {
             _ => rest.min(self.error_delay.max(JOURNAL_RETRY_INTERVAL)),
         }
     }
+}
+
+/// When it was last looked whether a pass is due, by the worker before this one. Where nobody knows, the interval may have passed
+/// long ago.
+fn looked_last(database: u32, now: Instant) -> Instant {
+    const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
+    let ago = match statistics::last_compaction_at_us(database) {
+        None => LONGEST_INTERVAL,
+        Some(0) => IDLE_PASS_INTERVAL,
+        Some(at_us) => Duration::from_micros((process::now_us() - at_us).clamp(0, 3_600_000_000) as u64),
+    };
+    now.checked_sub(ago).unwrap_or(now)
 }

@@ -12,7 +12,7 @@ use crate::counting::{draining, folding};
 use crate::journal::record::{self, Header};
 use crate::journal::recovery::{self, Recovered, Stretch, Undecided};
 use crate::memory::epochs::{self, Cut, JournalState, Retention};
-use crate::memory::{buffer, databases};
+use crate::memory::{buffer, workers};
 use crate::pg::{background, process, random, wal, xact};
 use crate::rows::journal_position::{self, Position};
 use crate::{journal, settings};
@@ -112,7 +112,7 @@ impl Keeper {
                 wal::display(to)
             );
         }
-        databases::wake_launcher();
+        workers::wake_launcher();
         Ok(())
     }
 
@@ -203,7 +203,7 @@ fn set_up(database: u32) -> Result<Option<Duration>, Obstacle> {
     const LATER: Duration = Duration::from_secs(10);
     let retention = epochs::retention().0;
     if retention != Retention::Held {
-        databases::wake_launcher();
+        workers::wake_launcher();
         // Where there is none to be had it may be had later.
         return Ok(Some(if retention == Retention::None { SOON } else { LATER }));
     }
@@ -211,7 +211,7 @@ fn set_up(database: u32) -> Result<Option<Duration>, Obstacle> {
     if !durably(|| in_transaction(|tables| folding::begin_journal(tables, start)))? {
         epochs::look_again(database);
     }
-    databases::wake_launcher();
+    workers::wake_launcher();
     Ok(Some(SOON))
 }
 

@@ -1,17 +1,26 @@
-//! The launcher: finds databases that have the extension, and keeps a compactor in each.
+//! The launcher: finds the databases that have the extension, and sends compactors into them.
 //!
 //! It cannot look into a database itself, so it sends a compactor to each one it does not know yet; a compactor that
 //! finds no extension says so and ends. From then on the database is left alone until CREATE EXTENSION there, or an
 //! increment, asks for a worker. What dies is started again, with a growing delay.
+//!
+//! Where there are fewer places for workers than databases, the databases take turns. The launcher says how many of them wait, and as
+//! many workers whose turn has lasted long enough end. Whose last turn is longest ago comes first, and those that ask for a
+//! worker before those that do not.
+//!
+//! The launcher and its workers take at most half of max_worker_processes, and one worker there always is: the other half is for
+//! parallel query, logical replication and other extensions. PostgreSQL gives a parallel query what is free and no more, so a
+//! larger share of ours would silently make queries slower.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::{COMPACTOR_MAIN, COMPACTOR_TYPE, WATCHER_MAIN, WATCHER_TYPE, retention};
+use crate::memory::workers::{self, Place, Progress, WorkerState};
 use crate::memory::{self, databases};
 use crate::pg::background::{self, Condition, StartArgument, Started};
 use crate::pg::catalog::Database;
-use crate::pg::{Oid, catalog, replication_slot, xact};
+use crate::pg::{Oid, catalog, lock, replication_slot, xact};
 
 /// How often the launcher looks for new databases without being asked.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
@@ -25,21 +34,79 @@ const LONGEST_DELAY: Duration = Duration::from_secs(60);
 const HEALTHY_AFTER: Duration = Duration::from_secs(30);
 /// Databases that are sent their first worker at once: the others' turn comes when these have answered.
 const PROBES_AT_ONCE: usize = 2;
+/// A database that does not ask for a worker has its turn so long after the last one: what came in by other ways (COMMIT PREPARED, a
+/// restore) is to be folded too.
+const UNASKED_TURN_INTERVAL: Duration = Duration::from_secs(10);
+/// The same for one that has no cell to ask by.
+const CELLLESS_TURN_INTERVAL: Duration = Duration::from_secs(3);
+
+/// Workers there are at most, of as many as this server allows.
+fn most_workers(max_worker_processes: usize) -> usize {
+    const LAUNCHER: usize = 1;
+    (max_worker_processes / 2).saturating_sub(LAUNCHER).max(1)
+}
 
 /// A database's worker as the launcher sees it.
 struct Ward {
-    worker: Option<Started>,
+    worker: Option<Worker>,
     started_at: Instant,
     delay: Duration,
     not_before: Instant,
     /// It has answered: it stays, or there is no extension.
     known: bool,
+    /// What the last worker said.
+    has_extension: bool,
+    /// When its last turn was over.
+    served_at: Instant,
+    had_cell: bool,
+}
+
+/// A worker that was sent into a database.
+struct Worker {
+    place: Place,
+    /// Not there for those that the launcher before this one has sent.
+    process: Option<Started>,
+}
+
+impl Worker {
+    /// How far it is, and what it said of its database.
+    fn look_at(&self) -> (Progress, WorkerState) {
+        let (progress, verdict) = workers::look_at(self.place);
+        let will_never_come = progress == Progress::Sent
+            && self.process.as_ref().is_some_and(|process| process.condition() == Condition::Stopped)
+            // It may have come and gone in between.
+            && workers::look_at(self.place).0 == Progress::Sent;
+        (if will_never_come { Progress::Gone } else { progress }, verdict)
+    }
 }
 
 impl Ward {
     fn new() -> Ward {
         let now = Instant::now();
-        Ward { worker: None, started_at: now, delay: FIRST_DELAY, not_before: now, known: false }
+        Ward {
+            worker: None,
+            started_at: now,
+            delay: FIRST_DELAY,
+            not_before: now,
+            known: false,
+            has_extension: true,
+            served_at: now,
+            had_cell: false,
+        }
+    }
+
+    /// Whether the database should have a worker: somebody asks for one, it has the extension, or nobody has looked yet.
+    fn wants_worker(&self, database: u32) -> bool {
+        !self.known || self.has_extension || workers::is_wanted(database) == Some(true)
+    }
+
+    /// Whether another database's worker is to give way for it.
+    fn is_urgent(&self, database: u32) -> bool {
+        let waits = self.served_at.elapsed();
+        match workers::is_wanted(database) {
+            Some(wanted) => wanted || !self.known || waits >= UNASKED_TURN_INTERVAL,
+            None => !self.known || waits >= CELLLESS_TURN_INTERVAL,
+        }
     }
 }
 
@@ -47,9 +114,12 @@ background::entry_point!(counter_ext_launcher_main, run);
 
 fn run(_argument: StartArgument) {
     background::connect(None);
-    databases::launcher_started();
+    workers::launcher_started();
     let mut wards: HashMap<u32, Ward> = HashMap::new();
-    let mut complained = false;
+    for (database, place) in workers::take_over() {
+        wards.insert(database, Ward { worker: Some(Worker { place, process: None }), ..Ward::new() });
+    }
+    let mut has_told_of_turns = false;
     let mut has_listed = false;
     let mut complaint: Option<String> = None;
     let mut was_standby = xact::in_recovery();
@@ -62,6 +132,9 @@ fn run(_argument: StartArgument) {
                 ward.not_before = Instant::now();
                 ward.delay = FIRST_DELAY;
             }
+        }
+        if workers::takes_another_look() {
+            look_anew_without_cells(&mut wards);
         }
         // Read before the list of databases: one made in between is not mistaken for a dropped one.
         let registered = databases::registered();
@@ -76,12 +149,16 @@ fn run(_argument: StartArgument) {
         for (database, ward) in &mut wards {
             busy |= look_after(*database, ward);
         }
-        let (started_all, probing) = start_wanted(&mut wards);
-        busy |= probing;
-        if !started_all && !complained {
-            pgrx::log!("counter_ext launcher: no background worker slot is free; raise max_worker_processes");
+        let started = start_wanted(&mut wards);
+        busy |= started.waits_for_an_answer;
+        workers::publish_queue(started.queue);
+        if started.queue > 0 && !has_told_of_turns {
+            has_told_of_turns = true;
+            pgrx::log!(
+                "counter_ext launcher: databases take turns at background workers, since there are too few for all; raise \
+                 max_worker_processes, of which counter_ext takes at most half"
+            );
         }
-        complained = !started_all;
         // One that refuses connections now may still need what it needed.
         let others = databases::registered().into_iter().filter(|database| !wards.contains_key(database));
         let known: Vec<retention::Known> = wards
@@ -95,7 +172,7 @@ fn run(_argument: StartArgument) {
             pgrx::log!("counter_ext launcher: {message}");
         }
         complaint = tended;
-        let interval = match (busy, was_standby) {
+        let interval = match (busy || started.queue > 0, was_standby) {
             (true, _) => BUSY_INTERVAL,
             (_, true) => FIRST_DELAY,
             _ => LOOK_INTERVAL,
@@ -104,8 +181,17 @@ fn run(_argument: StartArgument) {
             break;
         }
     }
-    databases::launcher_ended();
+    workers::launcher_ended();
     background::exit_to_be_restarted();
+}
+
+/// Somebody has created the extension, perhaps in a database that has no cell to say so.
+fn look_anew_without_cells(wards: &mut HashMap<u32, Ward>) {
+    for (database, ward) in wards {
+        if ward.worker.is_none() && !databases::is_registered(*database) {
+            ward.known = false;
+        }
+    }
 }
 
 /// Takes in new databases, and frees what dropped ones had. One that refuses connections keeps its cell; where buffered
@@ -121,84 +207,160 @@ fn compare(wards: &mut HashMap<u32, Ward>, registered: &[u32], present: &[Databa
     for database in &connectable {
         wards.entry(*database).or_insert_with(Ward::new);
     }
+    // Elsewhere who drops a database does this, and nobody counts in the one that comes after it before that is done.
+    if xact::in_recovery() {
+        let gone: HashSet<u32> = registered.iter().chain(wards.keys()).copied().collect();
+        gone.difference(&existing).copied().for_each(memory::purge_database);
+    }
+    registered
+        .iter()
+        .filter(|database| !existing.contains(database))
+        .copied()
+        .for_each(databases::unregister);
     wards.retain(|database, ward| connectable.contains(database) || ward.worker.is_some());
-    for database in registered.iter().filter(|database| !existing.contains(database)) {
-        memory::purge_database(*database);
-        databases::unregister(*database);
+    for (database, ward) in wards {
+        let has_cell = databases::is_registered(*database);
+        if ward.had_cell && !has_cell {
+            // It had nothing going on, so its cell went to another database, and its place in memory goes too.
+            memory::invalidate_database(*database);
+        }
+        ward.had_cell = has_cell;
     }
 }
 
 /// Takes note of what became of a worker. Returns whether to look again soon.
 fn look_after(database: u32, ward: &mut Ward) -> bool {
     let Some(worker) = &ward.worker else {
-        return Instant::now() < ward.not_before && databases::wants_worker(database);
+        return Instant::now() < ward.not_before && ward.wants_worker(database);
     };
-    match worker.condition() {
-        Condition::Starting => true,
-        Condition::Running => {
-            ward.known |= databases::worker_pid(database) != 0;
+    let (progress, verdict) = worker.look_at();
+    match progress {
+        Progress::Sent => true,
+        Progress::Serving => {
+            ward.known |= verdict != WorkerState::None;
             !ward.known
         }
-        Condition::Stopped => {
+        Progress::Gone => {
+            workers::take_back(worker.place);
             ward.worker = None;
-            ward.known = true;
-            if databases::is_held(database) {
-                ward.not_before = Instant::now();
-                return true;
-            }
-            let no_extension = databases::has_no_extension(database);
-            databases::unregister_without_extension(database);
-            if no_extension && xact::in_recovery() {
-                // Nobody tells a standby of CREATE EXTENSION: it looks again.
-                ward.not_before = Instant::now() + STANDBY_PROBE_INTERVAL;
-                return false;
-            }
-            if no_extension || ward.started_at.elapsed() > HEALTHY_AFTER {
-                ward.delay = FIRST_DELAY;
-                ward.not_before = Instant::now();
-            } else {
-                ward.not_before = Instant::now() + ward.delay;
-                ward.delay = (ward.delay * 2).min(LONGEST_DELAY);
-            }
-            true
+            ward.known |= verdict != WorkerState::Held;
+            ward.served_at = Instant::now();
+            ward.has_extension = verdict != WorkerState::NoExtension;
+            workers::unregister_without_extension(database);
+            plan_the_next(ward, verdict);
+            !(verdict == WorkerState::NoExtension && xact::in_recovery())
         }
     }
 }
 
-/// Starts the workers that are wanted. Returns whether there was a place for each, and whether a first answer is
-/// still awaited.
-fn start_wanted(wards: &mut HashMap<u32, Ward>) -> (bool, bool) {
-    let mut probes = wards.values().filter(|w| w.worker.is_some() && !w.known).count();
-    let mut started_all = true;
-    let mut waiting = probes > 0;
-    for (database, ward) in wards.iter_mut() {
-        if ward.worker.is_some() || Instant::now() < ward.not_before {
-            continue;
+/// When the next worker may be sent, after one has ended.
+fn plan_the_next(ward: &mut Ward, verdict: WorkerState) {
+    ward.not_before = Instant::now();
+    match verdict {
+        // Nobody tells a standby of CREATE EXTENSION: it looks again.
+        WorkerState::NoExtension if xact::in_recovery() => {
+            ward.known = false;
+            ward.not_before += STANDBY_PROBE_INTERVAL;
         }
-        // Only a database that nobody has looked into is given a cell here; in others the extension asks for one.
-        let looks = !ward.known || xact::in_recovery();
-        if looks && !databases::register(*database) {
-            continue;
-        }
-        if !databases::wants_worker(*database) || databases::has_worker(*database) {
-            continue;
-        }
-        if databases::is_held(*database) || (!ward.known && probes >= PROBES_AT_ONCE) {
-            waiting = true;
-            continue;
-        }
-        let (kind, main) =
-            if xact::in_recovery() { (WATCHER_TYPE, WATCHER_MAIN) } else { (COMPACTOR_TYPE, COMPACTOR_MAIN) };
-        let name = format!("{kind} for database {database}");
-        match background::start(&name, kind, main, Oid::from(*database)) {
-            Some(worker) => {
-                ward.worker = Some(worker);
-                ward.started_at = Instant::now();
-                probes += usize::from(!ward.known);
-                waiting = true;
-            }
-            None => started_all = false,
+        WorkerState::NoExtension | WorkerState::Held | WorkerState::Waiting => ward.delay = FIRST_DELAY,
+        _ if ward.started_at.elapsed() > HEALTHY_AFTER => ward.delay = FIRST_DELAY,
+        _ => {
+            ward.not_before += ward.delay;
+            ward.delay = (ward.delay * 2).min(LONGEST_DELAY);
         }
     }
-    (started_all, waiting)
+}
+
+/// What starting the workers that are wanted came to.
+#[derive(Default)]
+struct Round {
+    /// Databases that wait until another one's worker gives way.
+    queue: u32,
+    /// Whether a first answer is still awaited, or a command kept a worker out.
+    waits_for_an_answer: bool,
+}
+
+/// What sending a worker came to.
+enum Sent {
+    Yes(Worker),
+    KeptOut,
+    NoPlace,
+}
+
+/// Starts the workers that are wanted, as far as there are places for them.
+fn start_wanted(wards: &mut HashMap<u32, Ward>) -> Round {
+    let mut round = Round::default();
+    let mut probes = wards.values().filter(|ward| ward.worker.is_some() && !ward.known).count();
+    round.waits_for_an_answer = probes > 0;
+    let mut workers_there = wards.values().filter(|ward| ward.worker.is_some()).count();
+    let now = Instant::now();
+    let mut wanted: Vec<(bool, Instant, u32)> = wards
+        .iter()
+        .filter(|(database, ward)| {
+            ward.worker.is_none() && now >= ward.not_before && ward.wants_worker(**database)
+        })
+        .map(|(database, ward)| (!ward.is_urgent(*database), ward.served_at, *database))
+        .collect();
+    wanted.sort_unstable();
+    let mut is_full = false;
+    for (can_wait, _, database) in wanted {
+        let Some(ward) = wards.get_mut(&database) else { continue };
+        if !ward.known && probes >= PROBES_AT_ONCE {
+            round.waits_for_an_answer = true;
+            continue;
+        }
+        is_full |= workers_there >= most_workers(background::max_workers());
+        if is_full {
+            round.queue += u32::from(!can_wait);
+            continue;
+        }
+        match send(database) {
+            Sent::Yes(worker) => {
+                ward.worker = Some(worker);
+                ward.started_at = Instant::now();
+                workers_there += 1;
+                probes += usize::from(!ward.known);
+                round.waits_for_an_answer = true;
+            }
+            Sent::KeptOut => round.waits_for_an_answer = true,
+            Sent::NoPlace => {
+                is_full = true;
+                round.queue += u32::from(!can_wait);
+            }
+        }
+    }
+    round
+}
+
+/// Sends a worker into a database. A command that needs the database alone either sees the place that is marked here, or is seen here.
+fn send(database: u32) -> Sent {
+    let Some(place) = workers::assign(database) else { return Sent::NoPlace };
+    let is_kept_out = workers::is_held(database)
+        || xact::run_in_worker(|| lock::is_database_locked(Oid::from(database))).unwrap_or(true);
+    if is_kept_out {
+        workers::take_back(place);
+        return Sent::KeptOut;
+    }
+    // In others CREATE EXTENSION or an increment asks for a cell.
+    databases::register_if_free(database);
+    let (kind, main) =
+        if xact::in_recovery() { (WATCHER_TYPE, WATCHER_MAIN) } else { (COMPACTOR_TYPE, COMPACTOR_MAIN) };
+    match background::start(&format!("{kind} for database {database}"), kind, main, place.argument()) {
+        Some(process) => Sent::Yes(Worker { place, process: Some(process) }),
+        None => {
+            workers::take_back(place);
+            Sent::NoPlace
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::most_workers;
+
+    #[test]
+    fn half_of_the_worker_processes_are_left_to_others_and_one_worker_there_always_is() {
+        let most: Vec<usize> = [0, 1, 2, 3, 4, 6, 8, 16].map(most_workers).to_vec();
+        assert_eq!(most, [1, 1, 1, 1, 1, 2, 3, 7]);
+    }
 }

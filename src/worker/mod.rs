@@ -1,11 +1,12 @@
-//! Background workers: a launcher, and one compactor a database that has the extension; on a hot standby a watcher
-//! instead. They come in from the other end: nothing calls them, and they call no SQL function.
+//! Background workers: a launcher, and compactors that it sends into the databases that have the extension; on a hot standby
+//! watchers instead. They come in from the other end: nothing calls them, and they call no SQL function.
 
 use pgrx::prelude::*;
 
-use crate::memory::databases::{self, WorkerState};
+use crate::memory::databases;
+use crate::memory::workers::{self, WorkerState};
 use crate::pg::background::{self, StartArgument};
-use crate::pg::{catalog, process};
+use crate::pg::{Oid, process};
 
 pub mod compactor;
 pub mod database_commands;
@@ -29,22 +30,28 @@ pub fn register() {
     crate::pg::background::register_static(LAUNCHER_TYPE, LAUNCHER_TYPE, LAUNCHER_MAIN);
 }
 
-/// What a worker of one database does: connects, says that it is there, works, and says how it ended.
+/// What a worker of one database does: it takes up the place that the launcher gave it, connects, works, and says how it ended. It
+/// does not connect where a command keeps workers out.
 fn serve_database(argument: StartArgument, work: fn(u32) -> WorkerState) {
-    let database = background::argument_database(argument);
-    background::connect(Some(database));
+    let Some(database) = workers::take_up(background::argument_value(argument)) else {
+        return;
+    };
+    process::before_exit(on_exit);
+    background::connect(Some(Oid::from(database)));
     background::set_setting("lock_timeout", "1s");
     background::set_setting("statement_timeout", "0");
     background::set_setting("search_path", "pg_catalog");
-    let number = u32::from(database);
-    databases::register(number);
-    databases::worker_started(number);
-    process::before_exit(on_exit);
-    let state = work(number);
-    databases::worker_ended(number, state);
+    // A worker's own queries would take the processes that are left to others.
+    background::set_setting("max_parallel_workers_per_gather", "0");
+    background::set_setting("max_parallel_maintenance_workers", "0");
+    databases::register_if_free(database);
+    workers::connected(database);
+    // A command may have come while this worker waited to be let in.
+    let state = if workers::is_held(database) { WorkerState::Held } else { work(database) };
+    workers::leave(state);
 }
 
 #[pg_guard]
 extern "C-unwind" fn on_exit(_code: std::ffi::c_int, _argument: process::ExitArgument) {
-    databases::worker_ended(u32::from(catalog::my_database()), WorkerState::None);
+    workers::leave(WorkerState::None);
 }

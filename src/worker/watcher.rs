@@ -5,8 +5,9 @@
 use std::time::{Duration, Instant};
 
 use super::serve_database;
-use crate::memory::databases::{self, WorkerState};
 use crate::memory::epochs;
+use crate::memory::statistics;
+use crate::memory::workers::WorkerState;
 use crate::pg::background::{self, StartArgument};
 use crate::pg::xact;
 use crate::rows::access;
@@ -34,7 +35,7 @@ fn watch(database: u32) -> WorkerState {
                 Ok(Some(Some(position))) => epochs::recovery_begins(database, position.lsn),
                 Ok(Some(None)) => {}
                 Err(message) => {
-                    databases::note_error(database, &message);
+                    statistics::note_error(database, &message);
                 }
             }
             read_at = Some(Instant::now());

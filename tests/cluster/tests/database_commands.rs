@@ -1,8 +1,10 @@
 //! Workers get out of the way of what an administrator does to databases and to the extension.
 
 use counter_ext_cluster_tests::blocking::while_blocked;
+use counter_ext_cluster_tests::session::assert_sqlstate;
 use counter_ext_cluster_tests::wait::in_time;
 use counter_ext_cluster_tests::{Cluster, Session, Settings, watch};
+use std::thread;
 use std::time::Duration;
 
 const AT_ONCE: Duration = Duration::from_secs(3);
@@ -93,6 +95,85 @@ fn rename_of_a_database_with_a_worker_keeps_its_counts() {
         watch::wait_until_folded(&mut session);
         session.assert_count("n", 5050);
     }
+    cluster.finish();
+}
+
+/// Commands one right after another meet workers that are just starting, since each command that ends lets them in again.
+#[test]
+fn copies_and_renames_one_right_after_another_never_meet_a_worker() {
+    const COPIES: usize = 20;
+    let cluster = quick_cluster();
+    let mut admin = cluster.connect();
+    busy_database(&cluster, "original");
+    for round in 0..COPIES {
+        admin.must(&format!("CREATE DATABASE copy_{round} TEMPLATE original"));
+        admin.must(&format!("ALTER DATABASE copy_{round} RENAME TO renamed_{round}"));
+        admin.must(&format!("CREATE DATABASE again_{round} TEMPLATE renamed_{round}"));
+        admin.must(&format!("DROP DATABASE renamed_{round}"));
+        admin.must(&format!("DROP DATABASE again_{round}"));
+    }
+    watch::assert_no_lasting_wait(&cluster.address());
+    cluster.finish();
+}
+
+#[test]
+fn two_renames_in_one_transaction_keep_no_worker_out_afterwards() {
+    let cluster = quick_cluster();
+    let mut admin = cluster.connect();
+    busy_database(&cluster, "first");
+    busy_database(&cluster, "second");
+    admin.must("BEGIN; ALTER DATABASE first RENAME TO one; ALTER DATABASE second RENAME TO two; COMMIT");
+    for name in ["one", "two"] {
+        let mut session = cluster.connect_to(name);
+        session.must("SELECT counter_incr('n', 1), counter_incr('n', -1)");
+        watch::wait_for_compactor(&mut session);
+        watch::wait_until_folded(&mut session);
+        session.assert_count("n", 5050);
+    }
+    // While a savepoint's rename is undone, and its transaction goes on, workers may come in.
+    admin.must("BEGIN; SAVEPOINT s; ALTER DATABASE one RENAME TO other; ROLLBACK TO s");
+    watch::wait_for_compactor(&mut cluster.connect_to("one"));
+    admin.must("COMMIT");
+    cluster.finish();
+}
+
+/// PostgreSQL refuses all of these, so the worker stays where it is.
+#[test]
+fn a_command_that_is_refused_ends_no_worker() {
+    let cluster = quick_cluster();
+    let mut admin = cluster.connect();
+    busy_database(&cluster, "target");
+    admin.must("CREATE ROLE creator LOGIN CREATEDB; CREATE ROLE owner LOGIN");
+    admin.must("CREATE DATABASE own OWNER owner");
+    cluster.connect_to("own").must("CREATE EXTENSION counter_ext");
+    let mut in_target = cluster.connect_to("target");
+    let mut in_own = cluster.connect_to("own");
+    let workers = [watch::wait_for_compactor(&mut in_target), watch::wait_for_compactor(&mut in_own)];
+    admin.must("SET ROLE creator");
+    let insufficient_privilege = "42501";
+    assert_sqlstate("copy", admin.run("CREATE DATABASE mine TEMPLATE target"), insufficient_privilege);
+    assert_sqlstate("rename", admin.run("ALTER DATABASE target RENAME TO mine"), insufficient_privilege);
+    assert_sqlstate("drop", admin.run("DROP DATABASE target"), insufficient_privilege);
+    assert_sqlstate(
+        "move",
+        admin.run("ALTER DATABASE target SET TABLESPACE pg_default"),
+        insufficient_privilege,
+    );
+    // An owner who may not create databases may not rename one either.
+    admin.must("RESET ROLE; SET ROLE owner");
+    assert_sqlstate("rename", admin.run("ALTER DATABASE own RENAME TO mine"), insufficient_privilege);
+    admin.must("RESET ROLE");
+    // Nobody does these to the database he is connected to.
+    assert_sqlstate("drop", in_target.run("DROP DATABASE target"), "55006");
+    assert_sqlstate("rename", in_target.run("ALTER DATABASE target RENAME TO mine"), "0A000");
+    admin.must("ALTER DATABASE target IS_TEMPLATE true");
+    assert_sqlstate("drop of a template", admin.run("DROP DATABASE target"), "42809");
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(
+        [watch::compactor(&mut in_target), watch::compactor(&mut in_own)],
+        workers.map(Some),
+        "the workers before and after"
+    );
     cluster.finish();
 }
 

@@ -2,7 +2,7 @@
 
 use counter_ext_cluster_tests::load::pause;
 use counter_ext_cluster_tests::processes::signal;
-use counter_ext_cluster_tests::wait::{in_time, load_time};
+use counter_ext_cluster_tests::wait::{self, in_time, load_time};
 use counter_ext_cluster_tests::{Cluster, Ledger, Settings, Traffic, load_for, under_load, watch};
 use rustix::process::Signal;
 use std::thread;
@@ -141,5 +141,36 @@ fn databases_without_a_worker_are_served_by_hand() {
     }
     thread::sleep(Duration::from_secs(1));
     assert_eq!(watch::launcher(&mut admin), launcher, "the launcher lives on");
+    cluster.finish();
+}
+
+/// Parallel query is left its half of max_worker_processes, so two compactors are all there can be here; they take turns.
+#[test]
+fn more_databases_than_workers_are_compacted_in_turn() {
+    const DATABASES: usize = 7;
+    let cluster = Cluster::start(Settings::restless().with("max_worker_processes", "6"));
+    let mut admin = cluster.connect();
+    let names: Vec<String> = (0..DATABASES).map(|n| format!("turn_{n}")).collect();
+    for name in &names {
+        admin.must(&format!("CREATE DATABASE {name}"));
+        let mut session = cluster.connect_to(name);
+        session.must("CREATE EXTENSION counter_ext");
+        session.must("SELECT counter_incr('n' || g) FROM generate_series(1, 100) AS g");
+    }
+    for name in &names {
+        let mut session = cluster.connect_to(name);
+        wait::until("each database has its turn", Duration::from_secs(40), || {
+            watch::unfolded(&mut session) == 0
+        });
+        session.assert_count("n7", 1);
+    }
+    let most: i64 =
+        admin.value("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'counter_ext compactor'");
+    assert!(most <= 2, "{most} compactors leave parallel query less than half");
+    let states: Vec<String> = names
+        .iter()
+        .map(|name| cluster.connect_to(name).value("SELECT worker_state FROM counter_stats"))
+        .collect();
+    println!("worker states: {states:?}");
     cluster.finish();
 }
