@@ -18,6 +18,7 @@
 //! | `worker` | launcher and compactors; they come in from the other end |
 //! | `pg` | raw PostgreSQL calls behind safe names |
 //! | `settings`, `errors` | GUCs; errors with SQLSTATE, message and HINT |
+//! | `fallible` | memory whose size a user decides, asked for so that it can be refused |
 //!
 //! Calls go one way: api → counting, visitors, caches → family → rows, memory, journal → pg, hll. See docs/architecture.md.
 
@@ -28,6 +29,7 @@ mod audit;
 mod caches;
 mod counting;
 mod errors;
+mod fallible;
 mod family;
 mod hll;
 mod idempotency;
@@ -59,6 +61,7 @@ static FAMILIES: [&family::Family; 5] =
 /// Called by PostgreSQL when it loads the library: in the postmaster, or in a session without preload.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    pg::backtraces::turn_off();
     let preloading = pg::process::is_preloading();
     settings::define(preloading);
     FAMILIES.iter().for_each(|family| (family.define_settings)(preloading));

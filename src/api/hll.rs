@@ -2,11 +2,13 @@
 
 use std::ffi::CStr;
 
+use allocator_api2::alloc::Allocator;
 use pgrx::AnyElement;
 use pgrx::prelude::*;
 
 use crate::errors::SketchError;
 use crate::errors::{CounterError, OrRaise};
+use crate::fallible::{self, OutOfMemory};
 use crate::hll::{Differ, Malformed, Parameters, Sketch};
 use crate::pg::args::{self, MessageArg, SketchArg, SketchBytes, TextArg, TypeModifiers};
 use crate::pg::{Oid, hashing};
@@ -15,7 +17,7 @@ use crate::pg::{Oid, hashing};
 fn checked(bytes: &[u8], typmod: i32) -> Result<SketchBytes, CounterError> {
     let sketch = Sketch::decode(bytes)?;
     check_modifier(sketch.parameters(), typmod)?;
-    Ok(SketchBytes(sketch.encode()))
+    Ok(SketchBytes(sketch.encode()?))
 }
 
 fn check_modifier(parameters: Parameters, typmod: i32) -> Result<(), CounterError> {
@@ -31,17 +33,23 @@ fn check_modifier(parameters: Parameters, typmod: i32) -> Result<(), CounterErro
 #[pg_extern(sql = false, name = "counter_hll_in")]
 fn counter_hll_in(input: &CStr, _element: Oid, typmod: i32) -> SketchBytes {
     let read = || match input.to_bytes().strip_prefix(b"\\x") {
-        Some(digits) => checked(&from_hex(digits).ok_or(Malformed::Hex)?, typmod),
+        Some(digits) => checked(&from_hex(digits)?.ok_or(Malformed::Hex)?, typmod),
         None => checked(&args::read_bytea(input), typmod),
     };
     read().or_raise()
 }
 
-fn from_hex(digits: &[u8]) -> Option<Vec<u8>> {
+const WHAT: &str = "a sketch's bytes";
+
+fn from_hex(digits: &[u8]) -> Result<Option<Vec<u8>>, OutOfMemory> {
     let digit = |digit: u8| char::from(digit).to_digit(16);
     let (pairs, rest) = digits.as_chunks::<2>();
-    let bytes = pairs.iter().map(|[high, low]| Some((digit(*high)? << 4 | digit(*low)?) as u8));
-    if rest.is_empty() { bytes.collect() } else { None }
+    let mut bytes = fallible::with_room(pairs.len(), WHAT)?;
+    for [high, low] in pairs {
+        let (Some(high), Some(low)) = (digit(*high), digit(*low)) else { return Ok(None) };
+        bytes.push((high << 4 | low) as u8);
+    }
+    Ok(rest.is_empty().then_some(bytes))
 }
 
 /// Reads a sketch in binary form. Errors: those of `counter_hll_in`.
@@ -61,7 +69,7 @@ fn counter_hll_from_bytea(bytes: SketchArg<'_>) -> SketchBytes {
 fn counter_hll_check(sketch: SketchArg<'_>, typmod: i32, _is_explicit: bool) -> SketchBytes {
     let check = || check_modifier(Sketch::parameters_of(sketch.0)?, typmod);
     check().or_raise();
-    SketchBytes(sketch.0.to_vec())
+    SketchBytes(fallible::copy(sketch.0, WHAT).or_raise())
 }
 
 /// `counter_hll(log2m, regwidth, expthresh, sparseon)` as a type modifier. Errors: 22023 out of range.
@@ -98,7 +106,7 @@ fn counter_hll_count(sketch: SketchArg<'_>) -> i64 {
 }
 
 /// An estimate as bigint.
-pub(super) fn rounded(sketch: &Sketch) -> Result<i64, CounterError> {
+pub(super) fn rounded<A: Allocator + Copy>(sketch: &Sketch<A>) -> Result<i64, CounterError> {
     let count = sketch.count();
     // 2^63, which no bigint holds.
     if count < 9_223_372_036_854_775_808.0 { Ok(count.round() as i64) } else { Err(SketchError::Full.into()) }
@@ -110,7 +118,7 @@ fn counter_hll_union(left: SketchArg<'_>, right: SketchArg<'_>) -> SketchBytes {
     let unite = || -> Result<Vec<u8>, CounterError> {
         let mut united = Sketch::decode(left.0)?;
         united.unite_encoded(right.0)?;
-        Ok(united.encode())
+        Ok(united.encode()?)
     };
     SketchBytes(unite().or_raise())
 }
@@ -119,7 +127,7 @@ fn counter_hll_union(left: SketchArg<'_>, right: SketchArg<'_>) -> SketchBytes {
 #[pg_extern(sql = false, name = "counter_hll_empty")]
 fn counter_hll_empty(log2m: i32, regwidth: i32, expthresh: i64, sparseon: i32) -> SketchBytes {
     let parameters = Parameters::new(i64::from(log2m), i64::from(regwidth), expthresh, i64::from(sparseon));
-    SketchBytes(Sketch::new(parameters.map_err(CounterError::from).or_raise()).encode())
+    SketchBytes(Sketch::new(parameters.or_raise()).encode().or_raise())
 }
 
 fn add(sketch: Option<SketchArg<'_>>, hash: Option<u64>) -> Result<SketchBytes, CounterError> {
@@ -128,9 +136,9 @@ fn add(sketch: Option<SketchArg<'_>>, hash: Option<u64>) -> Result<SketchBytes, 
         None => Sketch::new(Parameters::default()),
     };
     if let Some(hash) = hash {
-        sketch.add(hash);
+        sketch.add(hash)?;
     }
-    Ok(SketchBytes(sketch.encode()))
+    Ok(SketchBytes(sketch.encode()?))
 }
 
 /// The sketch and one value more; a NULL sketch is an empty one, a NULL value adds nothing.

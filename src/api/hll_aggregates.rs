@@ -1,4 +1,5 @@
-//! The aggregates over and into sketches. One state serves all of them, in parallel workers too.
+//! The aggregates over and into sketches. One state serves all of them, in parallel workers too. All of a state is in the
+//! memory of its group, where PostgreSQL sees what it takes.
 
 use pgrx::prelude::*;
 
@@ -6,11 +7,12 @@ use super::hll::rounded;
 use crate::errors::{CounterError, OrRaise};
 use crate::hll::{Parameters, Sketch};
 use crate::pg::aggregate::{Call, Quick, Returned, transition_function};
+use crate::pg::context::Context;
 use crate::pg::hashing::Hasher;
 
 /// A group's sketch so far. What came from another process knows no hasher: it is only united.
 struct State {
-    sketch: Sketch,
+    sketch: Sketch<Context>,
     hasher: Option<Hasher>,
 }
 
@@ -75,14 +77,18 @@ fn add_value(
 ) -> Returned {
     let state = match call.state(0) {
         Some(state) => state,
-        None => call.keep(State { sketch: Sketch::new(parameters(call).or_raise()), hasher: None }),
+        None => {
+            let memory = call.group_memory();
+            let sketch = Sketch::new_in(parameters(call).or_raise(), memory);
+            call.keep(State { sketch, hasher: None }, memory).or_raise()
+        }
     };
     let hasher = match state.hasher {
         Some(hasher) => hasher,
         None => *state.hasher.insert(call.hasher(1).or_raise()),
     };
     if let Some(hash) = call.hash(1, hasher) {
-        state.sketch.add(hash);
+        state.sketch.add(hash).or_raise();
     }
     Returned::state(state)
 }
@@ -100,8 +106,9 @@ fn counter_hll_agg_unite(call: StateCall<'_>) -> Returned {
                 Ok(Returned::state(state))
             }
             None => {
-                let sketch = Sketch::decode(bytes)?;
-                Ok(Returned::state(call.keep(State { sketch, hasher: None })))
+                let memory = call.group_memory();
+                let sketch = Sketch::decode_in(bytes, memory)?;
+                Ok(Returned::state(call.keep(State { sketch, hasher: None }, memory)?))
             }
         }
     };
@@ -113,13 +120,14 @@ fn counter_hll_agg_unite(call: StateCall<'_>) -> Returned {
 fn counter_hll_agg_combine(call: StateCall<'_>) -> Returned {
     match (call.state(0), call.state(1)) {
         (Some(state), Some(other)) => {
-            state.sketch.unite(&other.sketch).map_err(CounterError::from).or_raise();
+            state.sketch.unite(&other.sketch).or_raise();
             Returned::state(state)
         }
         (None, Some(other)) => {
             // The other's memory is not this group's.
-            let copy = State { sketch: other.sketch.clone(), hasher: other.hasher };
-            Returned::state(call.keep(copy))
+            let memory = call.group_memory();
+            let copy = State { sketch: other.sketch.copy_in(memory).or_raise(), hasher: other.hasher };
+            Returned::state(call.keep(copy, memory).or_raise())
         }
         (Some(state), None) => Returned::state(state),
         (None, None) => Returned::Null,
@@ -129,7 +137,7 @@ fn counter_hll_agg_combine(call: StateCall<'_>) -> Returned {
 /// A state on its way between processes.
 #[pg_extern(sql = false, name = "counter_hll_agg_serial")]
 fn counter_hll_agg_serial(call: StateCall<'_>) -> Returned {
-    call.state(0).map_or(Returned::Null, |state| Returned::Bytes(state.sketch.encode()))
+    call.state(0).map_or(Returned::Null, |state| Returned::Bytes(state.sketch.encode().or_raise()))
 }
 
 /// A state that came from another process.
@@ -138,14 +146,15 @@ fn counter_hll_agg_deserial(call: StateCall<'_>) -> Returned {
     let Some(bytes) = call.bytes(0) else {
         return Returned::Null;
     };
-    let sketch = Sketch::decode(bytes).map_err(CounterError::from).or_raise();
-    Returned::state(call.keep_for_now(State { sketch, hasher: None }))
+    let memory = call.memory_for_now();
+    let sketch = Sketch::decode_in(bytes, memory).or_raise();
+    Returned::state(call.keep(State { sketch, hasher: None }, memory).or_raise())
 }
 
 /// The sketch; NULL for no rows.
 #[pg_extern(sql = false, name = "counter_hll_agg_sketch")]
 fn counter_hll_agg_sketch(call: StateCall<'_>) -> Returned {
-    call.state(0).map_or(Returned::Null, |state| Returned::Bytes(state.sketch.encode()))
+    call.state(0).map_or(Returned::Null, |state| Returned::Bytes(state.sketch.encode().or_raise()))
 }
 
 /// The number of distinct values; 0 for no rows.

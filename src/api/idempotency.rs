@@ -49,8 +49,7 @@ fn apply(
     let upto = given("upto", upto)?;
     let ids = checked_ids(ids)?;
     let deltas = checked_deltas(deltas, ids.len())?;
-    let pairs = ids.iter().zip(deltas.iter().copied());
-    idempotency::apply(source.0, upto, ids.len(), pairs)
+    idempotency::apply(source.0, upto, ids.len(), ids.zip(deltas))
 }
 
 extension_sql!(

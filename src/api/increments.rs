@@ -32,48 +32,47 @@ fn increment_many(ids: Option<TextArray<'_>>, deltas: Option<BigintArray<'_>>) -
     let ids = checked_ids(ids)?;
     let deltas = checked_deltas(deltas, ids.len())?;
     let entered = change::enter("counter_incr_many")?;
-    ids.iter().zip(deltas).try_for_each(|(id, delta)| change::increment(entered, id, delta))
+    ids.zip(deltas).try_for_each(|(id, delta)| change::increment(entered, id, delta))
 }
 
 /// The ids of an array argument, each checked.
-pub(super) fn checked_ids(ids: Option<TextArray<'_>>) -> Result<Vec<&[u8]>, CounterError> {
+pub(super) fn checked_ids<'a>(
+    ids: Option<TextArray<'a>>,
+) -> Result<impl ExactSizeIterator<Item = &'a [u8]> + Clone + use<'a>, CounterError> {
     const ARGUMENT: &str = "ids";
     let ids = given(ARGUMENT, ids)?;
     if ids.dimensions() > 1 {
         return Err(CounterError::NotOneDimensional { argument: ARGUMENT });
     }
-    ids.elements()
-        .into_iter()
-        .enumerate()
-        .map(|(index, id)| {
-            let id = id.ok_or(CounterError::NullElement { argument: ARGUMENT, position: index + 1 })?;
-            check_id(id)?;
-            Ok(id)
-        })
-        .collect()
+    let ids = ids.elements();
+    for (index, id) in ids.clone().enumerate() {
+        check_id(id.ok_or(CounterError::NullElement { argument: ARGUMENT, position: index + 1 })?)?;
+    }
+    Ok(ids.map(Option::unwrap_or_default))
 }
 
 /// The deltas of an array argument, one an id; 1 each where there is no array.
-pub(super) fn checked_deltas(deltas: Option<BigintArray<'_>>, ids: usize) -> Result<Vec<i64>, CounterError> {
+pub(super) fn checked_deltas<'a>(
+    deltas: Option<BigintArray<'a>>,
+    ids: usize,
+) -> Result<impl Iterator<Item = i64> + Clone + use<'a>, CounterError> {
     const ARGUMENT: &str = "deltas";
-    let Some(deltas) = deltas else {
-        return Ok(vec![1; ids]);
-    };
-    if deltas.dimensions() > 1 {
+    if deltas.is_some_and(|deltas| deltas.dimensions() > 1) {
         return Err(CounterError::NotOneDimensional { argument: ARGUMENT });
     }
-    let deltas: Vec<i64> = deltas
-        .elements()
-        .into_iter()
-        .enumerate()
-        .map(|(index, delta)| {
-            delta.ok_or(CounterError::NullElement { argument: ARGUMENT, position: index + 1 })
-        })
-        .collect::<Result<_, _>>()?;
-    if deltas.len() != ids {
-        return Err(CounterError::LengthsDiffer { ids, deltas: deltas.len() });
+    let given = deltas.map(BigintArray::elements);
+    if let Some(given) = &given {
+        if let Some(index) = given.clone().position(|delta| delta.is_none()) {
+            return Err(CounterError::NullElement { argument: ARGUMENT, position: index + 1 });
+        }
+        if given.len() != ids {
+            return Err(CounterError::LengthsDiffer { ids, deltas: given.len() });
+        }
     }
-    Ok(deltas)
+    // Without deltas all of them are 1, as many as there are ids.
+    let ones = if given.is_none() { ids } else { 0 };
+    let given = given.into_iter().flatten().map(|delta| delta.unwrap_or(1));
+    Ok(given.chain(std::iter::repeat_n(1, ones)))
 }
 
 extension_sql!(

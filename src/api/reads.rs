@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 use super::increments::checked_ids;
 use crate::counting::read;
 use crate::errors::{CounterError, OrRaise, check_id};
+use crate::fallible;
 use crate::pg::args::{CounterArg, TextArray, TextBytes};
 use crate::pg::process;
 use crate::rows::list::Id;
@@ -40,13 +41,15 @@ fn counter_get_exact(id: CounterArg<'_>) -> i64 {
 ///
 /// Errors: 22023, 42501 as `counter_get`; 22004 NULL array or element, 2202E more than one dimension.
 #[pg_extern(parallel_restricted)]
-fn counter_get_many(
-    ids: Option<TextArray<'_>>,
-) -> TableIterator<'static, (name!(id, TextBytes), name!(value, Option<i64>))> {
+fn counter_get_many<'a>(
+    ids: Option<TextArray<'a>>,
+) -> TableIterator<'a, (name!(id, TextBytes), name!(value, Option<i64>))> {
     TableIterator::new(get_many(ids).or_raise())
 }
 
-fn get_many(ids: Option<TextArray<'_>>) -> Result<Vec<(TextBytes, Option<i64>)>, CounterError> {
+fn get_many<'a>(
+    ids: Option<TextArray<'a>>,
+) -> Result<impl Iterator<Item = (TextBytes, Option<i64>)> + use<'a>, CounterError> {
     let ids = checked_ids(ids)?;
     let tables = read::enter()?;
     let total_of = |id: &[u8]| {
@@ -54,9 +57,11 @@ fn get_many(ids: Option<TextArray<'_>>) -> Result<Vec<(TextBytes, Option<i64>)>,
         if value.is_none() {
             CounterError::TotalOutOfRange { id: id.to_vec() }.warn();
         }
-        Ok((TextBytes(id.to_vec()), value))
+        Ok::<_, CounterError>(value)
     };
-    ids.into_iter().map(total_of).collect()
+    // All of them at once, of one time; the ids stay in the array.
+    let values = fallible::try_collect(ids.clone().map(total_of), "totals")?;
+    Ok(ids.zip(values).map(|(id, value)| (TextBytes(id.to_vec()), value)))
 }
 
 /// A counter's total and where it stands: `exact` is false on a standby, which may lag behind its primary; `slots`

@@ -107,7 +107,7 @@ fn counter_visitors_union(
 ) -> i64 {
     let count = || {
         let ids = checked_ids(ids)?;
-        rounded(&read::union(read::enter()?, &ids, days(from, to))?)
+        rounded(&read::union(read::enter()?, ids, days(from, to))?)
     };
     count().or_raise()
 }

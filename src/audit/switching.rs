@@ -10,6 +10,7 @@ use super::log_rows::{self, HEAD, LOG};
 use super::pending_rows::{self, PENDING};
 use crate::counting::{draining, read, reserved, transaction};
 use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES};
+use crate::fallible;
 use crate::memory::buffer;
 use crate::pg::lock;
 use crate::pg::privilege::Rights;
@@ -94,12 +95,12 @@ impl<'a> Opening<'a> {
                 .map(|amount| amount.id)
         });
         let itself = (!self.prefix.is_empty()).then(|| Id::from(self.prefix));
-        let known: Vec<Id> =
-            itself.into_iter().chain(transaction::own_ids(self.tables)).chain(buffered).collect();
-        self.each(known)?;
+        let own = transaction::own_ids(self.tables)?;
+        let known = itself.into_iter().chain(own).chain(buffered);
+        self.each(fallible::collect(known, "ids to audit")?)?;
         self.walk(|after, snapshot| {
             let found = list::counters_after(&self.counters, after, BATCH, snapshot);
-            Ok(found.into_iter().map(|(id, _)| id).collect())
+            Ok(fallible::collect(found.into_iter().map(|(id, _)| id), "ids to audit")?)
         })?;
         self.walk(|after, snapshot| Ok(self.log.ids_after(after, BATCH, snapshot)))?;
         self.walk(|after, snapshot| pending_rows::ids_after(self.pending, after, BATCH, snapshot))

@@ -5,6 +5,7 @@ use super::errors::CacheError;
 use super::join;
 use crate::counting::{change, read, reserved, transaction};
 use crate::errors::{CounterError, MAX_ID_BYTES, check_id};
+use crate::fallible;
 use crate::memory::epochs::{self, JournalState};
 use crate::memory::{buffer, workers};
 use crate::pg::lock::{self, Subject};
@@ -55,8 +56,7 @@ pub fn verify(table: Oid, definition: &Definition, repair: bool) -> Result<Vec<D
     let tables = read::enter()?;
     let mut differences = Vec::new();
     let mut keep = |difference: &Difference| {
-        differences.push(difference.clone());
-        Ok(())
+        Ok(fallible::push(&mut differences, difference.clone(), "what differs from the rows")?)
     };
     if repair {
         let tables = transaction::enter_to_count_in_rows(
@@ -115,13 +115,14 @@ impl Comparison {
         definition.check_alone(&self.source, &function)?;
         self.others = definition.longer_prefixes(&self.source, &function)?;
         drop(latest);
-        let mut batch = Vec::with_capacity(BATCH);
+        let mut batch = fallible::with_room(BATCH, "what is to be mended")?;
         self.compare(tables, definition, |difference| {
             see(&difference)?;
             let drift = i128::from(difference.rows) - difference.counted;
             batch.push((difference.id, drift));
             if batch.len() >= BATCH {
                 change::mend(tables, std::mem::take(&mut batch))?;
+                fallible::reserve(&mut batch, BATCH, "what is to be mended")?;
             }
             Ok(())
         })?;
@@ -150,7 +151,7 @@ impl Comparison {
                 Ok(Some((id, rows)))
             };
             // What this transaction has counted and not written yet is in no row; what it mends goes past that.
-            let own = transaction::own_after_prefix(tables, prefix);
+            let own = transaction::own_after_prefix(tables, prefix)?;
             let counted = join::sum(committed(tables, prefix), own);
             join::full_outer(rows, counted, |id, rows, counted| {
                 let difference = Difference { rows: rows.unwrap_or(0), counted: counted.unwrap_or(0), id };

@@ -151,7 +151,7 @@ impl Changes {
 
     fn add_id(&mut self, id: &[u8], delta: i64) -> Result<(), CounterError> {
         check_id(id)?;
-        self.tally.add(id, delta);
+        self.tally.add(id, delta)?;
         if self.tally.is_full() { self.count() } else { Ok(()) }
     }
 

@@ -3,6 +3,10 @@
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
+use crate::fallible::{self, OutOfMemory};
+
+const WHAT: &str = "changes of cached counters";
+
 /// Counters a tally holds before it has to be handed on.
 const MAX: usize = 65_536;
 
@@ -14,20 +18,24 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub fn add(&mut self, id: &[u8], delta: i64) {
+    pub fn add(&mut self, id: &[u8], delta: i64) -> Result<(), OutOfMemory> {
         if let Some((last, net)) = self.nets.get_index_mut(self.last)
             && **last == *id
         {
             *net += delta;
-            return;
+            return Ok(());
         }
         self.last = match self.nets.get_index_of(id) {
             Some(at) => {
                 self.nets[at] += delta;
                 at
             }
-            None => self.nets.insert_full(id.into(), delta).0,
+            None => {
+                fallible::reserve(&mut self.nets, 1, WHAT)?;
+                self.nets.insert_full(fallible::boxed(id, WHAT)?, delta).0
+            }
         };
+        Ok(())
     }
 
     pub fn is_full(&self) -> bool {
@@ -57,7 +65,7 @@ mod tests {
             let mut tally = Tally::default();
             let mut model = BTreeMap::<u8, i64>::new();
             for (id, delta) in changes {
-                tally.add(&[id], delta);
+                tally.add(&[id], delta).expect("memory");
                 *model.entry(id).or_default() += delta;
             }
             model.retain(|_, net| *net != 0);

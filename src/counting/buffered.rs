@@ -16,7 +16,8 @@ use pgrx::prelude::*;
 
 use super::draining;
 use super::pending::Delta;
-use crate::errors::CounterError;
+use crate::errors::{CounterError, MAX_ID_BYTES, OrRaise};
+use crate::fallible;
 use crate::journal;
 use crate::journal::record::{self, Header};
 use crate::memory::buffer::{self, Pin};
@@ -27,6 +28,16 @@ use crate::pg::wal::{self, Lsn};
 use crate::pg::{catalog, process, xact};
 use crate::rows::access::Tables;
 use crate::settings::{self, Mode};
+
+const WHAT: &str = "a record of buffered increments";
+/// More than a record's header takes.
+const HEADER_BYTES: usize = 64;
+/// More than a delta takes beside its id.
+const DELTA_BYTES: usize = 11;
+/// Room for a record, with the delta that makes it full.
+const RECORD_BYTES: usize = HEADER_BYTES + record::TARGET_BYTES + MAX_ID_BYTES + DELTA_BYTES;
+/// Room for what a group commits together in one record.
+const GROUP_BYTES: usize = 64 * 1024;
 
 /// How the deltas reach the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +58,8 @@ struct Batch {
     deltas: Vec<Delta>,
     pins: Vec<Pin>,
     plan: Plan,
+    /// Of all deltas in a record, at most.
+    bytes: usize,
 }
 
 thread_local! {
@@ -89,9 +102,16 @@ pub fn take_in(tables: Tables, deltas: Vec<Delta>) -> Vec<Delta> {
         epochs::want_journal(database);
         return deltas;
     };
-    let mut batch =
-        Batch { epoch, relation, key: epochs::key(database), deltas, pins: Vec::new(), plan: Plan::Later };
-    batch.pins.reserve_exact(batch.deltas.len());
+    let mut batch = Batch {
+        epoch,
+        relation,
+        key: epochs::key(database),
+        deltas,
+        pins: Vec::new(),
+        plan: Plan::Later,
+        bytes: 0,
+    };
+    fallible::reserve_exact(&mut batch.pins, batch.deltas.len(), WHAT).or_raise();
     for delta in &batch.deltas {
         match buffer::pin(Key { database, relation, id: &delta.id }, delta.net) {
             Some(pin) => batch.pins.push(pin),
@@ -131,8 +151,8 @@ impl Batch {
             return;
         }
         drain_own();
-        let size: usize = self.deltas.iter().map(|delta| delta.id.len() + 11).sum();
-        if size > record::TARGET_BYTES && !xact::has_xid() {
+        self.bytes = self.deltas.iter().map(|delta| delta.id.len() + DELTA_BYTES).sum();
+        if self.bytes > record::TARGET_BYTES && !xact::has_xid() {
             // More than one record: an xid binds them together.
             xact::assign_xid();
         }
@@ -150,6 +170,14 @@ impl Batch {
         } else {
             self.plan = Plan::AtCommit;
             let encoded = self.encode(0, false);
+            // In the COMMIT callback nothing may be allocated.
+            GROUP
+                .with_borrow_mut(|text| {
+                    text.clear();
+                    fallible::reserve(text, GROUP_BYTES, WHAT)
+                })
+                .or_raise();
+            group::prepare();
             assert_eq!(encoded, self.deltas.len(), "one record holds what was found small enough");
         }
     }
@@ -157,6 +185,9 @@ impl Batch {
     /// Encodes deltas from a position on into one record; how many.
     fn encode(&self, from: usize, needs_commit: bool) -> usize {
         RECORD.with_borrow_mut(|text| {
+            // Room for the last delta too, of any size. Raised at PRE_COMMIT, where it may be.
+            text.clear();
+            fallible::reserve(text, RECORD_BYTES.min(HEADER_BYTES + self.bytes), WHAT).or_raise();
             record::begin(
                 text,
                 Header { relation: self.relation, key: self.key, epoch: self.epoch, needs_commit },
@@ -208,13 +239,21 @@ fn write_at_commit(database: u32, batch: &Batch) -> Lsn {
         let deltas = record::read_header(own).map_or(&[][..], |(_, deltas)| deltas);
         let write_group = |epoch, members: &mut dyn Iterator<Item = &'static [u8]>| {
             GROUP.with_borrow_mut(|text| {
-                record::begin(
-                    text,
-                    Header { relation: batch.relation, key: batch.key, epoch, needs_commit: false },
-                );
-                members.for_each(|deltas| text.extend_from_slice(deltas));
-                epochs::count_journaled(database, text.len() as u64);
-                journal::write(text)
+                let header = Header { relation: batch.relation, key: batch.key, epoch, needs_commit: false };
+                record::begin(text, header);
+                let write = |text: &[u8]| {
+                    epochs::count_journaled(database, text.len() as u64);
+                    journal::write(text)
+                };
+                for deltas in members {
+                    // Nothing is allocated here: what there is no room for begins another record.
+                    if text.capacity() - text.len() < deltas.len() {
+                        write(text);
+                        record::begin(text, header);
+                    }
+                    text.extend_from_slice(deltas);
+                }
+                write(text)
             })
         };
         let together = wal::in_critical_section(|| {

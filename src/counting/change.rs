@@ -127,7 +127,7 @@ pub fn drop_counter(id: &[u8]) -> Result<bool, CounterError> {
     let mut was_counted = transaction::has_own(tables, id);
     for id in ids() {
         had_any |= transaction::has_own(tables, id);
-        transaction::forget_own(id, level);
+        transaction::forget_own(id, level)?;
         had_any |= fold_buffered(tables, id);
     }
     // A pass holds a counter's rows for milliseconds. Between passes they can be deleted, not just neutralised.

@@ -4,6 +4,7 @@ use super::compaction::as_owner;
 use super::pending::Delta;
 use super::transaction;
 use crate::errors::CounterError;
+use crate::fallible;
 use crate::journal::recovery::Sums;
 use crate::memory::epochs::{self, Cut, Opening};
 use crate::memory::{buffer, cells};
@@ -13,6 +14,8 @@ use crate::rows::access::Tables;
 use crate::rows::fold::Folder;
 use crate::rows::journal_position::{self, Position};
 use crate::settings;
+
+const WHAT: &str = "what recovery has read back";
 
 /// Folds an epoch that nobody adds to any more. Runs in a transaction of the worker, with the tables locked; memory
 /// follows at its commit. Returns how many counters had deltas.
@@ -52,14 +55,14 @@ pub fn fold_recovered(
     let xid = xact::assign_xid();
     cells::announce(u32::from(catalog::my_database()), xid);
     let deltas = sums.iter().filter_map(|(id, sum)| match i64::try_from(*sum) {
-        Ok(net) => Some(Delta { id: id.clone(), net, increments: 0 }),
+        Ok(net) => Some(fallible::boxed(id, WHAT).map(|id| Delta { id, net, increments: 0 })),
         Err(_) => {
             // Memory holds bigints only: it reads the counter anew.
             transaction::note_touched(tables, id);
             None
         }
     });
-    transaction::note_settled(tables, xid, deltas.collect());
+    transaction::note_settled(tables, xid, fallible::try_collect(deltas, WHAT)?);
     transaction::note_opening(opening(tables, position, records));
     Ok(())
 }

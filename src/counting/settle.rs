@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::pending::Delta;
 use super::slot_choice::{SlotChoice, Step};
 use crate::errors::CounterError;
+use crate::fallible;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::{process, random, xact};
 use crate::rows::access::Tables;
@@ -55,6 +56,7 @@ fn add(writer: &Writer, delta: &Delta) -> Result<(), CounterError> {
             try_known(writer, delta, limit, &mut known)
         };
         if !added {
+            fallible::reserve(&mut known.rows, 1, "places of slot rows")?;
             known.rows.push(writer.insert(&delta.id, random::bits() as i64, delta.net));
         }
     }

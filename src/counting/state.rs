@@ -7,7 +7,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 
 use super::pending::{Delta, Pending};
+use crate::fallible;
 use crate::memory::epochs::{Cut, Opening};
+
+const WHAT: &str = "ids changed in rows";
 
 /// Ids remembered as changed in rows; past it, everything of the database is invalidated.
 const MAX_TOUCHED: usize = 65_536;
@@ -36,11 +39,14 @@ impl Touched {
         if self.all || self.ids.contains(id) {
             return;
         }
-        if self.ids.len() >= MAX_TOUCHED {
-            self.all = true;
-            self.ids = Ids::default();
-        } else {
-            self.ids.insert(id.into());
+        let kept = fallible::boxed(id, WHAT).ok().filter(|_| self.ids.len() < MAX_TOUCHED);
+        match kept.filter(|_| fallible::reserve(&mut self.ids, 1, WHAT).is_ok()) {
+            Some(id) => drop(self.ids.insert(id)),
+            // Too many, or no memory for them: then it is all of them.
+            None => {
+                self.all = true;
+                self.ids = Ids::default();
+            }
         }
     }
 }

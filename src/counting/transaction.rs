@@ -5,10 +5,11 @@
 //! memory, invalidates what was changed in rows directly, and withdraws the announcement. A crash in between loses
 //! shared memory as a whole, and rows and journal hold all.
 
-use super::pending::{Delta, Pending};
+use super::pending::{Delta, NotAdded, Pending};
 use super::state::{self, Settled, Touched};
 use super::{buffered, prepared, settle};
-use crate::errors::CounterError;
+use crate::errors::{CounterError, OrRaise};
+use crate::fallible::{self, OutOfMemory};
 use crate::family;
 use crate::memory::epochs::{self, Cut, Opening};
 use crate::memory::table::Key;
@@ -17,6 +18,8 @@ use crate::pg::{Oid, catalog, lock, privilege, process, xact};
 use crate::rows::access::{self, Purpose, Tables};
 use crate::rows::bigint_parts;
 use crate::settings::{self, Mode};
+
+const WHAT: &str = "what this transaction has counted";
 
 /// Ids a transaction holds pending before it writes them out.
 const MAX_PENDING: usize = 65_536;
@@ -83,23 +86,28 @@ pub fn enter_to_count_in_rows(user: Oid, function: &'static str, level: u32) -> 
 /// Adds to rows at once, past what is pending: what readers of the rows in this transaction, under snapshots of their own, are to
 /// see or not to see as they see other rows.
 pub fn add_to_rows_now(tables: Tables, deltas: Vec<(Vec<u8>, i128)>) -> Result<(), CounterError> {
-    let mut rows = Vec::with_capacity(deltas.len());
+    let mut rows = fallible::with_room(deltas.len(), WHAT)?;
     for (id, delta) in deltas {
         note_touched(tables, &id);
-        let id: Box<[u8]> = id.into();
-        rows.extend(bigint_parts(delta).map(|net| Delta { id: id.clone(), net, increments: 1 }));
+        for net in bigint_parts(delta) {
+            fallible::push(&mut rows, Delta { id: fallible::boxed(&id, WHAT)?, net, increments: 1 }, WHAT)?;
+        }
     }
     settle::insert_fresh(tables, &rows)
 }
 
+/// Ids and their pending deltas.
+pub type Own = Vec<(Box<[u8]>, i64)>;
+
 /// This transaction's own pending deltas of the ids that begin with a prefix, in their order.
-pub fn own_after_prefix(tables: Tables, prefix: &[u8]) -> Vec<(Box<[u8]>, i64)> {
-    let mut own: Vec<_> = look_at_own(tables, |pending| {
-        pending.each().filter(|(id, _)| id.starts_with(prefix)).map(|(id, net)| (id.into(), net)).collect()
-    })
-    .unwrap_or_default();
+pub fn own_after_prefix(tables: Tables, prefix: &[u8]) -> Result<Own, OutOfMemory> {
+    let own = look_at_own(tables, |pending| {
+        let under = pending.each().filter(|(id, _)| id.starts_with(prefix));
+        fallible::try_collect(under.map(|(id, net)| Ok((fallible::boxed(id, WHAT)?, net))), WHAT)
+    });
+    let mut own = own.unwrap_or(Ok(Vec::new()))?;
     own.sort_unstable();
-    own
+    Ok(own)
 }
 
 /// Looks at this transaction's pending deltas for the tables, if it has any.
@@ -119,8 +127,9 @@ pub fn add(tables: Tables, id: &[u8], delta: i64, level: u32) -> Result<(), Coun
             state.pending_for = relation;
         }
         match state.pending.add(id, delta, level) {
-            Ok(()) => Ok(state.pending.len()),
-            Err(_) => Err(CounterError::PendingOutOfRange { id: id.to_vec() }),
+            Ok(()) => Ok(state.pending.held()),
+            Err(NotAdded::Overflow) => Err(CounterError::PendingOutOfRange { id: id.to_vec() }),
+            Err(NotAdded::OutOfMemory(refused)) => Err(refused.into()),
         }
     })?;
     if pending > MAX_PENDING { spill(tables, level) } else { Ok(()) }
@@ -129,14 +138,14 @@ pub fn add(tables: Tables, id: &[u8], delta: i64, level: u32) -> Result<(), Coun
 /// Writes this level's pending deltas to slot rows, inside the transaction.
 fn spill(tables: Tables, level: u32) -> Result<(), CounterError> {
     let deltas = state::change(|state| {
-        let over = state.pending.len().saturating_sub(MAX_PENDING);
+        let over = state.pending.held().saturating_sub(MAX_PENDING);
         if level > 1 && over < MIN_SPILL {
-            return Vec::new();
+            return Ok(Vec::new());
         }
-        let deltas = state.pending.take_level(level);
+        let deltas = state.pending.take_level(level)?;
         state.spilled += deltas.iter().map(|delta| delta.increments).sum::<u64>();
-        deltas
-    });
+        Ok::<_, OutOfMemory>(deltas)
+    })?;
     if deltas.is_empty() {
         return Ok(());
     }
@@ -155,12 +164,14 @@ pub fn add_wide(tables: Tables, id: &[u8], delta: i128, level: u32) -> Result<()
         return add(tables, id, delta, level);
     }
     // Rows take the whole of it, so that what comes after has all of bigint again.
-    forget_own(id, level);
+    forget_own(id, level)?;
     add_to_rows(tables, id, bigint_parts(net))
 }
 
 fn add_to_rows(tables: Tables, id: &[u8], deltas: impl Iterator<Item = i64>) -> Result<(), CounterError> {
-    let deltas: Vec<Delta> = deltas.map(|net| Delta { id: id.into(), net, increments: 1 }).collect();
+    let deltas =
+        deltas.map(|net| Ok::<_, OutOfMemory>(Delta { id: fallible::boxed(id, WHAT)?, net, increments: 1 }));
+    let deltas = fallible::try_collect(deltas, WHAT)?;
     note_touched(tables, id);
     settle::insert_fresh(tables, &deltas)?;
     xact::see_own_changes();
@@ -178,8 +189,11 @@ pub fn has_own(tables: Tables, id: &[u8]) -> bool {
 }
 
 /// Counters that this transaction has pending deltas of.
-pub fn own_ids(tables: Tables) -> Vec<Box<[u8]>> {
-    look_at_own(tables, |pending| pending.ids().map(Into::into).collect()).unwrap_or_default()
+pub fn own_ids(tables: Tables) -> Result<Vec<Box<[u8]>>, OutOfMemory> {
+    let own = look_at_own(tables, |pending| {
+        fallible::try_collect(pending.ids().map(|id| fallible::boxed(id, WHAT)), WHAT)
+    });
+    own.unwrap_or(Ok(Vec::new()))
 }
 
 /// This transaction has written rows that must agree with its deltas under any one snapshot, entries of the audit log for one.
@@ -190,8 +204,8 @@ pub fn note_rows_agree() {
 }
 
 /// Forgets this transaction's own pending delta of an id.
-pub fn forget_own(id: &[u8], level: u32) {
-    state::change_if_dirty(|state| state.pending.forget(id, level));
+pub fn forget_own(id: &[u8], level: u32) -> Result<(), OutOfMemory> {
+    state::change_if_dirty(|state| state.pending.forget(id, level)).unwrap_or(Ok(()))
 }
 
 /// Notes that this transaction changed rows of an id directly.
@@ -264,6 +278,7 @@ fn take_pending() -> Option<(Tables, Vec<Delta>)> {
         (!state.pending.is_empty()).then(|| (state.pending_for, state.pending.take()))
     })
     .flatten()?;
+    let deltas = deltas.or_raise();
     match access::find_tables() {
         // The tables are locked since the first increment.
         Some(tables) if u32::from(tables.total) == relation => Some((tables, deltas)),

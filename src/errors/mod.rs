@@ -13,6 +13,8 @@ use pgrx::PgSqlErrorCode;
 
 pub use sketches::SketchError;
 
+use crate::fallible::OutOfMemory;
+
 /// Longest id in bytes.
 pub const MAX_ID_BYTES: usize = 255;
 
@@ -143,6 +145,12 @@ pub enum CounterError {
 impl<E: Explain + 'static> From<E> for CounterError {
     fn from(error: E) -> CounterError {
         CounterError::OfFamily(Box::new(error))
+    }
+}
+
+impl Explain for OutOfMemory {
+    fn explain(&self) -> Explanation {
+        Explanation::new(PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY, self.to_string())
     }
 }
 
@@ -331,11 +339,12 @@ pub trait OrRaise<T> {
     fn or_raise(self) -> T;
 }
 
-impl<T> OrRaise<T> for Result<T, CounterError> {
+impl<T, E: Into<CounterError>> OrRaise<T> for Result<T, E> {
+    #[inline]
     fn or_raise(self) -> T {
         match self {
             Ok(value) => value,
-            Err(error) => error.raise(),
+            Err(error) => error.into().raise(),
         }
     }
 }

@@ -3,8 +3,7 @@
 use pgrx::PgSqlErrorCode::*;
 
 use super::{CounterError, Explain, Explanation};
-use crate::hll::codec::NotUnited;
-use crate::hll::{BadParameter, Differ, Malformed};
+use crate::hll::{BadParameter, Differ, Malformed, Refused};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SketchError {
@@ -68,11 +67,12 @@ impl From<BadParameter> for CounterError {
     }
 }
 
-impl From<NotUnited> for CounterError {
-    fn from(not_united: NotUnited) -> CounterError {
-        match not_united {
-            NotUnited::Malformed(malformed) => malformed.into(),
-            NotUnited::Differ(differ) => differ.into(),
+impl From<Refused> for CounterError {
+    fn from(refused: Refused) -> CounterError {
+        match refused {
+            Refused::Malformed(malformed) => malformed.into(),
+            Refused::Differ(differ) => differ.into(),
+            Refused::OutOfMemory(refused) => refused.into(),
         }
     }
 }

@@ -5,87 +5,20 @@
 //! ascending as signed numbers; SPARSE for each register that is not zero its index and value, packed; FULL all
 //! registers, packed. Everything is big-endian, the last byte padded with zero bits.
 
-use std::fmt;
+use allocator_api2::alloc::{Allocator, Global};
 
-use super::parameters::{MAX_EXPLICIT, Parameters};
+use super::parameters::{HEADER_BYTES, MAX_EXPLICIT, Parameters, VERSION};
+use super::refused::{Malformed, Refused};
 use super::registers;
-use super::sketch::{Differ, Sketch, Stage};
+use super::sketch::{Sketch, Stage};
+use crate::fallible::{self, OutOfMemory};
 
-const VERSION: u8 = 1;
 const UNDEFINED: u8 = 0;
 const EMPTY: u8 = 1;
 const EXPLICIT: u8 = 2;
 const SPARSE: u8 = 3;
 const FULL: u8 = 4;
-const HEADER_BYTES: usize = 3;
-
-/// Bytes that are not a sketch, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Malformed {
-    TooShort,
-    Version(u8),
-    /// Text that should be hexadecimal.
-    Hex,
-    /// postgresql-hll's "undefined" sketch, which has no count.
-    Undefined,
-    Stage(u8),
-    Parameters([u8; 2]),
-    /// Not as long as stage and parameters say.
-    Length {
-        bytes: usize,
-    },
-    TooManyHashes {
-        hashes: usize,
-    },
-    /// Hashes or registers are not in ascending order, or repeat.
-    Order,
-    /// A register that is stored though it is zero, or padding that is not.
-    NotCanonical,
-}
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Malformed::TooShort => write!(f, "it is shorter than its header of {HEADER_BYTES} bytes"),
-            Malformed::Version(version) => write!(f, "its version is {version}, not {VERSION}"),
-            Malformed::Undefined => write!(f, "it is the undefined sketch, which has no count"),
-            Malformed::Stage(stage) => write!(f, "there is no stage {stage}"),
-            Malformed::Parameters([a, b]) => {
-                let (log2m, regwidth) = (a & 0x1f, (a >> 5) + 1);
-                write!(
-                    f,
-                    "its parameters are out of range: log2m {log2m}, regwidth {regwidth}, third byte {b:02x}"
-                )
-            }
-            Malformed::Hex => f.write_str("it is not hexadecimal behind \\x"),
-            Malformed::Length { bytes } => {
-                write!(f, "{bytes} bytes are not what its stage and parameters take")
-            }
-            Malformed::TooManyHashes { hashes } => write!(f, "{hashes} hashes are more than {MAX_EXPLICIT}"),
-            Malformed::Order => write!(f, "its entries are not in ascending order"),
-            Malformed::NotCanonical => write!(f, "it stores a zero register, or its padding is not zero"),
-        }
-    }
-}
-
-/// Why bytes could not be united with a sketch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotUnited {
-    Malformed(Malformed),
-    Differ(Differ),
-}
-
-impl From<Malformed> for NotUnited {
-    fn from(malformed: Malformed) -> NotUnited {
-        NotUnited::Malformed(malformed)
-    }
-}
-
-impl From<Differ> for NotUnited {
-    fn from(differ: Differ) -> NotUnited {
-        NotUnited::Differ(differ)
-    }
-}
+const WHAT: &str = "a sketch's bytes";
 
 /// A sketch's bytes taken apart at the header.
 #[derive(Clone, Copy)]
@@ -118,16 +51,16 @@ impl<'a> Packed<'a> {
         Malformed::Length { bytes: HEADER_BYTES + self.body.len() }
     }
 
-    fn hashes(&self) -> Result<Vec<i64>, Malformed> {
+    fn hashes(&self) -> Result<Vec<i64>, Refused> {
         let (hashes, rest) = self.body.as_chunks::<8>();
         if !rest.is_empty() {
-            return Err(self.wrong_length());
+            return Err(self.wrong_length().into());
         }
         if hashes.len() > MAX_EXPLICIT {
-            return Err(Malformed::TooManyHashes { hashes: hashes.len() });
+            return Err(Malformed::TooManyHashes { hashes: hashes.len() }.into());
         }
-        let hashes: Vec<i64> = hashes.iter().map(|hash| i64::from_be_bytes(*hash)).collect();
-        if hashes.is_sorted_by(|a, b| a < b) { Ok(hashes) } else { Err(Malformed::Order) }
+        let hashes = fallible::collect(hashes.iter().map(|hash| i64::from_be_bytes(*hash)), WHAT)?;
+        if hashes.is_sorted_by(|a, b| a < b) { Ok(hashes) } else { Err(Malformed::Order.into()) }
     }
 
     /// Shows every register of a SPARSE sketch.
@@ -159,58 +92,63 @@ impl<'a> Packed<'a> {
 
 impl Sketch {
     /// Reads a sketch. Every byte is checked; what it returns encodes again to a sketch that reads the same.
-    pub fn decode(bytes: &[u8]) -> Result<Sketch, Malformed> {
-        let packed = Packed::open(bytes)?;
-        let mut sketch = Sketch::new(packed.parameters);
-        sketch.take_in(packed)?;
-        Ok(sketch)
+    pub fn decode(bytes: &[u8]) -> Result<Sketch, Refused> {
+        Sketch::decode_in(bytes, Global)
     }
 
     /// The parameters that a sketch's bytes carry.
     pub fn parameters_of(bytes: &[u8]) -> Result<Parameters, Malformed> {
         Packed::open(bytes).map(|packed| packed.parameters)
     }
+}
 
-    /// Adds all that a stored sketch has seen. On an error `self` may have taken in a part of it.
-    pub fn unite_encoded(&mut self, bytes: &[u8]) -> Result<(), NotUnited> {
+impl<A: Allocator + Copy> Sketch<A> {
+    /// As `decode`, into memory of the caller's choice.
+    pub fn decode_in(bytes: &[u8], memory: A) -> Result<Sketch<A>, Refused> {
         let packed = Packed::open(bytes)?;
-        self.check(packed.parameters)?;
-        Ok(self.take_in(packed)?)
+        let mut sketch = Sketch::new_in(packed.parameters, memory);
+        sketch.take_in(packed)?;
+        Ok(sketch)
     }
 
-    fn take_in(&mut self, packed: Packed<'_>) -> Result<(), Malformed> {
+    /// Adds all that a stored sketch has seen. On an error `self` may have taken in a part of it.
+    pub fn unite_encoded(&mut self, bytes: &[u8]) -> Result<(), Refused> {
+        let packed = Packed::open(bytes)?;
+        self.check(packed.parameters)?;
+        self.take_in(packed)
+    }
+
+    fn take_in(&mut self, packed: Packed<'_>) -> Result<(), Refused> {
         match packed.stage {
             EMPTY if packed.body.is_empty() => Ok(()),
-            EXPLICIT => {
-                self.unite_explicit(&packed.hashes()?);
-                Ok(())
-            }
+            EXPLICIT => Ok(self.unite_explicit(&packed.hashes()?)?),
             SPARSE => {
                 // Also one without entries is past the stage of hashes.
-                self.raise_register(0, 0);
-                packed.for_each_sparse(|index, value| self.raise_register(index, value))
-            }
-            FULL if packed.body.len() == packed.parameters.packed_bytes() => {
-                self.raise_to_packed(packed.body);
+                let registers = self.registers_mut()?;
+                packed.for_each_sparse(|index, value| registers[index] = registers[index].max(value))?;
                 Ok(())
             }
-            _ => Err(packed.wrong_length()),
+            FULL if packed.body.len() == packed.parameters.packed_bytes() => {
+                Ok(self.raise_to_packed(packed.body)?)
+            }
+            _ => Err(packed.wrong_length().into()),
         }
     }
 
     /// The sketch as bytes.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let header = |stage: u8| {
+    pub fn encode(&self) -> Result<Vec<u8>, OutOfMemory> {
+        let begin = |stage: u8, body_bytes: usize| {
             let [a, b] = self.parameters.header();
-            [VERSION << 4 | stage, a, b]
+            let mut bytes = fallible::with_room(HEADER_BYTES + body_bytes, WHAT)?;
+            bytes.extend([VERSION << 4 | stage, a, b]);
+            Ok(bytes)
         };
         match &self.stage {
-            Stage::Explicit(hashes) if hashes.is_empty() => bytes.extend(header(EMPTY)),
+            Stage::Explicit(hashes) if hashes.is_empty() => begin(EMPTY, 0),
             Stage::Explicit(hashes) => {
-                bytes.reserve_exact(HEADER_BYTES + 8 * hashes.len());
-                bytes.extend(header(EXPLICIT));
+                let mut bytes = begin(EXPLICIT, 8 * hashes.len())?;
                 bytes.extend(hashes.iter().flat_map(|hash| hash.to_be_bytes()));
+                Ok(bytes)
             }
             Stage::Registers(registers) => {
                 let width = self.parameters.regwidth();
@@ -218,17 +156,16 @@ impl Sketch {
                 let filled = registers.iter().filter(|register| **register != 0).count();
                 let sparse_bits = filled * entry_bits;
                 if self.parameters.sparseon() && sparse_bits < registers.len() * usize::from(width) {
-                    bytes.reserve_exact(HEADER_BYTES + sparse_bits.div_ceil(8));
-                    bytes.extend(header(SPARSE));
+                    let mut bytes = begin(SPARSE, sparse_bits.div_ceil(8))?;
                     encode_sparse(registers, width, entry_bits as u32, &mut bytes);
+                    Ok(bytes)
                 } else {
-                    bytes.reserve_exact(HEADER_BYTES + self.parameters.packed_bytes());
-                    bytes.extend(header(FULL));
+                    let mut bytes = begin(FULL, self.parameters.packed_bytes())?;
                     registers::pack(registers, width, &mut bytes);
+                    Ok(bytes)
                 }
             }
         }
-        bytes
     }
 }
 

@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `parameters` | what a sketch was made with, in its header and as a type modifier |
 //! | `sketch` | adding hashes, union, membership |
+//! | `refused` | why a sketch was not read, or not united |
 //! | `codec` | bytes to sketch and back, every byte checked |
 //! | `registers` | packed registers, eight at a time |
 //! | `estimate` | the number of distinct hashes behind registers |
@@ -16,9 +17,10 @@ pub mod codec;
 pub mod estimate;
 pub mod murmur;
 pub mod parameters;
+pub mod refused;
 pub mod registers;
 pub mod sketch;
 
-pub use codec::Malformed;
 pub use parameters::{BadParameter, Parameters};
-pub use sketch::{Differ, Sketch};
+pub use refused::{Differ, Malformed, Refused};
+pub use sketch::Sketch;

@@ -3,6 +3,10 @@
 
 use std::fmt;
 
+/// Of the storage format.
+pub(super) const VERSION: u8 = 1;
+pub(super) const HEADER_BYTES: usize = 3;
+
 /// Most hashes that are kept one by one, whatever the threshold says. postgresql-hll has the same bound.
 pub const MAX_EXPLICIT: usize = 16_383;
 

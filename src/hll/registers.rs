@@ -122,10 +122,9 @@ pub fn raise_to_packed(registers: &mut [u8], packed: &[u8], width: u8) {
     }
 }
 
-/// Appends the registers, packed. A multiple of eight registers, none larger than fits.
+/// Appends the registers, packed. A multiple of eight registers, none larger than fits. The caller has made room for them.
 pub fn pack(registers: &[u8], width: u8, packed: &mut Vec<u8>) {
     let bytes = usize::from(width);
-    packed.reserve(registers.len() / 8 * bytes);
     let (groups, _) = registers.as_chunks::<8>();
     for lanes in groups {
         let lanes = u64::from_be_bytes(*lanes);

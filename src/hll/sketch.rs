@@ -1,42 +1,96 @@
 //! A sketch in memory: nothing yet, hashes one by one while they are few, then registers.
+//!
+//! Its memory comes from an allocator: Rust's own, or a PostgreSQL memory context that counts it in work_mem. A sketch may take
+//! 16 MiB and anybody may make one, so whatever allocates can be refused.
 
-use std::fmt;
+use allocator_api2::alloc::{Allocator, Global};
+use allocator_api2::vec::Vec;
 
 use super::estimate;
 use super::parameters::Parameters;
+use super::refused::{Differ, Refused};
 use super::registers;
+use crate::fallible::{self, OutOfMemory};
 
-/// Two sketches that cannot be united.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Differ {
-    pub left: Parameters,
-    pub right: Parameters,
-}
+const WHAT: &str = "a sketch";
 
-impl fmt::Display for Differ {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sketches of parameters {} and {} cannot be united", self.left, self.right)
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+#[derive(Debug)]
+pub(super) enum Stage<A: Allocator> {
     /// Hashes in ascending signed order, as they are stored; none for the empty sketch.
-    Explicit(Vec<i64>),
+    Explicit(Vec<i64, A>),
     /// One byte a register.
-    Registers(Box<[u8]>),
+    Registers(Vec<u8, A>),
 }
 
 /// A HyperLogLog sketch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sketch {
+#[derive(Debug)]
+pub struct Sketch<A: Allocator = Global> {
     pub(super) parameters: Parameters,
-    pub(super) stage: Stage,
+    pub(super) stage: Stage<A>,
+}
+
+impl<A: Allocator + Copy, B: Allocator + Copy> PartialEq<Sketch<B>> for Sketch<A> {
+    fn eq(&self, other: &Sketch<B>) -> bool {
+        self.parameters == other.parameters
+            && self.explicit() == other.explicit()
+            && self.registers() == other.registers()
+    }
 }
 
 impl Sketch {
     pub fn new(parameters: Parameters) -> Sketch {
-        Sketch { parameters, stage: Stage::Explicit(Vec::new()) }
+        Sketch::new_in(parameters, Global)
+    }
+
+    /// A sketch from registers, one byte each.
+    ///
+    /// # Panics
+    /// When their number or a value does not fit the parameters.
+    pub fn from_registers(
+        parameters: Parameters,
+        registers: impl Iterator<Item = u8>,
+    ) -> Result<Sketch, OutOfMemory> {
+        let mut taken = no_registers(parameters.registers(), Global)?;
+        let given = taken.iter_mut().zip(registers).map(|(taken, register)| *taken = register).count();
+        assert_eq!(given, parameters.registers());
+        assert!(taken.iter().all(|register| *register <= parameters.max_register()));
+        Ok(Sketch { parameters, stage: Stage::Registers(taken) })
+    }
+
+    /// A sketch from hashes in any order, kept one by one as long as the parameters let it.
+    pub fn from_hashes(
+        parameters: Parameters,
+        hashes: impl Iterator<Item = i64>,
+    ) -> Result<Sketch, OutOfMemory> {
+        let mut hashes = fallible::collect(hashes, WHAT)?;
+        hashes.sort_unstable();
+        hashes.dedup();
+        let mut sketch = Sketch::new(parameters);
+        sketch.add_all(&hashes)?;
+        Ok(sketch)
+    }
+}
+
+impl<A: Allocator + Copy> Sketch<A> {
+    pub fn new_in(parameters: Parameters, memory: A) -> Sketch<A> {
+        Sketch { parameters, stage: Stage::Explicit(Vec::new_in(memory)) }
+    }
+
+    /// A copy, in memory of the copy's own.
+    pub fn copy_in<B: Allocator + Copy>(&self, memory: B) -> Result<Sketch<B>, OutOfMemory> {
+        let mut copy = Sketch::new_in(self.parameters, memory);
+        match &self.stage {
+            Stage::Explicit(hashes) => copy.stage = Stage::Explicit(copied(hashes, memory)?),
+            Stage::Registers(registers) => copy.stage = Stage::Registers(copied(registers, memory)?),
+        }
+        Ok(copy)
+    }
+
+    fn memory(&self) -> A {
+        match &self.stage {
+            Stage::Explicit(hashes) => *hashes.allocator(),
+            Stage::Registers(registers) => *registers.allocator(),
+        }
     }
 
     pub fn parameters(&self) -> Parameters {
@@ -63,30 +117,11 @@ impl Sketch {
         }
     }
 
-    /// A sketch from registers, one byte each.
-    ///
-    /// # Panics
-    /// When their number or a value does not fit the parameters.
-    pub fn from_registers(parameters: Parameters, registers: Box<[u8]>) -> Sketch {
-        assert_eq!(registers.len(), parameters.registers());
-        assert!(registers.iter().all(|register| *register <= parameters.max_register()));
-        Sketch { parameters, stage: Stage::Registers(registers) }
-    }
-
-    /// A sketch from hashes in any order, kept one by one as long as the parameters let it.
-    pub fn from_hashes(parameters: Parameters, mut hashes: Vec<i64>) -> Sketch {
-        hashes.sort_unstable();
-        hashes.dedup();
-        let mut sketch = Sketch::new(parameters);
-        sketch.add_all(&hashes);
-        sketch
-    }
-
     /// Adds a hash. Returns whether that changed the sketch.
     #[inline]
-    pub fn add(&mut self, hash: u64) -> bool {
+    pub fn add(&mut self, hash: u64) -> Result<bool, OutOfMemory> {
         match &mut self.stage {
-            Stage::Registers(registers) => raise(self.parameters, registers, hash),
+            Stage::Registers(registers) => Ok(raise(self.parameters, registers, hash)),
             Stage::Explicit(_) => self.add_explicit(hash),
         }
     }
@@ -114,42 +149,43 @@ impl Sketch {
         }
     }
 
-    fn add_explicit(&mut self, hash: u64) -> bool {
+    fn add_explicit(&mut self, hash: u64) -> Result<bool, OutOfMemory> {
         let Stage::Explicit(hashes) = &mut self.stage else {
-            return false;
+            return Ok(false);
         };
         let Err(at) = hashes.binary_search(&(hash as i64)) else {
-            return false;
+            return Ok(false);
         };
         if hashes.len() < self.parameters.max_explicit() {
+            fallible::reserve(hashes, 1, WHAT)?;
             hashes.insert(at, hash as i64);
         } else {
-            raise(self.parameters, self.promote(), hash);
+            raise(self.parameters, self.promote()?, hash);
         }
-        true
+        Ok(true)
     }
 
     /// Goes from hashes to registers, for good.
-    fn promote(&mut self) -> &mut [u8] {
+    fn promote(&mut self) -> Result<&mut [u8], OutOfMemory> {
         if let Stage::Explicit(hashes) = &self.stage {
-            let mut registers = no_registers(self.parameters.registers());
+            let mut registers = no_registers(self.parameters.registers(), self.memory())?;
             for hash in hashes {
                 raise(self.parameters, &mut registers, *hash as u64);
             }
             self.stage = Stage::Registers(registers);
         }
         match &mut self.stage {
-            Stage::Registers(registers) => registers,
+            Stage::Registers(registers) => Ok(registers),
             Stage::Explicit(_) => unreachable!("just promoted"),
         }
     }
 
     /// Adds all that the other has seen.
-    pub fn unite(&mut self, other: &Sketch) -> Result<(), Differ> {
+    pub fn unite<B: Allocator>(&mut self, other: &Sketch<B>) -> Result<(), Refused> {
         self.check(other.parameters)?;
         match &other.stage {
-            Stage::Explicit(hashes) => self.unite_explicit(hashes),
-            Stage::Registers(others) => registers::raise_to(self.promote(), others),
+            Stage::Explicit(hashes) => self.unite_explicit(hashes)?,
+            Stage::Registers(others) => registers::raise_to(self.promote()?, others),
         }
         Ok(())
     }
@@ -161,46 +197,50 @@ impl Sketch {
     /// Adds what an explicit sketch of the same parameters has seen. Hashes beyond the threshold, which another maker
     /// may have kept, stay where the other side has nothing to add: whichever side that is, so that a union does not
     /// depend on who comes first.
-    pub(super) fn unite_explicit(&mut self, others: &[i64]) {
+    pub(super) fn unite_explicit(&mut self, others: &[i64]) -> Result<(), OutOfMemory> {
+        let memory = self.memory();
         match &mut self.stage {
             Stage::Explicit(hashes)
                 if others.len() > self.parameters.max_explicit() && holds(others, hashes) =>
             {
-                *hashes = others.to_vec();
+                *hashes = copied(others, memory)?;
+                Ok(())
             }
             _ => self.add_all(others),
         }
     }
 
     /// Adds hashes in ascending signed order without repetition.
-    fn add_all(&mut self, others: &[i64]) {
+    fn add_all(&mut self, others: &[i64]) -> Result<(), OutOfMemory> {
+        let memory = self.memory();
         let hashes = match &mut self.stage {
             Stage::Explicit(hashes) if others.len() > 8 => hashes,
             _ => {
                 for hash in others {
-                    self.add(*hash as u64);
+                    self.add(*hash as u64)?;
                 }
-                return;
+                return Ok(());
             }
         };
-        let merged = merge(hashes, others);
+        let merged = merge(hashes, others, memory)?;
         let stays = merged.len() == hashes.len() || merged.len() <= self.parameters.max_explicit();
         *hashes = merged;
         if !stays {
-            self.promote();
+            self.promote()?;
         }
+        Ok(())
     }
 
     /// Raises registers to packed ones.
-    pub(super) fn raise_to_packed(&mut self, packed: &[u8]) {
+    pub(super) fn raise_to_packed(&mut self, packed: &[u8]) -> Result<(), OutOfMemory> {
         let width = self.parameters.regwidth();
-        registers::raise_to_packed(self.promote(), packed, width);
+        registers::raise_to_packed(self.promote()?, packed, width);
+        Ok(())
     }
 
-    /// Raises one register.
-    pub(super) fn raise_register(&mut self, index: usize, value: u8) {
-        let register = &mut self.promote()[index];
-        *register = (*register).max(value);
+    /// The registers, to be raised; from here on the sketch has them.
+    pub(super) fn registers_mut(&mut self) -> Result<&mut [u8], OutOfMemory> {
+        self.promote()
     }
 
     /// How many distinct hashes the sketch has seen: exact while they are kept one by one, else an estimate with a
@@ -217,14 +257,18 @@ impl Sketch {
 }
 
 /// Registers at zero.
-///
-/// # Panics
-/// When there is no memory for them: they may be 16 MiB, and a plain allocation that fails would take the process down.
-fn no_registers(count: usize) -> Box<[u8]> {
-    let mut registers = Vec::new();
-    assert!(registers.try_reserve_exact(count).is_ok(), "out of memory for a sketch of {count} registers");
+fn no_registers<A: Allocator>(count: usize, memory: A) -> Result<Vec<u8, A>, OutOfMemory> {
+    let mut registers = Vec::new_in(memory);
+    fallible::reserve_exact(&mut registers, count, WHAT)?;
     registers.resize(count, 0);
-    registers.into_boxed_slice()
+    Ok(registers)
+}
+
+fn copied<T: Clone, A: Allocator>(elements: &[T], memory: A) -> Result<Vec<T, A>, OutOfMemory> {
+    let mut copied = Vec::new_in(memory);
+    fallible::reserve_exact(&mut copied, elements.len(), WHAT)?;
+    copied.extend_from_slice(elements);
+    Ok(copied)
 }
 
 #[inline]
@@ -245,8 +289,9 @@ fn holds(many: &[i64], few: &[i64]) -> bool {
 }
 
 /// Both in ascending order without repetition; so is the result.
-fn merge(a: &[i64], b: &[i64]) -> Vec<i64> {
-    let mut merged = Vec::with_capacity(a.len() + b.len());
+fn merge<A: Allocator>(a: &[i64], b: &[i64], memory: A) -> Result<Vec<i64, A>, OutOfMemory> {
+    let mut merged = Vec::new_in(memory);
+    fallible::reserve_exact(&mut merged, a.len() + b.len(), WHAT)?;
     let (mut a, mut b) = (a, b);
     while let (Some((first_a, rest_a)), Some((first_b, rest_b))) = (a.split_first(), b.split_first()) {
         merged.push(*first_a.min(first_b));
@@ -259,5 +304,5 @@ fn merge(a: &[i64], b: &[i64]) -> Vec<i64> {
     }
     merged.extend_from_slice(a);
     merged.extend_from_slice(b);
-    merged
+    Ok(merged)
 }

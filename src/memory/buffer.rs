@@ -26,8 +26,12 @@ use super::places::{self, Place};
 use super::segment::{Segment, segment};
 use super::table::{self, SMALL_DELTA};
 use super::{epochs, visibility};
+use crate::errors::OrRaise;
+use crate::fallible;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::xact;
+
+const WHAT: &str = "buffered increments";
 
 /// Amounts not yet in rows stay below this, so that no delta that a pin allows can carry them past bigint.
 const MAX_UNFOLDED: u64 = 1 << 59;
@@ -230,7 +234,7 @@ fn for_each_marked<P: Borrow<SharedPartition>>(
 
 fn amount_of(partition: &SharedPartition, index: u32, amount: i64) -> Amount {
     Amount {
-        id: partition.id(index).into(),
+        id: fallible::boxed(partition.id(index), WHAT).or_raise(),
         amount,
         partition: partition.number() as u32,
         index,
@@ -266,7 +270,7 @@ fn has_marked(database: u32, relation: u32, kinds: &[usize]) -> bool {
     any
 }
 
-/// The amounts of an epoch that are not in the journal. The caller holds the journal lock.
+/// The amounts of an epoch that are not in the journal. The caller holds the journal lock. Raises 53200.
 pub fn unjournaled(database: u32, relation: u32, epoch: u64) -> Vec<Amount> {
     let mut found = Vec::new();
     let Some(segment) = segment() else {
@@ -281,7 +285,7 @@ pub fn unjournaled(database: u32, relation: u32, epoch: u64) -> Vec<Amount> {
         &[Mark::Unjournaled.kind(parity)],
         |partition, index| {
             let amount = partition.entry(index).unjournaled[parity].load(Ordering::SeqCst);
-            found.push(amount_of(partition, index, amount));
+            fallible::push(&mut found, amount_of(partition, index, amount), WHAT).or_raise();
         },
     );
     found
@@ -307,7 +311,7 @@ pub fn note_journaled(epoch: u64, amounts: &[Amount]) {
     }
 }
 
-/// All amounts of an epoch that nobody adds to any more.
+/// All amounts of an epoch that nobody adds to any more. Raises 53200.
 pub fn of_epoch(database: u32, relation: u32, epoch: u64) -> Vec<Amount> {
     let mut found = Vec::new();
     let Some(segment) = segment() else {
@@ -322,7 +326,8 @@ pub fn of_epoch(database: u32, relation: u32, epoch: u64) -> Vec<Amount> {
         relation,
         &kinds,
         |partition, index| {
-            found.push(amount_of(partition, index, amounts(partition.entry(index), parity)));
+            let amount = amount_of(partition, index, amounts(partition.entry(index), parity));
+            fallible::push(&mut found, amount, WHAT).or_raise();
         },
     );
     found

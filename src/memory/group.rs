@@ -14,6 +14,8 @@ use std::sync::atomic::Ordering;
 use super::databases;
 use super::layout::*;
 use super::segment::{Segment, segment};
+use crate::errors::OrRaise;
+use crate::fallible;
 use crate::pg::process;
 
 /// Queue ends and empty queues.
@@ -22,6 +24,15 @@ const NOBODY: u32 = 0;
 thread_local! {
     /// Slots of a group's members; its memory is kept.
     static MEMBERS: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Makes room for as many members as there can be: while a group is written nothing may fail. Raises 53200.
+pub fn prepare() {
+    let Some(segment) = segment() else { return };
+    MEMBERS.with_borrow_mut(|members| {
+        members.clear();
+        fallible::reserve_exact(members, segment.backend_cells(), "a group that commits").or_raise();
+    });
 }
 
 /// Has the deltas written and flushed in a record of their epoch, with those of others who commit now; returns a

@@ -5,7 +5,10 @@
 
 use std::cell::RefCell;
 
+const WHAT: &str = "places of counters";
+
 use super::key::Hashed;
+use crate::fallible;
 
 /// Counters a backend remembers; two that fall on one place take turns.
 const PLACES: usize = 128;
@@ -43,13 +46,18 @@ pub(super) fn recall(hashed: &Hashed<'_>) -> Option<Place> {
 pub(super) fn remember(hashed: &Hashed<'_>, place: Place) {
     REMEMBERED.with_borrow_mut(|remembered| {
         if remembered.is_empty() {
+            // COMMIT callbacks come here: without memory nothing is remembered.
+            if fallible::reserve_exact(remembered, PLACES, WHAT).is_err() {
+                return;
+            }
             remembered.resize_with(PLACES, || None);
         }
+        let Ok(id) = fallible::boxed(hashed.key.id, WHAT) else { return };
         remembered[hashed.hash as usize % PLACES] = Some(Remembered {
             hash: hashed.hash,
             database: hashed.key.database,
             relation: hashed.key.relation,
-            id: hashed.key.id.into(),
+            id,
             place,
         });
     });

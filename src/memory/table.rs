@@ -10,6 +10,8 @@ use std::sync::atomic::Ordering;
 use super::clock;
 use super::databases;
 use super::key::Hashed;
+
+const WHAT: &str = "rates of counters";
 pub use super::key::Key;
 use super::layout::*;
 use super::marks;
@@ -17,6 +19,8 @@ use super::partition::{ExclusivePartition, SharedPartition};
 use super::places::{self, Place};
 use super::segment::{Segment, segment};
 use super::visibility;
+use crate::errors::OrRaise;
+use crate::fallible;
 
 /// What memory knows of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -265,11 +269,11 @@ pub fn take_rates(database: u32, elapsed_s: f64) {
     walk_loaded(database, &mut (), see, |()| {});
 }
 
-/// A database's counters of one extension's tables with their rates.
+/// A database's counters of one extension's tables with their rates. Raises 53200.
 pub fn rates(database: u32, relation: u32) -> Vec<Hot> {
     let mut rates = Vec::new();
     // Nothing is allocated under the lock: ids are copied into room that is there.
-    let mut copied: Vec<(StoredId, f64)> = Vec::with_capacity(ENTRIES_AT_ONCE);
+    let mut copied: Vec<(StoredId, f64)> = fallible::with_room(ENTRIES_AT_ONCE, WHAT).or_raise();
     walk_loaded(
         database,
         &mut copied,
@@ -281,8 +285,10 @@ pub fn rates(database: u32, relation: u32) -> Vec<Hot> {
             }
         },
         |copied| {
-            let hot = copied.drain(..);
-            rates.extend(hot.map(|(id, increments_per_s)| Hot { id: id.bytes().to_vec(), increments_per_s }));
+            for (id, increments_per_s) in copied.drain(..) {
+                let id = fallible::copy(id.bytes(), WHAT).or_raise();
+                fallible::push(&mut rates, Hot { id, increments_per_s }, WHAT).or_raise();
+            }
         },
     );
     rates

@@ -3,7 +3,7 @@
 
 use std::marker::PhantomData;
 
-use pgrx::PgMemoryContexts;
+use allocator_api2::boxed::Box;
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::Datum;
 use pgrx::pg_sys;
@@ -13,8 +13,10 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 
 use super::Oid;
 use super::args::{argument_bytes, bytes_datum};
+use super::context::Context;
 use super::hashing::Hasher;
 use crate::errors::CounterError;
+use crate::fallible::OutOfMemory;
 
 /// The call of an aggregate's support function, whose first argument is a state of type `S` or NULL.
 pub struct Call<'fcx, S>(pg_sys::FunctionCallInfo, PhantomData<(&'fcx (), S)>);
@@ -66,23 +68,30 @@ impl<'fcx, S> Call<'fcx, S> {
         self.argument(number).map(|state| unsafe { &mut *state.cast_mut_ptr::<S>() })
     }
 
-    /// Keeps a state for as long as the aggregate's group lives, and drops it then. An ERROR outside aggregates.
-    pub fn keep(self, state: S) -> &'fcx mut S {
+    /// The memory that lives as long as the aggregate's group, and is counted in work_mem. An ERROR outside aggregates.
+    pub fn group_memory(self) -> Context {
         let mut context = std::ptr::null_mut();
-        // SAFETY: asks the executor whether and in which context an aggregate runs; the value is dropped by a callback
-        // of that context.
+        // SAFETY: asks the executor whether and in which context an aggregate runs. A state and what it holds go with that
+        // context, together, and are not used afterwards.
         unsafe {
             if pg_sys::AggCheckCallContext(self.0, &mut context) == 0 {
                 CounterError::Internal("aggregate function called outside an aggregate".to_owned()).raise();
             }
-            &mut *PgMemoryContexts::For(context).leak_and_drop_on_delete(state)
+            Context::new(context)
         }
     }
 
-    /// Keeps a state as long as the caller's short-lived memory: what is only to be combined with another.
-    pub fn keep_for_now(self, state: S) -> &'fcx mut S {
-        // SAFETY: the value is dropped by a callback of the context, which outlives the executor's use of the result.
-        unsafe { &mut *PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(state) }
+    /// The caller's short-lived memory: for what is only to be combined with another.
+    pub fn memory_for_now(self) -> Context {
+        // SAFETY: the context outlives the executor's use of the result, and nothing else has it.
+        unsafe { Context::new(pg_sys::CurrentMemoryContext) }
+    }
+
+    /// Keeps a state in the memory that it allocates from. It is never dropped: it goes with that memory, and must hold
+    /// nothing of anywhere else.
+    pub fn keep(self, state: S, memory: Context) -> Result<&'fcx mut S, OutOfMemory> {
+        let kept = Box::try_new_in(state, memory);
+        kept.map(Box::leak).map_err(|_| OutOfMemory { what: "an aggregate's state", bytes: size_of::<S>() })
     }
 
     /// A non-null integer argument.

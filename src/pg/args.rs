@@ -10,6 +10,8 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 use pgrx::{FromDatum, IntoDatum};
 
 use super::interval::Interval;
+use crate::errors::OrRaise;
+use crate::fallible;
 
 /// The payload of a varlena that is neither compressed nor out of line.
 ///
@@ -45,6 +47,11 @@ pub(super) unsafe fn varlena_bytes<'a>(pointer: *mut pg_sys::varlena) -> &'a [u8
             None => inline_varlena(pg_sys::pg_detoast_datum_packed(pointer)).unwrap_or(&[]),
         }
     }
+}
+
+/// A copy that Rust owns. Raises 53200, as palloc does.
+fn copied(bytes: &[u8]) -> Vec<u8> {
+    fallible::copy(bytes, "a value").or_raise()
 }
 
 macro_rules! sql_type {
@@ -136,7 +143,7 @@ impl FromDatum for TextBytes {
         _typoid: pg_sys::Oid,
     ) -> Option<Self> {
         // SAFETY: text is a varlena type, and the datum is not null here.
-        (!is_null).then(|| TextBytes(unsafe { argument_bytes(datum) }.to_vec()))
+        (!is_null).then(|| TextBytes(copied(unsafe { argument_bytes(datum) })))
     }
 }
 
@@ -149,7 +156,7 @@ unsafe impl UnboxDatum for TextBytes {
         Self: 'src,
     {
         // SAFETY: by the caller's promise a text datum.
-        TextBytes(unsafe { argument_bytes(datum.sans_lifetime()) }.to_vec())
+        TextBytes(copied(unsafe { argument_bytes(datum.sans_lifetime()) }))
     }
 }
 
@@ -166,7 +173,7 @@ impl MessageArg<'_> {
         unsafe {
             let left = (*self.0).len - (*self.0).cursor;
             let bytes = pg_sys::pq_getmsgbytes(self.0, left);
-            std::slice::from_raw_parts(bytes as *const u8, left as usize).to_vec()
+            copied(std::slice::from_raw_parts(bytes as *const u8, left as usize))
         }
     }
 
@@ -177,7 +184,7 @@ impl MessageArg<'_> {
         unsafe {
             let left = (*self.0).len - (*self.0).cursor;
             let text = pg_sys::pq_getmsgtext(self.0, left, &mut bytes);
-            std::slice::from_raw_parts(text as *const u8, bytes as usize).to_vec()
+            copied(std::slice::from_raw_parts(text as *const u8, bytes as usize))
         }
     }
 }
@@ -209,12 +216,13 @@ impl ArrayArg {
         unsafe { (*self.0).ndim }
     }
 
-    fn elements(self, oid: u32, length: i32, by_value: bool, align: u8) -> Vec<Option<pg_sys::Datum>> {
+    /// Takes the array apart, in the current memory context.
+    fn elements<'fcx>(self, oid: u32, length: i32, by_value: bool, align: u8) -> Elements<'fcx> {
         let mut values = std::ptr::null_mut();
         let mut nulls = std::ptr::null_mut();
         let mut count = 0;
-        // SAFETY: a detoasted array of the element type the function was declared with; deconstruct_array fills
-        // `count` values and null flags.
+        // SAFETY: a detoasted array of the element type the function was declared with; deconstruct_array allocates and fills
+        // `count` values and null flags, which live as long as the call's memory.
         unsafe {
             pg_sys::deconstruct_array(
                 self.0,
@@ -226,8 +234,27 @@ impl ArrayArg {
                 &mut nulls,
                 &mut count,
             );
-            (0..count as usize).map(|i| (!*nulls.add(i)).then(|| *values.add(i))).collect()
+            if count == 0 {
+                return Elements { values: &[], nulls: &[] };
+            }
+            Elements {
+                values: std::slice::from_raw_parts(values, count as usize),
+                nulls: std::slice::from_raw_parts(nulls, count as usize),
+            }
         }
+    }
+}
+
+/// The elements of an array, in order.
+#[derive(Clone, Copy, Debug)]
+struct Elements<'fcx> {
+    values: &'fcx [pg_sys::Datum],
+    nulls: &'fcx [bool],
+}
+
+impl<'fcx> Elements<'fcx> {
+    fn iter(self) -> impl ExactSizeIterator<Item = Option<pg_sys::Datum>> + Clone + use<'fcx> {
+        self.values.iter().zip(self.nulls).map(|(value, is_null)| (!is_null).then_some(*value))
     }
 }
 
@@ -239,11 +266,11 @@ sql_type!(TextArray<'_>, "text[]");
 
 impl<'fcx> TextArray<'fcx> {
     /// The elements' bytes in order; `None` for NULL.
-    pub fn elements(self) -> Vec<Option<&'fcx [u8]>> {
+    pub fn elements(self) -> impl ExactSizeIterator<Item = Option<&'fcx [u8]>> + Clone + use<'fcx> {
         const TEXT: u32 = 25;
         let datums = self.0.elements(TEXT, -1, false, b'i');
         // SAFETY: non-null text elements of an array that lives as long as the call.
-        datums.into_iter().map(|datum| datum.map(|d| unsafe { argument_bytes(d) })).collect()
+        datums.iter().map(|datum| datum.map(|d| unsafe { argument_bytes(d) }))
     }
 
     pub fn dimensions(self) -> i32 {
@@ -268,12 +295,12 @@ pub struct BigintArray<'fcx>(ArrayArg, std::marker::PhantomData<&'fcx ()>);
 
 sql_type!(BigintArray<'_>, "bigint[]");
 
-impl BigintArray<'_> {
+impl<'fcx> BigintArray<'fcx> {
     /// The elements in order; `None` for NULL.
-    pub fn elements(self) -> Vec<Option<i64>> {
+    pub fn elements(self) -> impl ExactSizeIterator<Item = Option<i64>> + Clone + use<'fcx> {
         const INT8: u32 = 20;
         let datums = self.0.elements(INT8, 8, true, b'd');
-        datums.into_iter().map(|datum| datum.map(|d| d.value() as i64)).collect()
+        datums.iter().map(|datum| datum.map(|d| d.value() as i64))
     }
 
     pub fn dimensions(self) -> i32 {
@@ -376,7 +403,7 @@ pub fn read_bytea(input: &std::ffi::CStr) -> Vec<u8> {
     unsafe {
         let argument = Some(pg_sys::Datum::from(input.as_ptr()));
         pgrx::direct_function_call_as_datum(pg_sys::byteain, &[argument])
-            .map_or_else(Vec::new, |datum| argument_bytes(datum).to_vec())
+            .map_or_else(Vec::new, |datum| copied(argument_bytes(datum)))
     }
 }
 
@@ -385,7 +412,7 @@ pub fn type_modifiers(list: TypeModifiers<'_>) -> Vec<String> {
     const CSTRING: u32 = 2275;
     let datums = list.0.elements(CSTRING, -2, false, b'c');
     datums
-        .into_iter()
+        .iter()
         .flatten()
         // SAFETY: elements of a cstring array.
         .map(|datum| unsafe { std::ffi::CStr::from_ptr(datum.cast_mut_ptr()) }.to_string_lossy().into_owned())

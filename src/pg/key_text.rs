@@ -9,7 +9,8 @@ use pgrx::pg_sys;
 use super::Oid;
 use super::args::inline_varlena;
 use super::errors::SourceError;
-use crate::errors::CounterError;
+use crate::errors::{CounterError, OrRaise};
+use crate::fallible;
 
 /// How the values of a column become text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,10 +96,10 @@ impl KeyText {
             KeyText::Text => unsafe {
                 let stored: *mut pg_sys::varlena = datum.cast_mut_ptr();
                 if let Some(bytes) = inline_varlena(stored) {
-                    text.extend_from_slice(bytes);
+                    append(text, bytes);
                 } else {
                     let copy = pg_sys::pg_detoast_datum_packed(stored);
-                    text.extend_from_slice(inline_varlena(copy).unwrap_or(&[]));
+                    append(text, inline_varlena(copy).unwrap_or(&[]));
                     pg_sys::pfree(copy.cast());
                 }
             },
@@ -107,11 +108,16 @@ impl KeyText {
             // SAFETY: the type's own output function; its result is palloc'd.
             KeyText::Output(function) => unsafe {
                 let output = pg_sys::OidOutputFunctionCall(function, datum);
-                text.extend_from_slice(CStr::from_ptr(output).to_bytes());
+                append(text, CStr::from_ptr(output).to_bytes());
                 pg_sys::pfree(output.cast());
             },
         }
     }
+}
+
+/// Appends a value of any length. Raises 53200.
+fn append(text: &mut Vec<u8>, bytes: &[u8]) {
+    fallible::append(text, bytes, "a key's text").or_raise();
 }
 
 fn append_number(number: i64, text: &mut Vec<u8>) {

@@ -5,10 +5,13 @@
 //! only; after an `ERROR` PostgreSQL's own transaction abort releases them, and doing it twice would be wrong.
 
 pub mod aggregate;
+mod allocator;
 pub mod args;
 pub mod background;
+pub mod backtraces;
 pub mod catalog;
 pub mod confined;
+pub mod context;
 pub mod errors;
 pub mod hashing;
 pub mod hooks;

@@ -12,6 +12,8 @@ use pgrx::pg_sys;
 use super::interval::Interval;
 use super::snapshot::Snapshot;
 use super::table::{MAX_COLUMNS, Table};
+use crate::errors::OrRaise;
+use crate::fallible;
 
 /// Where a row version is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -354,7 +356,7 @@ impl<'p> Columns<'p> {
         unsafe { super::args::inline_varlena(self.values[column].cast_mut_ptr()).unwrap_or(&[]) }
     }
 
-    /// A value of variable length as it is stored, to be opened when no page is locked any more.
+    /// A value of variable length as it is stored, to be opened when no page is locked any more. Raises 53200, as palloc would.
     pub fn stored(&self, column: usize) -> Stored {
         if self.nulls[column] {
             return Stored(Vec::new());
@@ -363,7 +365,8 @@ impl<'p> Columns<'p> {
         // to an out-of-line value is copied as a pointer.
         unsafe {
             let start: *const u8 = self.values[column].cast_mut_ptr();
-            Stored(std::slice::from_raw_parts(start, pgrx::varsize_any(start.cast())).to_vec())
+            let stored = std::slice::from_raw_parts(start, pgrx::varsize_any(start.cast()));
+            Stored(fallible::copy(stored, "a stored value").or_raise())
         }
     }
 
@@ -389,12 +392,13 @@ impl<'p> Columns<'p> {
 pub struct Stored(Vec<u8>);
 
 impl Stored {
-    /// Its payload. The row it is from must still be kept from vacuum by the transaction's snapshot.
+    /// Its payload. The row it is from must still be kept from vacuum by the transaction's snapshot. Raises 53200.
     pub fn open(&self) -> Vec<u8> {
         if self.0.is_empty() {
             return Vec::new();
         }
         // SAFETY: a copy of a whole varlena; it is read as bytes, or copied by detoasting.
-        unsafe { super::args::varlena_bytes(self.0.as_ptr().cast_mut().cast()).to_vec() }
+        let bytes = unsafe { super::args::varlena_bytes(self.0.as_ptr().cast_mut().cast()) };
+        fallible::copy(bytes, "a stored value").or_raise()
     }
 }

@@ -11,7 +11,10 @@ use pgrx::pg_sys;
 use super::Oid;
 use super::args::varlena_bytes;
 use super::confined::Confined;
-use crate::errors::CounterError;
+use crate::errors::{CounterError, OrRaise};
+use crate::fallible;
+
+const WHAT: &str = "rows of a query";
 
 /// A connection to the server's own SQL. One at a time, dropped in stack order.
 pub struct Spi<'c>(PhantomData<&'c ()>);
@@ -130,11 +133,12 @@ impl<'c> Spi<'c> {
             let row = |at: usize| {
                 let text = |column: i32| {
                     let value = pg_sys::SPI_getvalue(*(*table).vals.add(at), (*table).tupdesc, column);
-                    (!value.is_null()).then(|| CStr::from_ptr(value).to_bytes().to_vec())
+                    (!value.is_null())
+                        .then(|| fallible::copy(CStr::from_ptr(value).to_bytes(), WHAT).or_raise())
                 };
-                (1..=columns).map(text).collect()
+                fallible::collect((1..=columns).map(text), WHAT).or_raise()
             };
-            Ok((0..pg_sys::SPI_processed as usize).map(row).collect())
+            Ok(fallible::collect((0..pg_sys::SPI_processed as usize).map(row), WHAT)?)
         }
     }
 
@@ -206,13 +210,14 @@ impl Pairs<'_> {
                 pg_sys::SPI_cursor_fetch(self.portal, true, BATCH as _);
                 let table = pg_sys::SPI_tuptable;
                 let count = pg_sys::SPI_processed as usize;
-                let mut batch = Vec::with_capacity(count);
+                let mut batch = fallible::with_room(count, WHAT).or_raise();
                 for at in 0..count {
                     let row = *(*table).vals.add(at);
                     let mut is_null = false;
                     let text = pg_sys::SPI_getbinval(row, (*table).tupdesc, 1, &mut is_null);
                     let number = pg_sys::SPI_getbinval(row, (*table).tupdesc, 2, &mut is_null);
-                    batch.push((varlena_bytes(text.cast_mut_ptr()).to_vec(), number.value() as i64));
+                    let text = fallible::copy(varlena_bytes(text.cast_mut_ptr()), WHAT).or_raise();
+                    batch.push((text, number.value() as i64));
                 }
                 pg_sys::SPI_freetuptable(table);
                 self.is_done = count == 0;

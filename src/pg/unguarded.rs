@@ -11,6 +11,13 @@ unsafe extern "C-unwind" {
     pub fn IsInParallelMode() -> bool;
     // xlog.h
     pub fn RecoveryInProgress() -> bool;
+    // palloc.h: with MCXT_ALLOC_NO_OOM and a size that is allowed
+    pub fn MemoryContextAllocExtended(
+        context: pg_sys::MemoryContext,
+        bytes: usize,
+        flags: std::ffi::c_int,
+    ) -> *mut std::ffi::c_void;
+    pub fn pfree(chunk: *mut std::ffi::c_void);
     // miscadmin.h
     pub fn GetUserId() -> pg_sys::Oid;
 }

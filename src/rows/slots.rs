@@ -12,11 +12,14 @@ use std::time::Instant;
 
 use super::access::{self, Tables};
 use super::slot_columns;
-use crate::errors::CounterError;
+use crate::errors::{CounterError, OrRaise};
+use crate::fallible;
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::{LockedPage, Page, Status, Tid};
 use crate::pg::table::{Access, Table};
 use crate::pg::write::{self, Candidate, Value};
+
+const WHAT: &str = "places of slot rows";
 
 /// Counters a backend remembers slot rows of; past it, it starts over.
 const MAX_REMEMBERED: usize = 1024;
@@ -104,7 +107,12 @@ impl Writer {
             if remembered.counters.len() >= MAX_REMEMBERED {
                 remembered.counters.clear();
             }
-            remembered.counters.insert(id.into(), known);
+            // Without memory it is looked for again.
+            if fallible::reserve(&mut remembered.counters, 1, WHAT).is_ok()
+                && let Ok(id) = fallible::boxed(id, WHAT)
+            {
+                remembered.counters.insert(id, known);
+            }
         });
     }
 
@@ -118,7 +126,7 @@ impl Writer {
             let entry = scan.next_entry(|version| {
                 if matches!(version.status(), Status::Free | Status::Held) {
                     let slot = version.columns().bigint(slot_columns::SLOT);
-                    rows.push(SlotRow { slot, tid: version.tid() });
+                    fallible::push(&mut rows, SlotRow { slot, tid: version.tid() }, WHAT).or_raise();
                     return ControlFlow::Break(());
                 }
                 ControlFlow::Continue(())

@@ -68,7 +68,7 @@ fn committed(tables: Tables, id: &[u8], day: i32) -> Result<Sketch, CounterError
         return from_rows(tables, id, Days::of(day));
     }
     let key = key(tables, id, day);
-    if let Some(sketch) = sketches::get(key) {
+    if let Some(sketch) = sketches::get(key)? {
         return Ok(sketch);
     }
     databases::register(key.database);
@@ -152,7 +152,11 @@ pub fn sketch(tables: Tables, id: &[u8], days: Days) -> Result<Sketch, CounterEr
 }
 
 /// The union over several ids.
-pub fn union(tables: Tables, ids: &[&[u8]], days: Days) -> Result<Sketch, CounterError> {
+pub fn union<'a>(
+    tables: Tables,
+    ids: impl Iterator<Item = &'a [u8]>,
+    days: Days,
+) -> Result<Sketch, CounterError> {
     let mut united = Sketch::new(parameters());
     for id in ids {
         process::check_for_interrupts();

@@ -9,8 +9,11 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use allocator_api2::alloc::Global;
+
 use super::errors::VisitorError;
-use crate::errors::CounterError;
+use crate::errors::{CounterError, OrRaise};
+use crate::fallible;
 use crate::hll::Sketch;
 use crate::memory::restore_guard::NewRows;
 use crate::memory::sketches::parameters;
@@ -24,6 +27,8 @@ use crate::rows::access::{self, Keyed, Tables};
 use crate::rows::list::Id;
 use crate::rows::sum::for_each_visible;
 use crate::rows::{visit_columns, visitors_columns};
+
+const WHAT: &str = "sketches of visitors";
 
 /// The `day` of rows that hold all days: `-infinity`.
 pub const EVER: i32 = i32::MIN;
@@ -77,13 +82,13 @@ impl Reader {
         let mut stored: Vec<Stored> = Vec::new();
         for_each_visible(&self.visitors, Range::Id(id), snapshot, |columns| {
             if days.takes_united(columns.int(visitors_columns::DAY)) {
-                stored.push(columns.stored(visitors_columns::SKETCH));
+                fallible::push(&mut stored, columns.stored(visitors_columns::SKETCH), WHAT).or_raise();
             }
             ControlFlow::Continue(())
         });
         for_each_visible(&self.visit, Range::Id(id), snapshot, |columns| {
             if days.takes_visit(columns.int(visit_columns::DAY)) {
-                stored.push(columns.stored(visit_columns::SKETCH));
+                fallible::push(&mut stored, columns.stored(visit_columns::SKETCH), WHAT).or_raise();
             }
             ControlFlow::Continue(())
         });
@@ -134,13 +139,14 @@ impl Writer {
     }
 
     /// Adds a transaction's visits. The number is random over 64 bits: two transactions never meet in the unique index.
-    pub fn insert(&self, id: &[u8], day: i32, visits: &Sketch) {
+    pub fn insert(&self, id: &[u8], day: i32, visits: &Sketch) -> Result<(), CounterError> {
         let slot = random::bits() as i64;
-        let sketch = visits.encode();
+        let sketch = visits.encode()?;
         write::insert(
             &self.visit.table,
             &[Value::Text(id), Value::Int(day), Value::Bigint(slot), Value::Bytes(&sketch)],
         );
+        Ok(())
     }
 
     /// The next id after `after` that has rows nobody holds.
@@ -260,11 +266,11 @@ impl Writer {
     /// added goes back into a row of its own, for the next fold.
     fn add_to(&self, id: &[u8], day: i32, added: &Sketch) -> Result<(), CounterError> {
         match self.target(id, day) {
-            Target::Closed => self.insert(id, day, added),
+            Target::Closed => self.insert(id, day, added)?,
             Target::Open { page, mut candidate, before } => {
-                let mut united = before.clone();
+                let mut united = before.copy_in(Global)?;
                 united.unite(added)?;
-                let sketch = united.encode();
+                let sketch = united.encode()?;
                 let changes = [
                     (visitors_columns::SKETCH, Value::Bytes(&sketch)),
                     (visitors_columns::UPDATED_AT, Value::Now),
@@ -272,11 +278,11 @@ impl Writer {
                 if united != before
                     && write::update(&self.visitors.table, &page, &mut candidate, &changes).is_err()
                 {
-                    self.insert(id, day, added);
+                    self.insert(id, day, added)?;
                 }
             }
             Target::Absent => {
-                let sketch = added.encode();
+                let sketch = added.encode()?;
                 let values = [
                     Value::Text(id),
                     Value::Int(day),

@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use super::pending::{Key, Pending};
 use super::rows::{EVER, Writer};
 use crate::counting::transaction as counting;
-use crate::errors::CounterError;
+use crate::errors::{CounterError, OrRaise};
 use crate::hll::Sketch;
 use crate::memory::databases;
 use crate::memory::sketches::{self, SketchKey, parameters};
@@ -76,7 +76,7 @@ pub(super) fn add(tables: Tables, id: &[u8], day: i32, hash: u64) -> Result<(), 
     }
     IS_DIRTY.set(true);
     let level = xact::nest_level();
-    PENDING.with_borrow_mut(|pending| pending.add(parameters(), id, day, hash, level));
+    PENDING.with_borrow_mut(|pending| pending.add(parameters(), id, day, hash, level))?;
     let is_worth_it = |pending: &Pending| {
         pending.len() > MAX_PENDING && (level <= 1 || pending.len_of_level(level) >= MIN_SPILL)
     };
@@ -86,7 +86,7 @@ pub(super) fn add(tables: Tables, id: &[u8], day: i32, hash: u64) -> Result<(), 
 /// Writes this level's pending visits to rows, inside the transaction.
 fn spill(tables: Tables, level: u32) -> Result<(), CounterError> {
     HAS_SPILLED.set(true);
-    let visits = PENDING.with_borrow_mut(|pending| pending.take_level(level));
+    let visits = PENDING.with_borrow_mut(|pending| pending.take_level(level))?;
     for ((id, _), _) in &visits {
         counting::note_touched(tables, id);
     }
@@ -96,8 +96,11 @@ fn spill(tables: Tables, level: u32) -> Result<(), CounterError> {
 }
 
 /// Forgets the transaction's own visits of an id. Returns whether there were any.
-pub(super) fn forget_own(id: &[u8]) -> bool {
-    IS_DIRTY.get() && PENDING.with_borrow_mut(|pending| pending.forget(id, xact::nest_level()))
+pub(super) fn forget_own(id: &[u8]) -> Result<bool, CounterError> {
+    if !IS_DIRTY.get() {
+        return Ok(false);
+    }
+    Ok(PENDING.with_borrow_mut(|pending| pending.forget(id, xact::nest_level()))?)
 }
 
 /// Writes visits to rows.
@@ -110,7 +113,7 @@ fn write<'a>(
         let writer = Writer::open(tables, settings::node())?;
         for (id, day, sketch) in visits {
             // A full sketch takes 10 KiB, and there may be thousands.
-            xact::in_scratch_memory(|| writer.insert(id, day, sketch));
+            xact::in_scratch_memory(|| writer.insert(id, day, sketch))?;
             process::check_for_interrupts();
         }
         drop(active);
@@ -124,7 +127,7 @@ fn take_pending() -> Option<(Tables, Settled)> {
         return None;
     }
     let relation = PENDING_FOR.get();
-    let visits = PENDING.with_borrow_mut(Pending::take);
+    let visits = PENDING.with_borrow_mut(Pending::take).or_raise();
     match access::find_tables() {
         Some(tables) if u32::from(tables.visitors) == relation => {
             Some((tables, Settled { relation, visits }))

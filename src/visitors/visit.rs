@@ -36,7 +36,7 @@ pub fn visit(tables: Tables, id: &[u8], hash: u64) -> Result<bool, CounterError>
 
 /// Forgets all visitors of an id. The caller keeps compaction out. Returns whether there were any.
 pub fn drop_all(tables: Tables, id: &[u8]) -> Result<bool, CounterError> {
-    let had_own = transaction::forget_own(id);
+    let had_own = transaction::forget_own(id)?;
     if let Err(error) = access::enter(Purpose::DropVisitors, xact::nest_level(), false) {
         // Who may drop counters only can do so where there are no visitors.
         return if read::sketch(tables, id, Days::Ever)?.is_empty() { Ok(had_own) } else { Err(error) };

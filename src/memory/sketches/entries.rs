@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::places::{self, Place};
 use super::room::{self, Hashed, LOADED, SketchKey, WORDS, room};
+use crate::fallible::{self, OutOfMemory};
 use crate::hll::Sketch;
 
 /// What an entry says about a hash.
@@ -46,24 +47,24 @@ pub fn covers(key: SketchKey<'_>, hash: u64) -> Covers {
 }
 
 /// A loaded sketch, copied.
-pub fn get(key: SketchKey<'_>) -> Option<Sketch> {
-    let room = room()?;
+pub fn get(key: SketchKey<'_>) -> Result<Option<Sketch>, OutOfMemory> {
+    let Some(room) = room() else { return Ok(None) };
     let hashed = Hashed::new(&room, key);
     // Nothing is allocated under the lock.
-    let mut words = Vec::with_capacity(WORDS);
+    let mut words = fallible::with_room(WORDS, "a sketch of visitors")?;
     let (hashes, has_zero) = {
         let set = room.lock_shared(hashed.set);
-        let number = set.find(&hashed)?;
+        let Some(number) = set.find(&hashed) else { return Ok(None) };
         let entry = set.entry(number);
         if entry.state.load(Ordering::Relaxed) != LOADED {
-            return None;
+            return Ok(None);
         }
         entry.mark_used();
         let contents = set.contents(number);
         contents.copy_words(&mut words);
         (contents.hashes.load(Ordering::Relaxed), contents.has_zero.load(Ordering::Relaxed) != 0)
     };
-    Some(room::sketch_of(&words, hashes, has_zero))
+    room::sketch_of(&words, hashes, has_zero).map(Some)
 }
 
 /// Adds committed visits to a sketch that is in memory, loaded or being loaded.

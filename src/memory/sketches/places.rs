@@ -6,6 +6,9 @@
 use std::cell::RefCell;
 
 use super::room::{Hashed, SketchKey};
+use crate::fallible;
+
+const WHAT: &str = "places of sketches";
 
 /// Entries a backend remembers; two that fall on one place take turns.
 const PLACES: usize = 64;
@@ -46,10 +49,15 @@ pub(super) fn recall(hashed: &Hashed<'_>) -> Option<Place> {
 pub(super) fn remember(hashed: &Hashed<'_>, place: Place) {
     REMEMBERED.with_borrow_mut(|all| {
         if all.is_empty() {
+            // COMMIT callbacks come here: without memory nothing is remembered.
+            if fallible::reserve_exact(all, PLACES, WHAT).is_err() {
+                return;
+            }
             all.resize(PLACES, None);
         }
         let SketchKey { database, relation, id, day } = hashed.key;
-        let remembered = Remembered { hash: hashed.hash, id: id.into(), day, database, relation, place };
+        let Ok(id) = fallible::boxed(id, WHAT) else { return };
+        let remembered = Remembered { hash: hashed.hash, id, day, database, relation, place };
         all[hashed.hash as usize % PLACES] = Some(remembered);
     });
 }

@@ -13,6 +13,7 @@ use super::super::layout::StoredId;
 use super::super::lwlock::{self, LockGuard};
 use super::super::segment::lock_for_start;
 use super::contents::{Contents, IS_REGISTERS, LANES, MAX_HASHES, Rank, max_hashes};
+use crate::fallible::OutOfMemory;
 use crate::hll::{Parameters, Sketch, murmur};
 use crate::pg::random;
 
@@ -344,16 +345,12 @@ impl<'a> Hashed<'a> {
 }
 
 /// A copy of a sketch's words that was taken under the lock, as a sketch.
-pub(super) fn sketch_of(words: &[u64], hashes: u32, has_zero: bool) -> Sketch {
+pub(super) fn sketch_of(words: &[u64], hashes: u32, has_zero: bool) -> Result<Sketch, OutOfMemory> {
     if hashes == IS_REGISTERS {
-        let registers: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        return Sketch::from_registers(parameters(), registers.into_boxed_slice());
+        return Sketch::from_registers(parameters(), words.iter().flat_map(|word| word.to_le_bytes()));
     }
-    let mut hashes: Vec<i64> = words.iter().map(|word| *word as i64).filter(|hash| *hash != 0).collect();
-    if has_zero {
-        hashes.push(0);
-    }
-    Sketch::from_hashes(parameters(), hashes)
+    let hashes = words.iter().map(|word| *word as i64).filter(|hash| *hash != 0);
+    Sketch::from_hashes(parameters(), hashes.chain(has_zero.then_some(0)))
 }
 
 /// Sketches in memory, how many there is room for, and how many had to go for others.

@@ -141,6 +141,8 @@ impl Cluster {
     pub fn start_again(&mut self) {
         assert!(self.postmaster.is_none(), "the server runs already");
         let mut command = self.command("postgres");
+        // What a server in the field may have: nothing of it may reach a client.
+        command.env("RUST_BACKTRACE", "1");
         command.arg("-D").arg(self.data()).arg("-k").arg(self.path()).arg("-p").arg(PORT.to_string());
         command.stdout(self.log.append()).stderr(self.log.append());
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));

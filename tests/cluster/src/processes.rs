@@ -2,7 +2,7 @@
 //! knows its children.
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use std::fs;
 
 /// Sends a signal; a process that is gone already is not an error.
@@ -33,4 +33,19 @@ pub fn children(parent: i32) -> Vec<i32> {
 /// Zombies do not count: they hold neither memory nor files.
 pub fn is_running(pid: i32) -> bool {
     state_and_parent(pid).is_some_and(|(state, _)| state != 'Z')
+}
+
+/// Bytes of address space that a process uses.
+fn address_space(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/statm")).expect("a process to look at");
+    let pages: u64 = status.split(' ').next().and_then(|pages| pages.parse().ok()).expect("a size in pages");
+    pages * rustix::param::page_size() as u64
+}
+
+/// Lets a process allocate no more than this many bytes beyond what it has; `None`: as much as it wants.
+pub fn limit_memory(pid: i32, more_bytes: Option<u64>) {
+    let current = more_bytes.map(|more| address_space(pid) + more);
+    let target = Pid::from_raw(pid).unwrap_or_else(|| panic!("not a process id: {pid}"));
+    prlimit(Some(target), Resource::As, Rlimit { current, maximum: None })
+        .unwrap_or_else(|error| panic!("limit the memory of {pid}: {error}"));
 }

@@ -1,7 +1,7 @@
 //! The rooms of `src/`, layer above layer.
 
 pub const LAYERS: [&[&str]; 6] = [
-    &["pg", "settings", "errors", "hll"],
+    &["pg", "settings", "errors", "fallible", "hll"],
     &["rows", "memory", "journal"],
     &["family"],
     &["counting", "visitors", "idempotency", "caches", "likes", "limits", "audit"],

@@ -29,12 +29,12 @@ fn main() {
         let mut sketch = Sketch::new(parameters);
         let mut randomness = Randomness::new(u64::from(hashes));
         for _ in 0..hashes {
-            sketch.add(randomness.bits());
+            sketch.add(randomness.bits()).unwrap();
         }
         if name == "sparse_none" {
             // A hash of nothing but zeros sets no bit of a register.
-            sketch.add(0);
+            sketch.add(0).unwrap();
         }
-        std::fs::write(directory.join(name), sketch.encode()).expect("a seed can be written");
+        std::fs::write(directory.join(name), sketch.encode().unwrap()).expect("a seed can be written");
     }
 }

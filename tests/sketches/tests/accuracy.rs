@@ -78,7 +78,7 @@ impl Counted {
         let register =
             |sketch: &Sketch| sketch.registers().map_or(0, |registers| usize::from(registers[index]));
         let before = register(&self.sketch);
-        if !self.sketch.add(hash) {
+        if !self.sketch.add(hash).unwrap() {
             return;
         }
         let Some(histogram) = &mut self.histogram else {
@@ -278,9 +278,9 @@ fn no_bump_where_sparse_becomes_full() {
     let mut sketch = Sketch::new(Parameters::default());
     let mut stages = Vec::new();
     for hashes in 1..=7000 {
-        sketch.add(randomness.bits());
+        sketch.add(randomness.bits()).unwrap();
         if hashes % 10 == 0 {
-            let encoded = sketch.encode();
+            let encoded = sketch.encode().unwrap();
             assert_eq!(
                 Sketch::decode(&encoded).map(|read| read.count()),
                 Ok(sketch.count()),
@@ -308,7 +308,7 @@ fn the_simulation_is_like_real_sketches() {
             let mut randomness = Randomness::new(hashes + (seed << 32));
             let mut sketch = Sketch::new(parameters);
             for _ in 0..hashes {
-                sketch.add(randomness.bits());
+                sketch.add(randomness.bits()).unwrap();
             }
             let counted = estimate::histogram(sketch.registers().expect("never explicit"));
             let mut growing = GrowingHistogram::new(log2m, REGWIDTH, randomness);

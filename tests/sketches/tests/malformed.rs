@@ -1,14 +1,20 @@
 //! Bytes that are not a sketch, and what is said of them.
 
-use counter_ext_sketches::hll::codec::NotUnited;
 use counter_ext_sketches::hll::parameters::MAX_EXPLICIT;
-use counter_ext_sketches::hll::{Malformed, Parameters, Sketch};
+use counter_ext_sketches::hll::{Malformed, Parameters, Refused, Sketch};
 
 /// log2m 4, regwidth 5, expthresh -1, sparseon 1: an index and a value take 9 bits, all registers 10 bytes.
 const PARAMETERS: [u8; 2] = [0x84, 0x7f];
 
+fn read_sketch(bytes: &[u8]) -> Result<Sketch, Malformed> {
+    Sketch::decode(bytes).map_err(|refused| match refused {
+        Refused::Malformed(malformed) => malformed,
+        other => panic!("{other:?}"),
+    })
+}
+
 fn decode(first: u8, body: &[u8]) -> Result<Sketch, Malformed> {
-    Sketch::decode(&[&[first], &PARAMETERS[..], body].concat())
+    read_sketch(&[&[first], &PARAMETERS[..], body].concat())
 }
 
 fn explicit(hashes: &[i64]) -> Result<Sketch, Malformed> {
@@ -42,7 +48,7 @@ fn the_helpers_make_sketches() {
 #[test]
 fn too_short() {
     for length in 0..3 {
-        assert_eq!(Sketch::decode(&[0x11, 0x84, 0x7f][..length]), Err(Malformed::TooShort));
+        assert_eq!(read_sketch(&[0x11, 0x84, 0x7f][..length]), Err(Malformed::TooShort));
     }
 }
 
@@ -71,11 +77,11 @@ fn parameters() {
         [[0x83, 0x7f], [0x99, 0x7f], [0x80, 0x7f], [0x84, 0xff], [0x84, 0x60], [0x84, 62]]
     {
         let refused = Malformed::Parameters([registers, rest]);
-        assert_eq!(Sketch::decode(&[0x11, registers, rest]), Err(refused));
+        assert_eq!(read_sketch(&[0x11, registers, rest]), Err(refused));
         assert_eq!(Sketch::parameters_of(&[0x11, registers, rest]), Err(refused));
     }
     for [registers, rest] in [[0x84, 31], [0x98, 0x00], [0x04, 0x40]] {
-        assert!(Sketch::decode(&[0x11, registers, rest]).is_ok());
+        assert!(read_sketch(&[0x11, registers, rest]).is_ok());
     }
 }
 
@@ -124,7 +130,7 @@ fn not_canonical() {
 #[test]
 fn padding_longer_than_an_entry() {
     let header = [0x13, 0x04, 0x7f];
-    let read = |body: &[u8]| Sketch::decode(&[&header[..], body].concat());
+    let read = |body: &[u8]| read_sketch(&[&header[..], body].concat());
     // Entries (0,1) and (1,1): 00001 00011, then six bits of padding.
     assert!(read(&[0b0000_1000, 0b1100_0000]).is_ok());
     assert_eq!(read(&[0b0000_1000, 0b1100_0001]), Err(Malformed::NotCanonical));
@@ -141,7 +147,7 @@ fn bytes_that_are_not_a_sketch_are_not_united() {
         (&[0x12, 0x84, 0x7f, 0], Malformed::Length { bytes: 4 }),
         (&[0x14, 0x84, 0x7f, 0], Malformed::Length { bytes: 4 }),
     ] {
-        assert_eq!(sketch.unite_encoded(bytes), Err(NotUnited::Malformed(malformed)));
+        assert_eq!(sketch.unite_encoded(bytes), Err(Refused::Malformed(malformed)));
     }
     assert_eq!(sketch, before);
 }
