@@ -43,8 +43,17 @@ impl Installation {
     /// A command for one of PostgreSQL's programs, as a user it accepts, in a directory that user
     /// can enter.
     pub fn command(&self, program: &str, directory: &Path) -> Command {
-        let mut command = Command::new(self.bindir.join(program));
+        let mut command = self.as_server_user(Command::new(self.bindir.join(program)));
         command.current_dir(directory);
+        command
+    }
+
+    /// A command for a program of the system's, as the same user.
+    pub fn tool(&self, program: &str) -> Command {
+        self.as_server_user(Command::new(program))
+    }
+
+    fn as_server_user(&self, mut command: Command) -> Command {
         if let Some(owner) = self.become_user {
             command.uid(owner.uid).gid(owner.gid);
         }

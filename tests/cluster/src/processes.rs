@@ -1,8 +1,9 @@
 //! Signals, and the process table as /proc shows it: after the postmaster is killed nobody else
 //! knows its children.
 
+use crate::installation::{Installation, run};
 use rustix::io::Errno;
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 
 /// Sends a signal; a process that is gone already is not an error.
@@ -42,10 +43,10 @@ fn address_space(pid: i32) -> u64 {
     pages * rustix::param::page_size() as u64
 }
 
-/// Lets a process allocate no more than this many bytes beyond what it has; `None`: as much as it wants.
+/// Lets a process of the server allocate no more than this many bytes beyond what it has; `None`: as much as it wants.
 pub fn limit_memory(pid: i32, more_bytes: Option<u64>) {
-    let current = more_bytes.map(|more| address_space(pid) + more);
-    let target = Pid::from_raw(pid).unwrap_or_else(|| panic!("not a process id: {pid}"));
-    prlimit(Some(target), Resource::As, Rlimit { current, maximum: None })
-        .unwrap_or_else(|error| panic!("limit the memory of {pid}: {error}"));
+    let limit = more_bytes.map_or("unlimited".to_owned(), |more| (address_space(pid) + more).to_string());
+    // As the server's user: root without all its capabilities may not do it to others.
+    let mut prlimit = Installation::get().tool("prlimit");
+    run(prlimit.arg(format!("--pid={pid}")).arg(format!("--as={limit}:")));
 }

@@ -33,9 +33,9 @@ impl Limited {
         for limit in LIMITS {
             let mut session = self.cluster.connect();
             session.must("SET statement_timeout = '300s'");
-            session.must(set_up);
             // Catalogs and code that everything needs.
             session.must("SELECT counter_hll_count(counter_hll_agg(1)), counter_visitors('nobody')");
+            session.must(set_up);
             let pid = session.backend_pid();
             limit_memory(pid, Some(limit));
             for sql in statements {
