@@ -55,6 +55,17 @@ CREATE TABLE counter_ext.audit_head (
     PRIMARY KEY (id)
 ) WITH (fillfactor = 50);
 
+-- One row: how many chains there are, how long they are together, and the sum of their last links' hashes. By it a chain that was
+-- taken away whole is found.
+CREATE TABLE counter_ext.audit_anchor (
+    name text COLLATE "C" NOT NULL,
+    chains bigint NOT NULL,
+    entries bigint NOT NULL,
+    hash bytea NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    PRIMARY KEY (name)
+) WITH (fillfactor = 10);
+
 -- Keys are read where they lie: never compressed, whatever columns somebody adds.
 ALTER TABLE counter_ext.audited ALTER COLUMN prefix SET STORAGE EXTERNAL;
 ALTER TABLE counter_ext.audit_pending ALTER COLUMN id SET STORAGE EXTERNAL,
@@ -64,10 +75,12 @@ ALTER TABLE counter_ext.audit_log ALTER COLUMN id SET STORAGE EXTERNAL,
 ALTER TABLE counter_ext.audit_log_default ALTER COLUMN id SET STORAGE EXTERNAL,
     ALTER COLUMN actor SET STORAGE EXTERNAL, ALTER COLUMN role SET STORAGE EXTERNAL;
 ALTER TABLE counter_ext.audit_head ALTER COLUMN id SET STORAGE EXTERNAL;
+ALTER TABLE counter_ext.audit_anchor ALTER COLUMN name SET STORAGE EXTERNAL;
 
 -- pg_dump takes an extension's rows from partitions, not from their parent.
 SELECT pg_catalog.pg_extension_config_dump('counter_ext.audited', '');
 SELECT pg_catalog.pg_extension_config_dump('counter_ext.audit_head', '');
+SELECT pg_catalog.pg_extension_config_dump('counter_ext.audit_anchor', '');
 SELECT pg_catalog.pg_extension_config_dump('counter_ext.audit_log_default', '');
 SELECT pg_catalog.pg_extension_config_dump('counter_ext.audit_pending', '');
 
@@ -75,6 +88,7 @@ COMMENT ON TABLE counter_ext.audited IS 'prefixes of the ids of audited counters
 COMMENT ON TABLE counter_ext.audit_pending IS 'increments of audited counters that are not sealed into counter_ext.audit_log yet';
 COMMENT ON TABLE counter_ext.audit_log IS 'increments of audited counters, a chain of SHA-256 hashes an id; partitions by time may be added, each with PRIMARY KEY (id, seq)';
 COMMENT ON TABLE counter_ext.audit_head IS 'the last entry of each chain in counter_ext.audit_log';
+COMMENT ON TABLE counter_ext.audit_anchor IS 'what the last entries of all chains add up to';
 COMMENT ON COLUMN counter_ext.audit_log.seq IS 'position in the chain of the id, from 1 on, in the order of sealing';
 COMMENT ON COLUMN counter_ext.audit_log.operation IS 'increment, reset, set, drop, or open: what makes the log agree with the total when auditing begins';
 COMMENT ON COLUMN counter_ext.audit_log.actor IS 'the setting counter_ext.actor, else the session''s user';

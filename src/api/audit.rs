@@ -25,7 +25,8 @@ fn counter_audit(prefix: TextArg<'_>, on: bool) -> bool {
 /// Verifies the log of a counter as of now: recomputes its chain of SHA-256 hashes from the first entry to the last, and compares the
 /// sum of its entries, sealed or not, with the total. `broken_seq` is the first entry that is missing, changed, added or
 /// moved, `problem` says which; both are NULL, and `ok` true, where nothing is wrong. `ok` is NULL where the counter is not
-/// audited and has no log. Both sums are of this node (counter_ext.node).
+/// audited and has no log. Both sums are of all nodes. Where an audited counter has no log at all, the chains of all counters are compared
+/// with their anchor: one that is gone whole shows there.
 ///
 /// Errors: 22023 as `counter_incr`; 42501 SELECT on counter_ext.total or counter_ext.audit_log is missing; 55000 increments have still
 /// to be recovered after a start.
@@ -53,6 +54,19 @@ fn counter_audit_verify(
         verdict.broken_seq,
         verdict.problem,
     ))
+}
+
+/// Verifies that no chain of the log is gone as a whole, or has been made anew: compares the last links of all of them with the
+/// anchor that sealing keeps. Reads each chain's last link, not its entries. `ok` is true where `problem` is NULL.
+///
+/// Errors: 42501 SELECT on counter_ext.total or counter_ext.audit_log is missing.
+#[pg_extern(name = "counter_audit_verify")]
+fn counter_audit_verify_all() -> TableIterator<
+    'static,
+    (name!(ok, bool), name!(chains, i64), name!(entries, i64), name!(problem, Option<String>)),
+> {
+    let verdict = verification::verify_anchor().or_raise();
+    TableIterator::once((verdict.problem.is_none(), verdict.chains, verdict.entries, verdict.problem))
 }
 
 #[pg_schema]
@@ -96,7 +110,7 @@ DO $$
 DECLARE
     relation text;
 BEGIN
-    FOREACH relation IN ARRAY ARRAY['audit_pending', 'audit_log_default', 'audit_head'] LOOP
+    FOREACH relation IN ARRAY ARRAY['audit_pending', 'audit_log_default', 'audit_head', 'audit_anchor'] LOOP
         EXECUTE pg_catalog.format('CREATE TRIGGER note_foreign_insert BEFORE INSERT ON counter_ext.%I
             FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_insert()', relation);
         EXECUTE pg_catalog.format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER note_foreign_insert', relation);

@@ -6,6 +6,7 @@
 
 use std::ops::ControlFlow;
 
+use super::anchor::Anchor;
 use super::entry::{Entry, Head, Sealed};
 use crate::errors::CounterError;
 use crate::pg::confined::Confined;
@@ -36,6 +37,24 @@ pub const HEAD: FamilyTable = FamilyTable {
     columns: &[TEXT, INT8, BYTEA, TIMESTAMPTZ],
     hint: "GRANT it on counter_ext.audit_head.",
 };
+
+/// counter_ext.audit_anchor
+pub const ANCHOR: FamilyTable = FamilyTable {
+    name: "audit_anchor",
+    relation: c"audit_anchor",
+    columns: &[TEXT, INT8, INT8, BYTEA, TIMESTAMPTZ],
+    hint: "GRANT it on counter_ext.audit_anchor.",
+};
+
+mod anchor_columns {
+    pub const HEADS: usize = 1;
+    pub const ENTRIES: usize = 2;
+    pub const SUM: usize = 3;
+    pub const UPDATED_AT: usize = 4;
+}
+
+/// The key of the one row there is.
+const ANCHOR_ID: &[u8] = b"heads";
 
 mod head_columns {
     pub const ID: usize = 0;
@@ -98,10 +117,12 @@ pub fn try_lock(log: Oid) -> bool {
 pub struct Reader {
     leaves: Vec<Leaf>,
     heads: Keyed,
+    anchor: Keyed,
 }
 
 impl Reader {
-    pub fn open(log: Oid, heads: Oid) -> Result<Reader, CounterError> {
+    /// The log, the heads and the anchor are locked.
+    pub fn open(log: Oid, heads: Oid, anchor: Oid) -> Result<Reader, CounterError> {
         let leaves = catalog::partitions(log)
             .into_iter()
             .filter_map(|leaf| {
@@ -110,7 +131,11 @@ impl Reader {
                 lock::relation_exists(leaf).then(|| Leaf::open(leaf))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Reader { leaves, heads: HEAD.open(heads, Access::Read)? })
+        Ok(Reader {
+            leaves,
+            heads: HEAD.open(heads, Access::Read)?,
+            anchor: ANCHOR.open(anchor, Access::Read)?,
+        })
     }
 
     /// Shows each entry of a counter that the snapshot sees, in the order of `seq`, wherever it is.
@@ -145,6 +170,20 @@ impl Reader {
         head
     }
 
+    /// What the anchor knows, and what the heads that are there add up to, as the snapshot sees both.
+    pub fn anchors(&self, snapshot: &mut Snapshot) -> (Anchor, Anchor) {
+        let (mut known, mut found) = (Anchor::default(), Anchor::default());
+        for_each_visible(&self.anchor, Range::Id(ANCHOR_ID), snapshot, |columns| {
+            known = anchor_of(columns);
+            ControlFlow::Break(())
+        });
+        for_each_visible(&self.heads, Range::From(b""), snapshot, |columns| {
+            found.add(columns.text(head_columns::ID), &head_of(columns));
+            ControlFlow::Continue(())
+        });
+        (known, found)
+    }
+
     /// The next ids after an id that have a chain.
     pub fn ids_after(&self, after: &[u8], limit: usize, snapshot: &mut Snapshot) -> Vec<Id> {
         let mut ids = Vec::new();
@@ -176,34 +215,97 @@ fn head_of(columns: &Columns<'_>) -> Head {
     Head { seq: columns.bigint(head_columns::SEQ), hash: columns.text(head_columns::HASH).to_vec() }
 }
 
-/// The last link of a counter's chain in its latest version; `None` where there is none. Errors: somebody holds the row.
-pub fn latest_head(heads: &Keyed, id: &[u8]) -> Result<Option<Head>, CounterError> {
-    visit_latest(heads, id, None)
-}
-
-/// Moves the last link on.
-pub fn write_head(heads: &Keyed, id: &[u8], head: &Head) -> Result<(), CounterError> {
-    if visit_latest(heads, id, Some(head))?.is_none() {
-        let values = [Value::Text(id), Value::Bigint(head.seq), Value::Bytes(&head.hash), Value::Now];
-        write::insert(&heads.table, &values);
+fn anchor_of(columns: &Columns<'_>) -> Anchor {
+    let mut anchor = Anchor {
+        heads: columns.bigint(anchor_columns::HEADS),
+        entries: columns.bigint(anchor_columns::ENTRIES),
+        ..Anchor::default()
+    };
+    // Whoever tampered with it need not have kept to its length.
+    for (byte, stored) in anchor.sum.iter_mut().zip(columns.text(anchor_columns::SUM)) {
+        *byte = *stored;
     }
-    Ok(())
+    anchor
 }
 
-fn visit_latest(heads: &Keyed, id: &[u8], change: Option<&Head>) -> Result<Option<Head>, CounterError> {
+/// The heads and their anchor, open for sealing.
+pub struct Heads {
+    heads: Keyed,
+    anchor: Keyed,
+}
+
+impl Heads {
+    /// Both tables are locked.
+    pub fn open(heads: Oid, anchor: Oid) -> Result<Heads, CounterError> {
+        Ok(Heads { heads: HEAD.open(heads, Access::Write)?, anchor: ANCHOR.open(anchor, Access::Write)? })
+    }
+
+    /// The last link of a counter's chain in its latest version; `None` where there is none. Errors: somebody holds the row.
+    pub fn latest(&self, id: &[u8]) -> Result<Option<Head>, CounterError> {
+        visit_latest(&self.heads, HEAD.name, id, head_of, None)
+    }
+
+    /// Moves the last link on.
+    pub fn write(&self, id: &[u8], head: &Head) -> Result<(), CounterError> {
+        let changes = [
+            (head_columns::SEQ, Value::Bigint(head.seq)),
+            (head_columns::HASH, Value::Bytes(&head.hash)),
+            (head_columns::UPDATED_AT, Value::Now),
+        ];
+        if visit_latest(&self.heads, HEAD.name, id, head_of, Some(&changes))?.is_none() {
+            let values = [Value::Text(id), Value::Bigint(head.seq), Value::Bytes(&head.hash), Value::Now];
+            write::insert(&self.heads.table, &values);
+        }
+        Ok(())
+    }
+
+    /// What the anchor knows, in its latest version.
+    pub fn anchor(&self) -> Result<Anchor, CounterError> {
+        Ok(visit_latest(&self.anchor, ANCHOR.name, ANCHOR_ID, anchor_of, None)?.unwrap_or_default())
+    }
+
+    pub fn write_anchor(&self, anchor: &Anchor) -> Result<(), CounterError> {
+        let changes = [
+            (anchor_columns::HEADS, Value::Bigint(anchor.heads)),
+            (anchor_columns::ENTRIES, Value::Bigint(anchor.entries)),
+            (anchor_columns::SUM, Value::Bytes(&anchor.sum)),
+            (anchor_columns::UPDATED_AT, Value::Now),
+        ];
+        if visit_latest(&self.anchor, ANCHOR.name, ANCHOR_ID, anchor_of, Some(&changes))?.is_none() {
+            let values = [
+                Value::Text(ANCHOR_ID),
+                Value::Bigint(anchor.heads),
+                Value::Bigint(anchor.entries),
+                Value::Bytes(&anchor.sum),
+                Value::Now,
+            ];
+            write::insert(&self.anchor.table, &values);
+        }
+        Ok(())
+    }
+}
+
+/// The latest version of a row, before it is changed. Errors: somebody holds it.
+fn visit_latest<T>(
+    keyed: &Keyed,
+    table: &str,
+    id: &[u8],
+    read: fn(&Columns<'_>) -> T,
+    changes: Option<&[(usize, Value<'_>)]>,
+) -> Result<Option<T>, CounterError> {
     let held = || {
         CounterError::Internal(format!(
-            "row of \"{}\" in counter_ext.audit_head is held by another transaction",
+            "row of \"{}\" in counter_ext.{table} is held by another transaction",
             crate::errors::text(id)
         ))
     };
-    let mut scan = IdScan::begin(&heads.table, &heads.key, Range::Id(id));
+    let mut scan = IdScan::begin(&keyed.table, &keyed.key, Range::Id(id));
     loop {
         let mut found = None;
         let mut is_held = false;
         let entry = scan.next_entry(|version| {
             match version.status() {
-                Status::Free => found = Some((head_of(&version.columns()), Candidate::new(version))),
+                Status::Free => found = Some((read(&version.columns()), Candidate::new(version))),
                 Status::Held | Status::Unborn => is_held = true,
                 Status::Mine | Status::Updated | Status::Deleted => {}
             }
@@ -214,13 +316,8 @@ fn visit_latest(heads: &Keyed, id: &[u8], change: Option<&Head>) -> Result<Optio
             return Err(held());
         }
         let Some((before, mut candidate)) = found else { continue };
-        if let Some(head) = change {
-            let changes = [
-                (head_columns::SEQ, Value::Bigint(head.seq)),
-                (head_columns::HASH, Value::Bytes(&head.hash)),
-                (head_columns::UPDATED_AT, Value::Now),
-            ];
-            write::update(&heads.table, page, &mut candidate, &changes).map_err(|_| held())?;
+        if let Some(changes) = changes {
+            write::update(&keyed.table, page, &mut candidate, changes).map_err(|_| held())?;
         }
         return Ok(Some(before));
     }
@@ -255,9 +352,4 @@ pub fn insert(confined: &Confined<'_>, sealed: &[Sealed]) -> Result<(), CounterE
         )?;
     }
     Ok(())
-}
-
-/// The heads' table, open for sealing.
-pub fn open_heads(table: Oid) -> Result<Keyed, CounterError> {
-    HEAD.open(table, Access::Write)
 }

@@ -4,6 +4,7 @@
 //! the log can have it verified. The log of a counter and its total agree under any one snapshot: both are rows of the same
 //! transactions, since one that changes an audited counter takes the way of slot rows in buffered mode too.
 
+mod anchor;
 pub mod audited_rows;
 pub mod chain;
 pub mod entry;

@@ -119,15 +119,13 @@ pub fn take(table: Oid, from: &[u8], limit: usize) -> Result<Vec<Entry>, Counter
     Ok(taken)
 }
 
-/// How many entries of a counter are not sealed, and the sum of those of a node. The table is locked.
-pub fn sum(table: Oid, id: &[u8], node: i32, snapshot: &mut Snapshot) -> Result<(u64, i128), CounterError> {
+/// How many entries of a counter are not sealed, and their sum. The table is locked.
+pub fn sum(table: Oid, id: &[u8], snapshot: &mut Snapshot) -> Result<(u64, i128), CounterError> {
     let pending = PENDING.open(table, Access::Read)?;
     let (mut entries, mut sum) = (0, 0);
     for_each_visible(&pending, Range::Id(id), snapshot, |columns| {
         entries += 1;
-        if columns.int(NODE) == node {
-            sum += i128::from(columns.bigint(DELTA));
-        }
+        sum += i128::from(columns.bigint(DELTA));
         ControlFlow::Continue(())
     });
     Ok((entries, sum))

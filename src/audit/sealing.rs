@@ -7,9 +7,10 @@
 
 use std::time::Duration;
 
+use super::anchor::Anchor;
 use super::chain::{START, link};
 use super::entry::{Entry, Head, Sealed};
-use super::log_rows::{self, HEAD, LOG};
+use super::log_rows::{self, ANCHOR, HEAD, Heads, LOG};
 use super::pending_rows::{self, PENDING};
 use crate::counting::compaction::as_owner;
 use crate::errors::CounterError;
@@ -19,7 +20,7 @@ use crate::pg::confined::Confined;
 use crate::pg::lock;
 use crate::pg::table::Access;
 use crate::pg::xact;
-use crate::rows::access::{Keyed, Tables};
+use crate::rows::access::Tables;
 use crate::rows::list::Id;
 
 /// Entries one transaction seals.
@@ -53,12 +54,13 @@ fn seal_from(tables: Tables, from: &[u8], new_rows: NewRows) -> Result<Option<Id
     if !new_rows.are_made() {
         return Ok(None);
     }
-    let (Some(pending), Some(log), Some(heads)) = (PENDING.find(), LOG.find(), HEAD.find()) else {
+    let tables_now = || Some((PENDING.find()?, LOG.find()?, HEAD.find()?, ANCHOR.find()?));
+    let Some((pending, log, heads, anchor)) = tables_now() else {
         return Ok(None);
     };
-    let locked = [pending, heads].into_iter().all(|table| lock::try_lock_table(table, Access::Write))
+    let locked = [pending, heads, anchor].into_iter().all(|table| lock::try_lock_table(table, Access::Write))
         && log_rows::try_lock(log);
-    if !locked || [PENDING.find(), LOG.find(), HEAD.find()] != [Some(pending), Some(log), Some(heads)] {
+    if !locked || tables_now() != Some((pending, log, heads, anchor)) {
         return Ok(None);
     }
     as_owner(tables, |confined| {
@@ -69,19 +71,29 @@ fn seal_from(tables: Tables, from: &[u8], new_rows: NewRows) -> Result<Option<Id
                 "a restore began while the audit log was being sealed".to_owned(),
             ));
         }
-        let heads = log_rows::open_heads(heads)?;
-        for entries in taken.chunk_by(|a, b| a.id == b.id) {
-            seal_chain(confined, &heads, entries)?;
+        if taken.is_empty() {
+            return Ok(None);
         }
+        let heads = Heads::open(heads, anchor)?;
+        let mut anchor = xact::in_scratch_memory(|| heads.anchor())?;
+        for entries in taken.chunk_by(|a, b| a.id == b.id) {
+            seal_chain(confined, &heads, &mut anchor, entries)?;
+        }
+        xact::in_scratch_memory(|| heads.write_anchor(&anchor))?;
         Ok(taken.last().filter(|_| taken.len() == BATCH).map(|last| last.id.as_slice().into()))
     })
 }
 
 /// Appends entries of one counter to its chain.
-fn seal_chain(confined: &Confined<'_>, heads: &Keyed, entries: &[Entry]) -> Result<(), CounterError> {
+fn seal_chain(
+    confined: &Confined<'_>,
+    heads: &Heads,
+    anchor: &mut Anchor,
+    entries: &[Entry],
+) -> Result<(), CounterError> {
     let Some(first) = entries.first() else { return Ok(()) };
-    let head = xact::in_scratch_memory(|| log_rows::latest_head(heads, &first.id))?;
-    let mut head = head.unwrap_or_else(|| Head { seq: 0, hash: START.to_vec() });
+    let before = xact::in_scratch_memory(|| heads.latest(&first.id))?;
+    let mut head = before.clone().unwrap_or_else(|| Head { seq: 0, hash: START.to_vec() });
     let mut sealed = Vec::with_capacity(entries.len());
     for entry in entries {
         head.seq += 1;
@@ -89,5 +101,9 @@ fn seal_chain(confined: &Confined<'_>, heads: &Keyed, entries: &[Entry]) -> Resu
         sealed.push(Sealed { seq: head.seq, entry: entry.clone(), hash: head.hash.clone() });
     }
     log_rows::insert(confined, &sealed)?;
-    xact::in_scratch_memory(|| log_rows::write_head(heads, &first.id, &head))
+    if let Some(before) = before {
+        anchor.remove(&first.id, &before);
+    }
+    anchor.add(&first.id, &head);
+    xact::in_scratch_memory(|| heads.write(&first.id, &head))
 }

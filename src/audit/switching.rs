@@ -6,7 +6,7 @@
 
 use super::audited_rows::{self, AUDITED, Prefixes};
 use super::entry::Operation;
-use super::log_rows::{self, HEAD, LOG};
+use super::log_rows::{self, ANCHOR, HEAD, LOG};
 use super::pending_rows::{self, PENDING};
 use crate::counting::{draining, read, reserved, transaction};
 use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES};
@@ -20,7 +20,6 @@ use crate::pg::{Oid, catalog, process, xact};
 use crate::rows::access::{self, Tables};
 use crate::rows::list::{self, Id};
 use crate::rows::sum::Reader;
-use crate::settings;
 
 /// Ids looked up at once.
 const BATCH: usize = 1000;
@@ -75,13 +74,14 @@ struct Opening<'a> {
 
 impl<'a> Opening<'a> {
     fn open(tables: Tables, prefix: &'a [u8], before: Prefixes) -> Result<Opening<'a>, CounterError> {
-        let (log, heads) = (LOG.lock(Access::Read)?, HEAD.lock(Access::Read)?);
+        let (log, heads, anchor) =
+            (LOG.lock(Access::Read)?, HEAD.lock(Access::Read)?, ANCHOR.lock(Access::Read)?);
         Ok(Opening {
             tables,
             prefix,
             before,
             counters: Reader::open(tables)?,
-            log: log_rows::Reader::open(log, heads)?,
+            log: log_rows::Reader::open(log, heads, anchor)?,
             pending: PENDING.lock(Access::Read)?,
         })
     }
@@ -140,16 +140,13 @@ impl<'a> Opening<'a> {
 
     /// What the log lacks to agree with the total; `None` where it does. A counter that was never logged lacks its total.
     fn missing(&self, id: &[u8]) -> Result<Option<i128>, CounterError> {
-        let node = settings::node();
         let (mut snapshot, unfolded) = buffer::snapshot_with_unfolded(read::key(self.tables, id));
-        let rows = self.counters.sum_of_node(id, node, &mut snapshot);
+        let rows = self.counters.sum(id, &mut snapshot).value;
         let total = rows + i128::from(unfolded) + i128::from(transaction::own(self.tables, id));
-        let (mut entries, mut logged) = pending_rows::sum(self.pending, id, node, &mut snapshot)?;
+        let (mut entries, mut logged) = pending_rows::sum(self.pending, id, &mut snapshot)?;
         self.log.for_each(id, &mut snapshot, |sealed| {
             entries += 1;
-            if sealed.entry.node == node {
-                logged += i128::from(sealed.entry.delta);
-            }
+            logged += i128::from(sealed.entry.delta);
         });
         // The prefix itself may be no counter.
         let is_known = entries > 0 || total != 0 || self.exists(id, &mut snapshot);

@@ -6,17 +6,18 @@
 
 use super::audited_rows;
 use super::chain::Verifier;
-use super::log_rows::{self, HEAD, LOG};
+use super::log_rows::{self, ANCHOR, HEAD, LOG};
 use super::pending_rows::{self, PENDING};
 use crate::counting::{read, transaction};
 use crate::errors::CounterError;
 use crate::memory::buffer;
+use crate::pg::Oid;
 use crate::pg::privilege::Rights;
+use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::xact;
 use crate::rows::access;
 use crate::rows::sum::Reader;
-use crate::settings;
 
 /// What `counter_audit_verify` found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub struct Verdict {
     /// `None` where there is nothing to be said: the counter is not audited and has no log.
     pub ok: Option<bool>,
     pub entries: u64,
-    /// Of this node's entries, and this node's part of the total.
+    /// Of all nodes' entries, and all nodes' part of the total: a row of another node's number counts as well.
     pub log_sum: i128,
     pub total: i128,
     pub broken_seq: Option<i64>,
@@ -35,7 +36,7 @@ pub fn verify(id: &[u8]) -> Result<Verdict, CounterError> {
     let tables = read::enter()?;
     LOG.check_rights(LOG.find().ok_or(CounterError::NotInstalled)?, Rights::SELECT, "SELECT")?;
     access::lock_for_reading(tables);
-    let (log, heads) = (LOG.lock(Access::Read)?, HEAD.lock(Access::Read)?);
+    let log = lock_log()?;
     let pending = PENDING.lock(Access::Read)?;
     if !read::await_recovery(tables) {
         return Err(CounterError::NotRecovered);
@@ -44,34 +45,36 @@ pub fn verify(id: &[u8]) -> Result<Verdict, CounterError> {
     xact::see_own_changes();
     let is_audited = audited_rows::prefixes()?.cover(id);
     let counters = Reader::open(tables)?;
-    let log = log_rows::Reader::open(log, heads)?;
-    let node = settings::node();
+    let log = log.open()?;
 
     // The last fresh snapshot that is taken here: there is room for one.
     let (mut snapshot, unfolded) = buffer::snapshot_with_unfolded(read::key(tables, id));
     let own = transaction::own(tables, id);
     xact::in_scratch_memory(|| {
-        let rows = counters.sum_of_node(id, node, &mut snapshot);
-        let (mut entries, mut log_sum) = pending_rows::sum(pending, id, node, &mut snapshot)?;
+        let rows = counters.sum(id, &mut snapshot).value;
+        let (mut entries, mut log_sum) = pending_rows::sum(pending, id, &mut snapshot)?;
         let mut chain = Verifier::new();
         log.for_each(id, &mut snapshot, |sealed| {
             chain.see(sealed);
             entries += 1;
-            if sealed.entry.node == node {
-                log_sum += i128::from(sealed.entry.delta);
-            }
+            log_sum += i128::from(sealed.entry.delta);
         });
-        let broken = chain.finish(log.head(id, &mut snapshot).as_ref());
+        let head = log.head(id, &mut snapshot);
+        let broken = chain.finish(head.as_ref());
+        // It may never have had a log, or have one no more. To look at all chains for it is for those few that have none.
+        let missing = (is_audited && entries == 0 && head.is_none())
+            .then(|| log.anchors(&mut snapshot))
+            .and_then(|(known, found)| known.problem(&found));
         let total = rows + i128::from(unfolded) + i128::from(own);
         let problem = match broken {
             Some(broken) => Some(broken.to_string()),
             None if !is_audited => Some("the counter is not audited: its sum is not compared".to_owned()),
             None if log_sum != total => Some(format!("the log adds up to {log_sum}, the total is {total}")),
-            None => None,
+            None => missing.clone(),
         };
         Ok(Verdict {
             ok: (is_audited || entries > 0 || broken.is_some())
-                .then_some(broken.is_none() && (!is_audited || log_sum == total)),
+                .then_some(broken.is_none() && missing.is_none() && (!is_audited || log_sum == total)),
             entries,
             log_sum,
             total,
@@ -79,4 +82,41 @@ pub fn verify(id: &[u8]) -> Result<Verdict, CounterError> {
             problem,
         })
     })
+}
+
+/// What `counter_audit_verify` found of all chains together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnchorVerdict {
+    pub chains: i64,
+    pub entries: i64,
+    pub problem: Option<String>,
+}
+
+/// Whether the last links of all chains are those that sealing has left.
+pub fn verify_anchor() -> Result<AnchorVerdict, CounterError> {
+    read::enter()?;
+    LOG.check_rights(LOG.find().ok_or(CounterError::NotInstalled)?, Rights::SELECT, "SELECT")?;
+    let log = lock_log()?;
+    xact::see_own_changes();
+    let log = log.open()?;
+    let (known, found) = xact::in_scratch_memory(|| log.anchors(&mut Snapshot::fresh()));
+    Ok(AnchorVerdict { chains: found.heads, entries: found.entries, problem: known.problem(&found) })
+}
+
+/// The log's tables, locked.
+struct Locked {
+    log: Oid,
+    heads: Oid,
+    anchor: Oid,
+}
+
+fn lock_log() -> Result<Locked, CounterError> {
+    let (log, heads) = (LOG.lock(Access::Read)?, HEAD.lock(Access::Read)?);
+    Ok(Locked { log, heads, anchor: ANCHOR.lock(Access::Read)? })
+}
+
+impl Locked {
+    fn open(&self) -> Result<log_rows::Reader, CounterError> {
+        log_rows::Reader::open(self.log, self.heads, self.anchor)
+    }
 }

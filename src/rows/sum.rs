@@ -65,22 +65,6 @@ impl Reader {
         sum
     }
 
-    /// As `sum`, of this node's rows only: slots are always its own.
-    pub fn sum_of_node(&self, id: &[u8], node: i32, snapshot: &mut Snapshot) -> i128 {
-        let mut sum = 0;
-        for_each_visible(&self.total, Range::Id(id), snapshot, |columns| {
-            if columns.int(total_columns::NODE) == node {
-                sum += i128::from(columns.bigint(total_columns::VALUE));
-            }
-            ControlFlow::Continue(())
-        });
-        for_each_visible(&self.slot, Range::Id(id), snapshot, |columns| {
-            sum += i128::from(columns.bigint(slot_columns::DELTA));
-            ControlFlow::Continue(())
-        });
-        sum
-    }
-
     pub(super) fn total(&self) -> &Keyed {
         &self.total
     }

@@ -187,6 +187,36 @@ SELECT * FROM counter_audit_verify('audit:t');
 ROLLBACK;
 SELECT * FROM counter_audit_verify('audit:t');
 
+-- So is one that goes through a row of another node's number.
+BEGIN;
+INSERT INTO counter_ext.total (id, node, value) VALUES ('audit:t', 7, 1000);
+SELECT * FROM counter_audit_verify('audit:t');
+ROLLBACK;
+-- A chain that is gone as a whole shows where all chains are compared with their anchor, though its counter is at nothing.
+SELECT counter_incr('audit:z', 5), counter_incr('audit:z', -5);
+DO $$ BEGIN PERFORM counter_compact(); END $$;
+SELECT ok, entries FROM counter_audit_verify('audit:z');
+SELECT ok, chains > 0 AS some, entries > 1 AS several, problem FROM counter_audit_verify();
+SELECT ok, entries, problem FROM counter_audit_verify('audit:never');
+BEGIN;
+DELETE FROM counter_ext.audit_log WHERE id = 'audit:z';
+DELETE FROM counter_ext.audit_head WHERE id = 'audit:z';
+SELECT ok, entries, broken_seq, problem ~ 'audit_anchor' AS anchored FROM counter_audit_verify('audit:z');
+SELECT ok, problem ~ 'chains, audit_anchor' AS anchored FROM counter_audit_verify();
+ROLLBACK;
+-- So does one that was made shorter, with a head to it, and an anchor that is gone.
+BEGIN;
+DELETE FROM counter_ext.audit_log WHERE id = 'audit:z' AND seq = 2;
+UPDATE counter_ext.audit_head SET seq = 1, hash = l.hash FROM counter_ext.audit_log l WHERE audit_head.id = 'audit:z' AND l.id = 'audit:z';
+SELECT broken_seq FROM counter_audit_verify('audit:z');
+SELECT ok, problem FROM counter_audit_verify();
+ROLLBACK;
+BEGIN;
+DELETE FROM counter_ext.audit_anchor;
+SELECT ok, problem ~ 'audit_anchor knows 0' AS anchored FROM counter_audit_verify();
+ROLLBACK;
+SELECT ok, problem FROM counter_audit_verify();
+
 -- Partitions by time, which may have their columns in another order.
 CREATE TABLE audit_log_future (role text COLLATE "C" NOT NULL, hash bytea NOT NULL, gone integer, actor text COLLATE "C" NOT NULL,
     id text COLLATE "C" NOT NULL, seq bigint NOT NULL, delta bigint NOT NULL, operation text COLLATE "C" NOT NULL,
@@ -273,6 +303,6 @@ SELECT counter_audit('audit:', false) AS over;
 
 SELECT count(*) FROM (SELECT counter_drop(id) FROM counters WHERE id ~ '^(audit|other|auditbuf|hand):') dropped;
 DO $$ BEGIN PERFORM counter_compact(); END $$;
-TRUNCATE counter_ext.audit_log, counter_ext.audit_head, counter_ext.audit_pending;
+TRUNCATE counter_ext.audit_log, counter_ext.audit_head, counter_ext.audit_anchor, counter_ext.audit_pending;
 DELETE FROM counter_ext.token WHERE token LIKE 'audit %';
 DELETE FROM counter_ext.source_offset WHERE source = 'audit';

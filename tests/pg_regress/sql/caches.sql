@@ -420,7 +420,7 @@ SELECT difference('cc_new', 'cc:pad:', 'padded'), difference('cc_new', 'cc:yes:'
 SELECT ok, log_sum, total, problem FROM counter_audit_verify('cc:new:1');
 SELECT counter_audit('cc:new:', false);
 SELECT counter_compact() >= 0 AS sealed;
-DELETE FROM counter_ext.audit_pending; DELETE FROM counter_ext.audit_log; DELETE FROM counter_ext.audit_head;
+DELETE FROM counter_ext.audit_pending; DELETE FROM counter_ext.audit_log; DELETE FROM counter_ext.audit_head; DELETE FROM counter_ext.audit_anchor;
 DROP TABLE cc_new;
 SELECT counter_cache('counter_ext.liked', 'cc:liked:', 'item');
 
