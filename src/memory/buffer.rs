@@ -234,7 +234,7 @@ fn for_each_marked<P: Borrow<SharedPartition>>(
 
 fn amount_of(partition: &SharedPartition, index: u32, amount: i64) -> Amount {
     Amount {
-        id: fallible::boxed(partition.id(index), WHAT).or_raise(),
+        id: fallible::boxed(partition.id(index).bytes(), WHAT).or_raise(),
         amount,
         partition: partition.number() as u32,
         index,

@@ -53,15 +53,9 @@ impl SharedPartition {
     }
 
     /// The id of the counter that an entry holds.
-    pub fn id(&self, index: u32) -> &[u8] {
-        // SAFETY: ids are written by `set_id` only, which asks for the exclusive lock of the same partition.
-        unsafe { self.entry(index).id.get() }.bytes()
-    }
-
-    /// A copy of the id that takes no memory from anywhere.
-    pub fn copy_id(&self, index: u32) -> StoredId {
-        // SAFETY: as above.
-        unsafe { *self.entry(index).id.get() }
+    pub fn id(&self, index: u32) -> &StoredId {
+        // SAFETY: ids are written by `link` only, which asks for the exclusive lock of the same partition.
+        unsafe { self.entry(index).id.get() }
     }
 
     pub fn marks(&self, kind: usize) -> &[AtomicU64] {
@@ -77,7 +71,7 @@ impl SharedPartition {
             entry.hash() == hashed.hash
                 && entry.database() == key.database
                 && entry.relation() == key.relation
-                && self.id(*index) == key.id
+                && self.id(*index).bytes() == key.id
         })
     }
 
