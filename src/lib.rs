@@ -62,6 +62,7 @@ static FAMILIES: [&family::Family; 5] =
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     pg::backtraces::turn_off();
+    pg::error_memory::prepare();
     let preloading = pg::process::is_preloading();
     settings::define(preloading);
     FAMILIES.iter().for_each(|family| (family.define_settings)(preloading));

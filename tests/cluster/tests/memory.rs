@@ -35,6 +35,7 @@ impl Limited {
             session.must("SET statement_timeout = '300s'");
             // Catalogs and code that everything needs.
             session.must("SELECT counter_hll_count(counter_hll_agg(1)), counter_visitors('nobody')");
+            session.must("DO $$ BEGIN PERFORM 1 / 0; EXCEPTION WHEN division_by_zero THEN NULL; END $$");
             session.must(set_up);
             let pid = session.backend_pid();
             limit_memory(pid, Some(limit));

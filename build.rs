@@ -1,0 +1,11 @@
+//! Has the linker call ours where pgrx calls two of PostgreSQL's functions: see `src/pg/error_memory.rs`.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    // Apple's linker has no such option; there pgrx's own way is left as it is.
+    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("macos") {
+        for function in ["CopyErrorData", "errstart"] {
+            println!("cargo:rustc-link-arg=-Wl,--wrap={function}");
+        }
+    }
+}
