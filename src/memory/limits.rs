@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use pgrx::pg_sys;
 
+use super::guarded::Guarded;
 use super::lwlock::{self, LockGuard};
 use super::window::Window;
 use crate::pg::{process, random};
@@ -94,7 +95,7 @@ struct Tags {
 #[repr(C, align(64))]
 struct WindowSet {
     tags: Tags,
-    /// What a place holds that is free is not looked at.
+    /// A free place's window holds whatever it held before: whoever takes the place clears it first.
     windows: [Window; WAYS],
 }
 
@@ -190,7 +191,7 @@ pub fn start() {
     // SAFETY: called from shmem_startup_hook; the segment is as large as asked for, and every field that is read before it
     // is written (header and tags) is written before anybody else can see the base address.
     unsafe {
-        let _held = super::segment::lock_for_start();
+        let _lock = super::segment::lock_for_start();
         let raw = pg_sys::ShmemInitStruct(SEGMENT.as_ptr(), bytes(sets), &mut found) as usize;
         let base = raw.next_multiple_of(CACHE_LINE) as *mut Header;
         let limits = Limits(base);
@@ -200,10 +201,10 @@ pub fn start() {
             (*base).locks = pg_sys::GetNamedLWLockTranche(TRANCHE.as_ptr());
             (*base).refused = AtomicU64::new(0);
             for set in 0..sets {
-                std::ptr::write_bytes(&raw mut (*limits.window_set(set)).tags, 0, 1);
+                std::ptr::write_bytes(&raw mut (*limits.window_set(set).as_ptr()).tags, 0, 1);
             }
             for set in 0..sets * INSTANT_SETS {
-                std::ptr::write_bytes(limits.instant_set(set), 0, 1);
+                std::ptr::write_bytes(limits.instant_set(set).as_ptr(), 0, 1);
             }
         }
         BASE.store(base, Ordering::Release);
@@ -232,16 +233,18 @@ impl Limits {
         self.window_sets() * INSTANT_SETS
     }
 
-    fn window_set(&self, set: usize) -> *mut WindowSet {
+    fn window_set(&self, set: usize) -> &Guarded<WindowSet> {
         assert!(set < self.window_sets());
-        // SAFETY: in bounds: the segment was sized for so many, behind the header.
-        unsafe { (self.0.add(1) as *mut WindowSet).add(set) }
+        // SAFETY: in bounds: the segment was sized for so many, behind the header; any bytes will do.
+        unsafe { &*(self.0.add(1) as *const Guarded<WindowSet>).add(set) }
     }
 
-    fn instant_set(&self, set: usize) -> *mut Tags {
+    fn instant_set(&self, set: usize) -> &Guarded<Tags> {
         assert!(set < self.instant_sets());
-        // SAFETY: in bounds: behind the sets of windows, as `bytes` adds up.
-        unsafe { ((self.0.add(1) as *mut WindowSet).add(self.window_sets()) as *mut Tags).add(set) }
+        // SAFETY: in bounds: behind the sets of windows, as `bytes` adds up; any bytes will do.
+        unsafe {
+            &*((self.0.add(1) as *const WindowSet).add(self.window_sets()) as *const Guarded<Tags>).add(set)
+        }
     }
 
     fn lock(&self, number: usize) -> LockGuard {
@@ -251,15 +254,15 @@ impl Limits {
     }
 
     fn with_window_set<T>(&self, set: usize, work: impl FnOnce(&mut WindowSet, i64) -> T) -> T {
-        let _held = self.lock(set);
-        // SAFETY: the set's lock is held exclusively.
-        work(unsafe { &mut *self.window_set(set) }, process::clock_us())
+        let _lock = self.lock(set);
+        // SAFETY: the set's lock is held exclusively, and no closure is given another reference.
+        work(unsafe { self.window_set(set).get_mut() }, process::clock_us())
     }
 
     fn with_instant_set<T>(&self, set: usize, work: impl FnOnce(&mut Tags, i64) -> T) -> T {
-        let _held = self.lock(self.window_sets() + set % INSTANT_LOCKS);
-        // SAFETY: the set's lock is held exclusively.
-        work(unsafe { &mut *self.instant_set(set) }, process::clock_us())
+        let _lock = self.lock(self.window_sets() + set % INSTANT_LOCKS);
+        // SAFETY: the set's lock is held exclusively, and no closure is given another reference.
+        work(unsafe { self.instant_set(set).get_mut() }, process::clock_us())
     }
 
     fn fingerprint(&self, key: &LimitKey<'_>) -> Fingerprint {

@@ -10,6 +10,7 @@ pub mod repository;
 pub mod rights;
 mod rooms;
 pub mod script;
+pub mod shared_memory;
 pub mod tokens;
 pub mod traces;
 pub mod unsafety;

@@ -3,7 +3,7 @@
 use counter_ext_house::dependencies::{self, allowed_licences};
 use counter_ext_house::layers::{self, listed_exceptions};
 use counter_ext_house::repository::TextFile;
-use counter_ext_house::{traces, unsafety};
+use counter_ext_house::{shared_memory, traces, unsafety};
 use serde_json::json;
 
 fn file(path: &str, text: &str) -> TextFile {
@@ -120,6 +120,18 @@ fn exceptions_are_read_and_have_to_be_needed() {
     assert_eq!(exceptions, [pair("api", "worker"), pair("pg", "rows")]);
     let sources = [file("src/api/mod.rs", "use crate::worker::wake;")];
     assert_finds(&layers::violations(&sources, &exceptions), "nothing needs the exception pg -> rows");
+}
+
+#[test]
+fn a_reference_for_writing_to_shared_memory_is_found() {
+    let found = |path, text| shared_memory::violations(&file(path, text));
+    assert_finds(&found("src/memory/a.rs", "fn f() { unsafe { &mut *p }.x = 1; }"), "a.rs:1: a `&mut`");
+    assert_finds(
+        &found("src/memory/b/c.rs", "fn f() { g(unsafe { from_raw_parts_mut(p, 3) }) }"),
+        "a `&mut`",
+    );
+    assert_clean(&found("src/memory/a.rs", "fn f(x: &mut u8) { g(&raw mut (*p).y); h(&mut x) }"));
+    assert_clean(&found("src/pg/a.rs", "fn f() { unsafe { &mut *p } }"));
 }
 
 fn unsafe_findings(text: &str) -> Vec<String> {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::Command;
 
 use counter_ext_house::repository::{extension_sources, root, text_files};
-use counter_ext_house::{dependencies, layers, rights, script, traces, unsafety};
+use counter_ext_house::{dependencies, layers, rights, script, shared_memory, traces, unsafety};
 
 /// A file longer than this is worth splitting, and past the second it has to be.
 const LONG: usize = 500;
@@ -57,6 +57,11 @@ fn sql_of_ours_is_looked_up_in_no_search_path() {
     let files: Vec<_> = text_files().into_iter().filter(|f| ours(&f.path)).collect();
     assert!(files.iter().any(|f| f.path == "sql/schema.sql"), "sql/schema.sql was not found");
     assert_none(&files.iter().flat_map(script::violations).collect::<Vec<_>>());
+}
+
+#[test]
+fn shared_memory_is_borrowed_for_writing_in_one_place() {
+    assert_none(&extension_sources().iter().flat_map(shared_memory::violations).collect::<Vec<_>>());
 }
 
 #[test]
