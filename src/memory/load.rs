@@ -1,9 +1,9 @@
-//! Loading a counter into memory while others commit, counting everything once.
+//! Loading a counter's total from rows into memory while others commit, so that every delta is counted once.
 //!
 //! Contract, in order:
 //!
-//! 1. Under the exclusive partition lock the entry is made, LOADING without a snapshot. A committer that meets it
-//!    now skips its delta: it is visible already, so the snapshot will see it.
+//! 1. Under the exclusive partition lock the entry is made: LOADING, and without a snapshot. A committer that finds it so
+//!    does not add its delta: its commit is visible already, so the snapshot that is still to come will see the rows.
 //! 2. The caller checks, without the lock, that no prepared transaction holds rows of the id (COMMIT PREPARED runs
 //!    no callback). A transaction that prepares later marks the id first and then invalidates the entry.
 //! 3. Under the lock again the snapshot is taken and published in the load cell, and the value starts from the
@@ -13,8 +13,9 @@
 //! 5. Backends whose commit the snapshot saw, but that have not run their callback yet, are waited for.
 //! 6. Under the lock the sum is added and the entry becomes LOADED, unless it was invalidated meanwhile.
 //!
-//! After an `ERROR` or `FATAL` at any step the transaction's or savepoint's abort removes the entry. A loader that is
-//! stopped for long is overtaken: who waits for it removes the entry and reads rows.
+//! After an `ERROR` or `FATAL` at any step the abort of the transaction or savepoint removes the entry. Where a loader stands
+//! still for long, the process that waits for it removes the entry, and reads rows. `tests/memory_model` runs steps 1, 3, 5
+//! and 6 among commits in every order.
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,7 @@
-//! PostgreSQL's lightweight locks, held by a guard.
+//! PostgreSQL's lightweight locks. A lock is held while its guard lives.
+//!
+//! Contract: PostgreSQL holds interrupts off while a lightweight lock is held, and its abort releases all of them. So an
+//! `ERROR` that unwinds past a guard leaves the release to the abort.
 
 use pgrx::pg_sys;
 

@@ -1,6 +1,6 @@
-//! Totals in shared memory: what makes `counter_get` one read, derived from rows and the journal. And the deltas of
-//! buffered mode on their way from the journal to rows. And sketches of visitors, in a segment of their own
-//! (`sketches/`). And sliding windows of rate limits, in another (`limits.rs`).
+//! Shared memory. It holds three things, each in a segment of its own: totals of counters, which make `counter_get` one
+//! read, together with the deltas of buffered mode that are not in rows yet (`table.rs`, `buffer.rs`); sketches of visitors
+//! (`sketches/`); and the sliding windows of rate limits (`limits.rs`).
 //!
 //! Contract of the whole room:
 //!
@@ -11,6 +11,10 @@
 //! - Structure (which entry holds which key, chains, free lists, entry state, load cells) changes under the
 //!   partition's exclusive lock. Values and statistics are atomics, changed under at least the shared lock, which
 //!   keeps the entry from being given to another key meanwhile.
+//! - What a lock guards is reached through a type that holds the lock (`partition.rs`, `sketches/room.rs`). What is read
+//!   without a lock is an atomic of one size. `guarded.rs` alone makes references for writing.
+//! - Protocols that do without a lock are files of plain Rust (`lifecycle.rs`, `visibility.rs`, `sketches/contents.rs`), which
+//!   `tests/memory_model` runs in every interleaving.
 //! - A process that dies inside a locked section dies in PostgreSQL's eyes by crash (everything is made anew) or by
 //!   `ERROR`/`FATAL`, where PostgreSQL releases the lock; no section calls anything that can raise between two
 //!   dependent steps.

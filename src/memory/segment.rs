@@ -1,4 +1,5 @@
-//! The shared segment: asked for, made, found again.
+//! The segment that holds totals and what processes and databases say of themselves: how it is asked for, made by the
+//! postmaster, and found by every other process.
 //!
 //! Contract: `start` runs in the postmaster (and again after a crash restart) under AddinShmemInitLock; every other
 //! process inherits the base address by fork. Readers of the layout need no lock: it is constant from then on.

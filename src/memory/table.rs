@@ -1,9 +1,9 @@
 //! The hash table of totals: look-up, adding, invalidation, eviction.
 //!
-//! Contract: see `memory/mod.rs`. An entry is found, added to and read under its partition's shared lock; made,
-//! evicted, invalidated or given its sum under the exclusive one. Dropping a clean entry at any time loses nothing,
-//! since rows hold everything. One that holds buffered deltas, or is pinned by a transaction that is about to add
-//! some, stays, and only forgets its total (`COLD`): see `buffer.rs` and `lifecycle.rs`.
+//! Contract: see `memory/mod.rs`. An entry is found, added to and read under its partition's shared lock. It is made,
+//! evicted, invalidated and given its total under the exclusive one. An entry without buffered deltas may be dropped at any
+//! time, since rows hold all that it says. An entry that holds buffered deltas, or that a transaction has pinned to add some,
+//! stays: invalidation only makes it forget its total (`COLD`). See `buffer.rs` and `lifecycle.rs`.
 
 use std::sync::atomic::Ordering;
 
@@ -149,7 +149,8 @@ pub(super) fn purge_database(database: u32) {
 /// Entries that a walk over the table looks at while it holds a partition's lock once.
 const ENTRIES_AT_ONCE: usize = 64;
 
-/// The walk gives the lock back now and then: an entry that comes behind it was made after the walk began.
+/// Does something with each of a database's entries. The lock is given back every `ENTRIES_AT_ONCE` entries, so an entry that
+/// is made behind the walk is missed; it was made after the walk began, and its loader saw what the walk was called for.
 fn for_each_of(database: u32, act: fn(&mut ExclusivePartition, u32)) {
     let Some(segment) = segment() else { return };
     let entries = segment.entries_per_partition() as u32;

@@ -16,8 +16,8 @@ pub fn is_seen_unless(xid: u32, xmin: u32, xmax: u32, was_running: impl FnOnce()
     precedes(xid, xmin) || (precedes(xid, xmax) && !was_running())
 }
 
-/// Whether the sum of rows that a load takes has a committed delta in it, so that it must not be added to memory as well.
-/// Without a snapshot yet the load will take one later than this commit became visible, and see it.
+/// Whether the sum of rows that a load takes includes a committed delta, which must then not be added to memory as well. A
+/// load that has no snapshot yet will take one after this commit became visible, and so include it.
 pub fn is_in_sum(has_snapshot: bool, sees: impl FnOnce() -> bool) -> bool {
     !has_snapshot || sees()
 }

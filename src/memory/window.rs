@@ -1,5 +1,5 @@
-//! A sliding window: what was granted in the last `per_us` microseconds, so that it never adds up to more than a maximum in
-//! any interval of that length. Plain Rust; the clock is a parameter.
+//! A sliding window remembers what was granted in the last `per_us` microseconds, so that grants never add up to more than a
+//! maximum in any interval of that length. Plain Rust; the time is a parameter.
 //!
 //! A log of grants (the "sliding window log" of rate limiting) in bounded space. While the window holds grants of at most
 //! `INSTANTS` different microseconds it is the exact log. Where there are more, the two neighbours that lie closest become one at the
@@ -13,18 +13,18 @@
 /// Different instants that a window remembers.
 pub const INSTANTS: usize = 64;
 
-/// Grants of one instant, or of several that became one.
+/// What was granted at one instant, or at several instants that were united into one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Grant {
-    /// Of the last one.
+    /// When the last of them was granted.
     at_us: i64,
     cost: u32,
     /// How long before `at_us` the first one was, in units of `span_unit`.
     span: u32,
 }
 
-/// All bytes are valid; whoever makes one of unknown bytes calls `clear` first.
+/// Any bytes are a valid window. Whoever finds one in memory that others used before calls `clear` first.
 #[repr(C)]
 #[derive(Clone, Debug)]
 pub struct Window {
@@ -33,7 +33,7 @@ pub struct Window {
     /// What the grants add up to: at most `i32::MAX`, as every maximum is.
     used: u32,
     len: u32,
-    /// By time.
+    /// In the order of time.
     grants: [Grant; INSTANTS],
 }
 
