@@ -9,7 +9,8 @@ use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 
 use super::errors::AuditError;
-use crate::errors::{CounterError, FIRST_FREE_BYTE};
+use crate::errors::{CounterError, FIRST_FREE_BYTE, OrRaise};
+use crate::fallible;
 use crate::pg::catalog::{self, Watch};
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::Status;
@@ -20,6 +21,8 @@ use crate::pg::{Oid, xact};
 use crate::rows::access::{FamilyTable, Keyed};
 use crate::rows::column_types::*;
 use crate::rows::sum::for_each_visible;
+
+const WHAT: &str = "audited prefixes";
 
 const PREFIX: usize = 0;
 
@@ -92,7 +95,8 @@ fn load() -> Result<(), CounterError> {
             let mut snapshot = Snapshot::fresh();
             for range in [Range::Id(b""), Range::After(b"")] {
                 for_each_visible(&audited, range, &mut snapshot, |columns| {
-                    found.push(columns.text(PREFIX).to_vec());
+                    let prefix = fallible::copy(columns.text(PREFIX), WHAT).or_raise();
+                    fallible::push(&mut found, prefix, WHAT).or_raise();
                     ControlFlow::Continue(())
                 });
             }

@@ -8,7 +8,8 @@ use std::ops::ControlFlow;
 
 use super::anchor::Anchor;
 use super::entry::{Entry, Head, Sealed};
-use crate::errors::CounterError;
+use crate::errors::{CounterError, OrRaise};
+use crate::fallible;
 use crate::pg::confined::Confined;
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::{Columns, Status};
@@ -21,6 +22,8 @@ use crate::rows::access::{FamilyTable, Keyed};
 use crate::rows::column_types::*;
 use crate::rows::list::Id;
 use crate::rows::sum::for_each_visible;
+
+const WHAT: &str = "entries of the audit log";
 
 /// counter_ext.audit_log
 pub const LOG: FamilyTable = FamilyTable {
@@ -123,14 +126,12 @@ pub struct Reader {
 impl Reader {
     /// The log, the heads and the anchor are locked.
     pub fn open(log: Oid, heads: Oid, anchor: Oid) -> Result<Reader, CounterError> {
-        let leaves = catalog::partitions(log)
-            .into_iter()
-            .filter_map(|leaf| {
-                lock::lock_table(leaf, Access::Read);
-                // Dropped while the lock was waited for.
-                lock::relation_exists(leaf).then(|| Leaf::open(leaf))
-            })
-            .collect::<Result<_, _>>()?;
+        let leaves = catalog::partitions(log).into_iter().filter_map(|leaf| {
+            lock::lock_table(leaf, Access::Read);
+            // Dropped while the lock was waited for.
+            lock::relation_exists(leaf).then(|| Leaf::open(leaf))
+        });
+        let leaves = fallible::try_collect(leaves, WHAT)?;
         Ok(Reader {
             leaves,
             heads: HEAD.open(heads, Access::Read)?,
@@ -140,13 +141,13 @@ impl Reader {
 
     /// Shows each entry of a counter that the snapshot sees, in the order of `seq`, wherever it is.
     pub fn for_each(&self, id: &[u8], snapshot: &mut Snapshot, mut see: impl FnMut(&Sealed)) {
-        let mut scans: Vec<(IdScan<'_>, &Leaf)> = self
+        let scans = self
             .leaves
             .iter()
-            .map(|leaf| (IdScan::begin(&leaf.keyed.table, &leaf.keyed.key, Range::Id(id)), leaf))
-            .collect();
-        let mut next: Vec<Option<Sealed>> =
-            scans.iter_mut().map(|(scan, leaf)| next_visible(scan, leaf, snapshot)).collect();
+            .map(|leaf| (IdScan::begin(&leaf.keyed.table, &leaf.keyed.key, Range::Id(id)), leaf));
+        let mut scans = fallible::collect(scans, WHAT).or_raise();
+        let next = scans.iter_mut().map(|(scan, leaf)| next_visible(scan, leaf, snapshot));
+        let mut next = fallible::collect(next, WHAT).or_raise();
         loop {
             process::check_for_interrupts();
             let first =
@@ -188,7 +189,8 @@ impl Reader {
     pub fn ids_after(&self, after: &[u8], limit: usize, snapshot: &mut Snapshot) -> Vec<Id> {
         let mut ids = Vec::new();
         for_each_visible(&self.heads, Range::After(after), snapshot, |columns| {
-            ids.push(columns.text(head_columns::ID).into());
+            let id = fallible::boxed(columns.text(head_columns::ID), WHAT).or_raise();
+            fallible::push(&mut ids, id, WHAT).or_raise();
             if ids.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         ids

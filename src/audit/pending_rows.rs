@@ -7,7 +7,8 @@
 use std::ops::ControlFlow;
 
 use super::entry::{Entry, Operation};
-use crate::errors::{CounterError, check_key};
+use crate::errors::{CounterError, OrRaise, check_key};
+use crate::fallible;
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::{Columns, Status};
 use crate::pg::snapshot::Snapshot;
@@ -19,6 +20,8 @@ use crate::rows::column_types::*;
 use crate::rows::list::Id;
 use crate::rows::sum::for_each_visible;
 use crate::settings;
+
+const WHAT: &str = "entries to seal";
 
 /// counter_ext.audit_pending
 pub const PENDING: FamilyTable = FamilyTable {
@@ -113,7 +116,7 @@ pub fn take(table: Oid, from: &[u8], limit: usize) -> Result<Vec<Entry>, Counter
         if let Some((entry, candidate)) = found
             && write::delete(&pending.table, page, &candidate).is_ok()
         {
-            taken.push(entry);
+            fallible::push(&mut taken, entry, WHAT)?;
         }
     }
     Ok(taken)
@@ -146,7 +149,7 @@ pub fn ids_after(
             if ids.len() == limit {
                 return ControlFlow::Break(());
             }
-            ids.push(id.into());
+            fallible::push(&mut ids, fallible::boxed(id, WHAT).or_raise(), WHAT).or_raise();
         }
         ControlFlow::Continue(())
     });

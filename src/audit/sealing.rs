@@ -14,6 +14,7 @@ use super::log_rows::{self, ANCHOR, HEAD, Heads, LOG};
 use super::pending_rows::{self, PENDING};
 use crate::counting::compaction::as_owner;
 use crate::errors::CounterError;
+use crate::fallible;
 use crate::family::pass::{How, Progress, Step, Work};
 use crate::memory::restore_guard::NewRows;
 use crate::pg::confined::Confined;
@@ -22,6 +23,8 @@ use crate::pg::table::Access;
 use crate::pg::xact;
 use crate::rows::access::Tables;
 use crate::rows::list::Id;
+
+const REFUSED: fallible::OutOfMemory = fallible::OutOfMemory { what: "entries to seal", bytes: 0 };
 
 /// Entries one transaction seals.
 const BATCH: usize = 5000;
@@ -94,11 +97,12 @@ fn seal_chain(
     let Some(first) = entries.first() else { return Ok(()) };
     let before = xact::in_scratch_memory(|| heads.latest(&first.id))?;
     let mut head = before.clone().unwrap_or_else(|| Head { seq: 0, hash: START.to_vec() });
-    let mut sealed = Vec::with_capacity(entries.len());
+    let mut sealed = fallible::with_room(entries.len(), "entries to seal")?;
     for entry in entries {
         head.seq += 1;
         head.hash = link(&head.hash, head.seq, entry).to_vec();
-        sealed.push(Sealed { seq: head.seq, entry: entry.clone(), hash: head.hash.clone() });
+        let entry = fallible::not_from_the_spare(REFUSED, || Ok(entry.clone()))?;
+        sealed.push(Sealed { seq: head.seq, entry, hash: head.hash.clone() });
     }
     log_rows::insert(confined, &sealed)?;
     if let Some(before) = before {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::read;
 use crate::errors::CounterError;
+use crate::fallible;
 use crate::family::pass::{How, Progress, Step, Work};
 use crate::memory::restore_guard::NewRows;
 use crate::pg::confined::{self, Confined};
@@ -13,6 +14,8 @@ use crate::rows::access::Tables;
 use crate::rows::fold::{Folder, Share};
 use crate::rows::list::{self, Id};
 use crate::settings;
+
+const WHAT: &str = "counters to fold";
 
 /// Counters one transaction folds.
 const BATCH: usize = 512;
@@ -103,9 +106,10 @@ fn fold_each(tables: Tables, ids: &[Id], share: Share, totals: NewRows) -> Resul
         let folded = xact::in_scratch_memory(|| folder.fold(id, share));
         batch.progress.rows += folded.rows;
         batch.progress.overflowed += u64::from(folded.overflowed);
-        batch.busiest.push((folded.amount.unsigned_abs(), id.clone()));
+        let busy = (folded.amount.unsigned_abs(), fallible::boxed(id, WHAT)?);
+        fallible::push(&mut batch.busiest, busy, WHAT)?;
         if folded.width > 1 {
-            batch.wide.push(id.clone());
+            fallible::push(&mut batch.wide, fallible::boxed(id, WHAT)?, WHAT)?;
         }
     }
     batch.busiest.sort_unstable_by(|a, b| b.cmp(a));

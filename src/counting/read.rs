@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use crate::errors::CounterError;
+use crate::fallible;
 use crate::memory::epochs::{self, JournalState};
 use crate::memory::table::{self, Found, Key};
 use crate::memory::{buffer, databases, load, workers};
@@ -214,6 +215,8 @@ pub fn list_after(tables: Tables, after: &[u8]) -> Result<Vec<(Id, RowSum)>, Cou
     Ok(counters)
 }
 
+const HOTTEST: &str = "the hottest counters";
+
 /// A counter that is being incremented.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hottest {
@@ -232,13 +235,11 @@ pub fn hottest(tables: Tables, limit: usize) -> Result<Vec<Hottest>, CounterErro
         hot.retain(|hot| !reserved::is_reserved(&hot.id));
         hot.sort_by(|a, b| b.increments_per_s.total_cmp(&a.increments_per_s).then_with(|| a.id.cmp(&b.id)));
         hot.truncate(limit);
-        return hot
-            .into_iter()
-            .map(|hot| {
-                let value = current_wide(tables, &hot.id)?;
-                Ok(Hottest { id: hot.id, value, increments_per_s: Some(hot.increments_per_s) })
-            })
-            .collect();
+        let shown = hot.into_iter().map(|hot| {
+            let value = current_wide(tables, &hot.id)?;
+            Ok::<_, CounterError>(Hottest { id: hot.id, value, increments_per_s: Some(hot.increments_per_s) })
+        });
+        return fallible::try_collect(shown, HOTTEST);
     }
     let mut widest: Vec<(Id, RowSum)> = Vec::new();
     let mut after = Id::default();
@@ -246,11 +247,12 @@ pub fn hottest(tables: Tables, limit: usize) -> Result<Vec<Hottest>, CounterErro
         let batch = list_after(tables, &after)?;
         let Some((last, _)) = batch.last() else { break };
         after = last.clone();
+        fallible::reserve(&mut widest, batch.len(), HOTTEST)?;
         widest.extend(batch.into_iter().filter(|(_, sum)| sum.slots > 0));
         widest.sort_by(|(a, x), (b, y)| y.slots.cmp(&x.slots).then_with(|| a.cmp(b)));
         widest.truncate(limit);
     }
     let shown =
         |(id, sum): (Id, RowSum)| Hottest { id: id.into_vec(), value: sum.value, increments_per_s: None };
-    Ok(widest.into_iter().map(shown).collect())
+    Ok(fallible::collect(widest.into_iter().map(shown), HOTTEST)?)
 }

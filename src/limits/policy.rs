@@ -10,8 +10,11 @@ use std::collections::HashMap;
 use super::period_us;
 use super::policy_rows::{self, PolicyRow, PolicyTables};
 use crate::errors::CounterError;
+use crate::fallible;
 use crate::pg::catalog::{self, Watch};
 use crate::pg::{Oid, process};
+
+const WHAT: &str = "policies of limits";
 
 type Map<V> = HashMap<Box<[u8]>, V, foldhash::fast::RandomState>;
 
@@ -47,7 +50,8 @@ impl Policies {
         let mut policies = Policies::default();
         for row in rows {
             let policy = policy(&row)?;
-            policies.lengths.push(policy.prefix_length);
+            fallible::push(&mut policies.lengths, policy.prefix_length, WHAT)?;
+            fallible::reserve(&mut policies.by_prefix, 1, WHAT)?;
             policies.by_prefix.insert(row.prefix, policy);
         }
         policies.lengths.sort_unstable_by(|a, b| b.cmp(a));
@@ -154,7 +158,8 @@ impl Blocked {
         if self.until_us.len() >= MAX_ACTORS {
             self.until_us.clear();
         }
-        self.until_us.insert(actor.into(), until);
+        fallible::reserve(&mut self.until_us, 1, WHAT)?;
+        self.until_us.insert(fallible::boxed(actor, WHAT)?, until);
         Ok(until)
     }
 }

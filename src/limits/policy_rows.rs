@@ -3,7 +3,8 @@
 
 use std::ops::ControlFlow;
 
-use crate::errors::CounterError;
+use crate::errors::{CounterError, OrRaise};
+use crate::fallible;
 use crate::pg::id_scan::Range;
 use crate::pg::interval::Interval;
 use crate::pg::snapshot::Snapshot;
@@ -12,6 +13,8 @@ use crate::pg::{Oid, lock};
 use crate::rows::access::{self, FamilyTable, Keyed};
 use crate::rows::column_types::*;
 use crate::rows::sum::for_each_visible;
+
+const WHAT: &str = "policies of limits";
 
 const POLICY: FamilyTable = FamilyTable {
     name: "policy",
@@ -77,9 +80,10 @@ pub fn policies(tables: PolicyTables) -> Result<Vec<PolicyRow>, CounterError> {
     // The empty prefix sorts before what any `After` finds.
     for range in [Range::Id(b""), Range::After(b"")] {
         for_each_visible(&keyed, range, &mut Snapshot::fresh(), |columns| {
-            let prefix = columns.text(PREFIX).into();
+            let prefix = fallible::boxed(columns.text(PREFIX), WHAT).or_raise();
             // Between the two looks the row of the empty prefix can be neither lost nor seen twice.
             if matches!(range, Range::Id(_)) || !columns.text(PREFIX).is_empty() {
+                fallible::reserve(&mut rows, 1, WHAT).or_raise();
                 rows.push(PolicyRow {
                     prefix,
                     max_per_actor: (!columns.is_null(MAX_PER_ACTOR)).then(|| columns.int(MAX_PER_ACTOR)),

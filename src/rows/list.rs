@@ -6,15 +6,18 @@ use std::ops::ControlFlow;
 use super::access::{Keyed, Tables};
 use super::sum::{Reader, RowSum, for_each_visible};
 use super::{slot_columns, total_columns};
-use crate::errors::CounterError;
+use crate::errors::{CounterError, OrRaise};
+use crate::fallible;
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::{Columns, Status};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 
+const WHAT: &str = "a list of counters";
+
 pub type Id = Box<[u8]>;
 
-/// The next counters after an id, at most `limit`, as the snapshot sees them. Empty at the end.
+/// The next counters after an id, at most `limit`, as the snapshot sees them. Empty at the end. Raises 53200.
 pub fn counters_after(
     reader: &Reader,
     after: &[u8],
@@ -42,20 +45,18 @@ pub fn counters_after(
                     return ControlFlow::Break(());
                 }
                 distinct += 1;
-                last = id.into();
+                last = fallible::boxed(id, WHAT).or_raise();
             }
             match found.get_mut(id) {
                 Some(sum) => add(sum, columns),
-                None => add(found.entry(id.into()).or_default(), columns),
+                // Where there is no memory for an id, there is none for a node of the map either.
+                None => add(found.entry(fallible::boxed(id, WHAT).or_raise()).or_default(), columns),
             }
             ControlFlow::Continue(())
         });
     }
-    found
-        .into_iter()
-        .filter(|(id, _)| complete_to.as_ref().is_none_or(|bound| id <= bound))
-        .take(limit)
-        .collect()
+    let complete = found.into_iter().filter(|(id, _)| complete_to.as_ref().is_none_or(|bound| id <= bound));
+    fallible::collect(complete.take(limit), WHAT).or_raise()
 }
 
 /// The next ids after `after` that have slot rows nobody holds, at most `limit`.
@@ -67,7 +68,7 @@ pub fn ids_to_fold(tables: Tables, after: &[u8], limit: usize) -> Result<Vec<Id>
         let mut found: Option<Id> = None;
         let entry = scan.next_entry(|version| {
             if version.status() == Status::Free {
-                found = Some(version.columns().text(slot_columns::ID).into());
+                found = Some(fallible::boxed(version.columns().text(slot_columns::ID), WHAT).or_raise());
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())
@@ -79,7 +80,7 @@ pub fn ids_to_fold(tables: Tables, after: &[u8], limit: usize) -> Result<Vec<Id>
         if let Some(id) = found.filter(|id| !id.is_empty()) {
             // Straight to the next id: this one may have a thousand rows.
             scan.restart(Range::After(&id));
-            ids.push(id);
+            fallible::push(&mut ids, id, WHAT)?;
         }
     }
     Ok(ids)
