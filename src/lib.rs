@@ -88,6 +88,7 @@ pub mod pg_test {
 
     #[must_use]
     pub fn postgresql_conf_options() -> Vec<&'static str> {
+        // BOUND: two settings.
         vec!["shared_preload_libraries='counter_ext'", "max_prepared_transactions=10"]
     }
 }

@@ -1,4 +1,6 @@
 //! The type `counter`: a column holding a counter's id.
+//!
+//! BOUND: an id is checked, at most 255 bytes, before it is copied.
 
 use std::ffi::CStr;
 

@@ -79,6 +79,7 @@ fn counter_hll_typmod_in(modifiers: TypeModifiers<'_>) -> i32 {
 }
 
 fn modifier(texts: &[String]) -> Result<Parameters, CounterError> {
+    // BOUND: `type_modifiers` gives no more than five.
     let numbers: Result<Vec<i64>, _> = texts.iter().map(|text| text.trim().parse()).collect();
     let numbers = numbers.map_err(|_| SketchError::Modifiers)?;
     if numbers.len() > 4 {

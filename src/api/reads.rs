@@ -55,12 +55,14 @@ fn get_many<'a>(
     let total_of = |id: &[u8]| {
         let value = i64::try_from(read::current_wide(tables, id)?).ok();
         if value.is_none() {
+            // BOUND: one id.
             CounterError::TotalOutOfRange { id: id.to_vec() }.warn();
         }
         Ok::<_, CounterError>(value)
     };
     // All of them at once, of one time; the ids stay in the array.
     let values = fallible::try_collect(ids.clone().map(total_of), "totals")?;
+    // BOUND: one id at a time.
     Ok(ids.zip(values).map(|(id, value)| (TextBytes(id.to_vec()), value)))
 }
 

@@ -4,6 +4,8 @@
 //! counter_audit changes them while it keeps writers out of counter_ext.total, and tells other backends, as DDL does, when it
 //! commits. A writer takes in such messages as it takes its own lock on that table. So what it finds here holds to the end of
 //! its transaction, and an increment either is part of what counter_audit saw, or is logged.
+//!
+//! BOUND: what is copied here without asking is an id, a token, a prefix or an actor of at most 255 bytes.
 
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;

@@ -3,6 +3,8 @@
 //! Written by sealing only, in one transaction with what it takes from counter_ext.audit_pending, while the compaction lock keeps
 //! other sealing out: a chain is never forked, and a crash leaves it as it was. Partitions may be added by an
 //! administrator, each with a primary key (id, seq): their columns are found by name.
+//!
+//! BOUND: what is copied here without asking is a column of one row, shorter than a page.
 
 use std::ops::ControlFlow;
 

@@ -3,6 +3,8 @@
 //! They are rows of the caller's transaction, inserted as the function is called: they commit and roll back with it, and with its
 //! savepoints. Each draws a random number, so inserts meet nobody. Only sealing deletes them, in the transaction that inserts them
 //! into counter_ext.audit_log: a crash leaves them in one of the two.
+//!
+//! BOUND: what is copied here without asking is a column of one row, shorter than a page, or a name.
 
 use std::ops::ControlFlow;
 
@@ -48,6 +50,9 @@ pub fn append(
     operation: Operation,
     actor: Option<&[u8]>,
 ) -> Result<(), CounterError> {
+    if let Some(actor) = actor {
+        check_key("counter_ext.actor", actor)?;
+    }
     let actor = match actor {
         Some(actor) => Some(actor.to_vec()),
         None => super::settings::actor(),

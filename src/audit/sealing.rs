@@ -96,10 +96,12 @@ fn seal_chain(
 ) -> Result<(), CounterError> {
     let Some(first) = entries.first() else { return Ok(()) };
     let before = xact::in_scratch_memory(|| heads.latest(&first.id))?;
+    // BOUND: a hash.
     let mut head = before.clone().unwrap_or_else(|| Head { seq: 0, hash: START.to_vec() });
     let mut sealed = fallible::with_room(entries.len(), "entries to seal")?;
     for entry in entries {
         head.seq += 1;
+        // BOUND: a hash.
         head.hash = link(&head.hash, head.seq, entry).to_vec();
         let entry = fallible::not_from_the_spare(REFUSED, || Ok(entry.clone()))?;
         sealed.push(Sealed { seq: head.seq, entry, hash: head.hash.clone() });

@@ -1,4 +1,6 @@
 //! Which triggers count which rows into which counters.
+//!
+//! BOUND: what is copied here without asking are names and arguments of one table's triggers, as long as the catalogs hold.
 
 use std::ffi::{CStr, CString};
 

@@ -1,4 +1,6 @@
 //! By how much counters differ from the rows they count, and mending it. What makes it right is in `caches`.
+//!
+//! BOUND: what is copied here without asking is an id, a token, a prefix or an actor of at most 255 bytes.
 
 use super::definition::{self, Definition};
 use super::errors::CacheError;

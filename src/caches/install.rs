@@ -1,4 +1,6 @@
 //! Makes the triggers that keep a table's counters, and fills these.
+//!
+//! BOUND: three triggers.
 
 use super::definition::{self, Definition};
 use super::drift;

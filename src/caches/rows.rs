@@ -2,6 +2,8 @@
 //!
 //! The counters are kept with the rights of the table's owner, as a foreign key's trigger works with theirs: who may write the
 //! table need not be allowed to count.
+//!
+//! BOUND: what is copied here without asking is an id, a token, a prefix or an actor of at most 255 bytes.
 
 use super::errors::CacheError;
 use super::tally::Tally;

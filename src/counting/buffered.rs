@@ -16,7 +16,7 @@ use pgrx::prelude::*;
 
 use super::draining;
 use super::pending::Delta;
-use crate::errors::{CounterError, MAX_ID_BYTES, OrRaise};
+use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
 use crate::journal;
 use crate::journal::record::{self, Header};
@@ -35,7 +35,7 @@ const HEADER_BYTES: usize = 64;
 /// More than a delta takes beside its id.
 const DELTA_BYTES: usize = 11;
 /// Room for a record, with the delta that makes it full.
-const RECORD_BYTES: usize = HEADER_BYTES + record::TARGET_BYTES + MAX_ID_BYTES + DELTA_BYTES;
+const RECORD_BYTES: usize = record::ROOM_BYTES;
 /// Room for what a group commits together in one record.
 const GROUP_BYTES: usize = 64 * 1024;
 
@@ -251,6 +251,7 @@ fn write_at_commit(database: u32, batch: &Batch) -> Lsn {
                         write(text);
                         record::begin(text, header);
                     }
+                    // BOUND: the room that was looked at above.
                     text.extend_from_slice(deltas);
                 }
                 write(text)

@@ -3,6 +3,8 @@
 //! See `memory/buffer.rs` and `memory/epochs.rs` for the locks. Between the write of a record and the move of its
 //! amounts nothing can fail, so no amount is written twice.
 
+use crate::errors::OrRaise;
+use crate::fallible;
 use crate::journal;
 use crate::journal::record::{self, Header};
 use crate::memory::{buffer, epochs};
@@ -12,10 +14,11 @@ use crate::pg::wal::{self, Lsn};
 /// Writes everything that waits to be journaled, and returns the end of what was written, `None` when that was
 /// nothing. With `wait` false it leaves the work to whoever is at it already.
 pub fn drain(database: u32, wait: bool) -> Option<Lsn> {
+    // Raised here, before anything is written.
+    let mut text = fallible::with_room(record::ROOM_BYTES, "a record of buffered increments").or_raise();
     let lock = epochs::lock_journal(database, wait)?;
     lock.drain_begins();
     let mut written = None;
-    let mut text = Vec::new();
     let key = epochs::key(database);
     if let Some((relation, open)) = lock.open_epochs() {
         for epoch in open {

@@ -178,6 +178,7 @@ impl Pending {
         }
         self.make_room_to_log(level)?;
         if self.layers.last().is_none_or(|layer| layer.level < level) {
+            // BOUND: room was made above.
             self.layers.push(Layer { level, start: self.undo.len() });
         }
         self.undo.push(undo);
@@ -210,7 +211,7 @@ impl Pending {
         }
         self.undo.truncate(end);
         if end > start && self.layers.last().is_none_or(|layer| layer.level < parent) {
-            // In the room of the layer that was taken out above.
+            // BOUND: the room of the layer that was taken out above.
             self.layers.push(Layer { level: parent, start });
         }
     }

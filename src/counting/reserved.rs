@@ -1,5 +1,7 @@
 //! Counters that families keep for themselves, under ids that users cannot name: a byte that says whose, and what it is
 //! about. They sort before all others, and no listing shows them.
+//!
+//! BOUND: what is copied here without asking is an id, a token, a prefix or an actor of at most 255 bytes.
 
 use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES};
 

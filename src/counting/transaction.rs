@@ -4,6 +4,8 @@
 //! pending deltas into slot rows (errors abort as any would); PostgreSQL commits; COMMIT adds the same deltas to shared
 //! memory, invalidates what was changed in rows directly, and withdraws the announcement. A crash in between loses
 //! shared memory as a whole, and rows and journal hold all.
+//!
+//! BOUND: what is copied here without asking is an id, a token, a prefix or an actor of at most 255 bytes.
 
 use super::pending::{Delta, NotAdded, Pending};
 use super::state::{self, Settled, Touched};

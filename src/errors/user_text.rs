@@ -4,6 +4,8 @@
 //! So each byte beyond ASCII stands in the string as one character of a private range, `in_message`, and becomes that byte again
 //! where the message is handed to PostgreSQL, `to_bytes`. What the extension itself says is ASCII, which is the same
 //! in every encoding that a server can have.
+//!
+//! BOUND: a message and the ids and names in it: some hundred bytes, or a few times that where they are escaped.
 
 /// The byte 0x80 + n is the character FIRST + n: the last 128 characters of the private plane 16.
 const FIRST: u32 = 0x0010_FF80;

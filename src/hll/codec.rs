@@ -147,6 +147,7 @@ impl<A: Allocator + Copy> Sketch<A> {
             Stage::Explicit(hashes) if hashes.is_empty() => begin(EMPTY, 0),
             Stage::Explicit(hashes) => {
                 let mut bytes = begin(EXPLICIT, 8 * hashes.len())?;
+                // BOUND: room for all hashes.
                 bytes.extend(hashes.iter().flat_map(|hash| hash.to_be_bytes()));
                 Ok(bytes)
             }
@@ -169,6 +170,7 @@ impl<A: Allocator + Copy> Sketch<A> {
     }
 }
 
+/// Appends the registers that are not zero, packed.
 fn encode_sparse(registers: &[u8], width: u8, entry_bits: u32, bytes: &mut Vec<u8>) {
     // Never more than 7 bits left over plus one entry of at most 32.
     let mut held = 0u64;
@@ -178,10 +180,12 @@ fn encode_sparse(registers: &[u8], width: u8, entry_bits: u32, bytes: &mut Vec<u
         bits += entry_bits;
         while bits >= 8 {
             bits -= 8;
+            // BOUND: `encode` has made room for all bits.
             bytes.push((held >> bits) as u8);
         }
     }
     if bits > 0 {
+        // BOUND: the last byte of that room.
         bytes.push((held << (8 - bits)) as u8);
     }
 }

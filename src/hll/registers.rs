@@ -129,6 +129,7 @@ pub fn pack(registers: &[u8], width: u8, packed: &mut Vec<u8>) {
     for lanes in groups {
         let lanes = u64::from_be_bytes(*lanes);
         let group = if width == 8 { lanes } else { gather(lanes, u32::from(width)) };
+        // BOUND: the caller has made room.
         packed.extend_from_slice(&group.to_be_bytes()[8 - bytes..]);
     }
 }

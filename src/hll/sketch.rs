@@ -302,6 +302,7 @@ fn merge<A: Allocator>(a: &[i64], b: &[i64], memory: A) -> Result<Vec<i64, A>, O
             b = rest_b;
         }
     }
+    // BOUND: room for both was made above.
     merged.extend_from_slice(a);
     merged.extend_from_slice(b);
     Ok(merged)

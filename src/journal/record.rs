@@ -10,12 +10,16 @@
 //!
 //! Varints are LEB128: seven bits a byte, lowest first. The database is in the message's own header, the transaction
 //! in the WAL record's.
+//!
+//! BOUND: whoever writes a record has made room for `ROOM_BYTES`.
 
 /// What this library writes. One that is not known is not guessed at.
 pub const FORMAT_VERSION: u8 = 1;
 
 /// A record is closed at this size; what does not fit goes into the next one.
 pub const TARGET_BYTES: usize = 128 * 1024;
+/// Room for a record that grows to `TARGET_BYTES`, with the header and the delta that makes it full.
+pub const ROOM_BYTES: usize = TARGET_BYTES + 512;
 
 /// Far beyond what a database can count to; a record that says more is not one of ours.
 pub const MAX_EPOCH: u64 = 1 << 60;

@@ -5,6 +5,8 @@
 //! snapshot saw that commit must not call its entry LOADED before the backend has left: the backend, still to come
 //! with the same deltas, would add them a second time. Those of other databases are no concern of it. Only the owner writes a cell; a backend that ends by error
 //! clears it in its abort, which a terminated one goes through too; after a crash the cells are made anew.
+//!
+//! BOUND: eight bytes for each backend that is just committing.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

@@ -12,6 +12,8 @@
 //! - A database without a cell loses nothing: increments go to rows, reads come from rows or from memory as ever, and the launcher
 //!   sends it a worker in turn.
 //! - A backend remembers where its own database's cell is, or that there is none, and looks whether that still holds.
+//!
+//! BOUND: four bytes for each cell of a database.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};

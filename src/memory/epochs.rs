@@ -12,6 +12,8 @@
 //!   slot follows: the fold is flushed by then (the worker commits with `synchronous_commit = local`).
 //! - A crash at any point loses all of it; the worker's recovery starts a new epoch above any that WAL shows.
 //! - Lock order: journal lock → partition lock.
+//!
+//! BOUND: two epochs.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

@@ -89,6 +89,7 @@ fn lead(
                 .unwrap_or(NOBODY);
             while next != NOBODY {
                 let slot = next as usize - 1;
+                // BOUND: `prepare` has made room for all backends.
                 members.push(slot);
                 next = segment.backend_cell(slot).group_next.load(Ordering::Relaxed);
             }

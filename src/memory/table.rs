@@ -282,6 +282,7 @@ pub fn rates(database: u32, relation: u32) -> Vec<Hot> {
             let entry = partition.entry(index);
             let increments_per_s = f64::from_bits(entry.rate.load(Ordering::Relaxed));
             if entry.relation() == relation && increments_per_s > 0.0 {
+                // BOUND: room for as many as are looked at under one lock.
                 copied.push((*partition.id(index), increments_per_s));
             }
         },

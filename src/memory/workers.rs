@@ -12,6 +12,8 @@
 //!   the transaction (ALTER DATABASE … RENAME) the launcher sees by that lock.
 //! - A worker that stands still holds nobody up: sessions watch its heartbeat.
 //! - All is atomics; a crash makes them anew, and ends the workers.
+//!
+//! BOUND: as many places as background workers can have.
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering;

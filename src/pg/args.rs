@@ -407,15 +407,17 @@ pub fn read_bytea(input: &std::ffi::CStr) -> Vec<u8> {
     }
 }
 
-/// The integers of a type modifier's list, as text. Errors: 22023, 2202E as PostgreSQL's own types raise them.
+/// The integers of a type modifier's list, as text: the first five of them, one more than any type of ours takes. Errors: 22023, 2202E as PostgreSQL's own types raise them.
 pub fn type_modifiers(list: TypeModifiers<'_>) -> Vec<String> {
     const CSTRING: u32 = 2275;
     let datums = list.0.elements(CSTRING, -2, false, b'c');
     datums
         .iter()
         .flatten()
+        .take(5)
         // SAFETY: elements of a cstring array.
         .map(|datum| unsafe { std::ffi::CStr::from_ptr(datum.cast_mut_ptr()) }.to_string_lossy().into_owned())
+        // BOUND: five.
         .collect()
 }
 

@@ -1,4 +1,6 @@
 //! Names to oids, and being told when what was learned from the catalogs is out of date.
+//!
+//! BOUND: some bytes for each database, each partition or each watch: as many as the catalogs hold.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;

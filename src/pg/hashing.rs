@@ -6,6 +6,8 @@
 //! bytes, also where a nondeterministic collation calls different bytes equal. An enum is
 //! hashed by its label, since its number is another one after a restore (inside an array or a record it is
 //! hashed by that number all the same). postgresql-hll's `hll_hashval` is taken as it is.
+//!
+//! BOUND: a type's name.
 
 use std::cell::Cell;
 

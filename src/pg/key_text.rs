@@ -1,5 +1,7 @@
 //! Values of any type as the text that names them: what the type's output function says, without calling it for the types
 //! that keys are usually of.
+//!
+//! BOUND: numbers and names; other values are appended fallibly.
 
 use std::ffi::CStr;
 use std::io::Write;

@@ -1,4 +1,6 @@
 //! Who is calling, and what they may do to a table.
+//!
+//! BOUND: a role's name.
 
 use pgrx::pg_sys;
 

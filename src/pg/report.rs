@@ -4,6 +4,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, pg_sys};
 
 use crate::errors::{CounterError, Explanation, user_text};
+use crate::fallible;
 
 impl CounterError {
     /// Raises the error to the caller.
@@ -26,6 +27,8 @@ fn report(explanation: Explanation, level: PgLogLevel) {
     }
     report.report(level);
 }
+
+const WHAT: &str = "a message";
 
 /// A message in the database's encoding. That need not be UTF-8, but pgrx takes its bytes in a `String` only.
 fn in_server_encoding(message: &str) -> String {
@@ -61,9 +64,16 @@ fn is_presentable(bytes: &[u8]) -> bool {
         if conversion == pg_sys::InvalidOid {
             return false;
         }
-        let mut source = bytes.to_vec();
+        let converted_bytes = bytes.len() * pg_sys::MAX_CONVERSION_GROWTH as usize + 1;
+        let (Ok(mut source), Ok(mut converted)) =
+            (fallible::with_room(bytes.len() + 1, WHAT), fallible::with_room(converted_bytes, WHAT))
+        else {
+            return false;
+        };
+        // BOUND: the room that was made for both.
+        source.extend_from_slice(bytes);
         source.push(0);
-        let mut converted = vec![0u8; bytes.len() * pg_sys::MAX_CONVERSION_GROWTH as usize + 1];
+        converted.resize(converted_bytes, 0u8);
         let done = pg_sys::pg_do_encoding_conversion_buf(
             conversion,
             server,

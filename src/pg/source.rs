@@ -1,4 +1,6 @@
 //! A user's table: its name, its columns, its triggers. Whoever has one holds a lock on it.
+//!
+//! BOUND: names and arguments of one table's triggers, and a query of them, as long as the catalogs hold.
 
 use std::ffi::CStr;
 

@@ -83,6 +83,7 @@ impl<'c> Spi<'c> {
     /// Prepares a command that returns nothing, with parameters of these types.
     pub fn prepare(&self, sql: &[u8], types: &[u32]) -> Result<Prepared<'_>, CounterError> {
         let sql = c_string(sql)?;
+        // BOUND: as many parameters as a statement of ours has.
         let mut oids: Vec<Oid> = types.iter().map(|oid| Oid::from(*oid)).collect();
         // SAFETY: connected while `self` lives, and the plan with it; an invalid command is an ERROR.
         let plan = unsafe { pg_sys::SPI_prepare(sql.as_ptr(), oids.len() as i32, oids.as_mut_ptr()) };
@@ -101,6 +102,7 @@ impl<'c> Spi<'c> {
         if parameters.len() != statement.parameters {
             return Err(failed("a statement with too few parameters", 0));
         }
+        // BOUND: as many parameters as a statement of ours has.
         let mut values: Vec<_> = parameters.iter().map(|parameter| parameter.datum()).collect();
         // SAFETY: as many values as the plan has parameters, none NULL; a failing command is an ERROR.
         match unsafe {
@@ -144,6 +146,7 @@ impl<'c> Spi<'c> {
 
     fn execute(&self, sql: &[u8], parameters: &[Parameter<'_>], read_only: bool) -> Result<(), CounterError> {
         let sql = c_string(sql)?;
+        // BOUND: as many parameters as a statement of ours has.
         let mut types: Vec<Oid> = parameters.iter().map(|parameter| parameter.type_oid().into()).collect();
         let mut values: Vec<_> = parameters.iter().map(|parameter| parameter.datum()).collect();
         // SAFETY: connected while `self` lives; as many types as values, none of them NULL; a failing command is an ERROR.
@@ -248,11 +251,13 @@ fn failed(what: &str, code: i32) -> CounterError {
 /// A name as SQL writes it.
 pub fn identifier(name: &CStr) -> Vec<u8> {
     // SAFETY: a NUL-terminated string; the result is one too.
+    // BOUND: a name, or an argument of a trigger.
     unsafe { CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr())) }.to_bytes().to_vec()
 }
 
 /// A text as SQL writes it.
 pub fn literal(text: &CStr) -> Vec<u8> {
     // SAFETY: a NUL-terminated string; the result is a palloc'd one.
+    // BOUND: a name, or an argument of a trigger.
     unsafe { CStr::from_ptr(pg_sys::quote_literal_cstr(text.as_ptr())) }.to_bytes().to_vec()
 }

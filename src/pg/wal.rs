@@ -2,6 +2,8 @@
 //!
 //! A message is PostgreSQL's own record type for applications: recovery skips it, so that a server without this
 //! library can replay it, and logical decoding hands it on.
+//!
+//! BOUND: the names of the WAL segments that are there.
 
 use std::ffi::CStr;
 

@@ -5,6 +5,8 @@
 //! extension, or locks all of our tables, begins with it too. So a transaction that has none of our locks yet waits
 //! there, where it is in nobody's way, and one that has some has passed. A table is locked once in a call, in the way that the
 //! call may need at last: a reader that went on to write would meet a command (REINDEX, TRUNCATE) between the two.
+//!
+//! BOUND: as many tables as families have.
 
 use std::cell::{Cell, RefCell};
 

@@ -5,6 +5,8 @@
 //! ever and all rows in `visit`. Everything in shared memory is derived from them. Inserts meet nobody, since each draws a
 //! random number; only compaction and an administrator change rows. A crash between any two steps of a fold leaves an
 //! aborted transaction, that is, the rows as they were.
+//!
+//! BOUND: what is copied here without asking is an id, a token, a prefix or an actor of at most 255 bytes.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

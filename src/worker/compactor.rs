@@ -3,6 +3,8 @@
 //! Its commits are asynchronous: a pass that a crash takes back only leaves the rows as they were, and whoever
 //! commits later makes it durable on the way. An error ends the pass, not the worker; it is logged when it is new,
 //! counted always, and the next pass tries again, later each time.
+//!
+//! BOUND: as many as there are steps of families.
 
 use std::time::{Duration, Instant};
 

@@ -11,6 +11,8 @@
 //! The launcher and its workers take at most half of max_worker_processes, and one worker there always is: the other half is for
 //! parallel query, logical replication and other extensions. PostgreSQL gives a parallel query what is free and no more, so a
 //! larger share of ours would silently make queries slower.
+//!
+//! BOUND: four bytes for each database of the server.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};

@@ -124,6 +124,7 @@ impl<F: Fn(u64) -> Rank> Contents<'_, F> {
     /// Copies the words, which are registers or hashes, into room that the caller has made.
     pub fn copy_words(&self, into: &mut Vec<u64>) {
         debug_assert!(into.capacity() >= self.words.len());
+        // BOUND: the caller has made room for all words.
         into.extend(self.words.iter().map(|word| word.load(Ordering::Relaxed)));
     }
 

@@ -4,6 +4,7 @@
 //! the repository keeps it and that a text that breaks it is found out.
 
 pub mod dependencies;
+pub mod growth;
 pub mod layers;
 mod paths;
 pub mod repository;

@@ -3,7 +3,7 @@
 use counter_ext_house::dependencies::{self, allowed_licences};
 use counter_ext_house::layers::{self, listed_exceptions};
 use counter_ext_house::repository::TextFile;
-use counter_ext_house::{shared_memory, traces, unsafety};
+use counter_ext_house::{growth, shared_memory, traces, unsafety};
 use serde_json::json;
 
 fn file(path: &str, text: &str) -> TextFile {
@@ -301,4 +301,35 @@ fn other_ways_to_other_rights_are_found() {
     assert_eq!(found("src/rows/x.rs", "use pgrx::prelude::*;\nfn f() { Spi::run(\"SELECT 1\"); }"), 1);
     assert_eq!(found("src/rows/x.rs", "use crate::pg::spi::Spi;\nfn f() { Spi::connect(confined); }"), 0);
     assert_eq!(found("src/rows/x.rs", "fn f() { pg_sys::SPI_prepare(a, b, c); }"), 1);
+}
+
+fn growth_findings(text: &str) -> Vec<String> {
+    growth::violations(&file("src/rows/list.rs", text))
+}
+
+#[test]
+fn what_grows_without_a_bound_is_found() {
+    for (text, name) in [
+        ("fn f() { let all: Vec<u8> = ids.iter().collect(); }", "collect"),
+        ("fn f() { let all = ids.iter().collect::<Vec<_>>(); }", "collect"),
+        ("fn f() { let all = Vec::<u8>::with_capacity(n); }", "with_capacity"),
+        ("fn f() { let all = vec![0; n]; }", "vec"),
+        ("fn f() { if true { found.push(id); } }", "push"),
+        ("fn f(a: &[u8]) -> Vec<u8> { a.to_vec() }", "to_vec"),
+    ] {
+        assert_finds(&growth_findings(text), &format!("`{name}`"));
+    }
+}
+
+#[test]
+fn what_grows_within_a_bound_or_fallibly_is_fine() {
+    for text in [
+        "fn f() { let none: Vec<u8> = vec![]; let all = fallible::collect(ids, WHAT)?; }",
+        "fn f() {\n    fallible::reserve(&mut all, 1, WHAT)?;\n    all.push(id);\n}",
+        "fn f() {\n    // BOUND: three triggers.\n    let all: Vec<_> = names.map(quoted).collect();\n}",
+        "//! Names.\n//!\n//! BOUND: names.\n\nfn f() { all.push(name); }",
+        "#[cfg(test)]\nmod tests { fn f() { all.push(1); } }",
+    ] {
+        assert_clean(&growth_findings(text));
+    }
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::Command;
 
 use counter_ext_house::repository::{extension_sources, root, text_files};
-use counter_ext_house::{dependencies, layers, rights, script, shared_memory, traces, unsafety};
+use counter_ext_house::{dependencies, growth, layers, rights, script, shared_memory, traces, unsafety};
 
 /// A file longer than this is worth splitting, and past the second it has to be.
 const LONG: usize = 500;
@@ -67,6 +67,12 @@ fn shared_memory_is_borrowed_for_writing_in_one_place() {
 #[test]
 fn other_rights_and_sql_have_one_door_each() {
     assert_none(&extension_sources().iter().flat_map(rights::violations).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_grows_is_bounded_or_can_be_refused() {
+    let found: Vec<String> = extension_sources().iter().flat_map(growth::violations).collect();
+    assert_none(&found);
 }
 
 #[test]
