@@ -99,7 +99,7 @@ mod counter_ext {
     > {
         let tables = tables_to_monitor().or_raise();
         let slot_rows = count_slot_rows(tables).or_raise() as i64;
-        let visit_rows = read::visit_rows(tables).or_raise() as i64;
+        let visit_rows = read::visit_rows().or_raise() as i64;
         let sketches = sketches::statistics();
         let preloaded = crate::memory::is_attached();
         let database = u32::from(catalog::my_database());

@@ -9,6 +9,7 @@ use crate::errors::{CounterError, OrRaise};
 use crate::pg::Oid;
 use crate::pg::args::TextBytes;
 use crate::rows::{access, by_hand};
+use crate::visitors::access::VISITORS;
 
 /// The table that the trigger has fired on. Errors: 39P01 it is not ours.
 pub(super) fn own_table(trigger: &PgTrigger<'_>) -> Result<Oid, CounterError> {
@@ -28,8 +29,7 @@ fn note(row: Option<PgHeapTuple<'_, impl WhoAllocated>>) {
 /// Errors: 42501 whoever changes the row may count at most.
 fn check_may_write(trigger: &PgTrigger<'_>, table: Oid) -> Result<(), CounterError> {
     // Old days of visitors are deleted by who is allowed to. Nobody needs that right to count.
-    let is_forgetting = trigger.event().fired_by_delete()
-        && access::find_tables().is_some_and(|tables| tables.visitors == table);
+    let is_forgetting = trigger.event().fired_by_delete() && VISITORS.find() == Some(table);
     if !trigger.event().fired_before() || is_forgetting {
         return Ok(());
     }

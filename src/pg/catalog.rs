@@ -132,11 +132,15 @@ pub fn is_member(relation: Oid, extension: &CStr) -> bool {
     }
 }
 
-/// Whether the relation's leading columns are of these types, as code that decodes rows by hand must know.
+/// Whether the relation's leading columns are of these types, as code that decodes rows by hand must know. 0 stands for any type
+/// of variable length.
 pub fn has_column_types(relation: Oid, types: &[u32]) -> bool {
     types.iter().zip(1..).all(|(wanted, number)| {
-        // SAFETY: a syscache look-up inside a transaction.
-        u32::from(unsafe { pg_sys::get_atttype(relation, number) }) == *wanted
+        // SAFETY: syscache look-ups inside a transaction.
+        unsafe {
+            let found = pg_sys::get_atttype(relation, number);
+            if *wanted == 0 { pg_sys::get_typlen(found) == -1 } else { u32::from(found) == *wanted }
+        }
     })
 }
 
@@ -184,12 +188,6 @@ pub fn partitions(parent: Oid) -> Vec<Oid> {
         pg_sys::list_free(list);
         found
     }
-}
-
-/// Whether a column, by its number from 0, holds values of variable length.
-pub fn is_varlena_column(relation: Oid, column: usize) -> bool {
-    // SAFETY: syscache look-ups inside a transaction.
-    unsafe { pg_sys::get_typlen(pg_sys::get_atttype(relation, column as i16 + 1)) == -1 }
 }
 
 /// Whether the relation is the named one; for use where it is about to be dropped.

@@ -22,59 +22,43 @@ use crate::pg::{Oid, lock, partition, xact};
 pub struct Tables {
     pub total: Oid,
     pub slot: Oid,
-    pub visitors: Oid,
-    pub visit: Oid,
 }
 
-/// What a call is about to do, and the privileges on counter_ext.total, or counter_ext.visitors, that it takes.
+/// What a call is about to do, and the privileges on counter_ext.total that it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     Count,
     Read,
     Take,
     Drop,
-    Visit,
-    ReadVisitors,
-    DropVisitors,
 }
 
 impl Purpose {
     fn rights(self) -> Rights {
         match self {
-            Purpose::Count | Purpose::Visit => Rights::INSERT.and(Rights::UPDATE),
-            Purpose::Read | Purpose::ReadVisitors => Rights::SELECT,
+            Purpose::Count => Rights::INSERT.and(Rights::UPDATE),
+            Purpose::Read => Rights::SELECT,
             Purpose::Take => Rights::INSERT.and(Rights::UPDATE).and(Rights::SELECT),
-            Purpose::Drop | Purpose::DropVisitors => Rights::DELETE,
+            Purpose::Drop => Rights::DELETE,
         }
     }
 
     fn described(self) -> &'static str {
         match self {
-            Purpose::Count | Purpose::Visit => "INSERT and UPDATE",
-            Purpose::Read | Purpose::ReadVisitors => "SELECT",
+            Purpose::Count => "INSERT and UPDATE",
+            Purpose::Read => "SELECT",
             Purpose::Take => "SELECT, INSERT and UPDATE",
-            Purpose::Drop | Purpose::DropVisitors => "DELETE",
+            Purpose::Drop => "DELETE",
         }
-    }
-
-    fn hint(self) -> &'static str {
-        if self.concerns_visitors() {
-            "GRANT it on counter_ext.visitors: visiting needs INSERT and UPDATE, reading SELECT, \
-             dropping DELETE."
-        } else {
-            "GRANT it on counter_ext.total: counting needs INSERT and UPDATE, reading SELECT, \
-             dropping DELETE."
-        }
-    }
-
-    fn concerns_visitors(self) -> bool {
-        matches!(self, Purpose::Visit | Purpose::ReadVisitors | Purpose::DropVisitors)
     }
 
     fn bit(self) -> u8 {
         1 << self as u8
     }
 }
+
+const HINT: &str =
+    "GRANT it on counter_ext.total: counting needs INSERT and UPDATE, reading SELECT, dropping DELETE.";
 
 #[derive(Clone, Copy)]
 struct Known {
@@ -103,8 +87,6 @@ thread_local! {
     static TOTAL_LOCKED: Cell<u32> = const { Cell::new(0) };
     /// The same of counter_ext.slot.
     static SLOT_LOCKED: Cell<u32> = const { Cell::new(0) };
-    /// The same of counter_ext.visitors and counter_ext.visit.
-    static VISITORS_LOCKED: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Changes whenever what is known about the tables may be out of date.
@@ -130,15 +112,9 @@ pub fn find_tables() -> Option<Tables> {
     let tables = Tables {
         total: catalog::relation(c"counter_ext", c"total")?,
         slot: catalog::relation(c"counter_ext", c"slot")?,
-        visitors: catalog::relation(c"counter_ext", c"visitors")?,
-        visit: catalog::relation(c"counter_ext", c"visit")?,
     };
-    let each = [tables.total, tables.slot, tables.visitors, tables.visit];
+    let each = [tables.total, tables.slot];
     let ours = each.into_iter().all(|table| catalog::is_member(table, c"counter_ext"))
-        && catalog::has_column_types(tables.visitors, &[TEXT, DATE, INT4])
-        && catalog::is_varlena_column(tables.visitors, super::visitors_columns::SKETCH)
-        && catalog::has_column_types(tables.visit, &[TEXT, DATE, INT8])
-        && catalog::is_varlena_column(tables.visit, super::visit_columns::SKETCH)
         && catalog::has_column_types(tables.total, &[TEXT, INT4, INT8, TIMESTAMPTZ])
         && catalog::has_column_types(tables.slot, &[TEXT, INT8, INT8]);
     if !ours {
@@ -208,35 +184,12 @@ pub fn lock_slot_for_writing(tables: Tables) {
     }
 }
 
-/// Locks the visitors' tables for writing, once a transaction. Errors: they are not those that `tables` names any more.
-pub fn lock_visitors_for_writing(tables: Tables) -> Result<(), CounterError> {
-    if VISITORS_LOCKED.get() != 0 {
-        return Ok(());
-    }
-    lock::lock_table(tables.total, Access::Write);
-    lock::lock_table(tables.visitors, Access::Write);
-    lock::lock_table(tables.visit, Access::Write);
-    // Taking a lock also takes in what others changed: the tables may have been dropped, and made anew.
-    if find_tables() != Some(tables) || !lock::relation_exists(tables.visitors) {
-        return Err(CounterError::NotInstalled);
-    }
-    VISITORS_LOCKED.set(xact::nest_level());
-    Ok(())
-}
-
 /// Locks counter_ext.total in the weakest way, if the transaction has no lock on it: another table of ours comes next.
 pub fn lock_total_first(total: Oid) {
     if TOTAL_LOCKED.get() == 0 {
         lock::lock_table(total, Access::Read);
         TOTAL_LOCKED.set(xact::nest_level());
     }
-}
-
-/// Locks the visitors' tables for reading rows.
-pub fn lock_visitors_for_reading(tables: Tables) {
-    lock_total_first(tables.total);
-    lock::lock_table(tables.visitors, Access::Read);
-    lock::lock_table(tables.visit, Access::Read);
 }
 
 /// Locks the tables for reading rows.
@@ -261,14 +214,10 @@ fn check_rights(tables: Tables, user: Oid, purpose: Purpose) -> Result<(), Count
             roles_version: catalog::roles_version(),
         };
     }
-    let concerned = if purpose.concerns_visitors() {
-        [(tables.visitors, "visitors"), (tables.visit, "visit")]
-    } else {
-        [(tables.total, "total"), (tables.slot, "slot")]
-    };
+    let concerned = [(tables.total, "total"), (tables.slot, "slot")];
     let (decides, table) = concerned[0];
     if !privilege::has_all(decides, user, purpose.rights()) {
-        return Err(CounterError::NoPrivilege { needed: purpose.described(), table, hint: purpose.hint() });
+        return Err(CounterError::NoPrivilege { needed: purpose.described(), table, hint: HINT });
     }
     for (table, name) in concerned {
         if privilege::row_security_applies(table, user) {
@@ -285,12 +234,11 @@ pub fn forget_locks() {
     LOCKED.set(0);
     TOTAL_LOCKED.set(0);
     SLOT_LOCKED.set(0);
-    VISITORS_LOCKED.set(0);
 }
 
 /// A savepoint was rolled back: locks taken inside it are gone.
 pub fn forget_locks_above(level: u32) {
-    for locked in [&LOCKED, &TOTAL_LOCKED, &SLOT_LOCKED, &VISITORS_LOCKED] {
+    for locked in [&LOCKED, &TOTAL_LOCKED, &SLOT_LOCKED] {
         if locked.get() >= level {
             locked.set(0);
         }
@@ -299,7 +247,7 @@ pub fn forget_locks_above(level: u32) {
 
 /// A savepoint was released: its locks are the parent's.
 pub fn hand_locks_down(level: u32) {
-    for locked in [&LOCKED, &TOTAL_LOCKED, &SLOT_LOCKED, &VISITORS_LOCKED] {
+    for locked in [&LOCKED, &TOTAL_LOCKED, &SLOT_LOCKED] {
         if locked.get() == level {
             locked.set(level - 1);
         }
@@ -458,16 +406,6 @@ impl Keyed {
     pub fn total(tables: Tables, access: Access) -> Result<Keyed, CounterError> {
         let table = Table::open(tables.total);
         Ok(Keyed { key: primary_key(&table, "total", access)?, table })
-    }
-
-    pub fn visitors(tables: Tables, access: Access) -> Result<Keyed, CounterError> {
-        let table = Table::open(tables.visitors);
-        Ok(Keyed { key: primary_key(&table, "visitors", access)?, table })
-    }
-
-    pub fn visit(tables: Tables, access: Access) -> Result<Keyed, CounterError> {
-        let table = Table::open(tables.visit);
-        Ok(Keyed { key: primary_key(&table, "visit", access)?, table })
     }
 
     pub fn slot(tables: Tables, access: Access) -> Result<Keyed, CounterError> {

@@ -40,8 +40,7 @@ impl Explain for ByHandError {
 
 /// Whether the table belongs to the extension.
 pub fn is_ours(table: Oid) -> bool {
-    let known = access::find_tables()
-        .is_some_and(|tables| [tables.total, tables.slot, tables.visitors, tables.visit].contains(&table));
+    let known = access::find_tables().is_some_and(|tables| [tables.total, tables.slot].contains(&table));
     known || catalog::is_member(table, c"counter_ext")
 }
 

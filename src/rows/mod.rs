@@ -15,6 +15,8 @@ pub mod sum;
 
 /// Types of our tables' columns, by their numbers in pg_type.
 pub(crate) mod column_types {
+    /// Stands for any type of variable length, ours among them, whose number is another one in each database.
+    pub const ANY_VARLENA: u32 = 0;
     pub const BYTEA: u32 = 17;
     pub const INT8: u32 = 20;
     pub const INT4: u32 = 23;
@@ -38,21 +40,6 @@ pub(crate) mod slot_columns {
     pub const ID: usize = 0;
     pub const SLOT: usize = 1;
     pub const DELTA: usize = 2;
-}
-
-/// Columns of counter_ext.visitors.
-pub(crate) mod visitors_columns {
-    pub const DAY: usize = 1;
-    pub const NODE: usize = 2;
-    pub const SKETCH: usize = 3;
-    pub const UPDATED_AT: usize = 4;
-}
-
-/// Columns of counter_ext.visit.
-pub(crate) mod visit_columns {
-    pub const ID: usize = 0;
-    pub const DAY: usize = 1;
-    pub const SKETCH: usize = 3;
 }
 
 /// A sum of any size as bigints that add up to it; none for 0.

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use super::access::{self, VisitorTables};
 use super::rows::Writer;
 use crate::counting::compaction::as_owner;
 use crate::errors::CounterError;
 use crate::family::pass::{How, Progress, Step, Work};
 use crate::memory::restore_guard::NewRows;
-use crate::pg::table::Access;
-use crate::pg::{lock, process, xact};
-use crate::rows::access::{self, Tables};
+use crate::pg::{process, xact};
+use crate::rows::access::Tables;
 use crate::rows::list::Id;
 use crate::settings;
 
@@ -31,14 +31,13 @@ struct UniteVisits {
 }
 
 impl Work for UniteVisits {
-    fn next(&mut self, tables: Tables, how: How) -> Result<Progress, CounterError> {
+    fn next(&mut self, _counters: Tables, how: How) -> Result<Progress, CounterError> {
+        let done = Progress { is_done: true, ..Progress::default() };
+        let Some(tables) = access::find() else { return Ok(done) };
         if how.waits {
-            access::lock_visitors_for_writing(tables)?;
-        } else if ![tables.visitors, tables.visit]
-            .into_iter()
-            .all(|table| lock::try_lock_table(table, Access::Write))
-        {
-            return Ok(Progress { is_done: true, ..Progress::default() });
+            access::lock_for_writing(tables)?;
+        } else if !access::try_lock_for_writing(tables) || access::find() != Some(tables) {
+            return Ok(done);
         }
         let Batch { rows, last } = unite_after(tables, &self.after, how.new_rows)?;
         let is_done = last.is_none();
@@ -55,8 +54,8 @@ struct Batch {
 }
 
 /// Unites the next ids' visits after an id. Runs inside a transaction, with the tables locked.
-fn unite_after(tables: Tables, after: &[u8], sketches: NewRows) -> Result<Batch, CounterError> {
-    as_owner(tables, |_| {
+fn unite_after(tables: VisitorTables, after: &[u8], sketches: NewRows) -> Result<Batch, CounterError> {
+    as_owner(tables.counters, |_| {
         let mut writer = Writer::open(tables, settings::node())?;
         writer.sketches = sketches;
         let mut batch = Batch { rows: 0, last: Some(after.into()) };

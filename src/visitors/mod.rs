@@ -5,6 +5,7 @@
 //! (`memory/sketches/`). Compaction unites the rows. Rows are the truth; union is idempotent, so nothing here can
 //! count twice.
 
+pub mod access;
 pub mod compaction;
 mod errors;
 mod pending;

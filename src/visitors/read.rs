@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::access::{self, Purpose, VisitorTables};
 use super::rows::{Days, EVER, Reader};
 use super::transaction;
 use crate::counting::{prepared, transaction as counting};
@@ -12,7 +13,6 @@ use crate::memory::sketches::{self, Covers, SketchKey, parameters};
 use crate::memory::{cells, databases, load as memory_load};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::{catalog, process, xact};
-use crate::rows::access::{self, Purpose, Tables};
 use crate::settings;
 
 /// When a visitor was seen.
@@ -24,13 +24,13 @@ pub enum Seen {
 }
 
 /// Checks that the caller may read visitors.
-pub fn enter() -> Result<Tables, CounterError> {
-    access::enter(Purpose::ReadVisitors, xact::nest_level(), false)
+pub fn enter() -> Result<VisitorTables, CounterError> {
+    access::enter(Purpose::Read)
 }
 
 /// Whether a visitor has been seen on a day, or ever, for a call that goes on to write where it was not: before rows are read
 /// their tables are locked for writing.
-pub(super) fn seen(tables: Tables, id: &[u8], day: i32, hash: u64) -> Result<Seen, CounterError> {
+pub(super) fn seen(tables: VisitorTables, id: &[u8], day: i32, hash: u64) -> Result<Seen, CounterError> {
     for (day, seen) in [(day, Seen::ThatDay), (EVER, Seen::Before)] {
         let takes = |other: i32| Days::of(day).takes_visit(other);
         let is_own = transaction::with_own(tables, |own| own.covers(id, takes, hash)).unwrap_or(false);
@@ -41,7 +41,7 @@ pub(super) fn seen(tables: Tables, id: &[u8], day: i32, hash: u64) -> Result<See
     Ok(Seen::Never)
 }
 
-fn covers(tables: Tables, id: &[u8], day: i32, hash: u64) -> Result<bool, CounterError> {
+fn covers(tables: VisitorTables, id: &[u8], day: i32, hash: u64) -> Result<bool, CounterError> {
     if memory_serves(id) {
         match sketches::covers(key(tables, id, day), hash) {
             Covers::Yes => return Ok(true),
@@ -49,7 +49,7 @@ fn covers(tables: Tables, id: &[u8], day: i32, hash: u64) -> Result<bool, Counte
             Covers::Unknown => {}
         }
     }
-    access::lock_visitors_for_writing(tables)?;
+    access::lock_for_writing(tables)?;
     Ok(committed(tables, id, day)?.covers(hash))
 }
 
@@ -57,13 +57,13 @@ fn memory_serves(id: &[u8]) -> bool {
     crate::memory::is_attached() && !xact::in_recovery() && !counting::is_touched(id)
 }
 
-fn key(tables: Tables, id: &[u8], day: i32) -> SketchKey<'_> {
+fn key(tables: VisitorTables, id: &[u8], day: i32) -> SketchKey<'_> {
     let database = u32::from(catalog::my_database());
     SketchKey { database, relation: u32::from(tables.visitors), id, day }
 }
 
 /// The sketch of one day, or of ever: what is committed.
-fn committed(tables: Tables, id: &[u8], day: i32) -> Result<Sketch, CounterError> {
+fn committed(tables: VisitorTables, id: &[u8], day: i32) -> Result<Sketch, CounterError> {
     if !memory_serves(id) {
         return from_rows(tables, id, Days::of(day));
     }
@@ -100,12 +100,12 @@ enum Load {
 /// A commit that the snapshot sees and whose COMMIT callback is still to come when the load begins would add its visits to the
 /// entry, also those that somebody has taken away from rows by then: with such a one about nothing is loaded. A later commit
 /// is not seen, and whoever takes its rows away invalidates the entry after it.
-fn load(tables: Tables, key: SketchKey<'_>) -> Result<Load, CounterError> {
+fn load(tables: VisitorTables, key: SketchKey<'_>) -> Result<Load, CounterError> {
     let reader = Reader::open(tables)?;
     let before = cells::announced(key.database);
     let Some(load) = sketches::begin_load(key) else { return Ok(Load::Refused) };
     // A prepared transaction's visits are in rows that no snapshot sees yet, and its commit will tell nobody.
-    if prepared::is_prepared(tables, key.id) {
+    if prepared::is_prepared(tables.counters, key.id) {
         sketches::abandon_load();
         return Ok(Load::Refused);
     }
@@ -126,7 +126,7 @@ fn load(tables: Tables, key: SketchKey<'_>) -> Result<Load, CounterError> {
 
 /// What the rows say now. Memory says no less afterwards: commits that were seen are waited for until they are in it, and where that
 /// takes too long memory forgets the id.
-fn from_rows(tables: Tables, id: &[u8], days: Days) -> Result<Sketch, CounterError> {
+fn from_rows(tables: VisitorTables, id: &[u8], days: Days) -> Result<Sketch, CounterError> {
     let reader = Reader::open(tables)?;
     let mut snapshot = Snapshot::fresh();
     let sketch = xact::in_scratch_memory(|| reader.unite(id, days, &mut snapshot))?;
@@ -138,7 +138,7 @@ fn from_rows(tables: Tables, id: &[u8], days: Days) -> Result<Sketch, CounterErr
 }
 
 /// The sketch of an id's visitors on some days, with the transaction's own.
-pub fn sketch(tables: Tables, id: &[u8], days: Days) -> Result<Sketch, CounterError> {
+pub fn sketch(tables: VisitorTables, id: &[u8], days: Days) -> Result<Sketch, CounterError> {
     let mut united = match days {
         Days::Ever => committed(tables, id, EVER)?,
         Days::Range(day, last) if day == last => committed(tables, id, day)?,
@@ -153,7 +153,7 @@ pub fn sketch(tables: Tables, id: &[u8], days: Days) -> Result<Sketch, CounterEr
 
 /// The union over several ids.
 pub fn union<'a>(
-    tables: Tables,
+    tables: VisitorTables,
     ids: impl Iterator<Item = &'a [u8]>,
     days: Days,
 ) -> Result<Sketch, CounterError> {
@@ -166,7 +166,8 @@ pub fn union<'a>(
 }
 
 /// Rows that compaction has not united yet, as the caller's query sees them.
-pub fn visit_rows(tables: Tables) -> Result<u64, CounterError> {
+pub fn visit_rows() -> Result<u64, CounterError> {
+    let tables = access::find().ok_or(CounterError::NotInstalled)?;
     let reader = Reader::open(tables)?;
     let mut snapshot = Snapshot::of_query();
     Ok(xact::in_scratch_memory(|| reader.visit_rows(&mut snapshot)))

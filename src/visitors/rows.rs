@@ -13,6 +13,7 @@ use std::ops::ControlFlow;
 
 use allocator_api2::alloc::Global;
 
+use super::access::{self, VISIT, VISITORS, VisitorTables};
 use super::errors::VisitorError;
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
@@ -25,12 +26,26 @@ use crate::pg::random;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::write::{self, Candidate, Value};
-use crate::rows::access::{self, Keyed, Tables};
+use crate::rows::access::Keyed;
 use crate::rows::list::Id;
 use crate::rows::sum::for_each_visible;
-use crate::rows::{visit_columns, visitors_columns};
 
 const WHAT: &str = "sketches of visitors";
+
+/// Columns of counter_ext.visitors.
+mod visitors_columns {
+    pub const DAY: usize = 1;
+    pub const NODE: usize = 2;
+    pub const SKETCH: usize = 3;
+    pub const UPDATED_AT: usize = 4;
+}
+
+/// Columns of counter_ext.visit.
+mod visit_columns {
+    pub const ID: usize = 0;
+    pub const DAY: usize = 1;
+    pub const SKETCH: usize = 3;
+}
 
 /// The `day` of rows that hold all days: `-infinity`.
 pub const EVER: i32 = i32::MIN;
@@ -70,11 +85,11 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub fn open(tables: Tables) -> Result<Reader, CounterError> {
-        access::lock_visitors_for_reading(tables);
+    pub fn open(tables: VisitorTables) -> Result<Reader, CounterError> {
+        access::lock_for_reading(tables);
         Ok(Reader {
-            visitors: Keyed::visitors(tables, Access::Read)?,
-            visit: Keyed::visit(tables, Access::Read)?,
+            visitors: VISITORS.open(tables.visitors, Access::Read)?,
+            visit: VISIT.open(tables.visit, Access::Read)?,
         })
     }
 
@@ -131,10 +146,10 @@ pub struct Folded {
 
 impl Writer {
     /// The tables are locked.
-    pub fn open(tables: Tables, node: i32) -> Result<Writer, CounterError> {
+    pub fn open(tables: VisitorTables, node: i32) -> Result<Writer, CounterError> {
         Ok(Writer {
-            visitors: Keyed::visitors(tables, Access::Write)?,
-            visit: Keyed::visit(tables, Access::Write)?,
+            visitors: VISITORS.open(tables.visitors, Access::Write)?,
+            visit: VISIT.open(tables.visit, Access::Write)?,
             node,
             sketches: NewRows::Made,
         })

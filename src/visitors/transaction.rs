@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use super::access::{self, VisitorTables};
 use super::pending::{Key, Pending};
 use super::rows::{EVER, Writer};
 use crate::counting::transaction as counting;
@@ -17,7 +18,6 @@ use crate::memory::statistics;
 use crate::memory::workers;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::{catalog, lock, process, xact};
-use crate::rows::access::{self, Tables};
 use crate::settings;
 
 /// Sketches a transaction holds pending, of up to 16 KiB each, before it writes them out.
@@ -59,14 +59,14 @@ pub(super) fn check_open() -> Result<(), CounterError> {
 }
 
 /// Looks at the transaction's own visits, if it has any.
-pub(super) fn with_own<T>(tables: Tables, look: impl FnOnce(&Pending) -> T) -> Option<T> {
+pub(super) fn with_own<T>(tables: VisitorTables, look: impl FnOnce(&Pending) -> T) -> Option<T> {
     let has_own = IS_DIRTY.get() && PENDING_FOR.get() == u32::from(tables.visitors);
     has_own.then(|| PENDING.with_borrow(look))
 }
 
 /// Adds a visit to the transaction.
-pub(super) fn add(tables: Tables, id: &[u8], day: i32, hash: u64) -> Result<(), CounterError> {
-    access::lock_visitors_for_writing(tables)?;
+pub(super) fn add(tables: VisitorTables, id: &[u8], day: i32, hash: u64) -> Result<(), CounterError> {
+    access::lock_for_writing(tables)?;
     let relation = u32::from(tables.visitors);
     if PENDING_FOR.get() != relation {
         if !PENDING.with_borrow(Pending::is_empty) {
@@ -84,11 +84,11 @@ pub(super) fn add(tables: Tables, id: &[u8], day: i32, hash: u64) -> Result<(), 
 }
 
 /// Writes this level's pending visits to rows, inside the transaction.
-fn spill(tables: Tables, level: u32) -> Result<(), CounterError> {
+fn spill(tables: VisitorTables, level: u32) -> Result<(), CounterError> {
     HAS_SPILLED.set(true);
     let visits = PENDING.with_borrow_mut(|pending| pending.take_level(level))?;
     for ((id, _), _) in &visits {
-        counting::note_touched(tables, id);
+        counting::note_touched(tables.counters, id);
     }
     write(tables, visits.iter().map(|((id, day), sketch)| (&**id, *day, sketch)))?;
     xact::see_own_changes();
@@ -105,7 +105,7 @@ pub(super) fn forget_own(id: &[u8]) -> Result<bool, CounterError> {
 
 /// Writes visits to rows.
 fn write<'a>(
-    tables: Tables,
+    tables: VisitorTables,
     visits: impl IntoIterator<Item = (&'a [u8], i32, &'a Sketch)>,
 ) -> Result<(), CounterError> {
     xact::in_scratch_memory(|| {
@@ -122,13 +122,13 @@ fn write<'a>(
 }
 
 /// Takes the pending visits, with the tables they are for. Those of tables that this transaction dropped went with them.
-fn take_pending() -> Option<(Tables, Settled)> {
+fn take_pending() -> Option<(VisitorTables, Settled)> {
     if PENDING.with_borrow(Pending::is_empty) {
         return None;
     }
     let relation = PENDING_FOR.get();
     let visits = PENDING.with_borrow_mut(Pending::take).or_raise();
-    match access::find_tables() {
+    match access::find() {
         Some(tables) if u32::from(tables.visitors) == relation => {
             Some((tables, Settled { relation, visits }))
         }
@@ -137,7 +137,7 @@ fn take_pending() -> Option<(Tables, Settled)> {
     }
 }
 
-fn settle() -> Option<(Tables, Settled)> {
+fn settle() -> Option<(VisitorTables, Settled)> {
     let (tables, settled) = take_pending()?;
     let visits = settled.visits.iter().map(|((id, day), sketch)| (&**id, *day, sketch));
     if let Err(error) = write(tables, visits) {
@@ -160,7 +160,7 @@ fn pre_commit() {
 
 fn commit() {
     if !IS_DIRTY.get() {
-        IS_SETTLED.set(false);
+        reset();
         return;
     }
     let database = u32::from(catalog::my_database());
@@ -188,18 +188,20 @@ fn pre_prepare() {
         && let Some((tables, settled)) = settle()
     {
         for ((id, _), _) in &settled.visits {
-            counting::note_touched(tables, id);
+            counting::note_touched(tables.counters, id);
         }
     }
 }
 
 fn savepoint_released(level: u32) {
+    access::hand_locks_down(level);
     if IS_DIRTY.get() {
         PENDING.with_borrow_mut(|pending| pending.release(level));
     }
 }
 
 fn savepoint_rolled_back(level: u32) {
+    access::forget_locks_above(level);
     sketches::abandon_load();
     if IS_DIRTY.get() {
         PENDING.with_borrow_mut(|pending| pending.roll_back(level));
@@ -212,6 +214,7 @@ fn reset_all() {
 }
 
 fn reset() {
+    access::forget_locks();
     IS_SETTLED.set(false);
     if IS_DIRTY.replace(false) {
         PENDING.with_borrow_mut(Pending::clear);

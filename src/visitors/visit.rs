@@ -1,5 +1,6 @@
 //! A visit, and the end of all of an id's.
 
+use super::access::{self, Purpose, VisitorTables};
 use super::read::{self, Seen};
 use super::rows::{Days, Writer};
 use super::transaction;
@@ -7,21 +8,21 @@ use crate::counting::transaction as counting;
 use crate::errors::CounterError;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::xact;
-use crate::rows::access::{self, Purpose, Tables};
+use crate::rows::access::Tables;
 use crate::settings;
 
 const DAY_US: i64 = 86_400_000_000;
 
 /// Checks that the caller may visit.
-pub fn enter(function: &'static str) -> Result<Tables, CounterError> {
+pub fn enter(function: &'static str) -> Result<VisitorTables, CounterError> {
     counting::check_may_change(function)?;
     transaction::check_open()?;
-    access::enter(Purpose::Visit, xact::nest_level(), false)
+    access::enter(Purpose::Visit)
 }
 
 /// Notes a visit of a checked id by a visitor that hashes to `hash`, today in UTC. Returns whether the visitor had never
 /// been seen there. One that the sketch cannot tell from those it has seen counts as seen.
-pub fn visit(tables: Tables, id: &[u8], hash: u64) -> Result<bool, CounterError> {
+pub fn visit(tables: VisitorTables, id: &[u8], hash: u64) -> Result<bool, CounterError> {
     let today = xact::start_us().div_euclid(DAY_US) as i32;
     match read::seen(tables, id, today, hash)? {
         Seen::ThatDay => return Ok(false),
@@ -35,18 +36,19 @@ pub fn visit(tables: Tables, id: &[u8], hash: u64) -> Result<bool, CounterError>
 }
 
 /// Forgets all visitors of an id. The caller keeps compaction out. Returns whether there were any.
-pub fn drop_all(tables: Tables, id: &[u8]) -> Result<bool, CounterError> {
+pub fn drop_all(_counters: Tables, id: &[u8]) -> Result<bool, CounterError> {
     let had_own = transaction::forget_own(id)?;
-    if let Err(error) = access::enter(Purpose::DropVisitors, xact::nest_level(), false) {
+    let tables = access::find().ok_or(CounterError::NotInstalled)?;
+    if let Err(error) = access::enter(Purpose::Drop) {
         // Who may drop counters only can do so where there are no visitors.
         return if read::sketch(tables, id, Days::Ever)?.is_empty() { Ok(had_own) } else { Err(error) };
     }
-    access::lock_visitors_for_writing(tables)?;
+    access::lock_for_writing(tables)?;
     let removed = xact::in_scratch_memory(|| {
         Writer::open(tables, settings::node())?.remove(id, &mut Snapshot::fresh())
     })?;
     if removed > 0 {
-        counting::note_touched(tables, id);
+        counting::note_touched(tables.counters, id);
         xact::see_own_changes();
     }
     Ok(had_own || removed > 0)
