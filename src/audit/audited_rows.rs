@@ -14,14 +14,14 @@ use super::errors::AuditError;
 use crate::errors::{CounterError, FIRST_FREE_BYTE, OrRaise};
 use crate::fallible;
 use crate::pg::catalog::{self, Watch};
-use crate::pg::id_scan::{IdScan, Range};
-use crate::pg::page::Status;
+use crate::pg::id_scan::Range;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
-use crate::pg::write::{self, Candidate, Value};
+use crate::pg::write::{self, Value};
 use crate::pg::{Oid, xact};
 use crate::rows::access::{FamilyTable, Keyed};
 use crate::rows::column_types::*;
+use crate::rows::latest::{self, Latest};
 use crate::rows::sum::for_each_visible;
 
 const WHAT: &str = "audited prefixes";
@@ -138,28 +138,17 @@ pub fn remove(table: Oid, prefix: &[u8]) -> Result<bool, CounterError> {
 /// Finds the prefix's row, and deletes it if asked to. Returns whether there was one.
 fn find(audited: &Keyed, prefix: &[u8], delete: bool) -> Result<bool, CounterError> {
     let held = || CounterError::from(AuditError::PrefixHeld { prefix: prefix.to_vec() });
-    let mut scan = IdScan::begin(&audited.table, &audited.key, Range::Id(prefix));
-    loop {
-        let mut found = None;
-        let mut is_held = false;
-        let entry = scan.next_entry(|version| {
-            match version.status() {
-                Status::Free => found = Some(Candidate::new(version)),
-                Status::Held | Status::Unborn => is_held = true,
-                // Made by this very command: it stays.
-                Status::Mine | Status::Updated | Status::Deleted => {}
+    match latest::find(audited, Range::Id(prefix), |_| true, |_| ()) {
+        Latest::Free(candidate, ()) => {
+            if delete {
+                candidate.delete().map_err(|_| held())?;
             }
-            ControlFlow::Continue(())
-        });
-        let Some(page) = entry else { return Ok(false) };
-        if is_held {
-            return Err(held());
+            Ok(true)
         }
-        let Some(candidate) = found else { continue };
-        if delete {
-            write::delete(&audited.table, page, &candidate).map_err(|_| held())?;
-        }
-        return Ok(true);
+        Latest::InDoubt(_) | Latest::Locked(_) => Err(held()),
+        // Made by this very command: it is there, and stays.
+        Latest::Mine => Ok(!delete),
+        Latest::Absent => Ok(false),
     }
 }
 

@@ -14,14 +14,15 @@ use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
 use crate::pg::confined::Confined;
 use crate::pg::id_scan::{IdScan, Range};
-use crate::pg::page::{Columns, Status};
+use crate::pg::page::Columns;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::spi::{Parameter, Spi};
 use crate::pg::table::{Access, Table};
-use crate::pg::write::{self, Candidate, Value};
+use crate::pg::write::{self, Value};
 use crate::pg::{Oid, catalog, lock, process};
 use crate::rows::access::{FamilyTable, Keyed};
 use crate::rows::column_types::*;
+use crate::rows::latest::{self, Latest};
 use crate::rows::list::Id;
 use crate::rows::sum::for_each_visible;
 
@@ -200,19 +201,7 @@ impl Reader {
 }
 
 fn next_visible(scan: &mut IdScan<'_>, leaf: &Leaf, snapshot: &mut Snapshot) -> Option<Sealed> {
-    loop {
-        let mut found = None;
-        scan.next_entry(|version| {
-            if version.visible(snapshot) {
-                found = Some(leaf.sealed(&version.columns()));
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        })?;
-        if found.is_some() {
-            return found;
-        }
-    }
+    latest::next_visible(scan, snapshot, |columns| leaf.sealed(columns)).map(|(_, sealed)| sealed)
 }
 
 fn head_of(columns: &Columns<'_>) -> Head {
@@ -303,27 +292,15 @@ fn visit_latest<T>(
             crate::errors::text(id)
         ))
     };
-    let mut scan = IdScan::begin(&keyed.table, &keyed.key, Range::Id(id));
-    loop {
-        let mut found = None;
-        let mut is_held = false;
-        let entry = scan.next_entry(|version| {
-            match version.status() {
-                Status::Free => found = Some((read(&version.columns()), Candidate::new(version))),
-                Status::Held | Status::Unborn => is_held = true,
-                Status::Mine | Status::Updated | Status::Deleted => {}
+    match latest::find(keyed, Range::Id(id), |_| true, read) {
+        Latest::Free(candidate, before) => {
+            if let Some(changes) = changes {
+                candidate.update(changes).map_err(|_| held())?;
             }
-            ControlFlow::Continue(())
-        });
-        let Some(page) = entry else { return Ok(None) };
-        if is_held {
-            return Err(held());
+            Ok(Some(before))
         }
-        let Some((before, mut candidate)) = found else { continue };
-        if let Some(changes) = changes {
-            write::update(&keyed.table, page, &mut candidate, changes).map_err(|_| held())?;
-        }
-        return Ok(Some(before));
+        Latest::InDoubt(_) | Latest::Locked(_) | Latest::Mine => Err(held()),
+        Latest::Absent => Ok(None),
     }
 }
 

@@ -12,13 +12,14 @@ use super::entry::{Entry, Operation};
 use crate::errors::{CounterError, OrRaise, check_key};
 use crate::fallible;
 use crate::pg::id_scan::{IdScan, Range};
-use crate::pg::page::{Columns, Status};
+use crate::pg::page::Columns;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::{Access, Table};
-use crate::pg::write::{self, Candidate, Value};
+use crate::pg::write::{self, Value};
 use crate::pg::{Oid, privilege, process, random, xact};
 use crate::rows::access::FamilyTable;
 use crate::rows::column_types::*;
+use crate::rows::latest;
 use crate::rows::list::Id;
 use crate::rows::sum::for_each_visible;
 use crate::settings;
@@ -108,19 +109,10 @@ pub fn take(table: Oid, from: &[u8], limit: usize) -> Result<Vec<Entry>, Counter
     let mut taken = Vec::new();
     let mut scan = IdScan::begin(&pending.table, &pending.key, Range::From(from));
     while taken.len() < limit {
-        process::check_for_interrupts();
-        let mut found = None;
-        let entry = scan.next_entry(|version| {
-            if version.status() == Status::Free {
-                found = Some((entry(&version.columns()), Candidate::new(version)));
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        });
-        let Some(page) = entry else { break };
-        if let Some((entry, candidate)) = found
-            && write::delete(&pending.table, page, &candidate).is_ok()
-        {
+        let Some((candidate, entry)) = latest::next_free(&mut scan, |columns| Some(entry(columns))) else {
+            break;
+        };
+        if candidate.delete().is_ok() {
             fallible::push(&mut taken, entry, WHAT)?;
         }
     }

@@ -5,17 +5,16 @@
 //!
 //! BOUND: what is copied here without asking is an id, a token, a prefix or an actor of at most 255 bytes.
 
-use std::ops::ControlFlow;
-
 use super::errors::IdempotencyError;
 use crate::errors::CounterError;
-use crate::pg::id_scan::{IdScan, Range};
-use crate::pg::page::Status;
+use crate::pg::id_scan::Range;
+use crate::pg::page::Columns;
 use crate::pg::table::Access;
-use crate::pg::write::{self, Candidate, Value};
+use crate::pg::write::{self, Value};
 use crate::pg::{Oid, xact};
 use crate::rows::access::FamilyTable;
 use crate::rows::column_types::*;
+use crate::rows::latest::{self, Latest};
 
 /// counter_ext.source_offset
 pub const OFFSETS: FamilyTable = FamilyTable {
@@ -34,29 +33,14 @@ const UPDATED_AT: usize = 4;
 /// there already. The caller holds the source's lock.
 pub fn advance(table: Oid, source: &[u8], upto: i64, deltas: usize) -> Result<bool, CounterError> {
     let offsets = OFFSETS.open(table, Access::Write)?;
-    let mut scan = IdScan::begin(&offsets.table, &offsets.key, Range::Id(source));
-    loop {
-        let mut found = None;
-        let mut is_held = false;
-        let entry = scan.next_entry(|version| {
-            let status = version.status();
-            // One that is locked at most may be locked by this transaction itself: the update tells.
-            let is_free =
-                status == Status::Free || (status == Status::Held && version.changing_xid().is_none());
-            if is_free {
-                let columns = version.columns();
-                let numbers = [UPTO, SKIPPED, BATCHES].map(|column| columns.bigint(column));
-                found = Some((Candidate::new(version), numbers));
-            } else if matches!(status, Status::Held | Status::Unborn) {
-                is_held = true;
-            }
-            ControlFlow::Continue(())
-        });
-        let Some(page) = entry else { break };
-        if is_held {
-            return Err(IdempotencyError::SourceHeld { source: source.to_vec() }.into());
-        }
-        let Some((mut candidate, [before, skipped, batches])) = found else { continue };
+    let held = || CounterError::from(IdempotencyError::SourceHeld { source: source.to_vec() });
+    let read = |columns: &Columns<'_>| [UPTO, SKIPPED, BATCHES].map(|column| columns.bigint(column));
+    let found = match latest::find(&offsets, Range::Id(source), |_| true, read) {
+        Latest::Free(candidate, numbers) => Some((candidate, numbers)),
+        Latest::InDoubt(_) | Latest::Locked(_) | Latest::Mine => return Err(held()),
+        Latest::Absent => None,
+    };
+    if let Some((candidate, [before, skipped, batches])) = found {
         if upto <= before {
             return Ok(false);
         }
@@ -68,18 +52,13 @@ pub fn advance(table: Oid, source: &[u8], upto: i64, deltas: usize) -> Result<bo
             (BATCHES, Value::Bigint(batches.saturating_add(1))),
             (UPDATED_AT, Value::Now),
         ];
-        if write::update(&offsets.table, page, &mut candidate, &changes).is_err() {
-            return Err(IdempotencyError::SourceHeld { source: source.to_vec() }.into());
-        }
-        drop(scan);
-        xact::see_own_changes();
-        return Ok(true);
+        candidate.update(&changes).map_err(|_| held())?;
+    } else {
+        write::insert(
+            &offsets.table,
+            &[Value::Text(source), Value::Bigint(upto), Value::Bigint(0), Value::Bigint(1), Value::Now],
+        );
     }
-    drop(scan);
-    write::insert(
-        &offsets.table,
-        &[Value::Text(source), Value::Bigint(upto), Value::Bigint(0), Value::Bigint(1), Value::Now],
-    );
     xact::see_own_changes();
     Ok(true)
 }

@@ -1,15 +1,13 @@
 //! Rows of tokens: inserted once each, at any isolation level, and forgotten when they are old.
 
-use std::ops::ControlFlow;
-
 use crate::errors::CounterError;
 use crate::pg::id_scan::{IdScan, Range};
-use crate::pg::page::Status;
 use crate::pg::table::{Access, Index, Table};
-use crate::pg::write::{self, Candidate, Value};
+use crate::pg::write::Value;
 use crate::pg::{Oid, catalog};
 use crate::rows::access::FamilyTable;
 use crate::rows::column_types::*;
+use crate::rows::latest;
 use crate::rows::pairs::{self, Pair};
 
 /// counter_ext.token
@@ -34,18 +32,8 @@ pub fn purge(table: Oid, before_us: i64, limit: u64) -> u64 {
     let mut scan = IdScan::begin(&table, &by_time, Range::Before(before_us));
     let mut purged = 0;
     while purged < limit {
-        let mut found = None;
-        let entry = scan.next_entry(|version| {
-            if version.status() == Status::Free {
-                found = Some(Candidate::new(version));
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        });
-        let Some(page) = entry else { break };
-        if let Some(candidate) = found
-            && write::delete(&table, page, &candidate).is_ok()
-        {
+        let Some((candidate, ())) = latest::next_free(&mut scan, |_| Some(())) else { break };
+        if candidate.delete().is_ok() {
             purged += 1;
         }
     }

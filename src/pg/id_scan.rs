@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use pgrx::pg_sys;
 
 use super::page::{Page, Tid, Version};
+use super::process;
 use super::table::{Index, Table};
 
 /// Where the scan starts.
@@ -25,7 +26,7 @@ pub enum Range<'a> {
 
 /// What one column of the index is compared with.
 struct Condition<'a> {
-    strategy: u16,
+    strategy: u32,
     function: u32,
     value: Operand<'a>,
 }
@@ -37,20 +38,40 @@ enum Operand<'a> {
 
 impl<'a> Range<'a> {
     fn conditions(self) -> (Condition<'a>, Option<Condition<'a>>) {
-        let equal = |text| Condition { strategy: BT_EQUAL, function: F_TEXTEQ, value: Operand::Text(text) };
+        let equal = |text| Condition {
+            strategy: pg_sys::BTEqualStrategyNumber,
+            function: pg_sys::F_TEXTEQ,
+            value: Operand::Text(text),
+        };
         match self {
             Range::Id(id) => (equal(id), None),
-            Range::After(id) => {
-                (Condition { strategy: BT_GREATER, function: F_TEXT_GT, value: Operand::Text(id) }, None)
-            }
+            Range::After(id) => (
+                Condition {
+                    strategy: pg_sys::BTGreaterStrategyNumber,
+                    function: pg_sys::F_TEXT_GT,
+                    value: Operand::Text(id),
+                },
+                None,
+            ),
             Range::From(id) => (
-                Condition { strategy: BT_GREATER_EQUAL, function: F_TEXT_GE, value: Operand::Text(id) },
+                Condition {
+                    strategy: pg_sys::BTGreaterEqualStrategyNumber,
+                    function: pg_sys::F_TEXT_GE,
+                    value: Operand::Text(id),
+                },
                 None,
             ),
             Range::Pair(first, second) => (equal(first), Some(equal(second))),
             Range::Before(at) => {
                 let value = Operand::Timestamp(at);
-                (Condition { strategy: BT_LESS, function: F_TIMESTAMPTZ_LT, value }, None)
+                (
+                    Condition {
+                        strategy: pg_sys::BTLessStrategyNumber,
+                        function: pg_sys::F_TIMESTAMPTZ_LT,
+                        value,
+                    },
+                    None,
+                )
             }
         }
     }
@@ -59,17 +80,6 @@ impl<'a> Range<'a> {
         if matches!(self, Range::Pair(..)) { 2 } else { 1 }
     }
 }
-
-const BT_LESS: u16 = 1;
-const BT_EQUAL: u16 = 3;
-const BT_GREATER_EQUAL: u16 = 4;
-const BT_GREATER: u16 = 5;
-const F_TEXTEQ: u32 = 67;
-const F_TEXT_GT: u32 = 742;
-const F_TEXT_GE: u32 = 743;
-const F_TIMESTAMPTZ_LT: u32 = 1154;
-/// The "C" collation: the ids' columns are declared with it.
-const C_COLLATION: u32 = 950;
 
 /// A running scan in id order.
 pub struct IdScan<'t> {
@@ -114,9 +124,9 @@ impl<'t> IdScan<'t> {
                     &mut keys[number],
                     0,
                     number as i16 + 1,
-                    condition.strategy,
+                    condition.strategy as u16,
                     pg_sys::InvalidOid,
-                    pg_sys::Oid::from(C_COLLATION),
+                    pg_sys::C_COLLATION_OID,
                     pg_sys::Oid::from(condition.function),
                     value,
                 );
@@ -125,13 +135,15 @@ impl<'t> IdScan<'t> {
         }
     }
 
-    /// The next index entry: shows every version of its HOT chain under the page's share lock, then returns the
+    /// The next index entry (cancellable between two): shows every version of its HOT chain under the page's share lock, then returns the
     /// still pinned page, or `None` at the end. An entry whose versions are dead to everybody is marked so for
     /// later scans.
     pub fn next_entry(
         &mut self,
-        mut see: impl FnMut(&mut Version<'_>) -> ControlFlow<()>,
+        mut see: impl FnMut(&mut Version<'_, 't>) -> ControlFlow<()>,
     ) -> Option<&Page<'t>> {
+        // Behind a held snapshot an id can have very many dead entries: such a scan can be cancelled.
+        process::check_for_interrupts();
         // SAFETY: the scan is open; a returned item pointer is valid until the next call.
         let tid = unsafe {
             let next = pg_sys::index_getnext_tid(self.scan, pg_sys::ScanDirection::ForwardScanDirection);
@@ -155,13 +167,6 @@ impl<'t> IdScan<'t> {
             (*self.scan).kill_prior_tuple = all_dead && !(*self.scan).xactStartedInRecovery;
         }
         Some(page)
-    }
-}
-
-impl<'t> IdScan<'t> {
-    /// The page of the entry that was seen last, still pinned; the scan pins it again if it goes on there.
-    pub fn take_page(&mut self) -> Option<Page<'t>> {
-        self.page.take()
     }
 }
 

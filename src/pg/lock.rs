@@ -3,6 +3,7 @@
 use pgrx::pg_sys;
 
 use super::Oid;
+use super::process;
 use super::table::Access;
 
 /// Locks a table; waits for DDL on it, never for another increment or read.
@@ -109,8 +110,72 @@ pub fn unlock_exclusive(table: Oid, subject: Subject) {
     unsafe { pg_sys::UnlockDatabaseObject(table, object, sub, EXCLUSIVE) }
 }
 
-/// Waits until a transaction, or the one that a subtransaction belongs to, has ended; also a prepared one.
-pub fn wait_for_transaction(xid: u32) {
+/// A transaction's id, of 32 bits.
+pub type Xid = u32;
+
+/// Transactions that a row version names as its lockers: one, or those of a multixact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lockers {
+    pub(super) xmax: u32,
+    pub(super) is_multi: bool,
+    pub(super) is_lock_only: bool,
+}
+
+impl Lockers {
+    /// Whether any of them but this transaction runs.
+    pub(super) fn others_run(self) -> bool {
+        self.any(is_running_other)
+    }
+
+    pub(super) fn include_us(self) -> bool {
+        self.any(is_ours)
+    }
+
+    /// Whether the test holds for one of them; the others are not tested then.
+    fn any(self, mut test: impl FnMut(Xid) -> bool) -> bool {
+        if !self.is_multi {
+            return test(self.xmax);
+        }
+        let mut members: *mut pg_sys::MultiXactMember = std::ptr::null_mut();
+        // SAFETY: a multixact out of a row version that vacuum cannot have frozen, since somebody named in it runs or ran a
+        // moment ago. The members are palloc'd, as many as the result says, and freed here or with the transaction.
+        unsafe {
+            let multi = pg_sys::MultiXactId::from(self.xmax);
+            let count = pg_sys::GetMultiXactIdMembers(multi, &mut members, false, self.is_lock_only);
+            let Ok(count @ 1..) = usize::try_from(count) else { return false };
+            let xids = std::slice::from_raw_parts(members, count);
+            let holds = xids.iter().any(|member| test(member.xid.into_inner()));
+            pg_sys::pfree(members.cast());
+            holds
+        }
+    }
+}
+
+fn is_ours(xid: Xid) -> bool {
+    // SAFETY: looks up this transaction's state.
+    unsafe { pg_sys::TransactionIdIsCurrentTransactionId(pg_sys::TransactionId::from(xid)) }
+}
+
+fn is_running_other(xid: Xid) -> bool {
+    // SAFETY: looks up transaction state.
+    !is_ours(xid) && unsafe { pg_sys::TransactionIdIsInProgress(pg_sys::TransactionId::from(xid)) }
+}
+
+/// Waits until all of them but this transaction have ended. The caller holds no page, and looks again then.
+pub fn wait_for_lockers(lockers: Lockers) {
+    process::check_for_interrupts();
+    lockers.any(|xid| {
+        if is_running_other(xid) {
+            wait_for_transaction(xid);
+        }
+        false
+    });
+}
+
+/// Waits until a transaction, or the one that a subtransaction belongs to, has ended; also a prepared one. The caller
+/// holds no page, and looks again then: it can be cancelled here, also where there is nothing to wait for.
+pub fn wait_for_transaction(xid: Xid) {
+    process::check_for_interrupts();
     // SAFETY: waits on the lock that each transaction holds on itself; a deadlock is an ERROR as usual.
     unsafe {
         pg_sys::XactLockTableWait(

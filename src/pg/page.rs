@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use pgrx::pg_sys;
 
 use super::interval::Interval;
+use super::lock::{Lockers, Xid};
 use super::snapshot::Snapshot;
 use super::table::{MAX_COLUMNS, Table};
 use crate::errors::OrRaise;
@@ -44,17 +45,19 @@ impl Tid {
 /// What an updater would find, without waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Latest version, committed, nobody holds it.
+    /// Latest version, committed, and no other transaction holds it. This one may have locked it.
     Free,
-    /// Another running transaction updates, deletes or locks it.
-    Held,
+    /// Another running transaction updates or deletes it.
+    Changing(Xid),
+    /// Other running transactions lock it, and nobody changes it.
+    Locked(Lockers),
     /// A newer committed version exists.
     Updated,
     Deleted,
     /// This transaction made or changed it in the running command.
     Mine,
     /// Inserted by another transaction that is still running.
-    Unborn,
+    Unborn(Xid),
 }
 
 /// A pinned page of a table.
@@ -72,6 +75,17 @@ impl<'t> Page<'t> {
         Page { table, buffer, block }
     }
 
+    /// One more pin on it.
+    pub(super) fn pin_again(&self) -> Page<'t> {
+        // SAFETY: the buffer is pinned by `self`.
+        unsafe { pg_sys::IncrBufferRefCount(self.buffer) }
+        Page { table: self.table, buffer: self.buffer, block: self.block }
+    }
+
+    pub(super) fn table(&self) -> &'t Table {
+        self.table
+    }
+
     pub fn block(&self) -> u32 {
         self.block
     }
@@ -83,7 +97,7 @@ impl<'t> Page<'t> {
         unsafe { pg_sys::heap_page_prune_opt(self.table.raw(), self.buffer) }
     }
 
-    pub fn lock_shared(&self) -> LockedPage<'_> {
+    pub fn lock_shared(&self) -> LockedPage<'_, 't> {
         // SAFETY: pinned, and we hold no content lock on it.
         unsafe { pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_SHARE as i32) }
         LockedPage { page: self }
@@ -99,21 +113,18 @@ impl Drop for Page<'_> {
     }
 }
 
-const LP_NORMAL: u32 = 1;
-const LP_REDIRECT: u32 = 2;
-
 /// A page under its share lock.
-pub struct LockedPage<'p> {
-    page: &'p Page<'p>,
+pub struct LockedPage<'p, 't> {
+    page: &'p Page<'t>,
 }
 
-impl LockedPage<'_> {
+impl<'t> LockedPage<'_, 't> {
     /// Follows a redirect that pruning left behind; `None` when no version is at the offset.
     pub fn resolve(&self, offset: u16) -> Option<u16> {
         match self.line(offset)? {
-            (LP_NORMAL, _) => Some(offset),
-            (LP_REDIRECT, target) => match self.line(target)? {
-                (LP_NORMAL, _) => Some(target),
+            (pg_sys::LP_NORMAL, _) => Some(offset),
+            (pg_sys::LP_REDIRECT, target) => match self.line(target)? {
+                (pg_sys::LP_NORMAL, _) => Some(target),
                 _ => None,
             },
             _ => None,
@@ -137,9 +148,9 @@ impl LockedPage<'_> {
     }
 
     /// The version at a normal line pointer.
-    pub fn version(&self, offset: u16) -> Option<Version<'_>> {
+    pub fn version(&self, offset: u16) -> Option<Version<'_, 't>> {
         let (flags, at) = self.line(offset)?;
-        if flags != LP_NORMAL {
+        if flags != pg_sys::LP_NORMAL {
             return None;
         }
         // SAFETY: a normal line pointer names a tuple inside the pinned page; ItemIdData is read under the lock.
@@ -159,7 +170,7 @@ impl LockedPage<'_> {
 
     /// Shows every version of the HOT chain that starts at an index entry's offset, oldest first.
     /// Returns whether all of them are dead to everybody, so that the index entry may be marked so.
-    pub fn chain(&self, root: u16, mut see: impl FnMut(&mut Version<'_>) -> ControlFlow<()>) -> bool {
+    pub fn chain(&self, root: u16, mut see: impl FnMut(&mut Version<'_, 't>) -> ControlFlow<()>) -> bool {
         let Some(mut offset) = self.resolve(root) else {
             return true;
         };
@@ -186,7 +197,7 @@ impl LockedPage<'_> {
     }
 }
 
-impl Drop for LockedPage<'_> {
+impl Drop for LockedPage<'_, '_> {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             // SAFETY: locked in `lock_shared`, unlocked once.
@@ -196,12 +207,12 @@ impl Drop for LockedPage<'_> {
 }
 
 /// One version of a row, on a share-locked page.
-pub struct Version<'p> {
+pub struct Version<'p, 't> {
     tuple: pg_sys::HeapTupleData,
-    page: &'p Page<'p>,
+    page: &'p Page<'t>,
 }
 
-impl<'p> Version<'p> {
+impl<'p, 't> Version<'p, 't> {
     pub fn tid(&self) -> Tid {
         Tid::from_raw(&self.tuple.t_self)
     }
@@ -216,9 +227,45 @@ impl<'p> Version<'p> {
                 self.page.buffer,
             )
         };
-        match status_of(result) {
-            Status::Unborn => self.status_of_invisible(),
-            status => status,
+        match result {
+            pg_sys::TM_Result::TM_Ok => Status::Free,
+            pg_sys::TM_Result::TM_Updated => Status::Updated,
+            pg_sys::TM_Result::TM_Deleted => Status::Deleted,
+            pg_sys::TM_Result::TM_SelfModified => Status::Mine,
+            pg_sys::TM_Result::TM_Invisible => self.status_of_invisible(),
+            _ => self.status_of_held(),
+        }
+    }
+
+    /// Tells who holds the version. PostgreSQL says no more than that some transaction named in it runs: with several in a
+    /// multixact this may be a locker, while the updater among them has committed or rolled back.
+    fn status_of_held(&self) -> Status {
+        if let Some(changer) = self.changing_xid() {
+            let xid = pg_sys::TransactionId::from(changer);
+            // SAFETY: looks up transaction state. In this order: a transaction commits first, and stops running then.
+            unsafe {
+                if pg_sys::TransactionIdIsInProgress(xid) {
+                    return Status::Changing(changer);
+                }
+                if pg_sys::TransactionIdDidCommit(xid) {
+                    return if self.is_last() { Status::Deleted } else { Status::Updated };
+                }
+            }
+        }
+        let lockers = self.lockers();
+        if lockers.others_run() { Status::Locked(lockers) } else { Status::Free }
+    }
+
+    /// Whoever the version names as its locker or changer.
+    fn lockers(&self) -> Lockers {
+        // SAFETY: the header lies on the pinned, share-locked page.
+        unsafe {
+            let mask = u32::from((*self.tuple.t_data).t_infomask);
+            Lockers {
+                xmax: (*self.tuple.t_data).t_choice.t_heap.t_xmax.into_inner(),
+                is_multi: mask & pg_sys::HEAP_XMAX_IS_MULTI != 0,
+                is_lock_only: is_lock_only(mask),
+            }
         }
     }
 
@@ -235,7 +282,7 @@ impl<'p> Version<'p> {
                     _ => Status::Mine,
                 }
             } else if pg_sys::TransactionIdIsInProgress(xmin) {
-                Status::Unborn
+                Status::Unborn(self.xmin())
             } else {
                 Status::Deleted
             }
@@ -256,11 +303,22 @@ impl<'p> Version<'p> {
         }
     }
 
-    /// The version that replaced this one, perhaps on another page; `None` at the end of the chain.
+    /// The version that replaced this one, perhaps on another page; `None` at the end of the chain, and where the row moved to
+    /// another partition.
     pub fn next(&self) -> Option<Tid> {
+        let next = self.link();
+        let moved = next.offset == pg_sys::MovedPartitionsOffsetNumber as u16;
+        (next != self.tid() && !moved).then_some(next)
+    }
+
+    /// Whether no version replaced this one.
+    fn is_last(&self) -> bool {
+        self.link() == self.tid()
+    }
+
+    fn link(&self) -> Tid {
         // SAFETY: the header lies on the pinned, share-locked page.
-        let next = Tid::from_raw(unsafe { &(*self.tuple.t_data).t_ctid });
-        (next != self.tid()).then_some(next)
+        Tid::from_raw(unsafe { &(*self.tuple.t_data).t_ctid })
     }
 
     fn next_in_page(&self) -> Option<u16> {
@@ -272,13 +330,13 @@ impl<'p> Version<'p> {
     }
 
     /// The inserting transaction.
-    pub fn xmin(&self) -> u32 {
+    pub fn xmin(&self) -> Xid {
         // SAFETY: the header lies on the pinned, share-locked page.
         unsafe { pg_sys::HeapTupleHeaderGetXmin(self.tuple.t_data) }.into_inner()
     }
 
     /// The updating transaction, also behind a multixact.
-    pub fn update_xid(&self) -> u32 {
+    pub fn update_xid(&self) -> Xid {
         // SAFETY: the header lies on the pinned, share-locked page; a multixact is resolved only where its
         // bits say that it holds an updater.
         unsafe {
@@ -286,7 +344,7 @@ impl<'p> Version<'p> {
             let mask = u32::from((*header).t_infomask);
             if mask & pg_sys::HEAP_XMAX_INVALID == 0
                 && mask & pg_sys::HEAP_XMAX_IS_MULTI != 0
-                && mask & pg_sys::HEAP_XMAX_LOCK_ONLY == 0
+                && !is_lock_only(mask)
             {
                 pg_sys::HeapTupleGetUpdateXid(header).into_inner()
             } else {
@@ -295,12 +353,21 @@ impl<'p> Version<'p> {
         }
     }
 
+    /// The transaction that replaced the version, unless it had ended before this one last took a snapshot.
+    pub fn just_replaced_by(&self) -> Option<Xid> {
+        let xid = self.update_xid();
+        // SAFETY: arithmetic on transaction ids; a plain read of backend state.
+        let had_ended =
+            unsafe { pg_sys::TransactionIdPrecedes(pg_sys::TransactionId::from(xid), pg_sys::RecentXmin) };
+        (!had_ended).then_some(xid)
+    }
+
     /// The transaction that is deleting or replacing the version, or did; `None` where it is locked at most.
-    pub fn changing_xid(&self) -> Option<u32> {
+    pub fn changing_xid(&self) -> Option<Xid> {
         // SAFETY: the header lies on the pinned, share-locked page.
         let mask = u32::from(unsafe { (*self.tuple.t_data).t_infomask });
-        let unchanged = pg_sys::HEAP_XMAX_INVALID | pg_sys::HEAP_XMAX_LOCK_ONLY;
-        (mask & unchanged == 0).then(|| self.update_xid())
+        let unchanged = mask & pg_sys::HEAP_XMAX_INVALID != 0 || is_lock_only(mask);
+        (!unchanged).then(|| self.update_xid())
     }
 
     /// The version's columns. Bytes borrowed from it stay readable while the page is pinned.
@@ -322,20 +389,26 @@ impl<'p> Version<'p> {
         columns
     }
 
+    pub(super) fn page(&self) -> &'p Page<'t> {
+        self.page
+    }
+
+    /// Whether this transaction locks the row, and nobody changes it.
+    pub(super) fn is_locked_by_us(&self) -> bool {
+        // SAFETY: the header lies on the pinned, share-locked page.
+        let mask = u32::from(unsafe { (*self.tuple.t_data).t_infomask });
+        mask & pg_sys::HEAP_XMAX_INVALID == 0 && self.lockers().include_us()
+    }
+
     pub(super) fn raw(&mut self) -> &mut pg_sys::HeapTupleData {
         &mut self.tuple
     }
 }
 
-pub(super) fn status_of(result: pg_sys::TM_Result::Type) -> Status {
-    match result {
-        pg_sys::TM_Result::TM_Ok => Status::Free,
-        pg_sys::TM_Result::TM_Updated => Status::Updated,
-        pg_sys::TM_Result::TM_Deleted => Status::Deleted,
-        pg_sys::TM_Result::TM_SelfModified => Status::Mine,
-        pg_sys::TM_Result::TM_Invisible => Status::Unborn,
-        _ => Status::Held,
-    }
+/// As PostgreSQL's HEAP_XMAX_IS_LOCKED_ONLY.
+fn is_lock_only(mask: u32) -> bool {
+    mask & pg_sys::HEAP_XMAX_LOCK_ONLY != 0
+        || mask & (pg_sys::HEAP_XMAX_IS_MULTI | pg_sys::HEAP_LOCK_MASK) == pg_sys::HEAP_XMAX_EXCL_LOCK
 }
 
 /// Decoded columns of one version. Column numbers start at 0.

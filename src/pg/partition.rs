@@ -8,9 +8,6 @@ use super::table::Table;
 /// As PostgreSQL seeds and combines hashes of partition keys (partbounds.h): part of the format of a dump, so it stays.
 const HASH_PARTITION_SEED: u64 = 0x7A5B_2236_7996_DCFD;
 const COMBINED_WITH_NOTHING: u64 = 0x49a0_f4dd_15e5_a8e3;
-const F_HASHTEXTEXTENDED: u32 = 448;
-const C_COLLATION: u32 = 950;
-const HASH: u8 = b'h';
 
 /// The partition for a row whose partition key, one text of a deterministic collation, is this. `None` where the table is not
 /// partitioned so, has no such partition, or has it partitioned again.
@@ -23,13 +20,13 @@ pub fn leaf_of(table: &Table, key: &[u8]) -> Option<Oid> {
             return None;
         }
         let bounds = &*(*description).boundinfo;
-        if bounds.strategy as u8 != HASH || bounds.nindexes <= 0 {
+        if bounds.strategy as u8 != pg_sys::PARTITION_STRATEGY_HASH || bounds.nindexes <= 0 {
             return None;
         }
         let text = pg_sys::cstring_to_text_with_len(key.as_ptr().cast(), key.len() as i32);
         let hash = pg_sys::OidFunctionCall2Coll(
-            Oid::from(F_HASHTEXTEXTENDED),
-            Oid::from(C_COLLATION),
+            Oid::from(pg_sys::F_HASHTEXTEXTENDED),
+            pg_sys::C_COLLATION_OID,
             pg_sys::Datum::from(text),
             pg_sys::Datum::from(HASH_PARTITION_SEED),
         );

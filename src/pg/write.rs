@@ -1,9 +1,9 @@
 //! Inserts, updates and deletes of single rows that never wait for another transaction, whatever the isolation
-//! level: what is held by somebody else comes back as a `Status`.
+//! level: what somebody else holds, or has changed, comes back as `Taken`.
 
 use pgrx::pg_sys;
 
-use super::page::{Page, Status, Tid, Version, status_of};
+use super::page::{Page, Tid, Version};
 use super::table::{MAX_COLUMNS, Table};
 
 /// A column's new value.
@@ -51,94 +51,148 @@ pub fn insert(table: &Table, values: &[Value<'_>]) -> Tid {
     }
 }
 
-/// A version copied off its page, to be changed while the page stays pinned.
-pub struct Candidate {
-    tid: Tid,
+/// Another transaction holds the row, or was faster to change it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken;
+
+/// A version to be changed or deleted, with a pin of its own on the page where it lies: its bytes stay where they are.
+pub struct Candidate<'t> {
+    page: Page<'t>,
     header: pg_sys::HeapTupleData,
+    /// This transaction locked the row before, and nobody else holds it.
+    is_locked_by_us: bool,
 }
 
-impl Candidate {
-    pub fn new(version: &mut Version<'_>) -> Candidate {
+impl<'t> Candidate<'t> {
+    pub fn new(version: &mut Version<'_, 't>) -> Candidate<'t> {
+        let is_locked_by_us = version.is_locked_by_us();
+        let page = version.page().pin_again();
         let tuple = version.raw();
         Candidate {
-            tid: Tid::from_raw(&tuple.t_self),
+            page,
             header: pg_sys::HeapTupleData {
                 t_len: tuple.t_len,
                 t_self: tuple.t_self,
                 t_tableOid: tuple.t_tableOid,
                 t_data: tuple.t_data,
             },
+            is_locked_by_us,
         }
     }
 
     pub fn tid(&self) -> Tid {
-        self.tid
+        Tid::from_raw(&self.header.t_self)
+    }
+
+    /// Replaces some columns, if it still is the latest version and nobody else holds it; returns where the new version is.
+    pub fn update(mut self, changes: &[(usize, Value<'_>)]) -> Result<Tid, Taken> {
+        let table = self.page.table();
+        let mut datums = [pg_sys::Datum::null(); MAX_COLUMNS];
+        let nulls = [false; MAX_COLUMNS];
+        let mut replace = [false; MAX_COLUMNS];
+        for (column, value) in changes {
+            datums[*column] = value.datum();
+            replace[*column] = true;
+        }
+        // SAFETY: the candidate's bytes are on the page that it pins; heap_update takes its own lock and says whether this is
+        // still the latest version.
+        unsafe {
+            let tuple = pg_sys::heap_modify_tuple(
+                &mut self.header,
+                table.descriptor(),
+                datums.as_mut_ptr(),
+                nulls.as_ptr().cast_mut(),
+                replace.as_mut_ptr(),
+            );
+            let is_locked = self.is_locked_by_us || assertions_enabled();
+            if is_locked {
+                self.lock_without_waiting(pg_sys::LockTupleMode::LockTupleNoKeyExclusive)?;
+            }
+            let mut tid = self.header.t_self;
+            let mut failure = std::mem::zeroed::<pg_sys::TM_FailureData>();
+            let mut mode: pg_sys::LockTupleMode::Type = 0;
+            #[cfg(not(feature = "pg15"))]
+            let mut indexes: pg_sys::TU_UpdateIndexes::Type = 0;
+            let result = pg_sys::heap_update(
+                table.raw(),
+                &mut tid,
+                tuple,
+                pg_sys::GetCurrentCommandId(true),
+                std::ptr::null_mut(),
+                // With the row locked by ourselves there is nothing to wait for.
+                is_locked,
+                &mut failure,
+                &mut mode,
+                #[cfg(not(feature = "pg15"))]
+                &mut indexes,
+            );
+            done(result)?;
+            let heap_only = u32::from((*(*tuple).t_data).t_infomask2) & pg_sys::HEAP_ONLY_TUPLE != 0;
+            // From 16 on a summarizing index (BRIN) learns of a heap-only version too.
+            #[cfg(not(feature = "pg15"))]
+            let summarizes = indexes == pg_sys::TU_UpdateIndexes::TU_Summarizing;
+            #[cfg(feature = "pg15")]
+            let summarizes = false;
+            if !heap_only || summarizes {
+                insert_index_entries(table, tuple, heap_only);
+            }
+            Ok(Tid::from_raw(&(*tuple).t_self))
+        }
+    }
+
+    /// Deletes it, if it still is the latest version and nobody else holds it.
+    pub fn delete(self) -> Result<(), Taken> {
+        // SAFETY: the candidate's page exists, since it is pinned; heap_delete takes its own lock and says whether this is still
+        // the latest version.
+        let result = unsafe {
+            if self.is_locked_by_us {
+                self.lock_without_waiting(pg_sys::LockTupleMode::LockTupleExclusive)?;
+            }
+            let mut tid = self.header.t_self;
+            let mut failure = std::mem::zeroed::<pg_sys::TM_FailureData>();
+            pg_sys::heap_delete(
+                self.page.table().raw(),
+                &mut tid,
+                pg_sys::GetCurrentCommandId(true),
+                std::ptr::null_mut(),
+                // As in `update`.
+                self.is_locked_by_us,
+                &mut failure,
+                false,
+            )
+        };
+        done(result)
+    }
+
+    /// Locks the row. PostgreSQL takes a row that this transaction has locked already for held, where it is not to wait: so it
+    /// is locked as strongly as it takes, and then there is nobody to wait for.
+    fn lock_without_waiting(&self, mode: pg_sys::LockTupleMode::Type) -> Result<(), Taken> {
+        // SAFETY: as in `delete`; heap_lock_tuple pins the page once more, which is released here.
+        unsafe {
+            let mut tuple = pg_sys::HeapTupleData {
+                t_self: self.header.t_self,
+                ..std::mem::zeroed::<pg_sys::HeapTupleData>()
+            };
+            let mut buffer = 0;
+            let mut failure = std::mem::zeroed::<pg_sys::TM_FailureData>();
+            let result = pg_sys::heap_lock_tuple(
+                self.page.table().raw(),
+                &mut tuple,
+                pg_sys::GetCurrentCommandId(true),
+                mode,
+                pg_sys::LockWaitPolicy::LockWaitSkip,
+                false,
+                &mut buffer,
+                &mut failure,
+            );
+            pg_sys::ReleaseBuffer(buffer);
+            done(result)
+        }
     }
 }
 
-/// Replaces some columns of the candidate, if it still is the latest version and nobody holds it; returns where
-/// the new version is. `_pinned` is the page the candidate was taken from: while it is pinned the tuple's bytes
-/// stay where they are.
-pub fn update(
-    table: &Table,
-    _pinned: &Page<'_>,
-    candidate: &mut Candidate,
-    changes: &[(usize, Value<'_>)],
-) -> Result<Tid, Status> {
-    let mut datums = [pg_sys::Datum::null(); MAX_COLUMNS];
-    let nulls = [false; MAX_COLUMNS];
-    let mut replace = [false; MAX_COLUMNS];
-    for (column, value) in changes {
-        datums[*column] = value.datum();
-        replace[*column] = true;
-    }
-    // SAFETY: the candidate's bytes are on a page that the caller keeps pinned; heap_update takes its own lock
-    // and says whether this is still the latest version.
-    unsafe {
-        let tuple = pg_sys::heap_modify_tuple(
-            &mut candidate.header,
-            table.descriptor(),
-            datums.as_mut_ptr(),
-            nulls.as_ptr().cast_mut(),
-            replace.as_mut_ptr(),
-        );
-        let locked_first = assertions_enabled();
-        if locked_first {
-            lock_without_waiting(table, candidate)?;
-        }
-        let mut raw_tid = candidate.tid.to_raw();
-        let mut failure = std::mem::zeroed::<pg_sys::TM_FailureData>();
-        let mut mode: pg_sys::LockTupleMode::Type = 0;
-        #[cfg(not(feature = "pg15"))]
-        let mut indexes: pg_sys::TU_UpdateIndexes::Type = 0;
-        let result = pg_sys::heap_update(
-            table.raw(),
-            &mut raw_tid,
-            tuple,
-            pg_sys::GetCurrentCommandId(true),
-            std::ptr::null_mut(),
-            // With the row locked by ourselves there is nothing to wait for.
-            locked_first,
-            &mut failure,
-            &mut mode,
-            #[cfg(not(feature = "pg15"))]
-            &mut indexes,
-        );
-        match status_of(result) {
-            Status::Free => {}
-            other => return Err(other),
-        }
-        let heap_only = u32::from((*(*tuple).t_data).t_infomask2) & pg_sys::HEAP_ONLY_TUPLE != 0;
-        // From 16 on a summarizing index (BRIN) learns of a heap-only version too.
-        #[cfg(not(feature = "pg15"))]
-        let summarizes = indexes == pg_sys::TU_UpdateIndexes::TU_Summarizing;
-        #[cfg(feature = "pg15")]
-        let summarizes = false;
-        if !heap_only || summarizes {
-            insert_index_entries(table, tuple, heap_only);
-        }
-        Ok(Tid::from_raw(&(*tuple).t_self))
-    }
+fn done(result: pg_sys::TM_Result::Type) -> Result<(), Taken> {
+    if result == pg_sys::TM_Result::TM_Ok { Ok(()) } else { Err(Taken) }
 }
 
 /// Whether the server was built with assertions. One of them, in heap_update, says that no caller passes
@@ -153,71 +207,6 @@ fn assertions_enabled() -> bool {
             !value.is_null() && std::ffi::CStr::from_ptr(value) == c"on"
         }
     })
-}
-
-/// # Safety
-/// As for `update`.
-unsafe fn lock_without_waiting(table: &Table, candidate: &Candidate) -> Result<(), Status> {
-    // SAFETY: by the caller's promise; heap_lock_tuple pins the page once more, which is released here.
-    unsafe {
-        let mut tuple = pg_sys::HeapTupleData {
-            t_self: candidate.tid.to_raw(),
-            ..std::mem::zeroed::<pg_sys::HeapTupleData>()
-        };
-        let mut buffer = 0;
-        let mut failure = std::mem::zeroed::<pg_sys::TM_FailureData>();
-        let result = pg_sys::heap_lock_tuple(
-            table.raw(),
-            &mut tuple,
-            pg_sys::GetCurrentCommandId(true),
-            pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
-            pg_sys::LockWaitPolicy::LockWaitSkip,
-            false,
-            &mut buffer,
-            &mut failure,
-        );
-        pg_sys::ReleaseBuffer(buffer);
-        match status_of(result) {
-            Status::Free => Ok(()),
-            other => Err(other),
-        }
-    }
-}
-
-/// Deletes the candidate, if it still is the latest version and nobody holds it.
-pub fn delete(table: &Table, pinned: &Page<'_>, candidate: &Candidate) -> Result<(), Status> {
-    delete_version(table, pinned, candidate, false)
-}
-
-/// Deletes the candidate, if it still is the latest version when whoever holds it has ended.
-pub fn delete_waiting(table: &Table, pinned: &Page<'_>, candidate: &Candidate) -> Result<(), Status> {
-    delete_version(table, pinned, candidate, true)
-}
-
-fn delete_version(
-    table: &Table,
-    _pinned: &Page<'_>,
-    candidate: &Candidate,
-    waits: bool,
-) -> Result<(), Status> {
-    // SAFETY: as in `update`.
-    let result = unsafe {
-        let mut raw_tid = candidate.tid.to_raw();
-        let mut failure = std::mem::zeroed::<pg_sys::TM_FailureData>();
-        pg_sys::heap_delete(
-            table.raw(),
-            &mut raw_tid,
-            pg_sys::GetCurrentCommandId(true),
-            std::ptr::null_mut(),
-            waits,
-            &mut failure,
-            false,
-        )
-    };
-    match status_of(result) {
-        Status::Free => Ok(()),
-        other => Err(other),
-    }
 }
 
 /// Enters a new version into all of the table's indexes, also those an administrator added, or into the summarizing ones

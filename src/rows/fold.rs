@@ -7,6 +7,7 @@
 use std::ops::ControlFlow;
 
 use super::access::{Keyed, Tables};
+use super::latest::{self, Latest};
 use super::{bigint_parts, slot_columns, total_columns};
 use crate::errors::CounterError;
 use crate::memory::restore_guard::NewRows;
@@ -14,7 +15,7 @@ use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::Status;
 use crate::pg::random;
 use crate::pg::table::Access;
-use crate::pg::write::{self, Candidate, Value};
+use crate::pg::write::{self, Value};
 
 /// Which of a counter's slot rows one transaction takes, by slot number. A hot counter's rows are folded in
 /// several transactions, so that its writers always find most of them free.
@@ -80,100 +81,61 @@ impl Folder {
             _ => share,
         };
 
-        let mut scan = IdScan::begin(&self.total.table, &self.total.key, Range::Id(id));
-        let mut before = 0;
-        let mut total = None;
-        loop {
-            let mut found = None;
-            let entry = scan.next_entry(|version| {
-                let columns = version.columns();
-                if columns.int(total_columns::NODE) == self.node {
-                    match version.status() {
-                        Status::Free => {
-                            before = columns.bigint(total_columns::VALUE);
-                            found = Some(Candidate::new(version));
-                        }
-                        Status::Held | Status::Unborn => folded.skipped = true,
-                        Status::Updated | Status::Deleted | Status::Mine => {}
-                    }
-                }
-                ControlFlow::Continue(())
-            });
-            let Some(page) = entry else { break };
-            if folded.skipped {
-                return folded;
-            }
-            if let Some(mut candidate) = found {
+        match self.total_of(id) {
+            Latest::Free(candidate, before) => {
                 let amount = self.take(id, share, before, &mut folded);
-                if amount != 0 {
-                    let changes = [
-                        (total_columns::VALUE, Value::Bigint(before + amount)),
-                        (total_columns::UPDATED_AT, Value::Now),
-                    ];
-                    if write::update(&self.total.table, page, &mut candidate, &changes).is_err() {
-                        // An administrator changed the total this moment: what was taken goes back into a slot.
-                        self.give_back(id, amount);
-                        folded.skipped = true;
-                    }
+                let changes = [
+                    (total_columns::VALUE, Value::Bigint(before + amount)),
+                    (total_columns::UPDATED_AT, Value::Now),
+                ];
+                if amount != 0 && candidate.update(&changes).is_err() {
+                    // An administrator changed the total this moment: what was taken goes back into a slot.
+                    self.give_back(id, amount);
+                    folded.skipped = true;
                 }
-                total = Some(());
-                break;
             }
-        }
-        drop(scan);
-        if total.is_none() && !self.totals.are_made() {
-            folded.skipped = true;
-            return folded;
-        }
-        if total.is_none() {
-            let amount = self.take(id, share, 0, &mut folded);
-            if folded.rows > 0 {
-                write::insert(
-                    &self.total.table,
-                    &[Value::Text(id), Value::Int(self.node), Value::Bigint(amount), Value::Now],
-                );
+            Latest::Absent if self.totals.are_made() => {
+                let amount = self.take(id, share, 0, &mut folded);
+                if folded.rows > 0 {
+                    write::insert(
+                        &self.total.table,
+                        &[Value::Text(id), Value::Int(self.node), Value::Bigint(amount), Value::Now],
+                    );
+                }
             }
+            Latest::Absent | Latest::InDoubt(_) | Latest::Locked(_) | Latest::Mine => folded.skipped = true,
         }
         folded
+    }
+
+    /// This node's total of a counter.
+    fn total_of(&self, id: &[u8]) -> Latest<'_, i64> {
+        latest::find(
+            &self.total,
+            Range::Id(id),
+            |columns| columns.int(total_columns::NODE) == self.node,
+            |columns| columns.bigint(total_columns::VALUE),
+        )
     }
 
     /// Adds an amount that is in no row yet to a counter's total, making it if there is none. What the total cannot
     /// take, since it would leave bigint or somebody holds it, goes to fresh slot rows.
     pub fn add(&self, id: &[u8], amount: i128) {
-        let mut scan = IdScan::begin(&self.total.table, &self.total.key, Range::Id(id));
-        loop {
-            let mut found = None;
-            let mut is_held = false;
-            let entry = scan.next_entry(|version| {
-                let columns = version.columns();
-                if columns.int(total_columns::NODE) == self.node {
-                    match version.status() {
-                        Status::Free => {
-                            found = Some((Candidate::new(version), columns.bigint(total_columns::VALUE)));
-                        }
-                        Status::Held | Status::Unborn => is_held = true,
-                        Status::Updated | Status::Deleted | Status::Mine => {}
-                    }
-                }
-                ControlFlow::Continue(())
-            });
-            let Some(page) = entry else { break };
-            if is_held {
-                return self.add_to_slots(id, amount);
-            }
-            if let Some((mut candidate, before)) = found {
+        match self.total_of(id) {
+            Latest::Free(candidate, before) => {
                 let Ok(after) = i64::try_from(i128::from(before) + amount) else {
                     return self.add_to_slots(id, amount);
                 };
                 let changes =
                     [(total_columns::VALUE, Value::Bigint(after)), (total_columns::UPDATED_AT, Value::Now)];
-                if write::update(&self.total.table, page, &mut candidate, &changes).is_err() {
+                if candidate.update(&changes).is_err() {
                     self.add_to_slots(id, amount);
                 }
                 return;
             }
+            Latest::InDoubt(_) | Latest::Locked(_) | Latest::Mine => return self.add_to_slots(id, amount),
+            Latest::Absent => {}
         }
-        drop(scan);
         let first = amount.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
         write::insert(
             &self.total.table,
@@ -191,20 +153,9 @@ impl Folder {
         let mut amount = 0i64;
         let mut left = folded.width;
         let mut scan = IdScan::begin(&self.slot.table, &self.slot.key, Range::Id(id));
-        loop {
-            let mut found = None;
-            let entry = scan.next_entry(|version| {
-                let columns = version.columns();
-                if share.takes(columns.bigint(slot_columns::SLOT)) && version.status() == Status::Free {
-                    found = Some((Candidate::new(version), columns.bigint(slot_columns::DELTA)));
-                    return ControlFlow::Break(());
-                }
-                ControlFlow::Continue(())
-            });
-            let Some(page) = entry else { return amount };
-            let Some((mut candidate, delta)) = found else {
-                continue;
-            };
+        while let Some((candidate, delta)) = latest::next_free(&mut scan, |columns| {
+            share.takes(columns.bigint(slot_columns::SLOT)).then(|| columns.bigint(slot_columns::DELTA))
+        }) {
             let fits = amount.checked_add(delta).is_some_and(|sum| before.checked_add(sum).is_some());
             if !fits {
                 folded.overflowed = true;
@@ -214,10 +165,9 @@ impl Folder {
             // shrinks to none. A busy counter keeps its rows, emptied in place.
             let goes = delta == 0 || folded.width == 1 || left > self.max_slots;
             let done = if goes {
-                write::delete(&self.slot.table, page, &candidate).is_ok()
+                candidate.delete().is_ok()
             } else {
-                let change = [(slot_columns::DELTA, Value::Bigint(0))];
-                write::update(&self.slot.table, page, &mut candidate, &change).is_ok()
+                candidate.update(&[(slot_columns::DELTA, Value::Bigint(0))]).is_ok()
             };
             if done {
                 amount += delta;
@@ -227,6 +177,7 @@ impl Folder {
                 left = left.saturating_sub(usize::from(goes));
             }
         }
+        amount
     }
 
     fn give_back(&self, id: &[u8], amount: i64) {
@@ -241,7 +192,7 @@ impl Folder {
         let mut scan = IdScan::begin(&self.slot.table, &self.slot.key, Range::Id(id));
         while scan
             .next_entry(|version| match version.status() {
-                Status::Free | Status::Held => {
+                Status::Free | Status::Changing(_) | Status::Locked(_) => {
                     width += 1;
                     ControlFlow::Break(())
                 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use super::access::{Keyed, Tables};
+use super::latest;
 use super::sum::{Reader, RowSum, for_each_visible};
 use super::{slot_columns, total_columns};
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
 use crate::pg::id_scan::{IdScan, Range};
-use crate::pg::page::{Columns, Status};
+use crate::pg::page::Columns;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 
@@ -65,19 +66,11 @@ pub fn ids_to_fold(tables: Tables, after: &[u8], limit: usize) -> Result<Vec<Id>
     let mut ids: Vec<Id> = Vec::new();
     let mut scan = IdScan::begin(&slot.table, &slot.key, Range::After(after));
     while ids.len() < limit {
-        let mut found: Option<Id> = None;
-        let entry = scan.next_entry(|version| {
-            if version.status() == Status::Free {
-                found = Some(fallible::boxed(version.columns().text(slot_columns::ID), WHAT).or_raise());
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        });
-        if entry.is_none() {
-            break;
-        }
+        let read =
+            |columns: &Columns<'_>| Some(fallible::boxed(columns.text(slot_columns::ID), WHAT).or_raise());
+        let Some((_, id)) = latest::next_free(&mut scan, read) else { break };
         // An id that cannot be read where it lies is passed over, or the scan would start from the beginning.
-        if let Some(id) = found.filter(|id| !id.is_empty()) {
+        if !id.is_empty() {
             // Straight to the next id: this one may have a thousand rows.
             scan.restart(Range::After(&id));
             fallible::push(&mut ids, id, WHAT)?;

@@ -7,6 +7,7 @@ pub mod access;
 pub mod by_hand;
 pub mod fold;
 pub mod journal_position;
+pub mod latest;
 pub mod list;
 pub mod pairs;
 pub mod remove;

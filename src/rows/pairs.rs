@@ -8,12 +8,11 @@
 use std::ops::ControlFlow;
 
 use super::access::Keyed;
-use crate::pg::Oid;
-use crate::pg::id_scan::{IdScan, Range};
+use super::latest::{self, Latest};
+use crate::pg::id_scan::Range;
 use crate::pg::lock::{self, Subject};
-use crate::pg::page::Status;
-use crate::pg::write::{self, Candidate, Value};
-use crate::pg::xact;
+use crate::pg::write::{self, Value};
+use crate::pg::{Oid, process, xact};
 
 /// Two texts that a table's primary key begins with.
 #[derive(Clone, Copy, Debug)]
@@ -26,14 +25,6 @@ impl Pair<'_> {
     }
 }
 
-/// What a look at a pair's rows says.
-enum Look {
-    There,
-    Absent,
-    /// Another transaction is inserting, or deleting, it.
-    InDoubt(u32),
-}
-
 /// Inserts the pair, and `more` columns after it, unless it is there. Returns whether it was inserted. Locks are taken in the
 /// name of `locked`, the table or the one it is a partition of.
 pub fn insert_once(locked: Oid, keyed: &Keyed, pair: Pair<'_>, more: Value<'_>) -> bool {
@@ -41,41 +32,24 @@ pub fn insert_once(locked: Oid, keyed: &Keyed, pair: Pair<'_>, more: Value<'_>) 
     loop {
         lock::lock_exclusive(locked, subject);
         let look = look(keyed, pair);
-        if matches!(look, Look::Absent) {
+        if matches!(look, Latest::Absent) {
             write::insert(&keyed.table, &[Value::Text(pair.0), Value::Text(pair.1), more]);
         }
         lock::unlock_exclusive(locked, subject);
         match look {
-            Look::There => return false,
-            Look::Absent => {
+            // A row that is locked at most is there, however the lockers end.
+            Latest::Free(..) | Latest::Locked(_) | Latest::Mine => return false,
+            Latest::Absent => {
                 xact::see_own_changes();
                 return true;
             }
-            Look::InDoubt(xid) => lock::wait_for_transaction(xid),
+            Latest::InDoubt(xid) => lock::wait_for_transaction(xid),
         }
     }
 }
 
-fn look(keyed: &Keyed, pair: Pair<'_>) -> Look {
-    let mut scan = IdScan::begin(&keyed.table, &keyed.key, Range::Pair(pair.0, pair.1));
-    let mut look = Look::Absent;
-    while scan
-        .next_entry(|version| {
-            match version.status() {
-                Status::Free | Status::Mine => look = Look::There,
-                Status::Unborn => look = Look::InDoubt(version.xmin()),
-                Status::Held => look = version.changing_xid().map_or(Look::There, Look::InDoubt),
-                Status::Updated | Status::Deleted => return ControlFlow::Continue(()),
-            }
-            ControlFlow::Break(())
-        })
-        .is_some()
-    {
-        if !matches!(look, Look::Absent) {
-            break;
-        }
-    }
-    look
+fn look<'t>(keyed: &'t Keyed, pair: Pair<'_>) -> Latest<'t, ()> {
+    latest::find(keyed, Range::Pair(pair.0, pair.1), |_| true, |_| ())
 }
 
 /// Whether the pair is there: committed by now, or inserted by this transaction.
@@ -92,43 +66,19 @@ pub fn is_there(keyed: &Keyed, pair: Pair<'_>) -> bool {
 /// Deletes the pair if it is there. Returns whether it was.
 pub fn remove_once(keyed: &Keyed, pair: Pair<'_>) -> bool {
     loop {
-        let mut scan = IdScan::begin(&keyed.table, &keyed.key, Range::Pair(pair.0, pair.1));
-        let mut found = None;
-        let mut in_doubt = None;
-        loop {
-            let entry = scan.next_entry(|version| {
-                match version.status() {
-                    Status::Free => found = Some(Candidate::new(version)),
-                    Status::Unborn => in_doubt = Some(version.xmin()),
-                    Status::Held => match version.changing_xid() {
-                        Some(xid) => in_doubt = Some(xid),
-                        // Locked at most, perhaps by this transaction itself.
-                        None => found = Some(Candidate::new(version)),
-                    },
-                    // What the running command itself made cannot go within it.
-                    Status::Updated | Status::Deleted | Status::Mine => return ControlFlow::Continue(()),
-                }
-                ControlFlow::Break(())
-            });
-            let Some(page) = entry else { break };
-            if let Some(candidate) = &found {
-                if write::delete_waiting(&keyed.table, page, candidate).is_ok() {
-                    drop(scan);
+        match look(keyed, pair) {
+            Latest::Free(candidate, ()) => {
+                if candidate.delete().is_ok() {
                     xact::see_own_changes();
                     return true;
                 }
                 // Somebody was faster: what there is now is looked for anew.
-                break;
+                process::check_for_interrupts();
             }
-            if in_doubt.is_some() {
-                break;
-            }
-        }
-        drop(scan);
-        match (in_doubt, found) {
-            (Some(xid), _) => lock::wait_for_transaction(xid),
-            (None, Some(_)) => crate::pg::process::check_for_interrupts(),
-            (None, None) => return false,
+            Latest::InDoubt(xid) => lock::wait_for_transaction(xid),
+            Latest::Locked(lockers) => lock::wait_for_lockers(lockers),
+            // What the running command itself made cannot go within it.
+            Latest::Mine | Latest::Absent => return false,
         }
     }
 }

@@ -4,9 +4,8 @@
 //! be deleted, because another transaction (a writer in its slot, the compactor) holds or has replaced it, is
 //! neutralised by a slot row of minus its value. What others add on top of what the snapshot saw stays.
 
-use std::ops::ControlFlow;
-
 use super::access::{Keyed, Tables};
+use super::latest;
 use super::{bigint_parts, slot_columns, total_columns};
 use crate::errors::CounterError;
 use crate::pg::id_scan::{IdScan, Range};
@@ -14,7 +13,7 @@ use crate::pg::page::Columns;
 use crate::pg::random;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
-use crate::pg::write::{self, Candidate, Value};
+use crate::pg::write::{self, Value};
 
 /// What was taken away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,25 +66,10 @@ fn remove_from(
     removed: &mut Removed,
 ) {
     let mut scan = IdScan::begin(&keyed.table, &keyed.key, Range::Id(id));
-    loop {
-        let mut found = None;
-        let entry = scan.next_entry(|version| {
-            if version.visible(snapshot) {
-                let (deletable, value) = value_of(&version.columns());
-                let candidate = deletable.then(|| Candidate::new(version));
-                found = Some((candidate, value));
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        });
-        let Some(page) = entry else { return };
-        let Some((candidate, value)) = found else {
-            continue;
-        };
+    while let Some((candidate, (deletable, value))) = latest::next_visible(&mut scan, snapshot, &value_of) {
         removed.existed = true;
         removed.amount += i128::from(value);
-        let deleted = candidate.is_some_and(|c| write::delete(&keyed.table, page, &c).is_ok());
-        if !deleted {
+        if !deletable || candidate.delete().is_err() {
             *left += i128::from(value);
         }
     }

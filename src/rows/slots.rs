@@ -124,7 +124,7 @@ impl Writer {
         let mut scan = IdScan::begin(&self.table, &key, Range::Id(id));
         for _ in 0..MAX_ENTRIES_SEARCHED {
             let entry = scan.next_entry(|version| {
-                if matches!(version.status(), Status::Free | Status::Held) {
+                if matches!(version.status(), Status::Free | Status::Changing(_) | Status::Locked(_)) {
                     let slot = version.columns().bigint(slot_columns::SLOT);
                     fallible::push(&mut rows, SlotRow { slot, tid: version.tid() }, WHAT).or_raise();
                     return ControlFlow::Break(());
@@ -156,13 +156,13 @@ impl Writer {
                 examine(&locked, at.offset, id, row.slot)
             };
             match found {
-                Found::Free(mut candidate, current) => {
+                Found::Free(candidate, current) => {
                     row.tid = candidate.tid();
                     let Some(sum) = current.checked_add(delta) else {
                         return Outcome::Held;
                     };
                     let change = [(slot_columns::DELTA, Value::Bigint(sum))];
-                    return match write::update(&self.table, &page, &mut candidate, &change) {
+                    return match candidate.update(&change) {
                         Ok(tid) => {
                             row.tid = tid;
                             Outcome::Added
@@ -190,8 +190,8 @@ impl Writer {
     }
 }
 
-enum Found {
-    Free(Candidate, i64),
+enum Found<'t> {
+    Free(Candidate<'t>, i64),
     Held(Tid),
     /// The newer version is on another page.
     Next(Tid),
@@ -199,7 +199,7 @@ enum Found {
 }
 
 /// Follows the row's versions on one page to the latest there.
-fn examine(page: &LockedPage<'_>, offset: u16, id: &[u8], slot: i64) -> Found {
+fn examine<'t>(page: &LockedPage<'_, 't>, offset: u16, id: &[u8], slot: i64) -> Found<'t> {
     let Some(mut offset) = page.resolve(offset) else {
         return Found::Nothing;
     };
@@ -222,7 +222,7 @@ fn examine(page: &LockedPage<'_>, offset: u16, id: &[u8], slot: i64) -> Found {
                 let delta = columns.bigint(slot_columns::DELTA);
                 return Found::Free(Candidate::new(&mut version), delta);
             }
-            Status::Held | Status::Mine => return Found::Held(version.tid()),
+            Status::Changing(_) | Status::Locked(_) | Status::Mine => return Found::Held(version.tid()),
             Status::Updated => match version.next() {
                 Some(next) if next.block == version.tid().block => {
                     previous_xmax = Some(version.update_xid());
@@ -231,7 +231,7 @@ fn examine(page: &LockedPage<'_>, offset: u16, id: &[u8], slot: i64) -> Found {
                 Some(next) => return Found::Next(next),
                 None => return Found::Nothing,
             },
-            Status::Deleted | Status::Unborn => return Found::Nothing,
+            Status::Deleted | Status::Unborn(_) => return Found::Nothing,
         }
     }
 }

@@ -21,12 +21,13 @@ use crate::hll::Sketch;
 use crate::memory::restore_guard::NewRows;
 use crate::memory::sketches::parameters;
 use crate::pg::id_scan::{IdScan, Range};
-use crate::pg::page::{Page, Status, Stored};
+use crate::pg::page::{Columns, Stored};
 use crate::pg::random;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::write::{self, Candidate, Value};
 use crate::rows::access::Keyed;
+use crate::rows::latest::{self, Latest};
 use crate::rows::list::Id;
 use crate::rows::sum::for_each_visible;
 
@@ -169,20 +170,15 @@ impl Writer {
     /// The next id after `after` that has rows nobody holds.
     pub fn next_id(&self, after: &[u8]) -> Option<Id> {
         let mut scan = IdScan::begin(&self.visit.table, &self.visit.key, Range::After(after));
-        loop {
-            let mut found: Option<Stored> = None;
-            scan.next_entry(|version| {
-                if version.status() == Status::Free {
-                    found = Some(version.columns().stored(visit_columns::ID));
-                    return ControlFlow::Break(());
-                }
-                ControlFlow::Continue(())
-            })?;
+        let read = |columns: &Columns<'_>| Some(columns.stored(visit_columns::ID));
+        while let Some((_, id)) = latest::next_free(&mut scan, read) {
             // Never back: a pass has to end.
-            if let Some(id) = found.map(|id| id.open()).filter(|id| **id > *after) {
+            let id = id.open();
+            if *id > *after {
                 return Some(id.into());
             }
         }
+        None
     }
 
     /// Moves up to `limit` of an id's rows that nobody holds into the sketches of their days and of ever. What is not a sketch
@@ -208,22 +204,13 @@ impl Writer {
                 folded.more = true;
                 break;
             }
-            let mut found = None;
-            let entry = scan.next_entry(|version| {
-                if version.status() == Status::Free {
-                    let columns = version.columns();
-                    let (day, sketch) =
-                        (columns.int(visit_columns::DAY), columns.stored(visit_columns::SKETCH));
-                    found = Some((Candidate::new(version), day, sketch));
-                    return ControlFlow::Break(());
-                }
-                ControlFlow::Continue(())
-            });
-            let Some(page) = entry else { break };
-            let Some((candidate, day, stored)) = found else { continue };
+            let read = |columns: &Columns<'_>| {
+                Some((columns.int(visit_columns::DAY), columns.stored(visit_columns::SKETCH)))
+            };
+            let Some((candidate, (day, stored))) = latest::next_free(&mut scan, read) else { break };
             // Opened before the row goes, and its out-of-line value with it.
             let Some(sketch) = ours(&stored).filter(|_| is_open(day)) else { continue };
-            if write::delete(&self.visit.table, page, &candidate).is_ok() {
+            if candidate.delete().is_ok() {
                 folded.rows += 1;
                 days.entry(day).or_insert_with(|| Sketch::new(parameters())).unite(&sketch)?;
             }
@@ -244,38 +231,21 @@ impl Writer {
 
     /// Looks for this node's row of a day.
     fn target(&self, id: &[u8], day: i32) -> Target<'_> {
-        let mut scan = IdScan::begin(&self.visitors.table, &self.visitors.key, Range::Id(id));
-        loop {
-            let mut found = None;
-            let mut is_held = false;
-            let entry = scan.next_entry(|version| {
-                let columns = version.columns();
-                if columns.int(visitors_columns::DAY) == day
-                    && columns.int(visitors_columns::NODE) == self.node
-                {
-                    match version.status() {
-                        Status::Free => {
-                            found = Some((Candidate::new(version), columns.stored(visitors_columns::SKETCH)));
-                        }
-                        Status::Held | Status::Unborn => is_held = true,
-                        Status::Updated | Status::Deleted | Status::Mine => {}
-                    }
-                }
-                ControlFlow::Continue(())
-            });
-            if entry.is_none() {
-                return Target::Absent;
-            }
-            if is_held {
-                return Target::Closed;
-            }
-            if let Some((candidate, stored)) = found {
-                let Some(before) = ours(&stored) else { return Target::Closed };
-                return match scan.take_page() {
-                    Some(page) => Target::Open { page, candidate, before },
-                    None => Target::Closed,
-                };
-            }
+        let found = latest::find(
+            &self.visitors,
+            Range::Id(id),
+            |columns| {
+                columns.int(visitors_columns::DAY) == day && columns.int(visitors_columns::NODE) == self.node
+            },
+            |columns| columns.stored(visitors_columns::SKETCH),
+        );
+        match found {
+            Latest::Free(candidate, stored) => match ours(&stored) {
+                Some(before) => Target::Open { candidate, before },
+                None => Target::Closed,
+            },
+            Latest::InDoubt(_) | Latest::Locked(_) | Latest::Mine => Target::Closed,
+            Latest::Absent => Target::Absent,
         }
     }
 
@@ -284,7 +254,7 @@ impl Writer {
     fn add_to(&self, id: &[u8], day: i32, added: &Sketch) -> Result<(), CounterError> {
         match self.target(id, day) {
             Target::Closed => self.insert(id, day, added)?,
-            Target::Open { page, mut candidate, before } => {
+            Target::Open { candidate, before } => {
                 let mut united = before.copy_in(Global)?;
                 united.unite(added)?;
                 let sketch = united.encode()?;
@@ -292,9 +262,7 @@ impl Writer {
                     (visitors_columns::SKETCH, Value::Bytes(&sketch)),
                     (visitors_columns::UPDATED_AT, Value::Now),
                 ];
-                if united != before
-                    && write::update(&self.visitors.table, &page, &mut candidate, &changes).is_err()
-                {
+                if united != before && candidate.update(&changes).is_err() {
                     self.insert(id, day, added)?;
                 }
             }
@@ -323,8 +291,7 @@ impl Writer {
 /// The row that a day's visits go to.
 enum Target<'t> {
     Open {
-        page: Page<'t>,
-        candidate: Candidate,
+        candidate: Candidate<'t>,
         before: Sketch,
     },
     /// Somebody holds it, or its sketch is not of ours.
@@ -340,20 +307,11 @@ fn ours(stored: &Stored) -> Option<Sketch> {
 fn remove_from(keyed: &Keyed, id: &[u8], snapshot: &mut Snapshot) -> Result<u64, CounterError> {
     let mut removed = 0;
     let mut scan = IdScan::begin(&keyed.table, &keyed.key, Range::Id(id));
-    loop {
-        let mut found = None;
-        let entry = scan.next_entry(|version| {
-            if version.visible(snapshot) {
-                found = Some(Candidate::new(version));
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        });
-        let Some(page) = entry else { return Ok(removed) };
-        let Some(candidate) = found else { continue };
-        if write::delete(&keyed.table, page, &candidate).is_err() {
+    while let Some((candidate, ())) = latest::next_visible(&mut scan, snapshot, |_| ()) {
+        if candidate.delete().is_err() {
             return Err(VisitorError::Held { id: id.to_vec() }.into());
         }
         removed += 1;
     }
+    Ok(removed)
 }
