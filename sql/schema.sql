@@ -101,6 +101,16 @@ CREATE TABLE counter_ext.journal (
 ) WITH (fillfactor = 10);
 COMMENT ON TABLE counter_ext.journal IS 'how far buffered increments are folded into counter_ext.total';
 
+-- Counters whose rows of this node's own number another server writes here by logical replication; '' stands for visitors. A
+-- restored database is nobody's subscriber, so it is not dumped.
+CREATE TABLE counter_ext.replicated (
+    id text COLLATE "C" NOT NULL,
+    node integer NOT NULL,
+    PRIMARY KEY (id, node)
+);
+CREATE INDEX replicated_node ON counter_ext.replicated (node);
+COMMENT ON TABLE counter_ext.replicated IS 'ids whose totals of this node''s own number come by logical replication; what is counted here goes to node -1 - node';
+
 -- An id, stored and compared as its bytes. All but the input checks is what text and bytea do already.
 CREATE TYPE counter;
 

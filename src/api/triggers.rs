@@ -6,8 +6,9 @@ use pgrx::prelude::*;
 
 use crate::counting::transaction;
 use crate::errors::{CounterError, OrRaise};
-use crate::pg::Oid;
 use crate::pg::args::TextBytes;
+use crate::pg::{Oid, process, xact};
+use crate::rows::replicated::{self, Fate, Kind, RowKey};
 use crate::rows::{access, by_hand};
 use crate::visitors::access::VISITORS;
 
@@ -36,6 +37,25 @@ fn check_may_write(trigger: &PgTrigger<'_>, table: Oid) -> Result<(), CounterErr
     by_hand::check_may_write(table)
 }
 
+/// Before a row that comes by replication is written.
+fn receive(trigger: &PgTrigger<'_>, table: Oid) -> Result<Fate, CounterError> {
+    let Some(tables) = access::find_tables() else { return Ok(Fate::TakenIn) };
+    let new = trigger.new().filter(|_| !trigger.event().fired_by_delete());
+    let id = new.as_ref().and_then(|row| row.get_by_name::<TextBytes>("id").ok().flatten());
+    let node = new.as_ref().and_then(|row| row.get_by_name::<i32>("node").ok().flatten());
+    let day = new.as_ref().and_then(|row| row.get_by_name::<Date>("day").ok().flatten());
+    let key =
+        id.as_ref().zip(node).map(|(id, node)| RowKey { id: &id.0, node, day: day.map(process::day_number) });
+    let kind = if table == tables.total {
+        Kind::Totals
+    } else if VISITORS.find() == Some(table) {
+        Kind::Sketches
+    } else {
+        Kind::Unfolded
+    };
+    replicated::receive(tables, kind, key, trigger.event().fired_by_insert())
+}
+
 #[pg_schema]
 mod counter_ext {
     use super::*;
@@ -47,7 +67,14 @@ mod counter_ext {
     fn note_foreign_change<'a>(
         trigger: &'a PgTrigger<'a>,
     ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, core::convert::Infallible> {
-        own_table(trigger).and_then(|table| check_may_write(trigger, table)).or_raise();
+        let table = own_table(trigger).or_raise();
+        check_may_write(trigger, table).or_raise();
+        if trigger.event().fired_before()
+            && xact::is_replicating()
+            && receive(trigger, table).or_raise() == Fate::LeftOut
+        {
+            return Ok(None);
+        }
         note(trigger.old());
         note(trigger.new());
         Ok(trigger.new().or(trigger.old()))
@@ -61,7 +88,10 @@ mod counter_ext {
         trigger: &'a PgTrigger<'a>,
     ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, core::convert::Infallible> {
         own_table(trigger).and_then(by_hand::check_may_write).or_raise();
-        transaction::note_restore();
+        // What another server sends is kept apart from our own by row.
+        if !xact::is_replicating() {
+            transaction::note_restore();
+        }
         Ok(trigger.new())
     }
 

@@ -11,9 +11,7 @@ use crate::memory::{buffer, workers};
 use crate::pg::lock::{self, Subject};
 use crate::pg::{Oid, process, xact};
 use crate::rows::access::{Purpose, Tables};
-use crate::rows::remove;
-
-use crate::settings;
+use crate::rows::{remove, replicated};
 
 /// Checks that the caller may count.
 pub fn enter(function: &'static str) -> Result<(Tables, u32), CounterError> {
@@ -161,8 +159,8 @@ struct Gone {
 /// Removes an id's rows, and what is not in rows yet.
 fn remove_rows(tables: Tables, id: &[u8]) -> Result<Gone, CounterError> {
     let (snapshot, unfolded) = buffer::snapshot_with_unfolded(read::key(tables, id));
-    let removed =
-        xact::in_scratch_memory(|| remove::remove(tables, settings::node(), id, snapshot, unfolded))?;
+    let node = replicated::own_node(tables)?;
+    let removed = xact::in_scratch_memory(|| remove::remove(tables, node, id, snapshot, unfolded))?;
     if removed.existed || unfolded != 0 {
         transaction::note_touched(tables, id);
         xact::see_own_changes();

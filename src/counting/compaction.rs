@@ -13,6 +13,7 @@ use crate::pg::{process, xact};
 use crate::rows::access::Tables;
 use crate::rows::fold::{Folder, Share};
 use crate::rows::list::{self, Id};
+use crate::rows::replicated;
 use crate::settings;
 
 const WHAT: &str = "counters to fold";
@@ -98,7 +99,7 @@ fn fold_share(tables: Tables, ids: &[Id], share: Share, totals: NewRows) -> Resu
 }
 
 fn fold_each(tables: Tables, ids: &[Id], share: Share, totals: NewRows) -> Result<Batch, CounterError> {
-    let mut folder = Folder::open(tables, settings::node(), settings::slots())?;
+    let mut folder = Folder::open(tables, replicated::own_node(tables)?, settings::slots())?;
     folder.totals = totals;
     let mut batch = Batch::default();
     for id in ids {

@@ -13,6 +13,7 @@ use crate::pg::{catalog, process, xact};
 use crate::rows::access::Tables;
 use crate::rows::fold::Folder;
 use crate::rows::journal_position::{self, Position};
+use crate::rows::replicated;
 use crate::settings;
 
 const WHAT: &str = "what recovery has read back";
@@ -23,7 +24,7 @@ pub fn fold_cut(tables: Tables, cut: Cut) -> Result<u64, CounterError> {
     let database = u32::from(catalog::my_database());
     let amounts = buffer::of_epoch(database, cut.relation, cut.epoch);
     as_owner(tables, |confined| {
-        let folder = Folder::open(tables, settings::node(), settings::slots())?;
+        let folder = Folder::open(tables, replicated::own_node(tables)?, settings::slots())?;
         for amount in &amounts {
             process::check_for_interrupts();
             xact::in_scratch_memory(|| folder.add(&amount.id, i128::from(amount.amount)));
@@ -44,7 +45,7 @@ pub fn fold_recovered(
     records: u64,
 ) -> Result<(), CounterError> {
     as_owner(tables, |confined| {
-        let folder = Folder::open(tables, settings::node(), settings::slots())?;
+        let folder = Folder::open(tables, replicated::own_node(tables)?, settings::slots())?;
         for (id, sum) in sums {
             process::check_for_interrupts();
             xact::in_scratch_memory(|| folder.add(id, *sum));

@@ -27,6 +27,8 @@ pub enum Parameter<'a> {
     /// Also a timestamptz: microseconds since 2000-01-01.
     Bigint(i64),
     Int(i32),
+    /// Days since 2000-01-01.
+    Date(i32),
     Oid(Oid),
 }
 
@@ -38,6 +40,7 @@ impl Parameter<'_> {
             Parameter::Int(_) => 23,
             Parameter::Text(_) => 25,
             Parameter::Oid(_) => 26,
+            Parameter::Date(_) => 1082,
         }
     }
 
@@ -48,7 +51,7 @@ impl Parameter<'_> {
                 pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast(), bytes.len() as i32)
             }),
             Parameter::Bigint(value) => pg_sys::Datum::from(value),
-            Parameter::Int(value) => pg_sys::Datum::from(value),
+            Parameter::Int(value) | Parameter::Date(value) => pg_sys::Datum::from(value),
             Parameter::Oid(value) => pg_sys::Datum::from(value),
         }
     }

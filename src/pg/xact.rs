@@ -157,6 +157,12 @@ pub fn is_parallel() -> bool {
     unsafe { unguarded::IsInParallelMode() }
 }
 
+/// Whether what this session writes comes from another server: an apply worker's transaction, or one that says so.
+pub fn is_replicating() -> bool {
+    // SAFETY: plain reads of backend state.
+    unsafe { pg_sys::IsLogicalWorker() || pg_sys::replorigin_session_origin != 0 }
+}
+
 /// A standby, or a server that is still recovering.
 pub fn in_recovery() -> bool {
     // SAFETY: a plain read of shared state.

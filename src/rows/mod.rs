@@ -11,6 +11,7 @@ pub mod latest;
 pub mod list;
 pub mod pairs;
 pub mod remove;
+pub mod replicated;
 pub mod slots;
 pub mod sum;
 

@@ -11,7 +11,7 @@ use crate::memory::restore_guard::NewRows;
 use crate::pg::{process, xact};
 use crate::rows::access::Tables;
 use crate::rows::list::Id;
-use crate::settings;
+use crate::rows::replicated;
 
 /// Rows one transaction unites.
 const BATCH_ROWS: u64 = 4096;
@@ -56,7 +56,7 @@ struct Batch {
 /// Unites the next ids' visits after an id. Runs inside a transaction, with the tables locked.
 fn unite_after(tables: VisitorTables, after: &[u8], sketches: NewRows) -> Result<Batch, CounterError> {
     as_owner(tables.counters, |_| {
-        let mut writer = Writer::open(tables, settings::node())?;
+        let mut writer = Writer::open(tables, replicated::own_node(tables.counters)?)?;
         writer.sketches = sketches;
         let mut batch = Batch { rows: 0, last: Some(after.into()) };
         for _ in 0..BATCH_IDS {

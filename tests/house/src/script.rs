@@ -235,13 +235,18 @@ fn check(sql: &str, first_line: usize, found: &mut Vec<Unqualified>) {
         match &token.kind {
             Kind::Other(';') => statement_from = at + 1,
             Kind::Word(name) | Kind::Quoted(name) => {
-                let calls = after.is_some_and(|token| token.kind == Kind::Other('('));
-                let is_keyword = token.word().is_some_and(|word| NOT_FUNCTIONS.contains(&word));
-                if calls && !is_qualified && !is_keyword && !is_declared(&tokens[statement_from..at]) {
-                    note(format!("{name}( is looked up through search_path"));
-                }
                 let asks =
                     |words: &[&str]| before.and_then(Token::word).is_some_and(|word| words.contains(&word));
+                let calls = after.is_some_and(|token| token.kind == Kind::Other('('));
+                let is_keyword = token.word().is_some_and(|word| NOT_FUNCTIONS.contains(&word));
+                if calls
+                    && !is_qualified
+                    && !is_keyword
+                    && !asks(&["as"])
+                    && !is_declared(&tokens[statement_from..at])
+                {
+                    note(format!("{name}( is looked up through search_path"));
+                }
                 let names_next = after.is_some_and(|token| token.kind == Kind::Other('.'));
                 if !is_qualified && !names_next && !calls {
                     let is_relation = asks(&["from", "join"]) && reads_rows(&tokens[statement_from..at]);
