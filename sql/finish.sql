@@ -24,6 +24,11 @@ GRANT EXECUTE ON FUNCTION
     counter_ext.total_as_smallint(counter), counter_ext.total_as_integer(counter), counter_ext.total_as_real(counter),
     counter_ext.total_as_double(counter), counter_ext.total_as_numeric(counter)
     TO PUBLIC;
+-- Where the value is a constant, a cast through text runs as the types' output and input functions.
+GRANT EXECUTE ON FUNCTION
+    counter_ext.counter_in(cstring), counter_ext.counter_out(counter),
+    counter_ext.counter_hll_in(cstring, oid, integer), counter_ext.counter_hll_out(counter_hll)
+    TO PUBLIC;
 -- A view's functions are called by whoever reads it; each checks the right to read counters, or to monitor.
 GRANT EXECUTE ON FUNCTION
     counter_ext.list_counters(), counter_ext.statistics(), counter_ext.limit_statistics()

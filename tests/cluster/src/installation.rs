@@ -12,6 +12,7 @@ const DEBIAN_PG_CONFIG: &str = "/usr/lib/postgresql/15/bin/pg_config";
 /// root.
 pub struct Installation {
     bindir: PathBuf,
+    sharedir: PathBuf,
     become_user: Option<Owner>,
 }
 
@@ -32,12 +33,13 @@ impl Installation {
             let debian = Path::new(DEBIAN_PG_CONFIG);
             if debian.exists() { debian.to_owned() } else { PathBuf::from("pg_config") }
         });
-        let bindir = printed(Command::new(pg_config).arg("--bindir")).into();
+        let bindir = printed(Command::new(&pg_config).arg("--bindir")).into();
+        let sharedir = printed(Command::new(&pg_config).arg("--sharedir")).into();
         let become_user = rustix::process::geteuid().is_root().then(|| Owner {
             uid: number(printed(Command::new("id").args(["-u", SERVER_USER]))),
             gid: number(printed(Command::new("id").args(["-g", SERVER_USER]))),
         });
-        Installation { bindir, become_user }
+        Installation { bindir, sharedir, become_user }
     }
 
     /// A command for one of PostgreSQL's programs, as a user it accepts, in a directory that user
@@ -46,6 +48,19 @@ impl Installation {
         let mut command = self.as_server_user(Command::new(self.bindir.join(program)));
         command.current_dir(directory);
         command
+    }
+
+    /// Scripts of the extension: of CREATE EXTENSION, and of upgrades.
+    pub fn scripts(&self) -> Vec<PathBuf> {
+        let directory = self.sharedir.join("extension");
+        let entries =
+            std::fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+        let paths = entries.map(|entry| entry.expect("a directory entry").path());
+        paths
+            .filter(|path| {
+                path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("counter_ext--"))
+            })
+            .collect()
     }
 
     /// A command for a program of the system's, as the same user.

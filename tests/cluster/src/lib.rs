@@ -20,6 +20,7 @@ pub mod processes;
 pub mod reader;
 pub mod session;
 pub mod settings;
+pub mod traps;
 pub mod visit_load;
 pub mod visits;
 pub mod wait;

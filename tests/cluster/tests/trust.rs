@@ -1,0 +1,266 @@
+//! No role gains another's rights through us (promise G9): not at install, and not by search_path.
+
+use counter_ext_cluster_tests::installation::Installation;
+use counter_ext_cluster_tests::{Cluster, Session, Settings, assert_sqlstate, traps};
+use counter_ext_house::script;
+
+const DUPLICATE_SCHEMA: &str = "42P06";
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+
+#[test]
+fn the_installed_scripts_leave_nothing_to_search_path() {
+    let scripts = Installation::get().scripts();
+    assert!(!scripts.is_empty(), "no script of counter_ext is installed");
+    for path in scripts {
+        let text = std::fs::read_to_string(&path).expect("a readable script");
+        // pgrx writes it before whatever goes into that schema. The first lines of the script have seen to it that it is ours, and
+        // PostgreSQL refuses it where it is not.
+        let found = script::unqualified(&text.replace("CREATE SCHEMA IF NOT EXISTS counter_ext;", ";"));
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert!(found.is_empty(), "{}:\n{}", path.display(), found.join("\n"));
+    }
+}
+
+#[test]
+fn nothing_of_the_target_schema_runs_at_install() {
+    let cluster = Cluster::start(Settings::preloaded().without_extension());
+    let mut session = cluster.connect();
+    traps::set(&mut session, "app");
+    // The traps work: what is called without its schema falls into one.
+    session.must("SET search_path = app");
+    let caught = session.run("SELECT format('x'::text, 1)");
+    assert!(caught.is_err() && traps::ran(&mut session, "app") == 1, "a trap does not work");
+    session.must("RESET search_path");
+
+    session.must("CREATE EXTENSION counter_ext SCHEMA app");
+    assert_eq!(traps::ran(&mut session, "app"), 0, "traps ran during CREATE EXTENSION");
+    session.must("SELECT app.counter_incr('a'::app.counter); DROP EXTENSION counter_ext");
+    assert_eq!(traps::ran(&mut session, "app"), 0, "traps ran during DROP EXTENSION");
+
+    // Only a superuser installs it, even into a schema and a database of somebody's own.
+    session.must("CREATE ROLE mallory LOGIN; ALTER DATABASE postgres OWNER TO mallory; SET ROLE mallory; CREATE SCHEMA own");
+    assert_sqlstate(
+        "CREATE EXTENSION",
+        session.run("CREATE EXTENSION counter_ext SCHEMA own"),
+        INSUFFICIENT_PRIVILEGE,
+    );
+    drop(session);
+    cluster.finish();
+}
+
+#[test]
+fn a_schema_of_somebody_elses_is_refused() {
+    let cluster = Cluster::start(Settings::preloaded().without_extension());
+    let mut session = cluster.connect();
+    let install = |session: &mut Session| session.run("CREATE EXTENSION counter_ext");
+    session.must("CREATE ROLE mallory; CREATE SCHEMA counter_ext AUTHORIZATION mallory");
+    assert_sqlstate("a schema of mallory's", install(&mut session), DUPLICATE_SCHEMA);
+    session.must(
+        "ALTER SCHEMA counter_ext OWNER TO CURRENT_USER; GRANT CREATE ON SCHEMA counter_ext TO mallory",
+    );
+    assert_sqlstate("a schema that mallory may create in", install(&mut session), DUPLICATE_SCHEMA);
+    session
+        .must("REVOKE CREATE ON SCHEMA counter_ext FROM mallory; CREATE TABLE counter_ext.total (id text)");
+    assert_sqlstate("a schema with a table", install(&mut session), DUPLICATE_SCHEMA);
+    session.must("DROP TABLE counter_ext.total");
+    assert_sqlstate(
+        "as its own schema",
+        session.run("CREATE EXTENSION counter_ext SCHEMA counter_ext"),
+        DUPLICATE_SCHEMA,
+    );
+    install(&mut session).expect("an empty schema of one's own");
+    session.must("SELECT counter_incr('a')");
+    session.assert_count("a", 1);
+    session.must("DROP EXTENSION counter_ext; CREATE EXTENSION counter_ext");
+    drop(session);
+    cluster.finish();
+}
+
+#[test]
+fn a_dump_leaves_our_rights_to_the_script_and_keeps_those_that_were_granted() {
+    let cluster = Cluster::start(Settings::preloaded());
+    let mut session = cluster.connect();
+    session.must("CREATE ROLE app; GRANT SELECT, INSERT, UPDATE ON counter_ext.total TO app; SELECT counter_incr('a', 3)");
+    session.must("CREATE DATABASE copy");
+    let script = cluster.file("dump.sql");
+    cluster.tool("pg_dump", &["--file", &script]);
+    let dump = std::fs::read_to_string(&script).expect("the dump");
+    let ours: Vec<&str> = dump
+        .lines()
+        .filter(|line| line.starts_with("REVOKE") || line.starts_with("GRANT"))
+        .filter(|line| !line.contains("counter_ext.total TO app"))
+        .collect();
+    assert!(ours.is_empty(), "rights that are the script's are dumped: {ours:?}");
+    cluster.tool("psql", &["-X", "-q", "-v", "ON_ERROR_STOP=1", "--dbname=copy", "--file", &script]);
+    let mut copy = cluster.connect_to("copy");
+    let query = "SELECT count(*) FROM pg_proc p, aclexplode(proacl) a WHERE pronamespace = 'counter_ext'::regnamespace AND a.grantee = 0";
+    assert_eq!(copy.value::<i64>(query), session.value::<i64>(query), "rights of PUBLIC");
+    copy.must("SET ROLE app; SELECT counter_incr('a', 4)");
+    copy.assert_count("a", 7);
+    drop((session, copy));
+    cluster.finish();
+}
+
+/// An expression of a type, all names qualified.
+fn value_of(kind: &str) -> &'static str {
+    match kind {
+        "counter" => "'trap:a'::public.counter",
+        "counter_hll" => "public.counter_hll_empty()",
+        "text" => "'trap:t'::pg_catalog.text",
+        "character varying" => "'trap:v'::pg_catalog.varchar",
+        "name" => "'trap:n'::pg_catalog.name",
+        "bytea" => "'\\x118e7f'::pg_catalog.bytea",
+        "cstring" => "'trap:c'::pg_catalog.cstring",
+        "cstring[]" => "'{14}'::pg_catalog.cstring[]",
+        "smallint" => "7::pg_catalog.int2",
+        "integer" => "14::pg_catalog.int4",
+        "bigint" => "5::pg_catalog.int8",
+        "boolean" => "true",
+        "interval" => "'1 hour'::pg_catalog.interval",
+        "date" => "NULL::pg_catalog.date",
+        "oid" => "0::pg_catalog.oid",
+        "regclass" => "'public.trapped'::pg_catalog.regclass",
+        "text[]" => "ARRAY['trap:a', 'trap:b']::pg_catalog.text[]",
+        "bigint[]" => "ARRAY[1, 2]::pg_catalog.int8[]",
+        "anyelement" => "'anna'::pg_catalog.varchar",
+        "timestamp with time zone" => "'2026-01-01'::pg_catalog.timestamptz",
+        _ => panic!("tell value_of() of an argument of type {kind}"),
+    }
+}
+
+/// Arguments that values of their types alone would not make sense of.
+fn arguments(function: &str) -> Option<&'static str> {
+    Some(match function {
+        "counter_cache" => "'public.trapped', 'trapcache:', 'kind'",
+        "counter_backfill" | "counter_verify" => "'public.trapped', 'trapped:', 'kind'",
+        "counter_hll_empty" => "14, 5, -1, 1",
+        "counter_hll_in" | "counter_hll_recv" => return None,
+        "counter_hll_agg" => return None,
+        _ => return None,
+    })
+}
+
+/// Each function that somebody may call, each operator, each cast and view of the extension, as statements.
+fn everything(session: &mut Session) -> Vec<String> {
+    const MEMBERS: &str = "pg_depend d WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+        AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'counter_ext')";
+    let mut statements = Vec::new();
+    let functions: Vec<(String, String)> = session.pairs(&format!(
+        "SELECT p.pronamespace::regnamespace || '.' || p.proname || '|' || p.prokind::text,
+             coalesce((SELECT string_agg(format_type(t, NULL), '|' ORDER BY n) FROM unnest(p.proargtypes) WITH ORDINALITY AS u (t, n)), '')
+         FROM pg_proc p WHERE p.oid IN (SELECT objid FROM {MEMBERS} AND d.classid = 'pg_proc'::regclass)
+         AND p.prorettype NOT IN ('trigger'::regtype, 'internal'::regtype) AND NOT 'internal'::regtype = ANY (p.proargtypes::oid[])
+         AND has_function_privilege('trap_app', p.oid, 'EXECUTE')
+         ORDER BY p.proname = 'counter_drop', p.oid::regprocedure::text"
+    ));
+    for (name, kinds) in &functions {
+        let (name, kind) = name.split_once('|').expect("a kind");
+        let given =
+            arguments(name.rsplit('.').next().unwrap_or_default()).map(str::to_owned).unwrap_or_else(|| {
+                kinds.split('|').filter(|kind| !kind.is_empty()).map(value_of).collect::<Vec<_>>().join(", ")
+            });
+        let from = if kind == "a" { " FROM (VALUES (1), (2)) AS v" } else { "" };
+        let call = if kind == "a" { "SELECT" } else { "SELECT * FROM" };
+        statements.push(format!("{call} {name}({given}){from}"));
+    }
+    let operators: Vec<(String, String)> = session.pairs(&format!(
+        "SELECT oprnamespace::regnamespace || '.' || oprname, coalesce(format_type(nullif(oprleft, 0), NULL), '') || '|' || format_type(oprright, NULL)
+         FROM pg_operator o WHERE o.oid IN (SELECT objid FROM {MEMBERS} AND d.classid = 'pg_operator'::regclass)"
+    ));
+    for (name, kinds) in &operators {
+        let (left, right) = kinds.split_once('|').expect("two types");
+        let left = if left.is_empty() { "" } else { value_of(left) };
+        statements.push(format!("SELECT {left} OPERATOR({name}) {}", value_of(right)));
+    }
+    let casts: Vec<(String, String)> = session.pairs(&format!(
+        "SELECT format_type(castsource, NULL), t.typnamespace::regnamespace || '.' || t.typname
+         FROM pg_cast c JOIN pg_type t ON t.oid = casttarget WHERE c.oid IN (SELECT objid FROM {MEMBERS} AND d.classid = 'pg_cast'::regclass)"
+    ));
+    statements.extend(casts.iter().map(|(from, to)| format!("SELECT ({})::{to}", value_of(from))));
+    let views: Vec<(String, String)> = session.pairs(&format!(
+        "SELECT c.relnamespace::regnamespace::text, c.relname::text FROM pg_class c
+         WHERE c.oid IN (SELECT objid FROM {MEMBERS} AND d.classid = 'pg_class'::regclass) AND relkind = 'v'"
+    ));
+    statements.extend(views.iter().map(|(schema, view)| format!("SELECT * FROM {schema}.{view}")));
+    statements.extend(
+        [
+            "INSERT INTO public.trapped (kind) VALUES ('a'), ('b')",
+            "UPDATE public.trapped SET kind = 'c'",
+            "INSERT INTO counter_ext.liked (item, actor) VALUES ('trap:i', 'anna'), ('trap:i', 'bert')",
+            "UPDATE counter_ext.liked SET actor = actor",
+            "DELETE FROM counter_ext.liked",
+            "BEGIN; SELECT public.counter_incr('trap:s'::public.counter); SAVEPOINT s; SELECT public.counter_incr('trap:s'::public.counter); \
+             ROLLBACK TO s; COMMIT",
+            "SET counter_ext.mode = 'buffered'; SELECT public.counter_incr('trap:f'::public.counter, 2); RESET counter_ext.mode",
+            "SELECT public.counter_incr_many(ARRAY(SELECT 'trap:many' OPERATOR(pg_catalog.||) g::pg_catalog.text FROM pg_catalog.generate_series(1, 70000) g))",
+            "SELECT public.counter_compact()",
+            "DELETE FROM public.trapped",
+            "TRUNCATE public.trapped, counter_ext.liked",
+        ]
+        .map(str::to_owned),
+    );
+    statements
+}
+
+#[test]
+fn nothing_of_the_callers_search_path_runs() {
+    let mut cluster = Cluster::start(Settings::compacted_by_hand());
+    let mut session = cluster.connect();
+    traps::set(&mut session, "evil");
+    traps::set_types(&mut session, "evil");
+    session.must(
+        "CREATE ROLE trap_app LOGIN;
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA counter_ext TO trap_app;
+         GRANT TRUNCATE ON counter_ext.liked, counter_ext.liked_0 TO trap_app;
+         GRANT pg_read_all_stats TO trap_app;
+         CREATE TABLE public.trapped (n serial, kind text);
+         ALTER TABLE public.trapped OWNER TO trap_app;
+         GRANT CREATE ON SCHEMA public TO trap_app;
+         SELECT counter_cache('public.trapped', 'trapped:', 'kind'); SELECT counter_audit('trap:', true);
+         DO $$ DECLARE t name; BEGIN FOR t IN SELECT relname FROM pg_class WHERE relnamespace = 'counter_ext'::regnamespace AND relname ~ '^liked'
+             AND relkind IN ('r', 'p') LOOP EXECUTE format('GRANT TRUNCATE ON counter_ext.%I TO trap_app', t); END LOOP; END $$",
+    );
+    let statements = everything(&mut session);
+    assert!(statements.len() > 120, "only {} statements were made", statements.len());
+    for role in ["trap_app", "postgres"] {
+        let mut victim = cluster.connect();
+        victim.must(&format!("SET SESSION AUTHORIZATION {role}; SET search_path = evil, pg_catalog, public"));
+        let mut failed = Vec::new();
+        for statement in &statements {
+            let result = victim.run(statement);
+            let trapped = traps::ran(&mut session, "evil");
+            assert_eq!(trapped, 0, "as {role}: {statement} ran a trap: {result:?}");
+            if let Err(error) = result {
+                let _ = victim.run("ROLLBACK");
+                failed.push(format!("{statement}: {}", counter_ext_cluster_tests::session::describe(&error)));
+            }
+        }
+        assert!(
+            failed.len() <= EXPECTED_FAILURES,
+            "as {role}, {} of {} failed:\n{}",
+            failed.len(),
+            statements.len(),
+            failed.join("\n")
+        );
+        victim.must("SET counter_ext.mode = 'buffered'");
+        victim.must("SELECT public.counter_incr('trap:f'::public.counter, 2)");
+    }
+
+    // What the first read after a crash looks up as the tables' owner; and the worker, in a database whose owner has set a path.
+    session.must("ALTER DATABASE postgres SET search_path = evil, pg_catalog, public");
+    drop(session);
+    cluster.die(counter_ext_cluster_tests::cluster::Death::Everything);
+    cluster.start_again();
+    let mut victim = cluster.connect();
+    victim.must("SET SESSION AUTHORIZATION trap_app; SET search_path = evil, pg_catalog, public");
+    let value: i64 = victim.value("SELECT public.counter_get('trap:f'::public.counter)");
+    victim.must("SELECT public.counter_compact()");
+    let mut session = cluster.connect();
+    assert_eq!(traps::ran(&mut session, "evil"), 0, "a trap ran after a crash");
+    assert!(value > 0, "the counter is gone");
+    drop((session, victim));
+    cluster.finish();
+}
+
+/// Statements that fail for reasons of their own: values of the right type that mean nothing.
+const EXPECTED_FAILURES: usize = 1;
