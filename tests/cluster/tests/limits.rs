@@ -282,6 +282,30 @@ fn a_flood_in_one_database_leaves_room_for_the_others() {
 }
 
 #[test]
+fn a_database_begins_with_nothing_whose_number_another_one_had() {
+    let cluster = Cluster::start(Settings::preloaded());
+    let mut admin = cluster.connect();
+    for round in 0..3 {
+        admin.must("CREATE DATABASE again OID = 77777");
+        let mut session = cluster.connect_to("again");
+        session.must("CREATE EXTENSION counter_ext");
+        let allowed =
+            "SELECT count(*) FILTER (WHERE counter_allow('k', 2, '1 day')) FROM generate_series(1, 5)";
+        assert_eq!(session.value::<i64>(allowed), 2, "round {round}");
+        session.must("INSERT INTO counter_ext.policy VALUES ('', NULL, NULL, '1 day')");
+        assert!(session.value::<bool>("SELECT counter_incr_from('a', 'x')"), "round {round}");
+        assert!(!session.value::<bool>("SELECT counter_incr_from('a', 'x')"), "round {round}");
+        assert!(session.visit("v", 1).expect("visit"), "round {round}");
+        session.incr("a", 4).expect("increment");
+        assert_eq!(session.get("a").expect("get"), 5, "round {round}");
+        assert_eq!(session.visitors("v").expect("visitors"), 1, "round {round}");
+        drop(session);
+        admin.must("DROP DATABASE again");
+    }
+    cluster.finish();
+}
+
+#[test]
 fn the_longest_period_is_a_setting() {
     let cluster = Cluster::start(Settings::preloaded().with("counter_ext.max_limit_period", "366d"));
     let mut session = cluster.connect();
