@@ -290,6 +290,7 @@ impl Reset for Condition {
 #[repr(C)]
 pub(super) struct ErrorText(pub Guarded<ErrorBytes>);
 
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct ErrorBytes {
     pub length: u32,

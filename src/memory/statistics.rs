@@ -30,10 +30,10 @@ pub struct Statistics {
 
 /// The database's statistics, where it has any.
 pub fn of(database: u32) -> Option<Statistics> {
-    let mut last_error = String::new();
-    with_error(database, |error| {
-        last_error = String::from_utf8_lossy(&error.bytes[..error.length as usize]).into_owned();
-    });
+    // Copied under the lock, and made text of without it: nothing is allocated while others wait.
+    let mut error = ErrorBytes { length: 0, bytes: [0; 252] };
+    with_error(database, |current| error = *current);
+    let last_error = String::from_utf8_lossy(&error.bytes[..error.length as usize]).into_owned();
     databases::with(database, |cell| {
         let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counts = &cell.counts;
