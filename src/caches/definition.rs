@@ -6,9 +6,8 @@ use std::ffi::{CStr, CString};
 
 use super::errors::CacheError;
 use crate::errors::{CounterError, check_id};
-use crate::pg::source::Source;
+use crate::pg::source::{Event, Source};
 use crate::pg::spi::Spi;
-use crate::pg::trigger::Event;
 use crate::pg::{Oid, confined, spi};
 
 /// A prefix of counters, and the column that names the rest.

@@ -12,9 +12,8 @@ use crate::memory::epochs::{self, JournalState};
 use crate::memory::{buffer, workers};
 use crate::pg::lock::{self, Subject};
 use crate::pg::snapshot::ActiveSnapshot;
-use crate::pg::source::Source;
+use crate::pg::source::{Column, Event, Source};
 use crate::pg::spi::Spi;
-use crate::pg::trigger::{Column, Event};
 use crate::pg::{Oid, catalog, confined, privilege, process, xact};
 use crate::rows::access::Tables;
 

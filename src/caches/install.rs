@@ -9,9 +9,8 @@ use crate::counting::change;
 use crate::errors::CounterError;
 use crate::pg::Oid;
 use crate::pg::lock::key_hash;
-use crate::pg::source::Source;
+use crate::pg::source::{Event, Source};
 use crate::pg::spi::Spi;
-use crate::pg::trigger::Event;
 use crate::pg::{catalog, confined, privilege, xact};
 
 const EVENTS: [Event; 4] = [Event::Insert, Event::Delete, Event::Update, Event::Truncate];

@@ -12,9 +12,9 @@ use crate::errors::{CounterError, check_id};
 use crate::pg::Oid;
 use crate::pg::confined;
 use crate::pg::snapshot::ActiveSnapshot;
-use crate::pg::source::Source;
+use crate::pg::source::{Column, Event, Source};
 use crate::pg::spi::Spi;
-use crate::pg::trigger::{Column, Event, Fired, Key, Side, Timing, TriggerCall};
+use crate::pg::trigger::{Fired, Key, Side, Timing, TriggerCall};
 
 /// A trigger has fired. Errors: 39P01 it is not one that can count; 42703 no such column; and those of `counter_incr`.
 pub fn fired(call: TriggerCall<'_>) -> Result<(), CounterError> {

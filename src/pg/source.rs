@@ -10,8 +10,23 @@ use super::Oid;
 use super::errors::SourceError;
 use super::key_text::KeyText;
 use super::spi;
-use super::trigger::{Column, Event};
 use crate::errors::CounterError;
+
+/// What a statement does to a table's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    Insert,
+    Delete,
+    Update,
+    Truncate,
+}
+
+/// A column of a table, and how its values become text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column {
+    pub(super) number: i16,
+    pub text: KeyText,
+}
 
 /// What a trigger on a table is, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]

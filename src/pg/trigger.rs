@@ -10,8 +10,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
 };
 
-use super::key_text::KeyText;
-use super::source::Source;
+use super::source::{Column, Event, Source};
 
 /// The call of a trigger function, which is declared by hand.
 #[derive(Clone, Copy)]
@@ -56,14 +55,6 @@ unsafe impl BoxRet for NoTuple {
         // SAFETY: as above.
         unsafe { fcinfo.return_raw_datum(pg_sys::Datum::null()) }
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    Insert,
-    Delete,
-    Update,
-    Truncate,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,13 +169,6 @@ impl<'fcx> Fired<'fcx> {
         };
         Rows { store, slot, column, call: PhantomData }
     }
-}
-
-/// A column of a table, and how its values become text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Column {
-    pub(super) number: i16,
-    pub text: KeyText,
 }
 
 /// What a row's key is.
