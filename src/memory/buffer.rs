@@ -28,7 +28,7 @@ use super::table::{self, SMALL_DELTA};
 use super::{epochs, visibility};
 use crate::errors::OrRaise;
 use crate::fallible;
-use crate::pg::snapshot::Snapshot;
+use crate::pg::snapshot::{Bounds, Snapshot, Taken};
 use crate::pg::xact;
 
 const WHAT: &str = "buffered increments";
@@ -46,7 +46,7 @@ fn amounts(entry: &Entry, parity: usize) -> i64 {
 
 /// Buffered deltas that a sum of rows under the snapshot does not include. The caller holds the partition lock, at
 /// least shared, since before the snapshot was taken.
-pub(super) fn unfolded_by(partition: &SharedPartition, index: u32, snapshot: &Snapshot) -> i64 {
+pub(super) fn unfolded_by(partition: &SharedPartition, index: u32, snapshot: &Bounds) -> i64 {
     let entry = partition.entry(index);
     let folded = epochs::fold_under_way(entry.database()).filter(|fold| {
         visibility::is_seen(fold.xid, snapshot.xmin(), snapshot.xmax(), snapshot.running())
@@ -66,9 +66,10 @@ pub fn snapshot_with_unfolded(key: Key<'_>) -> (Snapshot, i64) {
     let hashed = Hashed::new(&segment, key);
     // Exclusive: a committer adds to two places, and both or neither are to be seen.
     let partition = segment.lock_partition(hashed.partition);
-    let snapshot = Snapshot::fresh();
-    let unfolded = partition.find(&hashed).map_or(0, |index| unfolded_by(&partition, index, &snapshot));
-    (snapshot, unfolded)
+    let taken = Taken::now();
+    let unfolded = partition.find(&hashed).map_or(0, |index| unfolded_by(&partition, index, &taken));
+    drop(partition);
+    (taken.register(), unfolded)
 }
 
 /// Whether memory holds deltas of the counter that are in no row yet.

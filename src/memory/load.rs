@@ -30,7 +30,7 @@ use super::segment::{Segment, segment};
 use super::table::{self, Found};
 use super::{buffer, cells, databases};
 use crate::pg::process;
-use crate::pg::snapshot::Snapshot;
+use crate::pg::snapshot::{Snapshot, Taken};
 
 /// How long a reader waits for another backend's load or commit before it reads rows instead.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -94,12 +94,12 @@ impl Ticket<'_> {
     pub fn take_snapshot(&self) -> Option<Snapshot> {
         let partition = self.segment.lock_partition(self.hashed.partition);
         let index = self.current(&partition)?;
-        let snapshot = Snapshot::fresh();
+        let taken = Taken::now();
         // Buffered deltas that are not in the rows that the sum will see; committers add theirs from now on.
-        let buffered = buffer::unfolded_by(&partition, index, &snapshot);
+        let buffered = buffer::unfolded_by(&partition, index, &taken);
         partition.entry(index).value.store(buffered, Ordering::SeqCst);
         let xids = self.segment.load_cell_xids(self.cell as usize);
-        let running = snapshot.running();
+        let running = taken.running();
         if running.len() > xids.len() {
             return None;
         }
@@ -107,11 +107,12 @@ impl Ticket<'_> {
             place.store(*xid, Ordering::Relaxed);
         }
         let cell = self.segment.load_cell(self.cell as usize);
-        cell.xmin.set(snapshot.xmin());
-        cell.xmax.set(snapshot.xmax());
+        cell.xmin.set(taken.xmin());
+        cell.xmax.set(taken.xmax());
         cell.running.set(running.len() as u32);
         cell.has_snapshot.set(1);
-        Some(snapshot)
+        drop(partition);
+        Some(taken.register())
     }
 
     /// Enters the sum and makes the entry LOADED; returns the total now. `None` when that cannot be done exactly:

@@ -2,8 +2,8 @@
 //! it that the lock is held: shared for reading, exclusive for writing.
 //!
 //! Contract: `SharedPartition` and `ExclusivePartition` hold the partition's lightweight lock while they live. Nobody holds
-//! two, nor sleeps, allocates, raises or reads rows while holding one, except that a snapshot may be taken (GetSnapshotData
-//! takes ProcArrayLock).
+//! two, nor sleeps, allocates, raises or reads rows while holding one, except that a snapshot may be taken (`Taken`:
+//! GetSnapshotData takes ProcArrayLock); it is registered when the lock is given back.
 
 use std::borrow::Borrow;
 use std::ops::Deref;
