@@ -42,14 +42,10 @@ fn counter_hll_in(input: &CStr, _element: Oid, typmod: i32) -> SketchBytes {
 const WHAT: &str = "a sketch's bytes";
 
 fn from_hex(digits: &[u8]) -> Result<Option<Vec<u8>>, OutOfMemory> {
-    let digit = |digit: u8| char::from(digit).to_digit(16);
-    let (pairs, rest) = digits.as_chunks::<2>();
-    let mut bytes = fallible::with_room(pairs.len(), WHAT)?;
-    for [high, low] in pairs {
-        let (Some(high), Some(low)) = (digit(*high), digit(*low)) else { return Ok(None) };
-        bytes.push((high << 4 | low) as u8);
-    }
-    Ok(rest.is_empty().then_some(bytes))
+    let length = digits.len() / 2;
+    let mut bytes = fallible::with_room(length, WHAT)?;
+    bytes.resize(length, 0);
+    Ok(hex::decode_to_slice(digits, &mut bytes).is_ok().then_some(bytes))
 }
 
 /// Reads a sketch in binary form. Errors: those of `counter_hll_in`.

@@ -300,7 +300,7 @@ mod tests {
             xid: 4_294_967_400,
             node: 2,
         };
-        let hex: String = link(&START, 7, &entry).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "8631a64c7a14f664188e3f588f576a1bf1ed78e42b07f365025a15a5c24344ba");
+        let digits = "8631a64c7a14f664188e3f588f576a1bf1ed78e42b07f365025a15a5c24344ba";
+        assert_eq!(hex::encode(link(&START, 7, &entry)), digits);
     }
 }

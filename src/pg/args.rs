@@ -10,6 +10,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 use pgrx::{FromDatum, IntoDatum};
 
 use super::interval::Interval;
+use super::type_ids;
 use crate::errors::OrRaise;
 use crate::fallible;
 
@@ -267,8 +268,7 @@ sql_type!(TextArray<'_>, "text[]");
 impl<'fcx> TextArray<'fcx> {
     /// The elements' bytes in order; `None` for NULL.
     pub fn elements(self) -> impl ExactSizeIterator<Item = Option<&'fcx [u8]>> + Clone + use<'fcx> {
-        const TEXT: u32 = 25;
-        let datums = self.0.elements(TEXT, -1, false, b'i');
+        let datums = self.0.elements(type_ids::TEXT, -1, false, b'i');
         // SAFETY: non-null text elements of an array that lives as long as the call.
         datums.iter().map(|datum| datum.map(|d| unsafe { argument_bytes(d) }))
     }
@@ -409,8 +409,7 @@ pub fn read_bytea(input: &std::ffi::CStr) -> Vec<u8> {
 
 /// The integers of a type modifier's list, as text: the first five of them, one more than any type of ours takes. Errors: 22023, 2202E as PostgreSQL's own types raise them.
 pub fn type_modifiers(list: TypeModifiers<'_>) -> Vec<String> {
-    const CSTRING: u32 = 2275;
-    let datums = list.0.elements(CSTRING, -2, false, b'c');
+    let datums = list.0.elements(type_ids::CSTRING, -2, false, b'c');
     datums
         .iter()
         .flatten()

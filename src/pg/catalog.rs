@@ -124,10 +124,9 @@ pub fn relation(schema: &CStr, name: &CStr) -> Option<Oid> {
 
 /// Whether the relation belongs to the extension. A table of the same name that somebody else made does not.
 pub fn is_member(relation: Oid, extension: &CStr) -> bool {
-    const RELATION_RELATION: u32 = 1259;
     // SAFETY: catalog look-ups inside a transaction.
     unsafe {
-        let owner = pg_sys::getExtensionOfObject(Oid::from(RELATION_RELATION), relation);
+        let owner = pg_sys::getExtensionOfObject(pg_sys::RelationRelationId, relation);
         owner != pg_sys::InvalidOid && owner == pg_sys::get_extension_oid(extension.as_ptr(), true)
     }
 }
@@ -173,7 +172,6 @@ unsafe extern "C-unwind" {
 
 /// The partitions of a table that hold rows, at any depth. They are not locked.
 pub fn partitions(parent: Oid) -> Vec<Oid> {
-    const RELKIND_PARTITIONED_TABLE: u8 = b'p';
     // SAFETY: a catalog scan inside a transaction, guarded as it may raise; the list is of oids, palloc'd in the current
     // context and freed here.
     unsafe {
@@ -183,7 +181,7 @@ pub fn partitions(parent: Oid) -> Vec<Oid> {
         let count = if list.is_null() { 0 } else { (*list).length as usize };
         let found = (0..count)
             .map(|index| (*(*list).elements.add(index)).oid_value)
-            .filter(|oid| pg_sys::get_rel_relkind(*oid) as u8 != RELKIND_PARTITIONED_TABLE)
+            .filter(|oid| pg_sys::get_rel_relkind(*oid) as u8 != pg_sys::RELKIND_PARTITIONED_TABLE)
             .collect();
         pg_sys::list_free(list);
         found
@@ -251,13 +249,11 @@ pub struct Database {
 
 /// All databases. Needs a transaction, but no database.
 pub fn databases() -> Vec<Database> {
-    const DATABASE_RELATION: u32 = 1262;
     let mut found = Vec::new();
     // SAFETY: the autovacuum launcher's way to list databases: a catalog scan of the shared pg_database, whose
     // rows are FormData_pg_database.
     unsafe {
-        let rel =
-            pg_sys::table_open(Oid::from(DATABASE_RELATION), pg_sys::AccessShareLock as pg_sys::LOCKMODE);
+        let rel = pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
         let scan = pg_sys::table_beginscan_catalog(rel, 0, std::ptr::null_mut());
         loop {
             let tuple = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
@@ -266,13 +262,11 @@ pub fn databases() -> Vec<Database> {
             }
             let data = (*tuple).t_data;
             let form = (data as *mut u8).add(usize::from((*data).t_hoff)) as pg_sys::Form_pg_database;
-            const INVALID: i32 = -2;
-            const TEMPLATE0: u32 = 4;
-            let is_invalid = (*form).datconnlimit == INVALID;
+            let is_invalid = (*form).datconnlimit == pg_sys::DATCONNLIMIT_INVALID_DB;
             found.push(Database {
                 oid: (*form).oid,
                 connectable: (*form).datallowconn && !is_invalid,
-                is_off_limits: is_invalid || u32::from((*form).oid) == TEMPLATE0,
+                is_off_limits: is_invalid || u32::from((*form).oid) == pg_sys::Template0DbOid,
             });
         }
         let am = (*(*scan).rs_rd).rd_tableam;

@@ -16,6 +16,7 @@ use pgrx::pg_sys;
 use super::Oid;
 use super::args::{argument_bytes, inline_varlena};
 use super::errors::SourceError;
+use super::type_ids;
 use crate::errors::CounterError;
 use crate::hll::murmur;
 
@@ -64,22 +65,7 @@ impl Hasher {
     }
 
     fn built_in(oid: Oid) -> Option<Hasher> {
-        const BOOL: u32 = 16;
-        const BYTEA: u32 = 17;
-        const CHAR: u32 = 18;
-        const NAME: u32 = 19;
-        const INT8: u32 = 20;
-        const INT2: u32 = 21;
-        const INT4: u32 = 23;
-        const TEXT: u32 = 25;
-        const OID: u32 = 26;
-        const BPCHAR: u32 = 1042;
-        const VARCHAR: u32 = 1043;
-        const DATE: u32 = 1082;
-        const TIME: u32 = 1083;
-        const TIMESTAMP: u32 = 1114;
-        const TIMESTAMPTZ: u32 = 1184;
-        const UUID: u32 = 2950;
+        use type_ids::*;
         Some(match u32::from(oid) {
             BOOL | CHAR => Hasher::Byte,
             INT2 => Hasher::TwoBytes,
@@ -106,9 +92,9 @@ impl Hasher {
             if pg_sys::type_is_enum(base) {
                 return Ok(Hasher::Enum);
             }
-            if u32::from(base) == RECORD {
+            if base == pg_sys::RECORDOID {
                 // Whether it can be hashed depends on each record's fields; the function itself looks.
-                let function = kept_function(&RECORD_HASH, F_HASH_RECORD_EXTENDED);
+                let function = kept_function(&RECORD_HASH, pg_sys::F_HASH_RECORD_EXTENDED);
                 return Ok(Hasher::Support { function, collation: Oid::from(0) });
             }
             let entry = pg_sys::lookup_type_cache(base, pg_sys::TYPECACHE_HASH_EXTENDED_PROC_FINFO as i32);
@@ -142,7 +128,8 @@ impl Hasher {
                 Hasher::Hash => bits,
                 Hasher::Name => murmur::hash(std::ffi::CStr::from_ptr(datum.cast_mut_ptr()).to_bytes()),
                 Hasher::Enum => {
-                    let label = pg_sys::OutputFunctionCall(kept_function(&ENUM_OUTPUT, F_ENUM_OUT), datum);
+                    let label =
+                        pg_sys::OutputFunctionCall(kept_function(&ENUM_OUTPUT, pg_sys::F_ENUM_OUT), datum);
                     let hash = murmur::hash(std::ffi::CStr::from_ptr(label).to_bytes());
                     pg_sys::pfree(label.cast());
                     hash
@@ -206,10 +193,6 @@ thread_local! {
     static ENUM_OUTPUT: Kept = const { Cell::new(std::ptr::null_mut()) };
     static RECORD_HASH: Kept = const { Cell::new(std::ptr::null_mut()) };
 }
-
-const F_ENUM_OUT: u32 = 3507;
-const F_HASH_RECORD_EXTENDED: u32 = 6193;
-const RECORD: u32 = 2249;
 
 fn kept_function(place: &'static std::thread::LocalKey<Kept>, function: u32) -> *mut pg_sys::FmgrInfo {
     if place.get().is_null() {

@@ -275,14 +275,13 @@ unsafe extern "C-unwind" fn on_access(
     sub: std::ffi::c_int,
     arg: *mut std::ffi::c_void,
 ) {
-    const RELATION_RELATION: u32 = 1259;
     // SAFETY: the previous hook is what was installed before ours.
     unsafe {
         if let Some(previous) = PREVIOUS_ACCESS {
             previous(access, class, object, sub, arg);
         }
     }
-    if access == pg_sys::ObjectAccessType::OAT_DROP && u32::from(class) == RELATION_RELATION && sub == 0 {
+    if access == pg_sys::ObjectAccessType::OAT_DROP && class == pg_sys::RelationRelationId && sub == 0 {
         before_relation_drop(object);
     }
 }

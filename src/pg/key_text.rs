@@ -8,9 +8,9 @@ use std::io::Write;
 
 use pgrx::pg_sys;
 
-use super::Oid;
 use super::args::inline_varlena;
 use super::errors::SourceError;
+use super::{Oid, type_ids};
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
 
@@ -34,13 +34,13 @@ impl KeyText {
     /// Errors: 0A000 the text of this type's values depends on settings of the session, so it names nothing for good.
     pub fn of_type(oid: Oid) -> Result<KeyText, CounterError> {
         let text = match u32::from(oid) {
-            21 => KeyText::Int2,
-            23 => KeyText::Int4,
-            20 => KeyText::Int8,
-            25 | 1043 => KeyText::Text,
-            1042 => KeyText::BlankPadded,
-            16 => KeyText::Boolean,
-            2950 => KeyText::Uuid,
+            type_ids::INT2 => KeyText::Int2,
+            type_ids::INT4 => KeyText::Int4,
+            type_ids::INT8 => KeyText::Int8,
+            type_ids::TEXT | type_ids::VARCHAR => KeyText::Text,
+            type_ids::BPCHAR => KeyText::BlankPadded,
+            type_ids::BOOL => KeyText::Boolean,
+            type_ids::UUID => KeyText::Uuid,
             _ => {
                 // SAFETY: syscache look-ups inside a transaction.
                 let base = unsafe { pg_sys::getBaseType(oid) };
@@ -128,21 +128,41 @@ fn append_number(number: i64, text: &mut Vec<u8>) {
 }
 
 fn append_uuid(uuid: &[u8; 16], text: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (at, byte) in uuid.iter().enumerate() {
-        if matches!(at, 4 | 6 | 8 | 10) {
+    let mut digits = [0; 32];
+    // Two digits a byte always fit.
+    let _ = hex::encode_to_slice(uuid, &mut digits);
+    for (at, group) in [0..8, 8..12, 12..16, 16..20, 20..32].into_iter().enumerate() {
+        if at > 0 {
             text.push(b'-');
         }
-        text.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        text.extend_from_slice(&digits[group]);
     }
 }
 
 /// The output function of a type whose text is the same in every session.
 fn output_function(base: Oid) -> Result<Oid, CounterError> {
-    // bytea, real, double precision, money, date, timestamp, timestamptz, interval, timetz; reg… names depend on search_path.
-    const DEPENDENT: [u32; 20] = [
-        17, 700, 701, 790, 1082, 1114, 1184, 1186, 1266, 24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089,
-        4096, 4191,
+    // Some show values as settings of the session say, names as search_path does.
+    const DEPENDENT: [Oid; 20] = [
+        pg_sys::BYTEAOID,
+        pg_sys::FLOAT4OID,
+        pg_sys::FLOAT8OID,
+        pg_sys::MONEYOID,
+        pg_sys::DATEOID,
+        pg_sys::TIMESTAMPOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::INTERVALOID,
+        pg_sys::TIMETZOID,
+        pg_sys::REGPROCOID,
+        pg_sys::REGPROCEDUREOID,
+        pg_sys::REGOPEROID,
+        pg_sys::REGOPERATOROID,
+        pg_sys::REGCLASSOID,
+        pg_sys::REGTYPEOID,
+        pg_sys::REGCONFIGOID,
+        pg_sys::REGDICTIONARYOID,
+        pg_sys::REGNAMESPACEOID,
+        pg_sys::REGROLEOID,
+        pg_sys::REGCOLLATIONOID,
     ];
     let mut function = pg_sys::InvalidOid;
     let mut is_varlena = false;
@@ -152,7 +172,7 @@ fn output_function(base: Oid) -> Result<Oid, CounterError> {
         let is_array = pg_sys::get_element_type(base) != pg_sys::InvalidOid;
         // Composites, ranges and arrays hold values of other types.
         let is_simple = matches!(category, b'b' | b'e') && !is_array;
-        if !is_simple || DEPENDENT.contains(&u32::from(base)) {
+        if !is_simple || DEPENDENT.contains(&base) {
             let type_name = CStr::from_ptr(pg_sys::format_type_be(base)).to_bytes().to_vec();
             return Err(SourceError::KeyType { type_name }.into());
         }

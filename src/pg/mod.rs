@@ -32,6 +32,7 @@ pub mod source;
 pub mod spi;
 pub mod table;
 pub mod trigger;
+pub mod type_ids;
 mod unguarded;
 pub mod wal;
 pub mod write;

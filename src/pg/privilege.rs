@@ -115,7 +115,6 @@ fn with_row(cache: pg_sys::SysCacheIdentifier::Type, oid: Oid, look: impl FnOnce
 
 /// Whether the user may see what monitoring roles see.
 pub fn may_monitor(user: Oid) -> bool {
-    const ROLE_PG_READ_ALL_STATS: u32 = 3375;
     // SAFETY: a syscache look-up.
-    unsafe { pg_sys::has_privs_of_role(user, Oid::from(ROLE_PG_READ_ALL_STATS)) }
+    unsafe { pg_sys::has_privs_of_role(user, Oid::from(pg_sys::ROLE_PG_READ_ALL_STATS)) }
 }

@@ -98,7 +98,7 @@ pub fn wake_sleeper(slot: usize) {
 pub fn ask_to_end(pid: i32) {
     if pid > 0 {
         // SAFETY: plain kill(2).
-        unsafe { libc_kill(pid, 15) };
+        unsafe { libc_kill(pid, pg_sys::SIGTERM as std::ffi::c_int) };
     }
 }
 

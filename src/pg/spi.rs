@@ -33,14 +33,14 @@ pub enum Parameter<'a> {
 }
 
 impl Parameter<'_> {
-    fn type_oid(self) -> u32 {
+    fn type_oid(self) -> Oid {
         match self {
-            Parameter::Bytes(_) => 17,
-            Parameter::Bigint(_) => 20,
-            Parameter::Int(_) => 23,
-            Parameter::Text(_) => 25,
-            Parameter::Oid(_) => 26,
-            Parameter::Date(_) => 1082,
+            Parameter::Bytes(_) => pg_sys::BYTEAOID,
+            Parameter::Bigint(_) => pg_sys::INT8OID,
+            Parameter::Int(_) => pg_sys::INT4OID,
+            Parameter::Text(_) => pg_sys::TEXTOID,
+            Parameter::Oid(_) => pg_sys::OIDOID,
+            Parameter::Date(_) => pg_sys::DATEOID,
         }
     }
 
@@ -150,7 +150,7 @@ impl<'c> Spi<'c> {
     fn execute(&self, sql: &[u8], parameters: &[Parameter<'_>], read_only: bool) -> Result<(), CounterError> {
         let sql = c_string(sql)?;
         // BOUND: as many parameters as a statement of ours has.
-        let mut types: Vec<Oid> = parameters.iter().map(|parameter| parameter.type_oid().into()).collect();
+        let mut types: Vec<Oid> = parameters.iter().map(|parameter| parameter.type_oid()).collect();
         let mut values: Vec<_> = parameters.iter().map(|parameter| parameter.datum()).collect();
         // SAFETY: connected while `self` lives; as many types as values, none of them NULL; a failing command is an ERROR.
         match unsafe {

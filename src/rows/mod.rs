@@ -15,18 +15,12 @@ pub mod replicated;
 pub mod slots;
 pub mod sum;
 
-/// Types of our tables' columns, by their numbers in pg_type.
+/// Types of our tables' columns.
 pub(crate) mod column_types {
+    pub use crate::pg::type_ids::{BYTEA, DATE, INT4, INT8, INTERVAL, TEXT, TIMESTAMPTZ, XID8};
+
     /// Stands for any type of variable length, ours among them, whose number is another one in each database.
     pub const ANY_VARLENA: u32 = 0;
-    pub const BYTEA: u32 = 17;
-    pub const INT8: u32 = 20;
-    pub const INT4: u32 = 23;
-    pub const TEXT: u32 = 25;
-    pub const DATE: u32 = 1082;
-    pub const TIMESTAMPTZ: u32 = 1184;
-    pub const INTERVAL: u32 = 1186;
-    pub const XID8: u32 = 5069;
 }
 
 /// Columns of counter_ext.total.
