@@ -1,4 +1,4 @@
-//! Open relations. Locks are kept to the end of the transaction, as the executor does.
+//! Open relations. Locks on tables are kept to the end of the transaction, as the executor does.
 
 use pgrx::pg_sys;
 
@@ -96,15 +96,17 @@ impl Drop for Table {
     }
 }
 
-/// An open index.
+/// An open index. Its lock goes when it is closed: the table's, which is kept, keeps the index from being dropped. A transaction that
+/// kept it would stand in the way of REINDEX, which holds the table's writers off while it waits.
 pub struct Index {
     rel: pg_sys::Relation,
+    access: Access,
 }
 
 impl Index {
     pub fn open(oid: Oid, access: Access) -> Index {
         // SAFETY: index_open reports a missing index as an ERROR.
-        Index { rel: unsafe { pg_sys::index_open(oid, access.lock_mode()) } }
+        Index { rel: unsafe { pg_sys::index_open(oid, access.lock_mode()) }, access }
     }
 
     pub(super) fn raw(&self) -> pg_sys::Relation {
@@ -115,8 +117,8 @@ impl Index {
 impl Drop for Index {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            // SAFETY: opened in `open`, closed once; NoLock keeps the lock to the transaction's end.
-            unsafe { pg_sys::index_close(self.rel, pg_sys::NoLock as pg_sys::LOCKMODE) }
+            // SAFETY: opened in `open` with this lock, closed once; an error's end of the transaction lets go of both.
+            unsafe { pg_sys::index_close(self.rel, self.access.lock_mode()) }
         }
     }
 }
