@@ -1,6 +1,6 @@
 //! Counting's step of a compaction pass: slot rows are folded into totals, many counters in a piece.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::read;
 use crate::errors::CounterError;
@@ -18,8 +18,9 @@ use crate::settings;
 
 const WHAT: &str = "counters to fold";
 
-/// Counters one transaction folds.
+/// Counters one transaction folds, and how long the worker takes for that: of counters with very many slot rows it folds fewer.
 const BATCH: usize = 512;
+const BATCH_TIME: Duration = Duration::from_millis(100);
 /// Transactions over which the worker spreads the rows of a counter that has several.
 const SHARES: u64 = 4;
 
@@ -48,7 +49,8 @@ impl Work for FoldSlots {
         match self.batch.take() {
             None => {
                 let first = Share { index: 0, of: shares };
-                let batch = fold_after(tables, &self.after, first, how.new_rows)?;
+                let time = if how.waits { Duration::MAX } else { BATCH_TIME };
+                let batch = fold_after(tables, &self.after, first, how.new_rows, time)?;
                 let progress = batch.progress;
                 self.batch = Some((batch, 1));
                 Ok(progress)
@@ -83,22 +85,34 @@ struct Batch {
     busiest: Vec<(u64, Id)>,
 }
 
-/// Folds the next counters after an id: a share of their rows. Runs inside a transaction, with the tables locked.
-fn fold_after(tables: Tables, after: &[u8], share: Share, totals: NewRows) -> Result<Batch, CounterError> {
+/// Folds the next counters after an id: a share of their rows. Begins none once the time is over. Runs inside a transaction, with the
+/// tables locked.
+fn fold_after(
+    tables: Tables,
+    after: &[u8],
+    share: Share,
+    totals: NewRows,
+    time: Duration,
+) -> Result<Batch, CounterError> {
     as_owner(tables, |_| {
         let ids = xact::in_scratch_memory(|| list::ids_to_fold(tables, after, BATCH))?;
-        let mut batch = fold_each(tables, &ids, share, totals)?;
-        batch.last = ids.last().cloned();
-        Ok(batch)
+        fold_each(tables, &ids, share, totals, time)
     })
 }
 
 /// Folds a further share of counters that have several rows.
 fn fold_share(tables: Tables, ids: &[Id], share: Share, totals: NewRows) -> Result<Progress, CounterError> {
-    as_owner(tables, |_| Ok(fold_each(tables, ids, share, totals)?.progress))
+    as_owner(tables, |_| Ok(fold_each(tables, ids, share, totals, Duration::MAX)?.progress))
 }
 
-fn fold_each(tables: Tables, ids: &[Id], share: Share, totals: NewRows) -> Result<Batch, CounterError> {
+fn fold_each(
+    tables: Tables,
+    ids: &[Id],
+    share: Share,
+    totals: NewRows,
+    time: Duration,
+) -> Result<Batch, CounterError> {
+    let started = Instant::now();
     let mut folder = Folder::open(tables, replicated::own_node(tables)?, settings::slots())?;
     folder.totals = totals;
     let mut batch = Batch::default();
@@ -111,6 +125,10 @@ fn fold_each(tables: Tables, ids: &[Id], share: Share, totals: NewRows) -> Resul
         fallible::push(&mut batch.busiest, busy, WHAT)?;
         if folded.width > 1 {
             fallible::push(&mut batch.wide, fallible::boxed(id, WHAT)?, WHAT)?;
+        }
+        batch.last = Some(fallible::boxed(id, WHAT)?);
+        if started.elapsed() >= time {
+            break;
         }
     }
     batch.busiest.sort_unstable_by(|a, b| b.cmp(a));

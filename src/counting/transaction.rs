@@ -357,7 +357,7 @@ fn commit() {
     if done.restores {
         restore_guard::note(database);
     }
-    if done.creates_extension && databases::register(database) {
+    if done.creates_extension {
         workers::extension_created(database);
     }
     state::put_back(done);

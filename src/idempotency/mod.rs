@@ -22,8 +22,9 @@ use crate::pg::table::Access;
 use crate::pg::{process, xact};
 use crate::rows::access::Tables;
 
-/// Tokens one transaction forgets.
+/// Tokens one transaction forgets, and how long it takes for that at most.
 const PURGE_BATCH: u64 = 10_000;
+const PURGE_TIME: Duration = Duration::from_millis(100);
 
 pub static FAMILY: Family =
     Family { define_settings: settings::define, steps: &[FORGET_TOKENS], ..Family::NONE };
@@ -32,14 +33,19 @@ const FORGET_TOKENS: Step = Step {
     name: "forgetting old tokens",
     every: Duration::from_secs(30),
     is_essential: false,
-    begin: || Box::new(ForgetTokens),
+    begin: || Box::new(ForgetTokens { from_us: i64::MIN }),
 };
 
-struct ForgetTokens;
+/// Goes on where the last piece stopped, past what that has forgotten.
+struct ForgetTokens {
+    from_us: i64,
+}
 
 impl Work for ForgetTokens {
     fn next(&mut self, tables: Tables, _how: How) -> Result<Progress, CounterError> {
-        Ok(Progress { is_done: !purge(tables), ..Progress::default() })
+        let reached_us = purge(tables, self.from_us);
+        self.from_us = reached_us.unwrap_or(self.from_us);
+        Ok(Progress { is_done: reached_us.is_none(), ..Progress::default() })
     }
 }
 
@@ -73,17 +79,16 @@ pub fn apply(
     Ok(true)
 }
 
-/// Forgets tokens that are older than the retention, a bounded number of them. Returns whether there may be more. Does nothing
-/// while DDL holds the table.
-fn purge(tables: Tables) -> bool {
-    let Some(table) = TOKENS.find().filter(|table| lock::try_lock_table(*table, Access::Write)) else {
-        return false;
-    };
+/// Forgets tokens that are older than the retention, from a time on, a bounded number of them. Returns up to when; `None` where there
+/// are no more, or none that could be forgotten now. Does nothing while DDL holds the table.
+fn purge(tables: Tables, from_us: i64) -> Option<i64> {
+    let table = TOKENS.find().filter(|table| lock::try_lock_table(*table, Access::Write))?;
     if TOKENS.find() != Some(table) {
-        return false;
+        return None;
     }
     let before_us = process::now_us() - settings::token_retention_s() * 1_000_000;
-    let purged =
-        as_owner(tables, |_| xact::in_scratch_memory(|| token_rows::purge(table, before_us, PURGE_BATCH)));
-    purged >= PURGE_BATCH
+    let purged = as_owner(tables, |_| {
+        xact::in_scratch_memory(|| token_rows::purge(table, from_us, before_us, PURGE_BATCH, PURGE_TIME))
+    });
+    purged.reached_us.filter(|_| purged.tokens > 0)
 }

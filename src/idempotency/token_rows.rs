@@ -1,5 +1,7 @@
 //! Rows of tokens: inserted once each, at any isolation level, and forgotten when they are old.
 
+use std::time::{Duration, Instant};
+
 use crate::errors::CounterError;
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::table::{Access, Index, Table};
@@ -24,18 +26,35 @@ pub fn insert_once(table: Oid, token: &[u8], id: &[u8]) -> Result<bool, CounterE
     Ok(pairs::insert_once(table, &tokens, Pair(token, id), Value::Now))
 }
 
-/// Forgets up to `limit` tokens from before a time that nobody holds; returns how many. The table is locked.
-pub fn purge(table: Oid, before_us: i64, limit: u64) -> u64 {
-    let Some(by_time) = catalog::relation(c"counter_ext", c"token_at") else { return 0 };
+/// What one piece of a purge came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purged {
+    pub tokens: u64,
+    /// Where it stopped; `None` at the end.
+    pub reached_us: Option<i64>,
+}
+
+/// Forgets tokens from one time on and before another that nobody holds. It stops after so many tokens or so much time, whatever
+/// comes first: under a held snapshot there may be any number of dead rows to go past. The table is locked.
+pub fn purge(table: Oid, from_us: i64, before_us: i64, limit: u64, time: Duration) -> Purged {
+    const AT: usize = 2;
+    let started = Instant::now();
+    let mut purged = Purged { tokens: 0, reached_us: None };
+    let Some(by_time) = catalog::relation(c"counter_ext", c"token_at") else { return purged };
     let table = Table::open(table);
     let by_time = Index::open(by_time, Access::Write);
-    let mut scan = IdScan::begin(&table, &by_time, Range::Before(before_us));
-    let mut purged = 0;
-    while purged < limit {
-        let Some((candidate, ())) = latest::next_free(&mut scan, |_| Some(())) else { break };
-        if candidate.delete().is_ok() {
-            purged += 1;
+    let mut scan = IdScan::begin(&table, &by_time, Range::Between(from_us, before_us));
+    let mut reached_us = from_us;
+    while purged.tokens < limit && started.elapsed() < time {
+        let entry = latest::next_if_free(&mut scan, |columns, _| {
+            reached_us = reached_us.max(columns.bigint(AT));
+            Some(())
+        });
+        let Some(found) = entry else { return purged };
+        if found.is_some_and(|(candidate, ())| candidate.delete().is_ok()) {
+            purged.tokens += 1;
         }
     }
+    purged.reached_us = Some(reached_us);
     purged
 }

@@ -5,8 +5,8 @@
 //! - There are `counter_ext.max_databases` cells. One is given to a database, and taken from it, under the database lock. All else
 //!   in a cell is atomics, and an error text that the same lock guards.
 //! - A cell is taken from a database that was dropped or has no extension, and, where another database needs one and none is free,
-//!   from one that has nothing going on: no session, no worker, no command that keeps workers out, no buffered mode. Its statistics
-//!   go with the cell, and nothing else.
+//!   from one that has nothing going on: no session, no worker, no buffered mode. Its statistics go with the cell, and nothing else. A
+//!   worker that is the only one there gives its database's cell up itself when it hears that one is wanted.
 //! - Whoever takes a cell first makes it nobody's and then looks for sessions of its database. A session is in the process array
 //!   before it looks for a cell. So no session ever uses a cell that meanwhile belongs to another database.
 //! - A database without a cell loses nothing: increments go to rows, reads come from rows or from memory as ever, and the launcher
@@ -90,6 +90,8 @@ pub fn register(database: u32) -> bool {
     }
     let Some(index) = free_cell(&segment).or_else(|| take_from_an_idle_database(&segment)) else {
         REFUSED_AT.set(Some(Instant::now()));
+        segment.header().cell_is_wanted.store(1, Ordering::SeqCst);
+        wake_workers(&segment);
         return false;
     };
     give(&segment, index, database);
@@ -151,19 +153,52 @@ fn take_if_idle(segment: &Segment, cell: &DatabaseCell) -> bool {
     let database = cell.database.load(Ordering::SeqCst);
     let has_worker = cell.worker.pid.load(Ordering::SeqCst) != 0
         || segment.worker_places().iter().any(|place| place.database.load(Ordering::SeqCst) == database);
+    !has_worker && take_if_connected(segment, cell, 0)
+}
+
+/// Takes the cell of a database that no more processes than these are connected to, and that does not buffer. The caller holds the
+/// database lock.
+fn take_if_connected(segment: &Segment, cell: &DatabaseCell, processes: usize) -> bool {
+    let database = cell.database.load(Ordering::SeqCst);
     let buffers = cell.journal_state.load(Ordering::SeqCst) >= FIRST_JOURNAL_STATE_IN_USE
         || cell.journal_relation.load(Ordering::SeqCst) != 0;
-    if has_worker || buffers || process::is_anybody_connected(database) {
+    if buffers || process::connected_to(database) > processes {
         return false;
     }
     cell.database.store(0, Ordering::SeqCst);
     // Somebody may have connected, and found the cell, just before.
-    if process::is_anybody_connected(database) {
+    if process::connected_to(database) > processes {
         cell.database.store(database, Ordering::SeqCst);
         return false;
     }
     take(segment, cell);
     true
+}
+
+fn wake_workers(segment: &Segment) {
+    for place in segment.worker_places() {
+        if place.pid.load(Ordering::SeqCst) != 0 {
+            process::wake(place.slot.load(Ordering::SeqCst) as usize);
+        }
+    }
+}
+
+/// Called by the database's worker: gives up its cell where another database wants one, and nobody else is connected. The worker goes
+/// on without it.
+pub fn give_up_if_wanted(database: u32) {
+    let Some(segment) = segment() else { return };
+    if segment.header().cell_is_wanted.load(Ordering::SeqCst) == 0 {
+        return;
+    }
+    let _held = segment.lock_databases();
+    if free_cell(&segment).is_none()
+        && let Some(index) = look_for(&segment, database)
+    {
+        take_if_connected(&segment, segment.database_cell(index), 1);
+    }
+    if free_cell(&segment).is_some() {
+        segment.header().cell_is_wanted.store(0, Ordering::SeqCst);
+    }
 }
 
 /// Whether the database has a cell.

@@ -45,6 +45,8 @@ pub(super) struct Header {
     pub look_again: AtomicU32,
     /// Rises whenever a cell is given to a database or taken from one.
     pub cell_changes: AtomicU64,
+    /// A database has found no cell, so workers of idle databases are to give up theirs.
+    pub cell_is_wanted: AtomicU32,
     /// Where the search for a cell that can be taken begins.
     pub next_cell: AtomicU32,
     /// The replication slot that keeps WAL for recovery: see `epochs.rs`.

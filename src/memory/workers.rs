@@ -221,16 +221,24 @@ pub fn take_up(argument: u64) -> Option<u32> {
     Some(database)
 }
 
-/// This worker is connected: sessions of its database may talk to it.
+/// This worker is connected, and at work.
 pub fn connected(database: u32) {
     if let Some(shared) = MY_PLACE.get().and_then(Place::shared) {
         shared.verdict.store(WorkerState::Idle as u32, Ordering::SeqCst);
     }
+    show_up(database);
+}
+
+/// Sessions of this worker's database find it in the database's cell, which it may have got just now.
+pub fn show_up(database: u32) {
     with(database, |cell| {
-        cell.worker.slot.store(process::my_slot().unwrap_or(0) as u32, Ordering::Relaxed);
-        cell.worker.state.store(WorkerState::Idle as u32, Ordering::Relaxed);
-        cell.worker.wanted.store(0, Ordering::SeqCst);
-        cell.worker.pid.store(process::my_pid() as u32, Ordering::Release);
+        let me = process::my_pid() as u32;
+        if cell.worker.pid.load(Ordering::Relaxed) != me {
+            cell.worker.slot.store(process::my_slot().unwrap_or(0) as u32, Ordering::Relaxed);
+            cell.worker.state.store(WorkerState::Idle as u32, Ordering::Relaxed);
+            cell.worker.wanted.store(0, Ordering::SeqCst);
+            cell.worker.pid.store(me, Ordering::Release);
+        }
     });
 }
 

@@ -20,12 +20,15 @@ pub enum Range<'a> {
     From(&'a [u8]),
     /// Rows whose first two columns are these texts.
     Pair(&'a [u8], &'a [u8]),
-    /// Rows of an index over timestamptz that are before this one, oldest first; microseconds since 2000-01-01.
-    Before(i64),
+    /// Rows of an index over timestamptz from the first instant on and before the second, oldest first; microseconds since
+    /// 2000-01-01.
+    Between(i64, i64),
 }
 
 /// What one column of the index is compared with.
 struct Condition<'a> {
+    /// Its number, from 1.
+    column: i16,
     strategy: u32,
     function: u32,
     value: Operand<'a>,
@@ -38,46 +41,33 @@ enum Operand<'a> {
 
 impl<'a> Range<'a> {
     fn conditions(self) -> (Condition<'a>, Option<Condition<'a>>) {
-        let equal = |text| Condition {
-            strategy: pg_sys::BTEqualStrategyNumber,
-            function: pg_sys::F_TEXTEQ,
+        let text = |column, strategy, function, text| Condition {
+            column,
+            strategy,
+            function,
             value: Operand::Text(text),
         };
+        let equal = |column, value| text(column, pg_sys::BTEqualStrategyNumber, pg_sys::F_TEXTEQ, value);
+        let instant = |strategy, function, at| Condition {
+            column: 1,
+            strategy,
+            function,
+            value: Operand::Timestamp(at),
+        };
         match self {
-            Range::Id(id) => (equal(id), None),
-            Range::After(id) => (
-                Condition {
-                    strategy: pg_sys::BTGreaterStrategyNumber,
-                    function: pg_sys::F_TEXT_GT,
-                    value: Operand::Text(id),
-                },
-                None,
+            Range::Id(id) => (equal(1, id), None),
+            Range::After(id) => (text(1, pg_sys::BTGreaterStrategyNumber, pg_sys::F_TEXT_GT, id), None),
+            Range::From(id) => (text(1, pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_TEXT_GE, id), None),
+            Range::Pair(first, second) => (equal(1, first), Some(equal(2, second))),
+            Range::Between(from, before) => (
+                instant(pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_TIMESTAMPTZ_GE, from),
+                Some(instant(pg_sys::BTLessStrategyNumber, pg_sys::F_TIMESTAMPTZ_LT, before)),
             ),
-            Range::From(id) => (
-                Condition {
-                    strategy: pg_sys::BTGreaterEqualStrategyNumber,
-                    function: pg_sys::F_TEXT_GE,
-                    value: Operand::Text(id),
-                },
-                None,
-            ),
-            Range::Pair(first, second) => (equal(first), Some(equal(second))),
-            Range::Before(at) => {
-                let value = Operand::Timestamp(at);
-                (
-                    Condition {
-                        strategy: pg_sys::BTLessStrategyNumber,
-                        function: pg_sys::F_TIMESTAMPTZ_LT,
-                        value,
-                    },
-                    None,
-                )
-            }
         }
     }
 
     fn keys(self) -> i32 {
-        if matches!(self, Range::Pair(..)) { 2 } else { 1 }
+        if matches!(self, Range::Pair(..) | Range::Between(..)) { 2 } else { 1 }
     }
 }
 
@@ -123,7 +113,7 @@ impl<'t> IdScan<'t> {
                 pg_sys::ScanKeyEntryInitialize(
                     &mut keys[number],
                     0,
-                    number as i16 + 1,
+                    condition.column,
                     condition.strategy as u16,
                     pg_sys::InvalidOid,
                     pg_sys::C_COLLATION_OID,

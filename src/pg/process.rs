@@ -108,10 +108,10 @@ pub fn exists(pid: i32) -> bool {
     pid > 0 && unsafe { libc_kill(pid, 0) } == 0
 }
 
-/// Whether anybody is connected to a database: sessions, autovacuum, other workers.
-pub fn is_anybody_connected(database: u32) -> bool {
+/// Processes that are connected to a database: sessions, autovacuum, other workers.
+pub fn connected_to(database: u32) -> usize {
     // SAFETY: looks in the process array under its own lock.
-    unsafe { pg_sys::CountDBBackends(super::Oid::from(database)) > 0 }
+    unsafe { pg_sys::CountDBBackends(super::Oid::from(database)).max(0) as usize }
 }
 
 unsafe extern "C" {

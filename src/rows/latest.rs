@@ -87,18 +87,30 @@ pub fn next_free<'t, T>(
     read: impl Fn(&Columns<'_>) -> Option<T>,
 ) -> Option<(Candidate<'t>, T)> {
     loop {
-        let mut found = None;
-        scan.next_entry(|version| {
-            if version.status() == Status::Free {
-                found = read(&version.columns()).map(|value| (Candidate::new(version), value));
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        })?;
+        let found = next_if_free(scan, |columns, is_free| if is_free { read(columns) } else { None })?;
         if found.is_some() {
             return found;
         }
     }
+}
+
+/// The next entry's row, if no other transaction holds it, and `read` accepts it; `read` is shown every version, and whether it is free.
+/// `None` at the end: for those who count what they go past.
+pub fn next_if_free<'t, T>(
+    scan: &mut IdScan<'t>,
+    mut read: impl FnMut(&Columns<'_>, bool) -> Option<T>,
+) -> Option<Option<(Candidate<'t>, T)>> {
+    let mut found = None;
+    scan.next_entry(|version| {
+        let is_free = version.status() == Status::Free;
+        let value = read(&version.columns(), is_free);
+        if is_free {
+            found = value.map(|value| (Candidate::new(version), value));
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    })?;
+    Some(found)
 }
 
 /// The next row of a scan that the snapshot sees.

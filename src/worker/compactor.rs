@@ -12,6 +12,7 @@ use super::journal_keeper::Keeper;
 use super::serve_database;
 use super::transactions::{Obstacle, in_transaction};
 use crate::family::pass::{self, How, Step, Work};
+use crate::memory::databases;
 use crate::memory::epochs::{self, JournalState};
 use crate::memory::restore_guard::NewRows;
 use crate::memory::statistics::{self, Pass};
@@ -31,6 +32,8 @@ const JOURNAL_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 const RATE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long one step of a pass may go on before the others have their turn; it goes on in the next pass.
 const STEP_BUDGET: Duration = Duration::from_millis(500);
+/// The same while somebody waits for this pass, and what it is to be done by its end.
+const WANTED_STEP_BUDGET: Duration = Duration::from_secs(20);
 /// Where databases wait for a worker, how long each one's turn lasts at least.
 const TURN: Duration = Duration::from_secs(1);
 const LONGEST_ERROR_DELAY: Duration = Duration::from_secs(60);
@@ -122,6 +125,8 @@ impl Compactor {
 
     /// Drains, makes a pass if one is due, and says how long to rest.
     fn round(&mut self) -> Result<Duration, Obstacle> {
+        databases::give_up_if_wanted(self.database);
+        workers::show_up(self.database);
         let next_round = self.tend()?;
         if self.until_pass().is_zero() || workers::pass_wanted(self.database) {
             self.pass_if_due()?;
@@ -225,7 +230,9 @@ impl Compactor {
             if self.last_tended.elapsed() >= Duration::from_millis(wal::writer_delay_ms()) {
                 self.tend()?;
             }
-            if started.elapsed() >= STEP_BUDGET && !workers::pass_wanted(self.database) {
+            let is_wanted = self.steps[index].step.is_essential && workers::pass_wanted(self.database);
+            let budget = if is_wanted { WANTED_STEP_BUDGET } else { STEP_BUDGET };
+            if started.elapsed() >= budget {
                 self.steps[index].under_way = Some(work);
                 return Ok(());
             }

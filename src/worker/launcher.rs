@@ -316,7 +316,7 @@ fn start_wanted(wards: &mut HashMap<u32, Ward>) -> Round {
             round.queue += u32::from(!can_wait);
             continue;
         }
-        match send(database) {
+        match send(database, ward.known) {
             Sent::Yes(worker) => {
                 ward.worker = Some(worker);
                 ward.started_at = Instant::now();
@@ -335,7 +335,7 @@ fn start_wanted(wards: &mut HashMap<u32, Ward>) -> Round {
 }
 
 /// Sends a worker into a database. A command that needs the database alone either sees the place that is marked here, or is seen here.
-fn send(database: u32) -> Sent {
+fn send(database: u32, is_known: bool) -> Sent {
     let Some(place) = workers::assign(database) else { return Sent::NoPlace };
     let is_kept_out = workers::is_held(database)
         || xact::run_in_worker(|| lock::is_database_locked(Oid::from(database))).unwrap_or(true);
@@ -343,8 +343,10 @@ fn send(database: u32) -> Sent {
         workers::take_back(place);
         return Sent::KeptOut;
     }
-    // In others CREATE EXTENSION or an increment asks for a cell.
-    databases::register_if_free(database);
+    // Only a database that nobody has looked into is given a cell here; in others CREATE EXTENSION or an increment asks for one.
+    if !is_known {
+        databases::register_if_free(database);
+    }
     let (kind, main) =
         if xact::in_recovery() { (WATCHER_TYPE, WATCHER_MAIN) } else { (COMPACTOR_TYPE, COMPACTOR_MAIN) };
     match background::start(&format!("{kind} for database {database}"), kind, main, place.argument()) {

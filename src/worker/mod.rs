@@ -3,7 +3,6 @@
 
 use pgrx::prelude::*;
 
-use crate::memory::databases;
 use crate::memory::workers::{self, WorkerState};
 use crate::pg::background::{self, StartArgument};
 use crate::pg::{Oid, process};
@@ -44,7 +43,6 @@ fn serve_database(argument: StartArgument, work: fn(u32) -> WorkerState) {
     // A worker's own queries would take the processes that are left to others.
     background::set_setting("max_parallel_workers_per_gather", "0");
     background::set_setting("max_parallel_maintenance_workers", "0");
-    databases::register_if_free(database);
     workers::connected(database);
     // A command may have come while this worker waited to be let in.
     let state = if workers::is_held(database) { WorkerState::Held } else { work(database) };

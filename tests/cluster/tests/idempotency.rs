@@ -4,7 +4,8 @@
 use counter_ext_cluster_tests::cluster::Death;
 use counter_ext_cluster_tests::delivery::deliver;
 use counter_ext_cluster_tests::session::Address;
-use counter_ext_cluster_tests::{Cluster, Settings, chance, watch};
+use counter_ext_cluster_tests::wait::{self, in_time};
+use counter_ext_cluster_tests::{Cluster, Session, Settings, chance, watch};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use std::thread;
@@ -108,5 +109,37 @@ fn the_worker_forgets_old_tokens() {
     });
     assert!(session.value::<bool>("SELECT counter_incr_once('a', 1, 'old:1')"), "it counts again");
     assert_eq!(session.get("a").expect("get"), 25_001);
+    cluster.finish();
+}
+
+/// Under a held snapshot what is forgotten stays in the way of the search for more, and there is much of it. Folding goes on all the
+/// while, and a pass that somebody asks for does not wait until all tokens are gone.
+#[test]
+fn forgetting_many_old_tokens_holds_up_no_pass() {
+    let mut cluster = Cluster::start(Settings::preloaded().with("counter_ext.compact_interval", "100ms"));
+    let mut session = cluster.connect();
+    session.must(
+        "INSERT INTO counter_ext.token (token, id, at)
+         SELECT g::text, 'n', now() - '30 days'::interval + g * '1 ms'::interval FROM generate_series(1, 400000) AS g",
+    );
+    drop(session);
+    cluster.restart();
+    let mut reader = cluster.connect();
+    reader.must("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM counter_ext.token");
+    let mut session = cluster.connect();
+    watch::wait_for_compactor(&mut session);
+    let tokens = |session: &mut Session| session.value::<i64>("SELECT count(*) FROM counter_ext.token");
+    for round in 1..=4 {
+        session.incr("n", 1).expect("increment");
+        let left = tokens(&mut session);
+        in_time("counter_compact beside a purge", Duration::from_secs(4), || {
+            session.compact().expect("counter_compact");
+        });
+        println!("round {round}: {left} tokens were left");
+        assert_eq!(watch::unfolded(&mut session), 0, "slot rows left after counter_compact");
+        session.assert_count("n", round);
+    }
+    wait::until("all old tokens are forgotten", Duration::from_secs(60), || tokens(&mut session) == 0);
+    reader.must("ROLLBACK");
     cluster.finish();
 }

@@ -174,3 +174,41 @@ fn more_databases_than_workers_are_compacted_in_turn() {
     println!("worker states: {states:?}");
     cluster.finish();
 }
+
+/// A session that asks for a pass sees that the worker stands still, and makes the pass itself.
+#[test]
+fn counter_compact_does_not_wait_for_a_worker_that_stands_still() {
+    let cluster = Cluster::start(Settings::compacted_by_hand());
+    let mut session = cluster.connect();
+    let worker = watch::wait_for_compactor(&mut session);
+    session.incr("n", 1).expect("increment");
+    watch::wait_until_compactor_pauses(&mut session);
+    signal(worker, Signal::STOP);
+    in_time("counter_compact beside a stopped worker", Duration::from_secs(15), || {
+        session.compact().expect("counter_compact");
+    });
+    assert_eq!(watch::unfolded(&mut session), 0, "slot rows left after counter_compact");
+    signal(worker, Signal::CONT);
+    session.assert_count("n", 1);
+    cluster.finish();
+}
+
+/// What needs the worker in buffered mode says at once that there is none where none can be had.
+#[test]
+fn nobody_waits_for_a_worker_that_cannot_come() {
+    let mut cluster = Cluster::start(Settings::compacted_by_hand());
+    watch::wait_until_buffered(&mut cluster.connect());
+    // The server's own launcher for logical replication, and ours.
+    let starved = Settings::compacted_by_hand().with("max_worker_processes", "2");
+    cluster.restart_with(&starved);
+    let mut session = cluster.connect_with_mode("buffered");
+    session.must("SET statement_timeout = '20s'");
+    session.incr("n", 5).expect("increment");
+    in_time("counter_compact without a worker", Duration::from_secs(10), || {
+        println!("counter_compact: {:?}", session.compact().map_err(|error| error.code().cloned()));
+    });
+    in_time("counter_drop without a worker", Duration::from_secs(10), || {
+        println!("counter_drop: {:?}", session.drop_counter("n").map_err(|error| error.code().cloned()));
+    });
+    cluster.finish();
+}
