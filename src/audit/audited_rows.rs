@@ -33,6 +33,7 @@ pub const AUDITED: FamilyTable = FamilyTable {
     name: "audited",
     relation: c"audited",
     columns: &[TEXT, TIMESTAMPTZ],
+    key: "prefix",
     hint: "GRANT it on counter_ext.audited: to begin auditing takes INSERT, to end it DELETE.",
 };
 

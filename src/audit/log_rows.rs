@@ -33,6 +33,7 @@ pub const LOG: FamilyTable = FamilyTable {
     name: "audit_log",
     relation: c"audit_log",
     columns: &[TEXT, INT8, INT8, TEXT, TEXT, TEXT, TIMESTAMPTZ, XID8, INT4, BYTEA],
+    key: "id, seq",
     hint: "GRANT it on counter_ext.audit_log.",
 };
 
@@ -41,6 +42,7 @@ pub const HEAD: FamilyTable = FamilyTable {
     name: "audit_head",
     relation: c"audit_head",
     columns: &[TEXT, INT8, BYTEA, TIMESTAMPTZ],
+    key: "id",
     hint: "GRANT it on counter_ext.audit_head.",
 };
 
@@ -49,6 +51,7 @@ pub const ANCHOR: FamilyTable = FamilyTable {
     name: "audit_anchor",
     relation: c"audit_anchor",
     columns: &[TEXT, INT8, INT8, BYTEA, TIMESTAMPTZ],
+    key: "name",
     hint: "GRANT it on counter_ext.audit_anchor.",
 };
 
@@ -85,13 +88,10 @@ impl Leaf {
         for (column, name) in columns.iter_mut().zip(NAMES) {
             *column = catalog::column(table, name).ok_or(CounterError::NotInstalled)?;
         }
-        let table = Table::open(table);
+        let [id, seq, ..] = columns;
         // It is scanned by id, in the order of seq.
-        let key = table.primary_key();
-        if catalog::column(key, c"id") != Some(0) || catalog::column(key, c"seq") != Some(1) {
-            return Err(CounterError::NoPrimaryKey { table: LOG.name });
-        }
-        Ok(Leaf { keyed: Keyed::of(table, LOG.name, Access::Read)?, columns })
+        let keyed = Keyed::over(Table::open(table), &[id, seq], LOG.name, LOG.key, Access::Read)?;
+        Ok(Leaf { keyed, columns })
     }
 
     fn sealed(&self, columns: &Columns<'_>) -> Sealed {

@@ -31,6 +31,7 @@ pub const PENDING: FamilyTable = FamilyTable {
     name: "audit_pending",
     relation: c"audit_pending",
     columns: &[TEXT, TIMESTAMPTZ, INT8, INT8, TEXT, TEXT, TEXT, XID8, INT4],
+    key: "id, at, entry",
     hint: "GRANT it on counter_ext.audit_pending.",
 };
 

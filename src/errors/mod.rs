@@ -106,8 +106,14 @@ pub enum CounterError {
     PreparesDrop,
     /// A database is to be copied whose buffered increments cannot be folded now.
     CannotCopy,
+    /// There is none, or one that is checked at the end of a statement or transaction.
     NoPrimaryKey {
         table: &'static str,
+        key: &'static str,
+    },
+    OtherPrimaryKey {
+        table: &'static str,
+        key: &'static str,
     },
     NoPartition {
         table: &'static str,
@@ -159,6 +165,11 @@ impl PartialEq for CounterError {
     fn eq(&self, other: &CounterError) -> bool {
         self.explain() == other.explain()
     }
+}
+
+fn key_needed(table: &str, key: &str) -> String {
+    let whose = if table == "audit_log" { "Each of its partitions" } else { "It" };
+    format!("{whose} needs PRIMARY KEY ({key}), not deferrable, with the collation \"C\" for text.")
 }
 
 impl CounterError {
@@ -263,13 +274,13 @@ impl CounterError {
                 ERRCODE_OBJECT_IN_USE,
                 "the source database has buffered increments of counters that could not be folded into its tables",
             ),
-            Self::NoPrimaryKey { table } => {
-                let why = not_in_state(&format!("table counter_ext.{table} has lost its primary key"));
-                if *table == "audit_log" {
-                    why.hint("Each of its partitions needs PRIMARY KEY (id, seq).")
-                } else {
-                    why
-                }
+            Self::NoPrimaryKey { table, key } => {
+                not_in_state(&format!("table counter_ext.{table} has lost its primary key"))
+                    .hint(key_needed(table, key))
+            }
+            Self::OtherPrimaryKey { table, key } => {
+                not_in_state(&format!("table counter_ext.{table} has another primary key than ({key})"))
+                    .hint(key_needed(table, key))
             }
             Self::NoPartition { table } => not_in_state(&format!(
                 "table counter_ext.{table} has no hash partition for this key that can be written"

@@ -21,6 +21,7 @@ pub const OFFSETS: FamilyTable = FamilyTable {
     name: "source_offset",
     relation: c"source_offset",
     columns: &[TEXT, INT8, INT8, INT8, TIMESTAMPTZ],
+    key: "source",
     hint: "GRANT it on counter_ext.source_offset.",
 };
 

@@ -17,6 +17,7 @@ pub const TOKENS: FamilyTable = FamilyTable {
     name: "token",
     relation: c"token",
     columns: &[TEXT, TEXT, TIMESTAMPTZ],
+    key: "token, id",
     hint: "GRANT it on counter_ext.token.",
 };
 
@@ -43,6 +44,9 @@ pub fn purge(table: Oid, from_us: i64, before_us: i64, limit: u64, time: Duratio
     let Some(by_time) = catalog::relation(c"counter_ext", c"token_at") else { return purged };
     let table = Table::open(table);
     let by_time = Index::open(by_time, Access::Write);
+    if !by_time.is_key_over(&table, std::iter::once(AT)) {
+        return purged;
+    }
     let mut scan = IdScan::begin(&table, &by_time, Range::Between(from_us, before_us));
     let mut reached_us = from_us;
     while purged.tokens < limit && started.elapsed() < time {

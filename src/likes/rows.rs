@@ -13,6 +13,7 @@ pub const LIKED: FamilyTable = FamilyTable {
     name: "liked",
     relation: c"liked",
     columns: &[TEXT, TEXT, TIMESTAMPTZ],
+    key: "item, actor",
     hint: "GRANT it on counter_ext.liked: liking needs INSERT, taking a like back DELETE, reading SELECT.",
 };
 

@@ -20,12 +20,14 @@ const POLICY: FamilyTable = FamilyTable {
     name: "policy",
     relation: c"policy",
     columns: &[TEXT, INT4, INTERVAL, INTERVAL],
+    key: "prefix",
     hint: "GRANT it on counter_ext.policy.",
 };
 const BLOCKED: FamilyTable = FamilyTable {
     name: "blocked",
     relation: c"blocked",
     columns: &[TEXT, TEXT, TIMESTAMPTZ],
+    key: "actor",
     hint: "GRANT it on counter_ext.blocked.",
 };
 

@@ -109,6 +109,40 @@ impl Index {
         Index { rel: unsafe { pg_sys::index_open(oid, access.lock_mode()) }, access }
     }
 
+    /// Whether scans by hand may use it as a key over these columns of the table, numbered from 0, in this order: a btree over
+    /// them and no others, of all rows, ascending, and in the order of bytes where they are texts. Further columns may be
+    /// included.
+    pub fn is_key_over(&self, table: &Table, columns: impl ExactSizeIterator<Item = usize>) -> bool {
+        // SAFETY: an open index has its pg_class and pg_index rows, and arrays of as many elements as its key has columns; the
+        // table is open, and its descriptor has the columns that the index names.
+        unsafe {
+            let rel = self.rel;
+            let form = (*rel).rd_index;
+            let keys = (*form).indnkeyatts as usize;
+            if (*(*rel).rd_rel).relam != pg_sys::BTREE_AM_OID
+                || (*form).indrelid != table.oid()
+                || keys != columns.len()
+                || !pg_sys::RelationGetIndexPredicate(self.rel).is_null()
+            {
+                return false;
+            }
+            let numbers = std::slice::from_raw_parts(
+                (&raw const (*form).indkey.values).cast::<pg_sys::AttrNumber>(),
+                keys,
+            );
+            columns.enumerate().all(|(at, column)| {
+                // An expression's number is 0.
+                if usize::try_from(numbers[at]) != Ok(column + 1) || *(*rel).rd_indoption.add(at) != 0 {
+                    return false;
+                }
+                // Only the default operator class makes a primary key; texts are compared by the column's collation.
+                *(*rel).rd_opcintype.add(at) != pg_sys::TEXTOID
+                    || *(*rel).rd_opfamily.add(at) == pg_sys::TEXT_BTREE_FAM_OID
+                        && *(*rel).rd_indcollation.add(at) == pg_sys::C_COLLATION_OID
+            })
+        }
+    }
+
     pub(super) fn raw(&self) -> pg_sys::Relation {
         self.rel
     }

@@ -262,6 +262,8 @@ pub struct FamilyTable {
     pub relation: &'static std::ffi::CStr,
     /// Types of its leading columns, which code reads by hand.
     pub columns: &'static [u32],
+    /// The columns of its primary key, which are its first, as SQL lists them.
+    pub key: &'static str,
     /// What to GRANT to a caller whose rights are not enough.
     pub hint: &'static str,
 }
@@ -387,7 +389,7 @@ impl FamilyTable {
 
     /// Opens it, locked before, with its primary key.
     pub fn open(&self, table: Oid, access: Access) -> Result<Keyed, CounterError> {
-        Keyed::of(Table::open(table), self.name, access)
+        Keyed::of(Table::open(table), self.name, self.key, access)
     }
 }
 
@@ -398,14 +400,29 @@ pub struct Keyed {
 }
 
 impl Keyed {
-    /// Any table with its primary key.
-    pub fn of(table: Table, name: &'static str, access: Access) -> Result<Keyed, CounterError> {
-        Ok(Keyed { key: primary_key(&table, name, access)?, table })
+    /// Any table with its primary key over its first columns, which SQL lists so. Errors: 55000 it has another one, or none.
+    pub fn of(
+        table: Table,
+        name: &'static str,
+        key: &'static str,
+        access: Access,
+    ) -> Result<Keyed, CounterError> {
+        Ok(Keyed { key: first_columns_key(&table, name, key, access)?, table })
+    }
+
+    /// As `of`, where the key's columns are these, numbered from 0.
+    pub fn over(
+        table: Table,
+        columns: &[usize],
+        name: &'static str,
+        key: &'static str,
+        access: Access,
+    ) -> Result<Keyed, CounterError> {
+        Ok(Keyed { key: primary_key(&table, columns.iter().copied(), name, key, access)?, table })
     }
 
     pub fn total(tables: Tables, access: Access) -> Result<Keyed, CounterError> {
-        let table = Table::open(tables.total);
-        Ok(Keyed { key: primary_key(&table, "total", access)?, table })
+        Keyed::of(Table::open(tables.total), "total", "id, node", access)
     }
 
     pub fn slot(tables: Tables, access: Access) -> Result<Keyed, CounterError> {
@@ -419,13 +436,35 @@ impl Keyed {
 
 /// The slot table's primary key.
 pub fn slot_key(table: &Table, access: Access) -> Result<Index, CounterError> {
-    primary_key(table, "slot", access)
+    first_columns_key(table, "slot", "id, slot", access)
 }
 
-fn primary_key(table: &Table, name: &'static str, access: Access) -> Result<Index, CounterError> {
-    let key = table.primary_key();
-    if u32::from(key) == 0 {
-        return Err(CounterError::NoPrimaryKey { table: name });
+fn first_columns_key(
+    table: &Table,
+    name: &'static str,
+    key: &'static str,
+    access: Access,
+) -> Result<Index, CounterError> {
+    primary_key(table, 0..key.split(',').count(), name, key, access)
+}
+
+/// Opens the primary key. Scans and inserts by hand rely on its shape, so it is looked at each time: whoever owns the table may
+/// have put another one there.
+fn primary_key(
+    table: &Table,
+    columns: impl ExactSizeIterator<Item = usize>,
+    name: &'static str,
+    key: &'static str,
+    access: Access,
+) -> Result<Index, CounterError> {
+    let oid = table.primary_key();
+    if u32::from(oid) == 0 {
+        return Err(CounterError::NoPrimaryKey { table: name, key });
     }
-    Ok(Index::open(key, access))
+    let index = Index::open(oid, access);
+    if index.is_key_over(table, columns) {
+        Ok(index)
+    } else {
+        Err(CounterError::OtherPrimaryKey { table: name, key })
+    }
 }

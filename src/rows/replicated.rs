@@ -27,6 +27,7 @@ const REPLICATED: FamilyTable = FamilyTable {
     name: "replicated",
     relation: c"replicated",
     columns: &[TEXT, INT4],
+    key: "id, node",
     hint: "It is written by the extension only.",
 };
 

@@ -18,11 +18,17 @@ pub const VISITORS: FamilyTable = FamilyTable {
     name: "visitors",
     relation: c"visitors",
     columns: &[TEXT, DATE, INT4, ANY_VARLENA, TIMESTAMPTZ],
+    key: "id, day, node",
     hint: HINT,
 };
 
-pub const VISIT: FamilyTable =
-    FamilyTable { name: "visit", relation: c"visit", columns: &[TEXT, DATE, INT8, ANY_VARLENA], hint: HINT };
+pub const VISIT: FamilyTable = FamilyTable {
+    name: "visit",
+    relation: c"visit",
+    columns: &[TEXT, DATE, INT8, ANY_VARLENA],
+    key: "id, day, slot",
+    hint: HINT,
+};
 
 /// Oids of the tables. Reading and dropping of counters goes with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

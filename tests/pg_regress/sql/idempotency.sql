@@ -75,6 +75,11 @@ SELECT counter_get('apply:a'), counter_get('apply:b');
 SELECT counter_apply('kafka:0', 11, ARRAY['apply:a']), counter_apply('kafka:1', 11, ARRAY['apply:a'], NULL);
 SELECT counter_apply('kafka:0', 20, ARRAY['apply:a', 'apply:a']), counter_apply('kafka:0', 21, '{}'), counter_apply('kafka:2', -5, '{}');
 SELECT source, upto, skipped, batches FROM counter_ext.source_offset WHERE source LIKE 'kafka%' ORDER BY source;
+-- A row that this transaction has locked is not held by another.
+BEGIN;
+SELECT upto FROM counter_ext.source_offset WHERE source = 'kafka:0' FOR UPDATE;
+SELECT counter_apply('kafka:0', 1000000, ARRAY['locked:a']);
+ROLLBACK;
 SELECT counter_get('apply:a');
 -- Offset and increments roll back together.
 BEGIN;
