@@ -1,4 +1,5 @@
-//! Has the linker call ours where pgrx calls two of PostgreSQL's functions: see `src/pg/error_memory.rs`.
+//! Has the linker call ours where pgrx calls two of PostgreSQL's functions, and Rust's standard library one of glibc's: see
+//! `src/pg/error_memory.rs` and `src/pg/allocator.rs`.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -7,5 +8,6 @@ fn main() {
         for function in ["CopyErrorData", "errstart"] {
             println!("cargo:rustc-link-arg=-Wl,--wrap={function}");
         }
+        println!("cargo:rustc-link-arg-cdylib=-Wl,--wrap=__cxa_thread_atexit_impl");
     }
 }

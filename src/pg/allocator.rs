@@ -175,6 +175,20 @@ unsafe impl GlobalAlloc for Allocator {
     }
 }
 
+/// What glibc is asked to run when a thread ends, in place of `__cxa_thread_atexit_impl`: nothing.
+///
+/// Each thread-local that has something to drop asks for it at its first use, and glibc ends the process where it has no memory
+/// to note that. A backend is one thread, and all it has goes with its process.
+#[cfg(not(target_os = "macos"))]
+#[unsafe(no_mangle)]
+extern "C" fn __wrap___cxa_thread_atexit_impl(
+    _destructor: *mut std::ffi::c_void,
+    _object: *mut std::ffi::c_void,
+    _library: *mut std::ffi::c_void,
+) -> std::ffi::c_int {
+    0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
