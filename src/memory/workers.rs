@@ -480,8 +480,9 @@ pub fn is_held(database: u32) -> bool {
     })
 }
 
-/// Asks the database's workers to end. Returns whether any is there still, or on its way.
-pub fn send_away(database: u32) -> bool {
+/// Asks the database's workers to end, and also those that are just connecting where `impatient`: they look for holds as soon as they
+/// are in, but may wait to be let in. Returns whether any is there still, or on its way.
+pub fn send_away(database: u32, impatient: bool) -> bool {
     let Some(segment) = segment() else { return false };
     let mut any = false;
     for place in segment.worker_places().iter() {
@@ -491,7 +492,8 @@ pub fn send_away(database: u32) -> bool {
         }
         let is_there = is_there(place, word & STAGES);
         any |= is_there;
-        if is_there && word & STAGES == SERVING {
+        let is_connected = place.verdict.load(Ordering::SeqCst) != WorkerState::None as u32;
+        if is_there && word & STAGES == SERVING && (is_connected || impatient) {
             process::ask_to_end(place.pid.load(Ordering::SeqCst) as i32);
         }
     }

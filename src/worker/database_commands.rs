@@ -19,6 +19,9 @@ use crate::pg::{Oid, process, replication_slot, xact};
 /// then PostgreSQL says who is connected.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long a worker that is just connecting is left to find out by itself that it is kept out.
+const TIME_TO_CONNECT: Duration = Duration::from_secs(1);
+
 /// How long a copy waits for the source's compactor.
 const COPY_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -40,7 +43,7 @@ pub fn make_room(command: DatabaseCommand) {
     workers::hold(database);
     xact::at_end(end);
     let started = Instant::now();
-    while workers::send_away(database) && started.elapsed() < PATIENCE {
+    while workers::send_away(database, started.elapsed() > TIME_TO_CONNECT) && started.elapsed() < PATIENCE {
         process::check_for_interrupts();
         process::sleep_us(2000);
     }
