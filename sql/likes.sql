@@ -27,7 +27,7 @@ BEGIN
         PERFORM counter_ext.count_likes(item, OPERATOR(pg_catalog.-) n) FROM (SELECT item, pg_catalog.count(*) AS n FROM went GROUP BY item) AS each;
     END IF;
     IF TG_OP = 'TRUNCATE' THEN
-        PERFORM counter_ext.discount_likes(TG_RELID);
+        PERFORM counter_ext.empty_likes(TG_RELID);
     END IF;
     RETURN NULL;
 END

@@ -4,6 +4,8 @@ use pgrx::prelude::*;
 
 use crate::caches::{self, Definition};
 use crate::errors::{CounterError, OrRaise, given};
+use crate::fallible;
+use crate::likes::drift as likes;
 use crate::pg::Oid;
 use crate::pg::args::{RelationArg, TextArg, TextBytes};
 use crate::pg::trigger::{NoTuple, TriggerCall};
@@ -77,6 +79,52 @@ fn counter_verify(
     }))
 }
 
+/// As above, for all caches of the database and for likes, each by the name of its table; a like's id is its item. What cannot be
+/// verified is passed over, and a WARNING says why. After a restore that fired no triggers this call, with `repair`, makes
+/// all counts right.
+///
+/// Errors: 22004 NULL argument; 42501 SELECT on a table or on counter_ext.total or counter_ext.liked is missing, or, to repair, INSERT
+/// and UPDATE on counter_ext.total, or INSERT on counter_ext.liked; 25006 read-only transaction, to repair.
+#[pg_extern(name = "counter_verify")]
+#[allow(clippy::type_complexity)]
+fn counter_verify_all(
+    repair: default!(Option<bool>, false),
+) -> TableIterator<
+    'static,
+    (name!(source, TextBytes), name!(id, TextBytes), name!(counted, Option<i64>), name!(rows, i64)),
+> {
+    TableIterator::new(verify_all(repair).or_raise())
+}
+
+const WHAT: &str = "counters that differ from their rows";
+
+type SourcedDifference = (TextBytes, TextBytes, Option<i64>, i64);
+
+fn verify_all(repair: Option<bool>) -> Result<Vec<SourcedDifference>, CounterError> {
+    let repair = given("repair", repair)?;
+    let mut all = Vec::new();
+    let mut add = |source: &[u8], id: Vec<u8>, counted: i128, rows: i64| {
+        let source = TextBytes(fallible::copy(source, WHAT)?);
+        fallible::push(&mut all, (source, TextBytes(id), i64::try_from(counted).ok(), rows), WHAT)
+    };
+    for (table, definition) in caches::all()? {
+        let source = caches::source_name(table)?;
+        match caches::verify(table, &definition, repair) {
+            Ok(differences) => {
+                for difference in differences {
+                    add(&source, difference.id, difference.counted, difference.rows)?;
+                }
+            }
+            Err(error) => error.warn(),
+        }
+    }
+    let (source, differences) = likes::verify(repair)?;
+    for difference in differences {
+        add(&source, difference.item, difference.counted, difference.likes)?;
+    }
+    Ok(all)
+}
+
 fn checked(
     table: Option<RelationArg<'_>>,
     prefix: Option<TextArg<'_>>,
@@ -94,7 +142,8 @@ COMMENT ON FUNCTION counter_rows() IS 'trigger function (prefix, column): counts
 COMMENT ON FUNCTION counter_cache(regclass, text, text, boolean) IS 'has counters count the rows of a table by a column from now on';
 COMMENT ON FUNCTION counter_backfill(regclass, text, text) IS 'brings counters of a table''s rows to what the rows say, while writers go on';
 COMMENT ON FUNCTION counter_verify(regclass, text, text, boolean) IS 'counters that differ from the rows they count; repair => true mends them';
+COMMENT ON FUNCTION counter_verify(boolean) IS 'all caches and likes whose counters differ from the rows they count; repair => true mends them';
 "#,
     name = "counter_caches",
-    requires = [counter_cache, counter_backfill, counter_verify]
+    requires = [counter_cache, counter_backfill, counter_verify, counter_verify_all]
 );

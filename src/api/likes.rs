@@ -63,10 +63,10 @@ mod counter_ext {
         check_item(item.0).and_then(|()| likes::count(item.0, change)).or_raise()
     }
 
-    /// For the triggers before TRUNCATE of counter_ext.liked alone: counts all likes of a partition as gone.
+    /// For the triggers before TRUNCATE of counter_ext.liked alone: the items of a partition have no likes any more.
     #[pg_extern(strict)]
-    fn discount_likes(partition: RelationArg<'_>) {
-        likes::discount_all(partition.0).or_raise()
+    fn empty_likes(partition: RelationArg<'_>) {
+        likes::empty_all(partition.0).or_raise()
     }
 }
 
@@ -80,6 +80,6 @@ extension_sql_file!(
         counter_liked,
         counter_likes,
         counter_ext::count_likes,
-        counter_ext::discount_likes
+        counter_ext::empty_likes
     ]
 );

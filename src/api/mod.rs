@@ -4,6 +4,7 @@ mod audit;
 mod caches;
 mod changes;
 mod counter_type;
+mod ddl;
 mod hll;
 mod hll_aggregates;
 mod idempotency;

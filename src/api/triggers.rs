@@ -4,7 +4,8 @@
 use pgrx::WhoAllocated;
 use pgrx::prelude::*;
 
-use crate::counting::transaction;
+use crate::caches::arriving;
+use crate::counting::{emptied, transaction};
 use crate::errors::{CounterError, OrRaise};
 use crate::pg::args::TextBytes;
 use crate::pg::{Oid, process, xact};
@@ -25,6 +26,23 @@ fn note(row: Option<PgHeapTuple<'_, impl WhoAllocated>>) {
         (Some(tables), Ok(Some(id))) => transaction::note_touched(tables, &id.0),
         _ => transaction::note_all_touched(),
     }
+}
+
+/// Whether it is a table of amounts.
+fn holds_amounts(table: Oid) -> bool {
+    access::find_tables().is_some_and(|tables| table == tables.total || table == tables.slot)
+}
+
+/// Whether a row that is about to be inserted holds an amount of a cached counter, which is counted from its rows.
+fn is_counted_elsewhere(trigger: &PgTrigger<'_>, table: Oid) -> bool {
+    trigger.event().fired_before()
+        && !xact::is_replicating()
+        && holds_amounts(table)
+        && trigger.event().fired_by_insert()
+        && trigger.new().is_some_and(|row| {
+            let is_amount = row.get_by_name::<TextBytes>("id").ok().flatten();
+            is_amount.is_some_and(|id| arriving::is_counted(&id.0))
+        })
 }
 
 /// Errors: 42501 whoever changes the row may count at most.
@@ -60,7 +78,8 @@ fn receive(trigger: &PgTrigger<'_>, table: Oid) -> Result<Fate, CounterError> {
 mod counter_ext {
     use super::*;
 
-    /// Row trigger: notes the changed row's id. Before the change it also checks that it may be made.
+    /// Row trigger: notes the changed row's id. Before the change it also checks that it may be made, and leaves out a restored
+    /// amount of a counter whose rows are counted as they are restored.
     ///
     /// Errors: 39P01 on other tables than ours; 42501 the rows may not be written by hand.
     #[pg_trigger]
@@ -75,6 +94,12 @@ mod counter_ext {
         {
             return Ok(None);
         }
+        if is_counted_elsewhere(trigger, table) {
+            if arriving::note_left_out() {
+                pgrx::notice!("amounts of counters of rows that are counted as they arrive are left out");
+            }
+            return Ok(None);
+        }
         note(trigger.old());
         note(trigger.new());
         Ok(trigger.new().or(trigger.old()))
@@ -87,7 +112,12 @@ mod counter_ext {
     fn note_foreign_insert<'a>(
         trigger: &'a PgTrigger<'a>,
     ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, core::convert::Infallible> {
-        own_table(trigger).and_then(by_hand::check_may_write).or_raise();
+        let begin = || {
+            let table = own_table(trigger)?;
+            by_hand::check_may_write(table)?;
+            if holds_amounts(table) { arriving::begin_insert() } else { Ok(()) }
+        };
+        begin().or_raise();
         // What another server sends is kept apart from our own by row.
         if !xact::is_replicating() {
             transaction::note_restore();
@@ -95,13 +125,20 @@ mod counter_ext {
         Ok(trigger.new())
     }
 
-    /// Statement trigger: TRUNCATE changes everything. Errors: 39P01 on other tables than ours.
+    /// Statement trigger, before and after it: TRUNCATE changes everything, and what is in no row yet goes with the rows.
+    ///
+    /// Errors: 39P01 on other tables than ours; 55000 increments have still to be recovered after a start.
     #[pg_trigger]
     fn note_foreign_truncate<'a>(
         trigger: &'a PgTrigger<'a>,
     ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, core::convert::Infallible> {
-        own_table(trigger).or_raise();
-        transaction::note_all_touched();
+        let truncated = || {
+            let table = own_table(trigger)?;
+            transaction::note_all_touched();
+            let is_after = matches!(trigger.when(), Ok(PgTriggerWhen::After));
+            if is_after && holds_amounts(table) { emptied::after_truncate(table) } else { Ok(()) }
+        };
+        truncated().or_raise();
         Ok(trigger.new())
     }
 }
@@ -121,8 +158,11 @@ BEGIN
             FOR EACH ROW EXECUTE FUNCTION counter_ext.note_foreign_change()', relation);
         EXECUTE pg_catalog.format('CREATE TRIGGER note_foreign_truncate BEFORE TRUNCATE ON counter_ext.%I
             FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_truncate()', relation);
+        EXECUTE pg_catalog.format('CREATE TRIGGER note_foreign_truncate_after AFTER TRUNCATE ON counter_ext.%I
+            FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_truncate()', relation);
         EXECUTE pg_catalog.format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER note_foreign_change_before,
-            ENABLE ALWAYS TRIGGER note_foreign_change, ENABLE ALWAYS TRIGGER note_foreign_truncate', relation);
+            ENABLE ALWAYS TRIGGER note_foreign_change, ENABLE ALWAYS TRIGGER note_foreign_truncate,
+            ENABLE ALWAYS TRIGGER note_foreign_truncate_after', relation);
         EXECUTE pg_catalog.format('CREATE TRIGGER note_foreign_insert BEFORE INSERT ON counter_ext.%I
             FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_insert()', relation);
         EXECUTE pg_catalog.format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER note_foreign_insert', relation);

@@ -6,9 +6,13 @@ use std::ffi::{CStr, CString};
 
 use super::errors::CacheError;
 use crate::errors::{CounterError, check_id};
+use crate::pg::ddl::CreatedTrigger;
+use crate::pg::lock::{self, Subject};
+use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::source::{Event, Source};
 use crate::pg::spi::Spi;
 use crate::pg::{Oid, confined, spi};
+use crate::rows::access;
 
 /// A prefix of counters, and the column that names the rest.
 pub struct Definition {
@@ -24,7 +28,8 @@ pub struct Function {
 
 /// Another use of the trigger function.
 struct Other {
-    table: Oid,
+    /// On the table in question, or on another partition of the same.
+    is_of_same_table: bool,
     name: Vec<u8>,
     prefix: Vec<u8>,
     column: Vec<u8>,
@@ -78,18 +83,21 @@ impl Definition {
         Ok(uncounted)
     }
 
-    /// Errors: 55000 rows of another table, or by another column, are counted into the same counters.
+    /// Errors: 55000 rows of another table, or by another column, are counted into the same counters; 42710 one of two prefixes
+    /// begins with the other.
     pub fn check_alone(&self, source: &Source, function: &Function) -> Result<(), CounterError> {
         let prefix = self.prefix();
-        let is_other = |other: &Other| {
-            other.prefix == prefix && (other.table != source.oid() || other.column != self.column.to_bytes())
-        };
-        match others(function, source)?.into_iter().find(is_other) {
-            Some(other) => {
-                Err(CacheError::SharedPrefix { prefix: prefix.to_vec(), table: other.name }.into())
+        for Other { is_of_same_table, name, prefix: other, column } in others(function, source)? {
+            if other == prefix {
+                if !is_of_same_table || column != self.column.to_bytes() {
+                    return Err(CacheError::SharedPrefix { prefix: other, table: name }.into());
+                }
+            } else if overlap(prefix, &other) {
+                let prefix = prefix.to_vec();
+                return Err(CacheError::NestedPrefix { prefix, other, table: name }.into());
             }
-            None => Ok(()),
         }
+        Ok(())
     }
 
     /// Prefixes of other caches that begin with this one's: their counters are not of this one's rows.
@@ -134,28 +142,103 @@ pub fn is_in_a_tree(source: &Source) -> Result<bool, CounterError> {
     Ok(!rows(query.as_bytes())?.is_empty())
 }
 
-/// Every use of the function, but what a partition has of its partitioned table's, and what other parts of the table's own
-/// tree have.
+/// Whether a counter could be meant under both prefixes. Under the empty one any could: its counters have never had a space of
+/// their own, and it overlaps none.
+fn overlap(one: &[u8], other: &[u8]) -> bool {
+    !one.is_empty() && !other.is_empty() && (one.starts_with(other) || other.starts_with(one))
+}
+
+/// Checks that a trigger which is just made by hand counts into counters of its own. Those who make one at the same time wait
+/// until this transaction ends. Errors: those of `Definition::check_alone`.
+pub fn check_created(trigger: &CreatedTrigger) -> Result<(), CounterError> {
+    const ALL_PREFIXES: &[u8] = b"prefixes of counter caches";
+    let (Some(tables), [prefix, column]) = (access::find_tables(), trigger.arguments.as_slice()) else {
+        return Ok(());
+    };
+    if trigger.function != b"counter_rows" {
+        return Ok(());
+    }
+    // What no id can begin with is refused when it fires.
+    let Ok(definition) = Definition::new(prefix, column) else { return Ok(()) };
+    lock::lock_exclusive(tables.total, Subject::Key(lock::id_hash(ALL_PREFIXES)));
+    let source = Source::open(trigger.table)?;
+    // Also what committed while the lock was waited for, at any isolation level.
+    let latest = ActiveSnapshot::push_latest();
+    let checked = definition.check_alone(&source, &function()?);
+    drop(latest);
+    checked
+}
+
+/// Every use of the function, but what a partition has of its partitioned table's.
 fn others(function: &Function, source: &Source) -> Result<Vec<Other>, CounterError> {
     let (function, table) = (u32::from(function.oid), u32::from(source.oid()));
     let query = format!(
-        "SELECT t.tgrelid, c.relname, pg_catalog.encode(t.tgargs, 'hex')
+        "SELECT coalesce(pg_catalog.pg_partition_root(t.tgrelid), t.tgrelid::pg_catalog.regclass)
+                OPERATOR(pg_catalog.=) coalesce(pg_catalog.pg_partition_root({table}), {table}::pg_catalog.regclass),
+             c.relname, pg_catalog.encode(t.tgargs, 'hex')
          FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid
          WHERE t.tgfoid OPERATOR(pg_catalog.=) {function}::pg_catalog.oid
-           AND t.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
-           AND NOT EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors(t.tgrelid) a
-                           WHERE a.relid OPERATOR(pg_catalog.=) {table}::pg_catalog.regclass
-                             AND a.relid OPERATOR(pg_catalog.<>) t.tgrelid::pg_catalog.regclass)"
+           AND t.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid ORDER BY t.oid"
     );
     let rows = rows(query.as_bytes())?;
     let other = |row: Vec<Option<Vec<u8>>>| {
         let mut columns = row.into_iter();
-        let (table, name) = (number(columns.next()??)?, columns.next()??);
-        let arguments = from_hex(&columns.next()??);
-        let mut arguments = arguments.split(|byte| *byte == 0).map(<[u8]>::to_vec);
-        Some(Other { table, name, prefix: arguments.next()?, column: arguments.next()? })
+        let (is_of_same_table, name) = (columns.next()?? == b"t", columns.next()??);
+        let (prefix, column) = arguments(&columns.next()??)?;
+        Some(Other { is_of_same_table, name, prefix, column })
     };
     Ok(rows.into_iter().filter_map(other).collect())
+}
+
+/// Every cache: its table, prefix and column.
+pub fn all() -> Result<Vec<(Oid, Definition)>, CounterError> {
+    let mut all = Vec::new();
+    for (table, prefix, column) in uses("true")? {
+        if let Ok(definition) = Definition::new(&prefix, &column) {
+            all.push((table, definition));
+        }
+    }
+    Ok(all)
+}
+
+/// A table, and the prefix and the column that its rows are counted by.
+type Use = (Oid, Vec<u8>, Vec<u8>);
+
+/// Tables, prefixes and columns that a row inserted by this session is counted by.
+pub fn counting_inserts() -> Result<Vec<Use>, CounterError> {
+    // Bit 2 is INSERT. A trigger fires in a session of this role, in the other, always, or never.
+    uses(
+        "(t.tgtype OPERATOR(pg_catalog.&) 4::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2
+         AND (t.tgenabled OPERATOR(pg_catalog.=) 'A'::pg_catalog.\"char\" OR t.tgenabled OPERATOR(pg_catalog.=)
+              CASE pg_catalog.current_setting('session_replication_role') WHEN 'replica' THEN 'R'::pg_catalog.\"char\"
+                   ELSE 'O'::pg_catalog.\"char\" END)",
+    )
+}
+
+/// Different uses of the function by triggers that a condition holds for, each by the table, or the partitioned one that it is
+/// a part of.
+fn uses(condition: &str) -> Result<Vec<Use>, CounterError> {
+    let function = u32::from(function()?.oid);
+    let query = format!(
+        "SELECT DISTINCT coalesce(pg_catalog.pg_partition_root(t.tgrelid), t.tgrelid::pg_catalog.regclass)::pg_catalog.oid,
+             pg_catalog.encode(t.tgargs, 'hex')
+         FROM pg_catalog.pg_trigger t WHERE t.tgfoid OPERATOR(pg_catalog.=) {function}::pg_catalog.oid
+           AND t.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid AND {condition} ORDER BY 1, 2"
+    );
+    let each = |row: Vec<Option<Vec<u8>>>| {
+        let mut columns = row.into_iter();
+        let table = number(columns.next()??)?;
+        let (prefix, column) = arguments(&columns.next()??)?;
+        Some((table, prefix, column))
+    };
+    Ok(rows(query.as_bytes())?.into_iter().filter_map(each).collect())
+}
+
+/// Prefix and column of a trigger.
+fn arguments(hex: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let bytes = from_hex(hex);
+    let mut arguments = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec);
+    Some((arguments.next()?, arguments.next()?))
 }
 
 /// The rows of a query about the catalogs.

@@ -169,16 +169,50 @@ impl Comparison {
         })
     }
 
-    /// Whether a counter that no row belongs to is one of ours. Where there is no prefix it could be anybody's.
     fn is_ours(&self, prefix: &[u8], id: &[u8]) -> bool {
-        !prefix.is_empty()
-            && self.column.text.can_say(&id[prefix.len()..])
-            && !self.others.iter().any(|other| id.starts_with(other))
+        is_of(prefix, self.column, &self.others, id)
+    }
+}
+
+/// Whether a counter that no row belongs to is one of a cache's. Where there is no prefix it could be anybody's.
+fn is_of(prefix: &[u8], column: Column, others: &[Vec<u8>], id: &[u8]) -> bool {
+    !prefix.is_empty()
+        && column.text.can_say(&id[prefix.len()..])
+        && !others.iter().any(|other| id.starts_with(other))
+}
+
+/// Brings all of a cache's counters to nothing, under the active snapshot. It has a prefix.
+pub fn empty(
+    entered: (Tables, u32),
+    source: &Source,
+    definition: &Definition,
+    column: Column,
+) -> Result<(), CounterError> {
+    let (tables, _) = entered;
+    let prefix = definition.prefix();
+    let others = definition.longer_prefixes(source, &definition::function()?)?;
+    let is_ours = |id: &[u8]| is_of(prefix, column, &others, id);
+    // Those that are in no row: buffered by hand, or pending in this transaction.
+    let buffered = buffer::unfolded(u32::from(catalog::my_database()), u32::from(tables.total));
+    let buffered = buffered.into_iter().map(|amount| amount.id);
+    let own = transaction::own_after_prefix(tables, prefix)?.into_iter().map(|(id, _)| id);
+    change::empty(entered, buffered.chain(own).filter(|id| id.starts_with(prefix) && is_ours(id)))?;
+    let mut after = before(prefix);
+    loop {
+        let listed = read::list_after(tables, &after)?;
+        let Some((last, _)) = listed.last() else { return Ok(()) };
+        let is_past = !last.starts_with(prefix);
+        after = last.to_vec();
+        let ids = listed.into_iter().map(|(id, _)| id).take_while(|id| id.starts_with(prefix));
+        change::empty(entered, ids.filter(|id| is_ours(id)))?;
+        if is_past {
+            return Ok(());
+        }
     }
 }
 
 /// The counters that begin with a prefix, as the active snapshot sees their rows, in the order of ids.
-fn committed(
+pub fn committed(
     tables: Tables,
     prefix: &[u8],
 ) -> impl FnMut() -> Result<Option<(Vec<u8>, i128)>, CounterError> + use<> {

@@ -20,6 +20,8 @@ pub enum CacheError {
     CountedOtherwise { table: Vec<u8>, prefix: Vec<u8> },
     /// Another table, or column, is counted into the same counters.
     SharedPrefix { prefix: Vec<u8>, table: Vec<u8> },
+    /// One of two caches' prefixes begins with the other's, so that both could mean the same counter.
+    NestedPrefix { prefix: Vec<u8>, other: Vec<u8>, table: Vec<u8> },
 }
 
 impl Explain for CacheError {
@@ -73,6 +75,16 @@ impl Explain for CacheError {
                 text(table)
             ))
             .hint("Give each table and column a prefix of its own."),
+            Self::NestedPrefix { prefix, other, table } => Explanation::new(
+                ERRCODE_DUPLICATE_OBJECT,
+                format!(
+                    "prefix \"{}\" overlaps prefix \"{}\", under which rows of table \"{}\" are counted",
+                    text(prefix),
+                    text(other),
+                    text(table)
+                ),
+            )
+            .hint("Take a prefix that begins none of the others and that none of the others begins: end each with a separator."),
         }
     }
 }

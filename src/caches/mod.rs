@@ -9,15 +9,25 @@
 //! Locks, in order: the table (AccessShare; CREATE TRIGGER's in `install`), counter_ext.total and slot, the prefix. A crash
 //! leaves nothing: all is rows of one transaction.
 
+pub mod arriving;
 mod definition;
-mod drift;
+pub mod drift;
 mod errors;
 mod install;
-mod join;
+pub mod join;
 mod rows;
 mod tally;
 
-pub use definition::Definition;
+pub use definition::{Definition, all, check_created};
 pub use drift::{backfill, verify};
 pub use install::install;
 pub use rows::fired;
+
+use crate::errors::CounterError;
+use crate::pg::Oid;
+use crate::pg::source::Source;
+
+/// A cached table's name as SQL writes it.
+pub fn source_name(table: Oid) -> Result<Vec<u8>, CounterError> {
+    Ok(Source::open(table)?.qualified_name())
+}

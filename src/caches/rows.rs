@@ -5,16 +5,19 @@
 //!
 //! BOUND: what is copied here without asking is an id, a token, a prefix or an actor of at most 255 bytes.
 
+use super::definition::Definition;
+use super::drift;
 use super::errors::CacheError;
 use super::tally::Tally;
 use crate::counting::change;
 use crate::errors::{CounterError, check_id};
 use crate::pg::Oid;
-use crate::pg::confined;
+use crate::pg::confined::{self, Confined};
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::source::{Column, Event, Source};
 use crate::pg::spi::Spi;
 use crate::pg::trigger::{Fired, Key, Side, Timing, TriggerCall};
+use crate::rows::access::Tables;
 
 /// A trigger has fired. Errors: 39P01 it is not one that can count; 42703 no such column; and those of `counter_incr`.
 pub fn fired(call: TriggerCall<'_>) -> Result<(), CounterError> {
@@ -37,7 +40,7 @@ pub fn fired(call: TriggerCall<'_>) -> Result<(), CounterError> {
         if table.is_partition() {
             return misuse("a partition's rows are counted by triggers of the partitioned table");
         }
-        return truncated(&table, counter.prefix, &table.count_query(column, counter.column.text));
+        return truncated(&table, &Definition::new(counter.prefix, column.to_bytes())?, counter.column);
     }
     let mut changes = Changes { owner: table.owner(), tally: Tally::default() };
     if fired.is_for_each_row() {
@@ -170,20 +173,40 @@ impl Changes {
     }
 }
 
-/// Before TRUNCATE: nobody else can change the table any more, so what all that has committed has left is what goes.
-fn truncated(table: &Source, prefix: &[u8], query: &[u8]) -> Result<(), CounterError> {
-    let mut changes = Changes { owner: table.owner(), tally: Tally::default() };
-    confined::as_owner_of_all_rows(table.owner(), |confined| -> Result<(), CounterError> {
+/// Before TRUNCATE: nobody else can change the table any more, and it will have no rows. So its counters are brought to nothing,
+/// whatever they are now: they may have been emptied already, by the same statement or before.
+fn truncated(table: &Source, definition: &Definition, column: Column) -> Result<(), CounterError> {
+    let owner = table.owner();
+    let entered = change::enter_to_count_in_rows(owner, "counter_rows")?;
+    confined::as_owner_of_all_rows(owner, |confined| {
+        // Everything committed by now, at any isolation level.
         let active = ActiveSnapshot::push_latest();
-        let spi = Spi::connect(confined)?;
-        let mut keys = spi.pairs(query)?;
-        while let Some((key, rows)) = keys.next_pair() {
-            changes.add_id(&[prefix, &key].concat(), -rows)?;
+        if definition.prefix().is_empty() {
+            empty_keys_of_rows(confined, entered, table, definition, column)?;
+        } else {
+            drift::empty(entered, table, definition, column)?;
         }
-        drop(keys);
-        drop(spi);
         drop(active);
         Ok(())
-    })?;
-    changes.count()
+    })
+}
+
+/// Without a prefix a counter that no row belongs to could be anybody's.
+fn empty_keys_of_rows(
+    confined: &Confined<'_>,
+    entered: (Tables, u32),
+    table: &Source,
+    definition: &Definition,
+    column: Column,
+) -> Result<(), CounterError> {
+    const BATCH: usize = 1000;
+    let spi = Spi::connect(confined)?;
+    let mut keys = spi.pairs(&table.count_query(&definition.column, column.text))?;
+    loop {
+        let batch: Vec<_> = std::iter::from_fn(|| keys.next_pair()).map(|(key, _)| key).take(BATCH).collect();
+        if batch.is_empty() {
+            return Ok(());
+        }
+        change::empty(entered, batch.iter().filter(|id| check_id(id).is_ok()))?;
+    }
 }

@@ -149,6 +149,41 @@ pub fn drop_counter(id: &[u8]) -> Result<bool, CounterError> {
     Ok(had_any)
 }
 
+/// Brings counters to nothing, rows and pending deltas alike, since what they count is emptied. What is there now decides, not
+/// what was counted: rows of the counters may be gone already, and may still go in this transaction. The caller has entered to
+/// count in rows.
+pub fn empty<Id: AsRef<[u8]>>(
+    (tables, level): (Tables, u32),
+    ids: impl IntoIterator<Item = Id>,
+) -> Result<(), CounterError> {
+    between_passes(tables, || {
+        for id in ids {
+            let id = id.as_ref();
+            process::check_for_interrupts();
+            let own = i128::from(transaction::own(tables, id));
+            transaction::forget_own(id, level)?;
+            let amount = remove_rows(tables, id)?.amount + own;
+            if amount != 0 {
+                tell(id, -amount, Operation::Reset, None)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Does something while no compaction pass runs, if one that does ends soon.
+pub fn between_passes<T>(
+    tables: Tables,
+    work: impl FnOnce() -> Result<T, CounterError>,
+) -> Result<T, CounterError> {
+    let are_kept_out = wait_for_pass(tables);
+    let done = work();
+    if are_kept_out {
+        lock::unlock_exclusive(tables.total, Subject::Compaction);
+    }
+    done
+}
+
 /// What there was of an id.
 struct Gone {
     existed: bool,

@@ -3,8 +3,10 @@
 
 pub mod buffered;
 pub mod change;
+pub mod column_guard;
 pub mod compaction;
 pub mod draining;
+pub mod emptied;
 pub mod folding;
 mod pending;
 pub mod prepared;

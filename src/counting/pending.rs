@@ -139,9 +139,18 @@ impl Pending {
 
     /// Forgets a counter's delta; a savepoint's rollback brings it back.
     pub fn forget(&mut self, id: &[u8], level: u32) -> Result<(), OutOfMemory> {
-        let Some(position) = self.entries.get_index_of(id) else {
-            return Ok(());
-        };
+        match self.entries.get_index_of(id) {
+            Some(position) => self.forget_at(position, level),
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets all deltas; a savepoint's rollback brings them back.
+    pub fn forget_all(&mut self, level: u32) -> Result<(), OutOfMemory> {
+        (0..self.entries.len()).try_for_each(|position| self.forget_at(position, level))
+    }
+
+    fn forget_at(&mut self, position: usize, level: u32) -> Result<(), OutOfMemory> {
         let entry = self.entries[position];
         if !entry.live {
             return Ok(());

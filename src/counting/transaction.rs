@@ -210,6 +210,14 @@ pub fn forget_own(id: &[u8], level: u32) -> Result<(), OutOfMemory> {
     state::change_if_dirty(|state| state.pending.forget(id, level)).unwrap_or(Ok(()))
 }
 
+/// Forgets all of this transaction's own pending deltas.
+pub fn forget_all_own(tables: Tables, level: u32) -> Result<(), OutOfMemory> {
+    state::change_if_dirty(|state| {
+        if state.pending_for == u32::from(tables.total) { state.pending.forget_all(level) } else { Ok(()) }
+    })
+    .unwrap_or(Ok(()))
+}
+
 /// Notes that this transaction changed rows of an id directly.
 pub fn note_touched(tables: Tables, id: &[u8]) {
     state::change(|state| {

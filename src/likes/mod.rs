@@ -3,6 +3,7 @@
 //! The counter is one of the reserved ones, so it takes a viral load as any other does. Privileges on counter_ext.liked decide
 //! who may like; the counter is changed in the name of the tables' owner.
 
+pub mod drift;
 mod rows;
 
 use self::rows::LIKED;
@@ -66,17 +67,29 @@ pub fn count(item: &[u8], delta: i64) -> Result<(), CounterError> {
     add(enter_to_count("counter_like")?, item, delta)
 }
 
-/// Before TRUNCATE: nobody else can change the table any more, so what all that has committed has left is what goes, whatever
-/// the transaction's snapshot sees.
-pub fn discount_all(table: Oid) -> Result<(), CounterError> {
+/// Before TRUNCATE of a partition: nobody else can change it any more, and its items will have no likes. So their counters are
+/// brought to nothing, whatever they are now: they may have been emptied already, by the same statement or before.
+pub fn empty_all(table: Oid) -> Result<(), CounterError> {
+    const BATCH: usize = 1000;
     let query = Source::open(table)?.count_query(c"item", KeyText::Text);
+    let owner = table::owner(access::tables()?.total);
+    let entered = change::enter_to_count_in_rows(owner, "counter_like")?;
     confined::as_caller(|confined| {
+        // Everything committed by now, at any isolation level.
         let active = ActiveSnapshot::push_latest();
         let spi = Spi::connect(confined)?;
         let mut items = spi.pairs(&query)?;
-        let entered = enter_to_count("counter_like")?;
-        while let Some((item, likes)) = items.next_pair() {
-            add(entered, &item, -likes)?;
+        loop {
+            let ids = std::iter::from_fn(|| items.next_pair());
+            // BOUND: as many as a batch has.
+            let ids: Vec<_> = ids
+                .take(BATCH)
+                .map(|(item, _)| reserved::id(Kind::Likes, &item))
+                .collect::<Result<_, _>>()?;
+            if ids.is_empty() {
+                break;
+            }
+            change::empty(entered, ids)?;
         }
         drop(items);
         drop(spi);

@@ -334,6 +334,30 @@ pub fn of_epoch(database: u32, relation: u32, epoch: u64) -> Vec<Amount> {
     found
 }
 
+/// What of each counter is in no row yet, whatever its epoch. The caller keeps folds out, by a lock on the tables.
+pub fn unfolded(database: u32, relation: u32) -> Vec<Amount> {
+    let mut found = Vec::new();
+    let Some(segment) = segment() else {
+        return found;
+    };
+    // Exclusive: a drain moves an amount from one place to another, and it is to be seen once.
+    for_each_marked(
+        &segment,
+        Segment::lock_partition,
+        database,
+        relation,
+        &[0, 1, 2, 3],
+        |partition, index| {
+            let entry = partition.entry(index);
+            let amount = amounts(entry, 0) + amounts(entry, 1);
+            if amount != 0 {
+                fallible::push(&mut found, amount_of(partition, index, amount), WHAT).or_raise();
+            }
+        },
+    );
+    found
+}
+
 /// The epoch's amounts are in committed rows. The caller holds the journal lock. Cannot fail.
 pub(super) fn note_folded(database: u32, relation: u32, epoch: u64) {
     let Some(segment) = segment() else { return };

@@ -201,6 +201,15 @@ pub fn is_relation(oid: Oid, schema: &CStr, name: &CStr) -> bool {
     }
 }
 
+/// The type of a relation's column, if there is such a column.
+pub fn column_type(relation: Oid, column: &CStr) -> Option<Oid> {
+    // SAFETY: syscache look-ups inside a transaction.
+    unsafe {
+        let number = pg_sys::get_attnum(relation, column.as_ptr());
+        (number > 0).then(|| pg_sys::get_atttype(relation, number))
+    }
+}
+
 /// The relation's name; empty where there is none.
 pub fn relation_name(relation: Oid) -> String {
     // SAFETY: a syscache look-up inside a transaction; the name is a palloc'd copy or null.

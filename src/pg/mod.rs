@@ -12,6 +12,7 @@ pub mod backtraces;
 pub mod catalog;
 pub mod confined;
 pub mod context;
+pub mod ddl;
 pub mod error_memory;
 pub mod errors;
 pub mod hashing;

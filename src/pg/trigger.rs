@@ -79,12 +79,18 @@ pub struct Fired<'fcx> {
 }
 
 impl<'fcx> TriggerCall<'fcx> {
+    /// What PostgreSQL passes beside the arguments; may be null.
+    pub(super) fn context(self) -> *mut pg_sys::Node {
+        // SAFETY: the call's own structure.
+        unsafe { (*self.0).context }
+    }
+
     /// `None` where the function was not called as a trigger.
     pub fn fired(self) -> Option<Fired<'fcx>> {
         // SAFETY: the trigger manager passes a TriggerData as the call's context, tagged as such; it and its trigger live as
         // long as the call.
         unsafe {
-            let context = (*self.0).context;
+            let context = self.context();
             if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
                 return None;
             }

@@ -4,9 +4,9 @@ use crate::session::{Address, Session};
 use crate::wait;
 use std::time::Duration;
 
-/// How soon a worker must be there, after a start, a crash or CREATE EXTENSION.
 /// How soon what is in the WAL must be in rows after a start.
 const RECOVERED_SOON: Duration = Duration::from_secs(30);
+/// How soon a worker must be there, after a start, a crash or CREATE EXTENSION.
 const WORKER_SOON: Duration = Duration::from_secs(15);
 
 /// The compactor of the session's database, where one runs.

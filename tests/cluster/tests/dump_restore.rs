@@ -123,3 +123,96 @@ fn a_restore_in_two_sessions_finds_nothing_in_its_way() {
     assert_eq!(session.get("page:1").expect("get"), 110);
     cluster.finish();
 }
+
+/// Tables whose rows are counted, one of them partitioned; no row yet.
+const COUNTED_TABLES: &str = "CREATE TABLE posts (id int PRIMARY KEY, author int);
+    SELECT counter_cache('posts', 'author:', 'author');
+    CREATE TABLE votes (day int, song text) PARTITION BY LIST (day);
+    CREATE TABLE votes_1 PARTITION OF votes FOR VALUES IN (1);
+    CREATE TABLE votes_2 PARTITION OF votes FOR VALUES IN (2);
+    SELECT counter_cache('votes', 'song:', 'song')";
+
+/// What counters say: of rows, of nothing else, of likes.
+const ALL_COUNTS: &str = "SELECT id, value FROM counters WHERE value <> 0
+    UNION ALL SELECT 'likes of ' || item, counter_likes(item) FROM (SELECT DISTINCT item FROM counter_ext.liked) AS items";
+
+/// How a dump is made, how it is restored, and whether the counts have to be mended afterwards.
+struct Way {
+    dump: &'static [&'static str],
+    restore: &'static [&'static str],
+    is_data_only: bool,
+    is_mended: bool,
+}
+
+/// All ways lead to the same counts: the rows of a cache and of likes are counted once, whether their totals come along or not, in
+/// whatever order, and whether or not triggers fire.
+#[test]
+fn rows_that_are_counted_are_counted_once_by_every_way_of_restoring_them() {
+    const REPLICA: &str = "SET session_replication_role = replica";
+    let way = |dump, restore, is_data_only, is_mended| Way { dump, restore, is_data_only, is_mended };
+    let ways = [
+        way(&[], &["psql"], false, false),
+        way(&["-Fc"], &["pg_restore", "-j", "4"], false, false),
+        way(&["-a"], &["psql"], true, false),
+        way(&["-a", "--inserts"], &["psql"], true, false),
+        way(&["-a", "-Fc"], &["pg_restore", "-j", "4"], true, false),
+        way(&["-a"], &["psql", "-c", REPLICA], true, false),
+        way(&["-a", "--disable-triggers"], &["psql"], true, true),
+        way(&["-a", "-Fc"], &["pg_restore", "-j", "4", "--disable-triggers"], true, true),
+    ];
+    let original = Cluster::start(Settings::compacted_by_hand());
+    let mut before = original.connect();
+    before.must(COUNTED_TABLES);
+    before.must("INSERT INTO posts SELECT n, n % 7 FROM generate_series(1, 100) AS n");
+    before.must("INSERT INTO votes SELECT 1 + n % 2, 'song ' || n % 5 FROM generate_series(1, 50) AS n");
+    before.must("SELECT counter_like('item ' || n % 3, 'actor ' || n) FROM generate_series(1, 20) AS n");
+    before.must("SELECT counter_incr('else', 5), counter_incr('author:of none', 3)");
+    before.compact().expect("counter_compact");
+    before.must("INSERT INTO posts SELECT n, n % 9 FROM generate_series(101, 120) AS n");
+    before.must("SELECT counter_like('item 1', 'late'), counter_incr('else', 1)");
+    assert!(watch::unfolded(&mut before) > 0, "there must be slot rows to dump");
+    let expected: BTreeMap<String, i64> = before.pairs(ALL_COUNTS).into_iter().collect();
+    assert_eq!(expected.len(), 9 + 5 + 3 + 2, "{expected:?}");
+
+    let copy = Cluster::start(Settings::restless().without_extension());
+    for (number, way) in ways.iter().enumerate() {
+        println!("pg_dump {:?}, then {:?}", way.dump, way.restore);
+        let (name, file) = (format!("way_{number}"), original.file(&format!("dump.{number}")));
+        original.tool("pg_dump", &[way.dump, &["--file", &file]].concat());
+        copy.connect().must(&format!("CREATE DATABASE {name}"));
+        if way.is_data_only {
+            let mut target = copy.connect_to(&name);
+            target.must("CREATE EXTENSION counter_ext");
+            target.must(COUNTED_TABLES);
+            // Memory knows them: as nothing.
+            for id in expected.keys() {
+                assert_eq!(target.get(id).expect("counter_get"), 0);
+            }
+        }
+        let (program, options) = way.restore.split_first().expect("a program");
+        let options: Vec<&str> = match *program {
+            "psql" => [&["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", &name], options, &["-f", &file]].concat(),
+            _ => [&["--exit-on-error", "-d", &name], options, &[&file]].concat(),
+        };
+        copy.tool(program, &options);
+
+        let mut after = copy.connect_to(&name);
+        if way.is_mended {
+            after.must("SELECT counter_verify(repair => true)");
+        }
+        let compare = |after: &mut counter_ext_cluster_tests::Session, when: &str| {
+            assert_eq!(after.pairs(ALL_COUNTS).into_iter().collect::<BTreeMap<_, _>>(), expected, "{when}");
+            let ids = expected.iter().filter(|(id, _)| !id.starts_with("likes of "));
+            ids.for_each(|(id, &value)| after.assert_count(id, value));
+            assert_eq!(after.value::<i64>("SELECT count(*) FROM counter_verify()"), 0, "{when}: differences");
+        };
+        compare(&mut after, "as restored");
+        watch::wait_until_folded(&mut after);
+        compare(&mut after, "folded");
+        after.must("INSERT INTO posts VALUES (1000, 1); SELECT counter_like('item 1', 'new')");
+        assert_eq!(after.get("author:1").expect("counter_get"), expected["author:1"] + 1);
+        assert_eq!(after.value::<i64>("SELECT counter_likes('item 1')"), expected["likes of item 1"] + 1);
+    }
+    original.finish();
+    copy.finish();
+}

@@ -82,11 +82,11 @@ SELECT counter_incr('stats:1');
 SELECT counter_get('stats:1');
 SELECT loads - :before AS loads, evictions - :evictions_before AS evictions, counters_in_memory - :held_before AS more_in_memory FROM counter_stats;
 -- invalidations: counters forgotten since somebody changed their rows.
-SELECT invalidations AS before FROM counter_stats \gset
+SELECT invalidations AS before, loads AS loads_before FROM counter_stats \gset
 UPDATE counter_ext.total SET value = 50 WHERE id = 'stats:2';
 SELECT invalidations - :before AS invalidations FROM counter_stats;
 SELECT counter_get('stats:2');
-SELECT loads - :before > 0 AS loaded_again FROM counter_stats;
+SELECT loads - :loads_before > 0 AS loaded_again FROM counter_stats;
 
 -- counter_hottest: what is being incremented now, with its rate.
 SELECT count(counter_incr('stats:hot')) FROM generate_series(1, 1000);

@@ -193,6 +193,44 @@ ALTER TABLE labels ALTER label TYPE text;
 ALTER TABLE labels ADD total counter DEFAULT 'type:final';
 SELECT label, total::bigint FROM labels;
 
+-- A column of numbers is refused: it would hold ids where it held totals. By whatever name the type goes, in whatever table.
+CREATE TABLE counted (id int PRIMARY KEY, views bigint, likes numeric(10), rate real, slug text, "An Odd ""Name""" smallint);
+INSERT INTO counted VALUES (1, 100, 7, 0.5, 'type:slug', 3);
+CREATE DOMAIN type_alias AS counter;
+CREATE DOMAIN type_number AS int;
+ALTER TABLE counted ADD aliased type_number DEFAULT 4;
+DO $$ BEGIN ALTER TABLE counted ALTER views TYPE counter; EXCEPTION WHEN datatype_mismatch THEN RAISE NOTICE 'refused'; END $$;
+ALTER TABLE counted ALTER COLUMN views SET DATA TYPE public.counter USING views, ALTER slug TYPE counter;
+\set VERBOSITY terse
+ALTER TABLE counted ALTER views TYPE counter USING counted.views;
+ALTER TABLE IF EXISTS ONLY public.counted ALTER likes TYPE counter;
+ALTER TABLE counted ALTER rate TYPE type_alias;
+ALTER TABLE counted ALTER "An Odd ""Name""" TYPE counter;
+ALTER TABLE counted ALTER aliased TYPE counter;
+DO $$ BEGIN EXECUTE 'ALTER TABLE counted ALTER id TYPE counter'; END $$;
+CREATE TYPE type_row AS (views bigint);
+CREATE TABLE typed OF type_row;
+ALTER TYPE type_row ALTER ATTRIBUTE views TYPE counter CASCADE;
+DROP TABLE typed;
+DROP TYPE type_row;
+CREATE TABLE counted_parts (day int, views bigint) PARTITION BY LIST (day);
+CREATE TABLE counted_parts_1 PARTITION OF counted_parts FOR VALUES IN (1);
+ALTER TABLE counted_parts ALTER views TYPE counter;
+ALTER TABLE counted ALTER nothing TYPE counter;
+ALTER TABLE nothing ALTER views TYPE counter;
+\set VERBOSITY default
+-- Whoever says how is believed; a number that is assigned is an id, as ever; other types and commands are as they were.
+ALTER TABLE counted ALTER id TYPE counter USING 'type:' || id;
+ALTER TABLE counted ALTER views TYPE counter USING views::text::counter, ALTER slug TYPE counter, ALTER likes TYPE bigint, ADD more counter DEFAULT 42;
+SELECT id, views, likes, slug, more FROM counted;
+INSERT INTO counted (id, views, slug) VALUES ('type:2', 42, 43);
+CREATE VIEW counted_view AS SELECT 1 AS one;
+ALTER TABLE counted_view ALTER one SET DEFAULT 2;
+SELECT id, views, slug FROM counted ORDER BY id DESC LIMIT 1;
+DROP VIEW counted_view;
+DROP TABLE counted, counted_parts;
+DROP DOMAIN type_alias, type_number;
+
 DROP FUNCTION views_of;
 DROP DOMAIN page_name;
 DROP TABLE videos, videos_copy, texts, labels, pages, links, by_hash;

@@ -1,0 +1,64 @@
+//! TRUNCATE of the counters' own tables: all counters are nothing then, in whatever form their amounts were.
+//!
+//! | where an amount was | what becomes of it |
+//! | --- | --- |
+//! | in `total` or `slot` | gone with the table; TRUNCATE of `total` takes `slot` along |
+//! | pending in this transaction | forgotten; a rollback to a savepoint before the TRUNCATE brings it back |
+//! | buffered, and in no row yet | taken back by as much, pending in this transaction |
+//!
+//! Whoever counts holds a lock on `total`, which TRUNCATE waits for, from before the first delta until memory has it. So nothing
+//! is on its way meanwhile. Nor is an epoch being folded: a fold locks both tables. This runs after the tables are empty, so that
+//! nothing it writes is emptied with them. It gives the same again when it runs twice in a transaction.
+
+use super::{change, transaction};
+use crate::errors::CounterError;
+use crate::memory::epochs::{self, JournalState};
+use crate::memory::{buffer, is_attached};
+use crate::pg::snapshot::Snapshot;
+use crate::pg::spi::Spi;
+use crate::pg::{Oid, catalog, confined, table, xact};
+use crate::rows::access::{self, Tables};
+use crate::rows::sum::Reader;
+use crate::rows::{journal_position, list};
+
+/// `total` or `slot` has just been emptied by TRUNCATE. Errors: 55000 what is buffered is not known yet, after a start.
+pub fn after_truncate(emptied: Oid) -> Result<(), CounterError> {
+    let Some(tables) = access::find_tables() else { return Ok(()) };
+    transaction::note_all_touched();
+    if emptied == tables.total && has_slots(tables)? {
+        // Its own triggers come here too.
+        confined::as_owner(table::owner(tables.total), |confined| {
+            Spi::connect(confined)?.run(b"TRUNCATE counter_ext.slot")
+        })?;
+    }
+    transaction::forget_all_own(tables, xact::nest_level())?;
+    take_back_buffered(tables)
+}
+
+/// Read under a snapshot of its own, and closed before anything is done about them.
+fn has_slots(tables: Tables) -> Result<bool, CounterError> {
+    let reader = Reader::open(tables)?;
+    let mut snapshot = Snapshot::fresh();
+    Ok(xact::in_scratch_memory(|| list::slot_rows(&reader, &mut snapshot)) > 0)
+}
+
+fn take_back_buffered(tables: Tables) -> Result<(), CounterError> {
+    if !is_attached() || xact::in_recovery() {
+        return Ok(());
+    }
+    let database = u32::from(catalog::my_database());
+    let is_unknown = matches!(epochs::state(database), JournalState::Unknown | JournalState::Recovering);
+    if is_unknown && journal_position::read(tables).is_some() {
+        return Err(CounterError::NotRecovered);
+    }
+    let amounts = buffer::unfolded(database, u32::from(tables.total));
+    if amounts.is_empty() {
+        return Ok(());
+    }
+    // Whoever may empty the tables need not be allowed to count.
+    let (tables, level) = change::enter_for(table::owner(tables.total), "TRUNCATE")?;
+    for amount in amounts {
+        transaction::add_wide(tables, &amount.id, -i128::from(amount.amount), level)?;
+    }
+    Ok(())
+}
