@@ -87,19 +87,26 @@ COMMENT ON SCHEMA counter_ext IS 'tables of the extension counter_ext; privilege
 COMMENT ON TABLE counter_ext.total IS 'durable totals of counters, one row a counter and node';
 COMMENT ON TABLE counter_ext.slot IS 'increments of counters not yet compacted into counter_ext.total';
 
--- How far the journal in the WAL is folded into totals: one row a cluster and database, since physical copies keep the
--- cluster's identifier and template copies do not keep the database's oid. Means nothing elsewhere, so it is not dumped.
+-- How far the journal of buffered increments is folded into totals: one row, written by whoever folds.
 CREATE TABLE counter_ext.journal (
-    system_identifier bigint NOT NULL,
-    database oid NOT NULL,
-    node integer NOT NULL,
-    epoch bigint NOT NULL,
-    lsn pg_lsn NOT NULL,
-    -- Anybody may write logical messages into the WAL. Ours carry this, which nobody but the owner can read.
-    key bigint NOT NULL,
-    PRIMARY KEY (system_identifier, database)
+    only_row boolean NOT NULL DEFAULT true PRIMARY KEY,
+    epoch bigint NOT NULL DEFAULT 0,
+    CONSTRAINT journal_has_one_row CHECK (only_row),
+    CONSTRAINT journal_epoch CHECK (epoch OPERATOR(pg_catalog.>=) 0)
 ) WITH (fillfactor = 10);
-COMMENT ON TABLE counter_ext.journal IS 'how far buffered increments are folded into counter_ext.total';
+INSERT INTO counter_ext.journal DEFAULT VALUES;
+COMMENT ON TABLE counter_ext.journal IS 'up to which epoch buffered increments are folded into counter_ext.total';
+
+-- Buffered increments that are not folded yet, and pages to be used again. Rows are written by hand (src/pg/append.rs), never by SQL,
+-- and never deleted: what an epoch has filled is overwritten two epochs after it. So there is nothing to vacuum but for the age
+-- of transaction ids, and the file keeps its length. Not dumped: a dump has what is folded.
+CREATE TABLE counter_ext.journal_tail (
+    epoch bigint NOT NULL,
+    record bytea NOT NULL
+) WITH (vacuum_truncate = off, autovacuum_enabled = off);
+-- Records are read where they lie, and fit on a page.
+ALTER TABLE counter_ext.journal_tail ALTER COLUMN record SET STORAGE PLAIN;
+COMMENT ON TABLE counter_ext.journal_tail IS 'buffered increments not yet folded into counter_ext.total';
 
 -- Counters whose rows of this node's own number another server writes here by logical replication; '' stands for visitors. A
 -- restored database is nobody's subscriber, so it is not dumped.

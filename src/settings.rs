@@ -87,7 +87,7 @@ pub fn debug_fold_window_ms() -> u64 {
     DEBUG_FOLD_WINDOW_MS.get() as u64
 }
 
-/// For tests: stops recovery between its reading WAL and its folding what it read.
+/// For tests: stops the worker's recovery before it begins.
 pub fn debug_recovery_window_ms() -> u64 {
     DEBUG_RECOVERY_WINDOW_MS.get() as u64
 }
@@ -97,7 +97,7 @@ pub fn define(preloading: bool) {
     GucRegistry::define_enum_guc(
         c"counter_ext.mode",
         c"How increments are written when their transaction commits.",
-        c"slotted: to rows. buffered: to shared memory, journaled in the WAL.",
+        c"slotted: to rows. buffered: to shared memory and a journal.",
         &MODE,
         GucContext::Userset,
         GucFlags::default(),
@@ -206,7 +206,7 @@ pub fn define(preloading: bool) {
     );
     GucRegistry::define_int_guc(
         c"counter_ext.debug_recovery_window_ms",
-        c"Developer option: delays the worker's recovery between reading WAL and folding.",
+        c"Developer option: delays the worker's recovery of buffered increments.",
         c"Stretches a window of milliseconds so that tests can look into it.",
         &DEBUG_RECOVERY_WINDOW_MS,
         0,

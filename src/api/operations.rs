@@ -2,13 +2,14 @@
 
 use pgrx::prelude::*;
 
-use crate::counting::transaction;
+use crate::counting::{folding, transaction};
 use crate::errors::{CounterError, OrRaise};
 use crate::family::pass;
-use crate::memory::epochs::{self, Retention};
+use crate::journal::position;
+use crate::memory::epochs;
 use crate::memory::{databases, limits, sketches, statistics, table, workers};
 use crate::pg::snapshot::Snapshot;
-use crate::pg::{catalog, privilege, process, replication_slot, wal, xact};
+use crate::pg::{catalog, privilege, process, xact};
 use crate::rows::access::{self, Purpose, Tables};
 use crate::rows::list;
 use crate::rows::sum::Reader;
@@ -17,7 +18,8 @@ use crate::visitors::read;
 /// Runs one compaction pass now and returns how many rows it folded: of slots, and of visits. Where the database has a worker, the worker
 /// runs it and this waits; else it runs in the caller's transaction.
 ///
-/// Errors: 25006 read-only transaction or standby; 42501 INSERT or UPDATE on counter_ext.total is missing.
+/// Errors: 25006 read-only transaction or standby; 42501 INSERT or UPDATE on counter_ext.total is missing; 55006 buffered increments
+/// cannot be folded since a backend stands still in its commit.
 #[pg_extern]
 fn counter_compact() -> i64 {
     compact().or_raise() as i64
@@ -26,12 +28,17 @@ fn counter_compact() -> i64 {
 fn compact() -> Result<u64, CounterError> {
     let tables = transaction::enter_to_change("counter_compact", Purpose::Count, xact::nest_level())?;
     let database = u32::from(catalog::my_database());
+    // A pass of the worker takes what is in memory. It leaves what a backend that stands in its commit has still to bring there.
+    let goal = folding::goal(tables);
     if workers::has_worker(database)
         && let Some(rows) = workers::request_pass(database)
+        && folding::is_folded(tables, goal)
     {
         return Ok(rows);
     }
+    let counters = folding::fold_here(tables)?;
     let pass::Outcome { rows, overflowed } = pass::run_here(tables)?;
+    let rows = counters + rows;
     statistics::note_pass(database, statistics::Pass { rows, overflowed });
     Ok(rows)
 }
@@ -85,11 +92,9 @@ mod counter_ext {
             name!(journal_state, Option<&'static str>),
             name!(buffered_increments, Option<i64>),
             name!(journal_bytes, Option<i64>),
-            name!(journal_lag_bytes, Option<i64>),
+            name!(journal_tail_bytes, i64),
             name!(journal_delayed_by, Option<i32>),
             name!(journal_recovered_records, Option<i64>),
-            name!(replication_slot, Option<&'static str>),
-            name!(replication_slot_wal_bytes, Option<i64>),
             name!(visits_written, Option<i64>),
             name!(visit_rows, i64),
             name!(sketches_in_memory, i64),
@@ -99,6 +104,7 @@ mod counter_ext {
     > {
         let tables = tables_to_monitor().or_raise();
         let slot_rows = count_slot_rows(tables).or_raise() as i64;
+        let tail_bytes = position::tail_bytes().or_raise();
         let visit_rows = read::visit_rows().or_raise() as i64;
         let sketches = sketches::statistics();
         let preloaded = crate::memory::is_attached();
@@ -108,12 +114,6 @@ mod counter_ext {
         }
         let known = statistics::of(database);
         let journal = epochs::statistics(database).filter(|_| known.is_some());
-        let behind = |lsn: u64| {
-            (lsn != 0 && !xact::in_recovery()).then(|| wal::insert_position().saturating_sub(lsn) as i64)
-        };
-        let (retention, retained_lsn) = epochs::retention();
-        let slot =
-            (retention == Retention::Held).then(|| replication_slot::NAME.to_str().unwrap_or_default());
         let (memory_bytes, max_counters) = table::capacity();
         let without_cell = if preloaded && !xact::in_recovery() { "no cell" } else { "none" };
         let s = known.clone().unwrap_or_default();
@@ -142,13 +142,11 @@ mod counter_ext {
             journal.map(|journal| journal.state.name()),
             journal.map(|journal| journal.buffered_increments as i64),
             journal.map(|journal| journal.journal_bytes as i64),
-            journal.and_then(|journal| behind(journal.needed_lsn)),
+            tail_bytes as i64,
             journal
                 .filter(|journal| journal.cut_delayed_by != 0)
                 .map(|journal| journal.cut_delayed_by as i32),
             journal.map(|journal| journal.recovered_records as i64),
-            slot,
-            slot.and_then(|_| behind(retained_lsn)),
             measured(statistics::visits(database)),
             visit_rows,
             sketches.loaded as i64,

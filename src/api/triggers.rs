@@ -7,7 +7,9 @@ use pgrx::prelude::*;
 use crate::caches::arriving;
 use crate::counting::{emptied, transaction};
 use crate::errors::{CounterError, OrRaise};
+use crate::journal::errors::JournalError;
 use crate::pg::args::TextBytes;
+use crate::pg::trigger::{NoTuple, TriggerCall};
 use crate::pg::{Oid, process, xact};
 use crate::rows::replicated::{self, Fate, Kind, RowKey};
 use crate::rows::{access, by_hand};
@@ -72,6 +74,22 @@ fn receive(trigger: &PgTrigger<'_>, table: Oid) -> Result<Fate, CounterError> {
         Kind::Unfolded
     };
     replicated::receive(tables, kind, key, trigger.event().fired_by_insert())
+}
+
+/// Trigger function on the journal's tables: refuses what SQL would change there. By replication the changes of another server's journal
+/// come in, which mean nothing here: those of rows are passed over.
+#[pg_extern(sql = false)]
+fn guard_journal(_call: TriggerCall<'_>) -> NoTuple {
+    if !process::is_replica() {
+        CounterError::from(JournalError::ChangedByHand).raise();
+    }
+    NoTuple
+}
+
+/// Trigger function on the journal's tables: nobody empties them.
+#[pg_extern(sql = false)]
+fn refuse_journal_truncate(_call: TriggerCall<'_>) -> NoTuple {
+    CounterError::from(JournalError::ChangedByHand).raise()
 }
 
 #[pg_schema]
@@ -169,12 +187,32 @@ BEGIN
     END LOOP;
 END
 $$;
+CREATE FUNCTION counter_ext.guard_journal() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'guard_journal_wrapper' LANGUAGE c;
+CREATE FUNCTION counter_ext.refuse_journal_truncate() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'refuse_journal_truncate_wrapper' LANGUAGE c;
+DO $$
+DECLARE
+    relation text;
+BEGIN
+    FOREACH relation IN ARRAY ARRAY['journal', 'journal_tail'] LOOP
+        EXECUTE pg_catalog.format('CREATE TRIGGER guard_rows BEFORE INSERT OR UPDATE OR DELETE ON counter_ext.%I
+            FOR EACH ROW EXECUTE FUNCTION counter_ext.guard_journal()', relation);
+        EXECUTE pg_catalog.format('CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON counter_ext.%I
+            FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.refuse_journal_truncate()', relation);
+        EXECUTE pg_catalog.format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER guard_rows,
+            ENABLE ALWAYS TRIGGER guard_truncate', relation);
+    END LOOP;
+END
+$$;
 "#,
     name = "foreign_change_triggers",
     requires = [
         counter_ext::note_foreign_change,
         counter_ext::note_foreign_insert,
         counter_ext::note_foreign_truncate,
+        guard_journal,
+        refuse_journal_truncate,
         "counter_visitors_tables"
     ]
 );

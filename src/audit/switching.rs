@@ -8,7 +8,7 @@ use super::audited_rows::{self, AUDITED, Prefixes};
 use super::entry::Operation;
 use super::log_rows::{self, ANCHOR, HEAD, LOG};
 use super::pending_rows::{self, PENDING};
-use crate::counting::{draining, read, reserved, transaction};
+use crate::counting::{draining, folding, read, reserved, transaction};
 use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES};
 use crate::fallible;
 use crate::memory::buffer;
@@ -37,8 +37,8 @@ pub fn switch(prefix: &[u8], on: bool) -> Result<bool, CounterError> {
     // Before the lock, which keeps everybody out, and after it.
     AUDITED.check_rights(AUDITED.find().ok_or(CounterError::NotInstalled)?, rights, needed)?;
     // What recovery has still to fold it could not while we hold the lock.
-    if on && !read::await_recovery(tables) {
-        return Err(CounterError::NotRecovered);
+    if on {
+        folding::ensure_recovered(tables)?;
     }
     lock::lock_table(tables.total, if on { Access::AgainstWriters } else { Access::Write });
     if access::find_tables() != Some(tables) {
@@ -55,7 +55,7 @@ pub fn switch(prefix: &[u8], on: bool) -> Result<bool, CounterError> {
     transaction::note_rows_agree();
     // What others committed asynchronously is durable when the log that includes it is.
     if crate::memory::is_attached() {
-        draining::drain(u32::from(catalog::my_database()), true);
+        draining::drain(u32::from(catalog::my_database()), true)?;
     }
     Opening::open(tables, prefix, before)?.all()?;
     Ok(true)

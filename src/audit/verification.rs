@@ -8,7 +8,7 @@ use super::audited_rows;
 use super::chain::Verifier;
 use super::log_rows::{self, ANCHOR, HEAD, LOG};
 use super::pending_rows::{self, PENDING};
-use crate::counting::{read, transaction};
+use crate::counting::{folding, read, transaction};
 use crate::errors::CounterError;
 use crate::memory::buffer;
 use crate::pg::Oid;
@@ -38,8 +38,8 @@ pub fn verify(id: &[u8]) -> Result<Verdict, CounterError> {
     access::lock_for_reading(tables);
     let log = lock_log()?;
     let pending = PENDING.lock(Access::Read)?;
-    if !read::await_recovery(tables) {
-        return Err(CounterError::NotRecovered);
+    if !xact::in_recovery() {
+        folding::ensure_recovered(tables)?;
     }
     // What this statement has appended is to be seen.
     xact::see_own_changes();

@@ -2,13 +2,13 @@
 //!
 //! | the transaction | its deltas are written | when they count |
 //! | --- | --- | --- |
-//! | has an xid | to the journal at PRE_COMMIT, bound to the xid | with its commit record |
+//! | has an xid | to the journal at PRE_COMMIT, as a row of that transaction | with its commit record |
 //! | no xid, synchronous | to the journal in the COMMIT callback, flushed, standbys waited for | with that record |
 //! | no xid, asynchronous | to memory; drained to the journal, summed, soon after | once drained |
 //!
-//! In the COMMIT callback nothing can abort any more, so a record written there is the commit. Memory is pinned at
-//! PRE_COMMIT, where failing is still allowed. A crash before the record (or the commit record it is bound to) is
-//! flushed leaves nothing; one after it leaves the record, which recovery folds.
+//! In the COMMIT callback nothing can abort any more, so a record written there is the commit. Memory is pinned and room in the
+//! journal's table is reserved at PRE_COMMIT, where failing is still allowed. A crash before the record (or the commit record it is bound
+//! to) is flushed leaves nothing; one after it leaves the record, which recovery folds.
 
 use std::cell::{Cell, RefCell};
 
@@ -18,10 +18,10 @@ use super::draining;
 use super::pending::Delta;
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
-use crate::journal;
-use crate::journal::record::{self, Header};
+use crate::journal::record;
+use crate::journal::tail::{MAX_RECORD_BYTES, Place, Tail};
 use crate::memory::buffer::{self, Pin};
-use crate::memory::epochs::{self, Retention};
+use crate::memory::epochs;
 use crate::memory::table::Key;
 use crate::memory::{group, is_attached, workers};
 use crate::pg::wal::{self, Lsn};
@@ -30,22 +30,14 @@ use crate::rows::access::Tables;
 use crate::settings::{self, Mode};
 
 const WHAT: &str = "a record of buffered increments";
-/// More than a record's header takes.
-const HEADER_BYTES: usize = 64;
-/// More than a delta takes beside its id.
-const DELTA_BYTES: usize = 11;
-/// Room for a record, with the delta that makes it full.
-const RECORD_BYTES: usize = record::ROOM_BYTES;
-/// Room for what a group commits together in one record.
-const GROUP_BYTES: usize = 64 * 1024;
 
 /// How the deltas reach the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Plan {
     /// Written, bound to the transaction's xid.
     WithCommitRecord,
-    /// To be written in the COMMIT callback.
-    AtCommit,
+    /// To be written in the COMMIT callback, to the place that is reserved.
+    AtCommit(Place),
     /// Drained later.
     Later,
 }
@@ -53,13 +45,11 @@ enum Plan {
 /// A transaction's buffered deltas between PRE_COMMIT and COMMIT.
 struct Batch {
     epoch: u64,
-    relation: u32,
-    key: u64,
+    /// The journal's table, where something is to be written to it.
+    tail: Option<Tail>,
     deltas: Vec<Delta>,
     pins: Vec<Pin>,
     plan: Plan,
-    /// Of all deltas in a record, at most.
-    bytes: usize,
 }
 
 thread_local! {
@@ -75,42 +65,39 @@ thread_local! {
 
 /// Raises where buffered mode is asked for and cannot be had in this server.
 pub fn check_mode() -> Result<(), CounterError> {
-    if settings::mode() == Mode::Slotted {
-        return Ok(());
-    }
-    if !is_attached() {
+    if settings::mode() == Mode::Buffered && !is_attached() {
         return Err(CounterError::NotPreloaded);
     }
-    match epochs::retention().0 {
-        Retention::None if !wal::level_allows_slots() => Err(CounterError::WalLevel),
-        Retention::NoWalLevel => Err(CounterError::WalLevel),
-        Retention::NoFreeSlot => Err(CounterError::NoReplicationSlot),
-        Retention::None | Retention::Held => Ok(()),
-    }
+    Ok(())
 }
 
 /// PRE_COMMIT: takes the deltas, or gives them all back where they must go to slot rows: in slotted mode, before
-/// recovery is done, and when memory cannot take one of them. Never a part: a snapshot of the rows sees a transaction
-/// whole or not at all.
+/// recovery is done, when it wrote rows that must agree with them, while the journal's table is being rewritten, and when memory cannot take
+/// one of them. Never a part: a snapshot of the rows sees a transaction whole or not at all.
 pub fn take_in(tables: Tables, deltas: Vec<Delta>) -> Vec<Delta> {
     if settings::mode() == Mode::Slotted || !is_attached() {
         return deltas;
     }
     let database = u32::from(catalog::my_database());
     let relation = u32::from(tables.total);
+    let writes = xact::has_xid() || wal::is_commit_synchronous();
+    // Before an epoch is announced: a drain announces its own.
+    if writes {
+        drain_own();
+    } else {
+        drain_at_exit();
+        drain_if_late();
+    }
+    let tail = if writes { Tail::try_open(database) } else { None };
+    if writes && tail.is_none() {
+        epochs::want_journal(database);
+        return deltas;
+    }
     let Some(epoch) = epochs::announce(database, relation) else {
         epochs::want_journal(database);
         return deltas;
     };
-    let mut batch = Batch {
-        epoch,
-        relation,
-        key: epochs::key(database),
-        deltas,
-        pins: Vec::new(),
-        plan: Plan::Later,
-        bytes: 0,
-    };
+    let mut batch = Batch { epoch, tail, deltas, pins: Vec::new(), plan: Plan::Later };
     fallible::reserve_exact(&mut batch.pins, batch.deltas.len(), WHAT).or_raise();
     for delta in &batch.deltas {
         match buffer::pin(Key { database, relation, id: &delta.id }, delta.net) {
@@ -128,83 +115,72 @@ pub fn take_in(tables: Tables, deltas: Vec<Delta>) -> Vec<Delta> {
     Vec::new()
 }
 
-/// PRE_COMMIT, after slot rows were written: decides how the deltas reach the journal, and writes them if the
-/// transaction has an xid. Transactions that count nothing come here too.
+/// PRE_COMMIT, after slot rows were written: writes the deltas to the journal if the transaction has an xid, else reserves room for
+/// them. Transactions that count nothing come here too.
 pub fn write_before_commit() {
-    BATCH.with_borrow_mut(|batch| match batch {
-        Some(batch) => batch.write_before_commit(),
-        None => {
-            if UNDRAINED_SINCE.get().is_some() && xact::has_xid() {
-                drain_own();
+    let has_batch = BATCH.with_borrow_mut(|batch| {
+        batch.as_mut().map(|batch| {
+            if batch.tail.is_some() {
+                batch.write_before_commit();
             }
-        }
+        })
     });
+    if has_batch.is_none() && UNDRAINED_SINCE.get().is_some() && xact::has_xid() {
+        drain_own();
+    }
 }
 
 impl Batch {
     fn write_before_commit(&mut self) {
-        let synchronous = wal::is_commit_synchronous();
-        if !xact::has_xid() && !synchronous {
-            self.plan = Plan::Later;
-            drain_at_exit();
-            drain_if_late();
-            return;
-        }
-        drain_own();
-        self.bytes = self.deltas.iter().map(|delta| delta.id.len() + DELTA_BYTES).sum();
-        if self.bytes > record::TARGET_BYTES && !xact::has_xid() {
+        let Some(tail) = &self.tail else { return };
+        let size: usize = self.deltas.iter().map(|delta| record::delta_bytes(&delta.id, delta.net)).sum();
+        if record::HEADER_BYTES + size > MAX_RECORD_BYTES && !xact::has_xid() {
             // More than one record: an xid binds them together.
             xact::assign_xid();
         }
-        if xact::has_xid() {
-            self.plan = Plan::WithCommitRecord;
-            let mut written = 0;
-            while written < self.deltas.len() {
-                written += self.encode(written, true);
-                let bytes = RECORD.with_borrow(|text| {
-                    journal::write(text);
-                    text.len() as u64
+        self.plan = if xact::has_xid() {
+            let mut rest = &self.deltas[..];
+            while !rest.is_empty() {
+                let (count, bytes) = RECORD.with_borrow_mut(|text| {
+                    let count = encode(rest, text);
+                    tail.write_own(self.epoch, text);
+                    (count, text.len() as u64)
                 });
                 epochs::count_journaled(u32::from(catalog::my_database()), bytes);
+                rest = &rest[count..];
             }
+            Plan::WithCommitRecord
         } else {
-            self.plan = Plan::AtCommit;
-            let encoded = self.encode(0, false);
-            // In the COMMIT callback nothing may be allocated.
+            let bytes = RECORD.with_borrow_mut(|text| {
+                encode(&self.deltas, text);
+                text.len()
+            });
+            // What may be needed where nothing can be had any more.
             GROUP
                 .with_borrow_mut(|text| {
                     text.clear();
-                    fallible::reserve(text, GROUP_BYTES, WHAT)
+                    fallible::reserve(text, MAX_RECORD_BYTES, WHAT)
                 })
                 .or_raise();
-            group::prepare();
-            assert_eq!(encoded, self.deltas.len(), "one record holds what was found small enough");
-        }
+            Plan::AtCommit(tail.take_room(self.epoch, bytes))
+        };
+        self.tail = None;
     }
+}
 
-    /// Encodes deltas from a position on into one record; how many.
-    fn encode(&self, from: usize, needs_commit: bool) -> usize {
-        RECORD.with_borrow_mut(|text| {
-            // Room for the last delta too, of any size. Raised at PRE_COMMIT, where it may be.
-            text.clear();
-            fallible::reserve(text, RECORD_BYTES.min(HEADER_BYTES + self.bytes), WHAT).or_raise();
-            record::begin(
-                text,
-                Header { relation: self.relation, key: self.key, epoch: self.epoch, needs_commit },
-            );
-            let mut count = 0;
-            for delta in &self.deltas[from..] {
-                // The first always fits; the bound leaves room for one more delta of any size.
-                if text.len() > record::TARGET_BYTES {
-                    break;
-                }
-                record::push(text, &delta.id, delta.net);
-                count += 1;
-            }
-            text.shrink_to(4 * record::TARGET_BYTES);
-            count
-        })
-    }
+/// Encodes as many deltas as fit into one record; how many. Raises 53200.
+fn encode(deltas: &[Delta], text: &mut Vec<u8>) -> usize {
+    text.clear();
+    fallible::reserve(text, MAX_RECORD_BYTES, WHAT).or_raise();
+    record::begin(text);
+    let fits = |delta: &&Delta| {
+        let fits = text.len() + record::delta_bytes(&delta.id, delta.net) <= MAX_RECORD_BYTES;
+        if fits {
+            record::push(text, &delta.id, delta.net);
+        }
+        fits
+    };
+    deltas.iter().take_while(fits).count()
 }
 
 /// COMMIT: writes what is still to be written, and adds the deltas to memory. Returns the increments behind them.
@@ -212,18 +188,21 @@ impl Batch {
 pub fn commit() -> u64 {
     let Some(batch) = BATCH.take() else { return 0 };
     let database = u32::from(catalog::my_database());
-    if batch.plan == Plan::AtCommit {
-        let lsn = write_at_commit(database, &batch);
+    let is_journaled = !matches!(batch.plan, Plan::Later);
+    if let Plan::AtCommit(place) = batch.plan {
+        let lsn = write_at_commit(database, &place);
+        // Waiting for standbys may take long; the page is not needed for it.
+        place.release();
         wal::wait_for_standbys(lsn);
         wal::forget_own_writes();
     }
     settings::stretch_commit_window();
     let mut increments = 0;
     for (delta, pin) in batch.deltas.iter().zip(&batch.pins) {
-        buffer::add(*pin, batch.epoch, delta.net, delta.increments, batch.plan != Plan::Later);
+        buffer::add(*pin, batch.epoch, delta.net, delta.increments, is_journaled);
         increments += delta.increments;
     }
-    if batch.plan == Plan::Later {
+    if !is_journaled {
         UNDRAINED_SINCE.set(Some(epochs::drains_begun(database)));
         if is_late(database) {
             workers::wake_worker(database);
@@ -234,36 +213,25 @@ pub fn commit() -> u64 {
 }
 
 /// Writes the transaction's record, alone or with others that commit now, and flushes it.
-fn write_at_commit(database: u32, batch: &Batch) -> Lsn {
+fn write_at_commit(database: u32, place: &Place) -> Lsn {
     RECORD.with_borrow(|own| {
-        let deltas = record::read_header(own).map_or(&[][..], |(_, deltas)| deltas);
-        let write_group = |epoch, members: &mut dyn Iterator<Item = &'static [u8]>| {
+        let write = |record: &[u8]| {
+            epochs::count_journaled(database, record.len() as u64);
+            place.write(record)
+        };
+        let write_group = |members: &mut group::Texts<'_>| {
             GROUP.with_borrow_mut(|text| {
-                let header = Header { relation: batch.relation, key: batch.key, epoch, needs_commit: false };
-                record::begin(text, header);
-                let write = |text: &[u8]| {
-                    epochs::count_journaled(database, text.len() as u64);
-                    journal::write(text)
-                };
-                for deltas in members {
-                    // Nothing is allocated here: what there is no room for begins another record.
-                    if text.capacity() - text.len() < deltas.len() {
-                        write(text);
-                        record::begin(text, header);
-                    }
-                    // BOUND: the room that was looked at above.
-                    text.extend_from_slice(deltas);
-                }
+                record::begin(text);
+                // BOUND: all members have room for their own records on this page, and this text for a page.
+                members.for_each(|deltas| text.extend_from_slice(deltas));
                 write(text)
             })
         };
-        let together = wal::in_critical_section(|| {
-            group::commit(database, batch.epoch, deltas, write_group, wal::flush)
-        });
-        together.unwrap_or_else(|| {
-            epochs::count_journaled(database, own.len() as u64);
-            wal::in_critical_section(|| {
-                let lsn = journal::write(own);
+        wal::in_critical_section(|| {
+            let together =
+                group::commit(database, place.block(), record::deltas(own), write_group, wal::flush);
+            together.unwrap_or_else(|| {
+                let lsn = write(own);
                 wal::flush(lsn);
                 lsn
             })
@@ -277,18 +245,24 @@ pub fn abort() {
         for pin in batch.pins {
             buffer::unpin(pin);
         }
+        if let Plan::AtCommit(place) = batch.plan {
+            place.abandon();
+        }
+        // An aborting transaction closes its tables itself.
+        std::mem::forget(batch.tail);
     }
     epochs::withdraw();
 }
 
-/// A synchronous commit, or one with an xid, must not be more durable than what this session committed before it.
+/// A synchronous commit, or one with an xid, must not be more durable than what this session committed before it. Inside a
+/// transaction.
 pub fn drain_own() {
     let Some(since) = UNDRAINED_SINCE.get() else {
         return;
     };
     let database = u32::from(catalog::my_database());
     if !epochs::is_drained_since(database, since) {
-        draining::drain(database, true);
+        draining::drain(database, true).or_raise();
     }
     UNDRAINED_SINCE.set(None);
 }
@@ -297,7 +271,7 @@ pub fn drain_own() {
 fn drain_if_late() {
     let database = u32::from(catalog::my_database());
     if is_late(database) && buffer::has_unjournaled(database, epochs::relation(database)) {
-        draining::drain(database, false);
+        draining::drain(database, false).or_raise();
     }
 }
 
@@ -314,5 +288,21 @@ fn drain_at_exit() {
 
 #[pg_guard]
 extern "C-unwind" fn on_exit(_code: std::ffi::c_int, _argument: process::ExitArgument) {
-    drain_own();
+    /// Attempts, a hundredth of a second apart, while somebody rewrites the journal's table: this process takes no interrupts
+    /// any more, so it must not wait for a lock. What is left then is the worker's.
+    const ATTEMPTS: u32 = 100;
+    let database = u32::from(catalog::my_database());
+    let since = UNDRAINED_SINCE.take();
+    let is_left = || since.is_some_and(|since| !epochs::is_drained_since(database, since));
+    for _ in 0..ATTEMPTS {
+        if !is_left() {
+            return;
+        }
+        if let Err(message) = xact::run_at_exit(|| draining::drain(database, false).or_raise()) {
+            pgrx::log!("counter_ext: increments were not drained at this session's end: {message}");
+        }
+        if is_left() {
+            process::sleep_us(10_000);
+        }
+    }
 }

@@ -4,9 +4,10 @@
 //! take the same amount. Increments do not take it: they go on, and are kept.
 
 use super::reserved::{self, Kind};
-use super::{read, transaction};
+use super::{folding, read, transaction};
 use crate::errors::CounterError;
 use crate::family::{self, Change, Operation};
+use crate::memory::epochs::Recovered;
 use crate::memory::{buffer, workers};
 use crate::pg::lock::{self, Subject};
 use crate::pg::{Oid, process, xact};
@@ -64,12 +65,23 @@ fn lock_id(tables: Tables, id: &[u8]) {
     lock::lock_exclusive(tables.total, Subject::Change(lock::id_hash(id)));
 }
 
+/// The total that a reset takes away.
+fn amount_to_take(_proof: &Recovered, tables: Tables, id: &[u8]) -> Result<i64, CounterError> {
+    read::current(tables, id)
+}
+
+/// The total that a change starts from.
+fn read_to_change(_proof: &Recovered, tables: Tables, id: &[u8]) -> Result<i128, CounterError> {
+    read::current_wide(tables, id)
+}
+
 /// Takes the whole amount away and returns it. What others increment meanwhile stays.
 pub fn reset(id: &[u8]) -> Result<i64, CounterError> {
     let level = xact::nest_level();
     let tables = transaction::enter_to_change("counter_reset", Purpose::Take, level)?;
     lock_id(tables, id);
-    let value = read::current(tables, id)?;
+    let recovered = folding::ensure_recovered(tables)?;
+    let value = amount_to_take(&recovered, tables, id)?;
     if value != 0 {
         transaction::add_wide(tables, id, -i128::from(value), level)?;
         tell(id, -i128::from(value), Operation::Reset, None)?;
@@ -82,7 +94,8 @@ pub fn set(id: &[u8], value: i64) -> Result<(), CounterError> {
     let level = xact::nest_level();
     let tables = transaction::enter_to_change("counter_set", Purpose::Count, level)?;
     lock_id(tables, id);
-    let before = read::current_wide(tables, id)?;
+    let recovered = folding::ensure_recovered(tables)?;
+    let before = read_to_change(&recovered, tables, id)?;
     transaction::add_wide(tables, id, i128::from(value) - before, level)?;
     tell(id, i128::from(value) - before, Operation::Set, None)
 }
@@ -100,15 +113,19 @@ fn wait_for_pass(tables: Tables) -> bool {
     })
 }
 
-/// Has the id's buffered deltas folded into rows, which can be deleted. Returns whether there were any. Where the worker
-/// cannot do it now, they are taken back by as much, and the counter stays, at nothing.
-fn fold_buffered(tables: Tables, id: &[u8]) -> bool {
+/// Has the id's buffered deltas folded into rows, which can be deleted. Returns whether there were any. Where that cannot be done
+/// now, they are taken back by as much, and the counter stays, at nothing.
+fn fold_buffered(_proof: &Recovered, tables: Tables, id: &[u8]) -> Result<bool, CounterError> {
     let key = read::key(tables, id);
     if !buffer::has_unfolded(key) {
-        return false;
+        return Ok(false);
     }
-    workers::request_pass(key.database);
-    true
+    if workers::has_worker(key.database) {
+        workers::request_pass(key.database);
+    } else {
+        folding::fold_here(tables)?;
+    }
+    Ok(true)
 }
 
 /// Makes the counter not exist, and what else there is of the id. Returns whether there was anything. What others increment
@@ -117,6 +134,7 @@ pub fn drop_counter(id: &[u8]) -> Result<bool, CounterError> {
     let level = xact::nest_level();
     let tables = transaction::enter_to_change("counter_drop", Purpose::Drop, level)?;
     lock_id(tables, id);
+    let recovered = folding::ensure_recovered(tables)?;
     // What was filtered of it goes with it. Nobody can name that by itself, so one lock does for both.
     let filtered = reserved::id(Kind::Filtered, id).ok();
     let ids = || [Some(id), filtered.as_deref()].into_iter().flatten();
@@ -126,13 +144,13 @@ pub fn drop_counter(id: &[u8]) -> Result<bool, CounterError> {
     for id in ids() {
         had_any |= transaction::has_own(tables, id);
         transaction::forget_own(id, level)?;
-        had_any |= fold_buffered(tables, id);
+        had_any |= fold_buffered(&recovered, tables, id)?;
     }
     // A pass holds a counter's rows for milliseconds. Between passes they can be deleted, not just neutralised.
     let between_passes = wait_for_pass(tables);
     let mut amount = i128::from(own);
     for each in ids() {
-        let removed = remove_rows(tables, each)?;
+        let removed = remove_rows(&recovered, tables, each)?;
         had_any |= removed.existed;
         if each == id {
             amount += removed.amount;
@@ -156,13 +174,14 @@ pub fn empty<Id: AsRef<[u8]>>(
     (tables, level): (Tables, u32),
     ids: impl IntoIterator<Item = Id>,
 ) -> Result<(), CounterError> {
+    let recovered = folding::ensure_recovered(tables)?;
     between_passes(tables, || {
         for id in ids {
             let id = id.as_ref();
             process::check_for_interrupts();
             let own = i128::from(transaction::own(tables, id));
             transaction::forget_own(id, level)?;
-            let amount = remove_rows(tables, id)?.amount + own;
+            let amount = remove_rows(&recovered, tables, id)?.amount + own;
             if amount != 0 {
                 tell(id, -amount, Operation::Reset, None)?;
             }
@@ -192,7 +211,7 @@ struct Gone {
 }
 
 /// Removes an id's rows, and what is not in rows yet.
-fn remove_rows(tables: Tables, id: &[u8]) -> Result<Gone, CounterError> {
+fn remove_rows(_proof: &Recovered, tables: Tables, id: &[u8]) -> Result<Gone, CounterError> {
     let (snapshot, unfolded) = buffer::snapshot_with_unfolded(read::key(tables, id));
     let node = replicated::own_node(tables)?;
     let removed = xact::in_scratch_memory(|| remove::remove(tables, node, id, snapshot, unfolded))?;

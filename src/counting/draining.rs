@@ -1,48 +1,106 @@
 //! Draining: what asynchronous commits added to memory goes to the journal, summed by id.
 //!
-//! See `memory/buffer.rs` and `memory/epochs.rs` for the locks. Between the write of a record and the move of its
-//! amounts nothing can fail, so no amount is written twice.
+//! A drain goes through memory record by record. It finds what fits into one, reserves room for it, and then takes the journal lock for
+//! as long as it takes to read the amounts again, write them and move them (`memory/buffer.rs`, `memory/epochs.rs`). Between the
+//! write of a record and the move of its amounts nothing can fail, so no amount is written twice.
 
-use crate::errors::OrRaise;
+use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
-use crate::journal;
-use crate::journal::record::{self, Header};
-use crate::memory::{buffer, epochs};
+use crate::journal::record;
+use crate::journal::tail::{MAX_RECORD_BYTES, Tail};
+use crate::memory::buffer::{self, Amount, Position};
+use crate::memory::epochs;
 use crate::pg::process;
 use crate::pg::wal::{self, Lsn};
 
+const WHAT: &str = "a record of buffered increments";
+
 /// Writes everything that waits to be journaled, and returns the end of what was written, `None` when that was
-/// nothing. With `wait` false it leaves the work to whoever is at it already.
-pub fn drain(database: u32, wait: bool) -> Option<Lsn> {
-    // Raised here, before anything is written.
-    let mut text = fallible::with_room(record::ROOM_BYTES, "a record of buffered increments").or_raise();
-    let lock = epochs::lock_journal(database, wait)?;
-    lock.drain_begins();
-    let mut written = None;
-    let key = epochs::key(database);
-    if let Some((relation, open)) = lock.open_epochs() {
-        for epoch in open {
-            let amounts = buffer::unjournaled(database, relation, epoch);
-            let mut rest = &amounts[..];
-            while !rest.is_empty() {
-                record::begin(&mut text, Header { relation, key, epoch, needs_commit: false });
-                let mut count = 0;
-                while count < rest.len() && text.len() < record::TARGET_BYTES {
-                    record::push(&mut text, &rest[count].id, rest[count].amount);
-                    count += 1;
-                }
-                let (batch, left) = rest.split_at(count);
-                written = Some(journal::write(&text));
-                buffer::note_journaled(epoch, batch);
-                epochs::count_journaled(database, text.len() as u64);
-                rest = left;
-            }
-        }
+/// nothing. Inside a transaction that has announced no epoch. With `wait` false it leaves the work to whoever is at it already, or
+/// holds the table.
+pub fn drain(database: u32, wait: bool) -> Result<Option<Lsn>, CounterError> {
+    if epochs::relation(database) == 0 {
+        return Ok(None);
     }
-    lock.drain_ends(process::now_us());
-    drop(lock);
+    let tail = match wait {
+        true => Some(Tail::open(database)?),
+        false => Tail::try_open(database),
+    };
+    let Some(tail) = tail else { return Ok(None) };
+    let Some(number) = epochs::lock_journal(database, wait).map(|lock| lock.drain_begins()) else {
+        return Ok(None);
+    };
+    let Some(epoch) = epochs::announce_drain(database) else { return Ok(None) };
+    let written = write_all(&tail, database, epoch);
+    epochs::withdraw();
+    epochs::drain_ended(database, number, process::now_us());
     if let Some(lsn) = written {
         wal::flush_soon(lsn);
     }
+    Ok(written)
+}
+
+/// Writes what open epochs hold, on pages of the announced one. What is added to a later one meanwhile came after the drain began.
+fn write_all(tail: &Tail, database: u32, announced: u64) -> Option<Lsn> {
+    let open = epochs::open_epochs(database)?;
+    let mut written = None;
+    for epoch in open.first..=open.last.min(announced) {
+        let mut from = Position::default();
+        while let Some((amounts, next)) = buffer::unjournaled_from(
+            database,
+            open.relation,
+            epoch,
+            from,
+            MAX_RECORD_BYTES - record::HEADER_BYTES,
+            record::most_delta_bytes,
+        ) {
+            let target = Target { tail, announced, database, relation: open.relation, epoch };
+            if let Some(lsn) = write(&target, &amounts) {
+                written = Some(lsn);
+            }
+            from = next;
+        }
+    }
     written
+}
+
+/// Where amounts go, and whose they are.
+struct Target<'t> {
+    tail: &'t Tail,
+    announced: u64,
+    database: u32,
+    relation: u32,
+    epoch: u64,
+}
+
+/// Writes one record of these entries' amounts as they are now.
+fn write(target: &Target<'_>, found: &[Amount]) -> Option<Lsn> {
+    let Target { tail, announced, database, relation, epoch } = *target;
+    let most: usize = found.iter().map(|amount| record::most_delta_bytes(amount.id.len())).sum();
+    let mut text = fallible::with_room(record::HEADER_BYTES + most, WHAT).or_raise();
+    let mut now = fallible::with_room(found.len(), WHAT).or_raise();
+    let place = tail.take_room(announced, record::HEADER_BYTES + most);
+    let lock = epochs::lock_journal(database, true)?;
+    record::begin(&mut text);
+    // An epoch that has been folded meanwhile was folded from memory.
+    if lock.is_open(relation, epoch) {
+        for amount in found.iter().filter_map(|amount| buffer::unjournaled_now(epoch, amount)) {
+            if amount.amount != 0 {
+                record::push(&mut text, &amount.id, amount.amount);
+            }
+            // BOUND: as many as were found.
+            now.push(amount);
+        }
+    }
+    let is_empty = record::deltas(&text).is_empty();
+    let lsn = (!is_empty).then(|| place.write_of(epoch, &text));
+    buffer::note_journaled(epoch, &now);
+    drop(lock);
+    if is_empty {
+        place.give_back();
+    } else {
+        place.release();
+        epochs::count_journaled(database, text.len() as u64);
+    }
+    lsn
 }

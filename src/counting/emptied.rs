@@ -10,16 +10,15 @@
 //! is on its way meanwhile. Nor is an epoch being folded: a fold locks both tables. This runs after the tables are empty, so that
 //! nothing it writes is emptied with them. It gives the same again when it runs twice in a transaction.
 
-use super::{change, transaction};
+use super::{change, folding, transaction};
 use crate::errors::CounterError;
-use crate::memory::epochs::{self, JournalState};
-use crate::memory::{buffer, is_attached};
+use crate::memory::{buffer, epochs};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::spi::Spi;
 use crate::pg::{Oid, catalog, confined, table, xact};
 use crate::rows::access::{self, Tables};
+use crate::rows::list;
 use crate::rows::sum::Reader;
-use crate::rows::{journal_position, list};
 
 /// `total` or `slot` has just been emptied by TRUNCATE. Errors: 55000 what is buffered is not known yet, after a start.
 pub fn after_truncate(emptied: Oid) -> Result<(), CounterError> {
@@ -43,12 +42,12 @@ fn has_slots(tables: Tables) -> Result<bool, CounterError> {
 }
 
 fn take_back_buffered(tables: Tables) -> Result<(), CounterError> {
-    if !is_attached() || xact::in_recovery() {
+    if xact::in_recovery() {
         return Ok(());
     }
     let database = u32::from(catalog::my_database());
-    let is_unknown = matches!(epochs::state(database), JournalState::Unknown | JournalState::Recovering);
-    if is_unknown && journal_position::read(tables).is_some() {
+    let is_recovered = epochs::recovered(database, u32::from(tables.total)).is_some();
+    if !is_recovered && folding::is_recovery_needed()? {
         return Err(CounterError::NotRecovered);
     }
     let amounts = buffer::unfolded(database, u32::from(tables.total));

@@ -7,6 +7,7 @@ pub mod column_guard;
 pub mod compaction;
 pub mod draining;
 pub mod emptied;
+mod fold_end;
 pub mod folding;
 mod pending;
 pub mod prepared;

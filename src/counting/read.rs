@@ -2,15 +2,17 @@
 //!
 //! BOUND: what is copied here without asking is an id, a token, a prefix or an actor of at most 255 bytes.
 
-use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::ops::ControlFlow;
 
 use crate::errors::CounterError;
 use crate::fallible;
-use crate::memory::epochs::{self, JournalState};
+use crate::journal::errors::JournalError;
+use crate::journal::{position, record};
+use crate::memory::epochs;
 use crate::memory::table::{self, Found, Key};
-use crate::memory::{buffer, databases, load, workers};
+use crate::memory::{buffer, load};
 use crate::pg::snapshot::Snapshot;
+use crate::pg::table::Access;
 use crate::pg::{catalog, process, xact};
 use crate::rows::access::{self, Purpose, Tables};
 use crate::rows::list::{self, Id};
@@ -18,7 +20,6 @@ use crate::rows::sum::{Reader, RowSum};
 use crate::settings;
 
 use super::{prepared, reserved, transaction};
-use crate::rows::journal_position;
 
 /// Checks that the caller may read counters.
 pub fn enter() -> Result<Tables, CounterError> {
@@ -34,7 +35,10 @@ pub fn current(tables: Tables, id: &[u8]) -> Result<i64, CounterError> {
 pub fn current_wide(tables: Tables, id: &[u8]) -> Result<i128, CounterError> {
     let committed = match from_memory(tables, id)? {
         Some(value) => i128::from(value),
-        None => fresh_rows(tables, id)?.value,
+        None => match fresh_rows(tables, id)? {
+            Fresh { is_exact: true, sum, .. } => sum.value,
+            Fresh { is_exact: false, .. } => return Err(CounterError::NotRecovered),
+        },
     };
     Ok(committed + i128::from(transaction::own(tables, id)))
 }
@@ -48,8 +52,10 @@ fn from_memory(tables: Tables, id: &[u8]) -> Result<Option<i64>, CounterError> {
     if !memory_serves(id) {
         return Ok(None);
     }
+    if !is_recovered(tables) {
+        return Ok(None);
+    }
     let key = key(tables, id);
-    await_recovery(tables);
     let found = match table::read(key) {
         Found::Loading { generation, cell } => load::await_load(key, generation, cell),
         found => found,
@@ -95,16 +101,27 @@ fn load_counter(tables: Tables, key: Key<'_>) -> Result<Option<i64>, CounterErro
     Ok(ticket.finish(&snapshot, sum.value))
 }
 
-/// What the rows say now.
-fn fresh_rows(tables: Tables, id: &[u8]) -> Result<RowSum, CounterError> {
+/// A counter's total as rows, memory and journal have it now.
+struct Fresh {
+    sum: RowSum,
+    /// Something of it is in no row yet.
+    has_unfolded: bool,
+    is_exact: bool,
+}
+
+/// What the rows say now, and what is not in rows yet.
+fn fresh_rows(tables: Tables, id: &[u8]) -> Result<Fresh, CounterError> {
     let reader = Reader::open(tables)?;
+    if xact::in_recovery() || !is_recovered(tables) {
+        return rows_and_journal(tables, &reader, id);
+    }
     let key = key(tables, id);
-    await_recovery(tables);
+    let has_unfolded = buffer::has_unfolded(key);
     let (mut snapshot, unfolded) = buffer::snapshot_with_unfolded(key);
     let mut sum = xact::in_scratch_memory(|| reader.sum(id, &mut snapshot));
     sum.value += i128::from(unfolded);
     keep_memory_from_undercutting(tables, &snapshot, std::iter::once(id));
-    Ok(sum)
+    Ok(Fresh { sum, has_unfolded, is_exact: true })
 }
 
 /// What was read from rows is about to be shown: no read from memory may show less afterwards. The snapshot may have seen commits
@@ -127,46 +144,61 @@ pub fn key(tables: Tables, id: &[u8]) -> Key<'_> {
     transaction::key(u32::from(tables.total), id)
 }
 
-thread_local! {
-    /// What this backend found when it looked for something to recover; and until when it does not wait again.
-    static NOTHING_TO_RECOVER: Cell<bool> = const { Cell::new(false) };
-    static PATIENT_AGAIN_AT: Cell<Option<Instant>> = const { Cell::new(None) };
-}
-
-/// After a start, increments of buffered mode may be in the journal only, until the worker has folded them: waits for
-/// that. Returns whether rows and memory hold everything; they may not when the worker takes too long.
-pub fn await_recovery(tables: Tables) -> bool {
+/// Whether rows and memory hold everything. Where they do not yet, a worker is asked for.
+pub fn is_recovered(tables: Tables) -> bool {
     let database = u32::from(catalog::my_database());
-    if !matches!(epochs::state(database), JournalState::Unknown | JournalState::Recovering) {
+    if epochs::recovered(database, u32::from(tables.total)).is_some() {
         return true;
     }
-    if !crate::memory::is_attached() || xact::in_recovery() || NOTHING_TO_RECOVER.get() {
-        return true;
+    if crate::memory::is_attached() && !xact::in_recovery() {
+        epochs::want_journal(database);
     }
-    if epochs::state(database) == JournalState::Unknown && journal_position::read(tables).is_none() {
-        NOTHING_TO_RECOVER.set(true);
-        return true;
-    }
-    if PATIENT_AGAIN_AT.get().is_some_and(|at| Instant::now() < at) {
-        return false;
-    }
-    let started = Instant::now();
-    databases::register(database);
-    workers::want_worker(database);
-    while matches!(epochs::state(database), JournalState::Unknown | JournalState::Recovering) {
-        if started.elapsed() > RECOVERY_PATIENCE {
-            PATIENT_AGAIN_AT.set(Some(Instant::now() + RECOVERY_PATIENCE));
-            return false;
-        }
-        process::check_for_interrupts();
-        process::sleep_us(2000);
-    }
-    true
+    false
 }
 
-/// How long a read waits for the journal to be read back. It takes a second or two for the worker to be there, and
-/// some milliseconds a megabyte of WAL.
-const RECOVERY_PATIENCE: Duration = Duration::from_secs(30);
+/// Folds meanwhile that a read from rows and journal bears: each takes less than the read does.
+const MAX_FOLDS_MET: u32 = 20;
+
+/// What rows and journal say now, where memory has not got everything: after a start until the journal is read back, on a standby, in a
+/// server without preload. Not exact where folds came in between each time.
+///
+/// Whoever folds moves amounts from the journal to rows in one transaction, of which the snapshot sees all or nothing. Only after it has
+/// committed are the journal's pages used again. So when a later snapshot still sees the same epochs folded, the journal was
+/// complete for the first one.
+fn rows_and_journal(tables: Tables, reader: &Reader, id: &[u8]) -> Result<Fresh, CounterError> {
+    let journal = position::lock(Access::Read)?;
+    let mut fresh = Fresh { sum: RowSum::default(), has_unfolded: false, is_exact: false };
+    for _ in 0..MAX_FOLDS_MET {
+        let mut snapshot = Snapshot::fresh();
+        let folded = position::read(journal, &mut snapshot)?;
+        fresh.sum = xact::in_scratch_memory(|| reader.sum(id, &mut snapshot));
+        let mut failed = None;
+        position::for_each_record(journal, folded, &mut snapshot, |block, _, bytes| {
+            let read = record::read(bytes, |other, delta| {
+                if other == id {
+                    fresh.sum.value += i128::from(delta);
+                    fresh.has_unfolded = true;
+                }
+            });
+            match read {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(why) => {
+                    failed = Some(JournalError::Unreadable { block, why });
+                    ControlFlow::Break(())
+                }
+            }
+        });
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        keep_memory_from_undercutting(tables, &snapshot, std::iter::once(id));
+        if position::read(journal, &mut Snapshot::fresh())? == folded {
+            fresh.is_exact = true;
+            break;
+        }
+    }
+    Ok(fresh)
+}
 
 /// The total from rows as the caller's query sees them, and the caller's own uncommitted increments.
 pub fn exact(tables: Tables, id: &[u8]) -> Result<i64, CounterError> {
@@ -182,7 +214,7 @@ pub fn exact(tables: Tables, id: &[u8]) -> Result<i64, CounterError> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info {
     pub value: i64,
-    /// False on a standby, which lags behind its primary, and where the journal could not be read back yet.
+    /// False on a standby, which lags behind its primary, and where the journal could not be read whole.
     pub exact: bool,
     pub slots: u32,
     pub updated_at_us: i64,
@@ -190,17 +222,17 @@ pub struct Info {
 
 /// A counter's total and where it stands; `None` when there is no such counter.
 pub fn info(tables: Tables, id: &[u8]) -> Result<Option<Info>, CounterError> {
-    let rows = fresh_rows(tables, id)?;
-    if !rows.exists() && !transaction::has_own(tables, id) && !buffer::has_unfolded(key(tables, id)) {
+    let Fresh { sum, has_unfolded, is_exact } = fresh_rows(tables, id)?;
+    if !sum.exists() && !has_unfolded && !transaction::has_own(tables, id) {
         return Ok(None);
     }
-    let value = i64::try_from(rows.value + i128::from(transaction::own(tables, id)))
+    let value = i64::try_from(sum.value + i128::from(transaction::own(tables, id)))
         .map_err(|_| CounterError::TotalOutOfRange { id: id.to_vec() })?;
     Ok(Some(Info {
         value,
-        exact: !xact::in_recovery() && await_recovery(tables),
-        slots: rows.slots,
-        updated_at_us: rows.updated_at_us,
+        exact: is_exact && !xact::in_recovery(),
+        slots: sum.slots,
+        updated_at_us: sum.updated_at_us,
     }))
 }
 

@@ -9,14 +9,15 @@
 
 use super::pending::{Delta, NotAdded, Pending};
 use super::state::{self, Settled, Touched};
-use super::{buffered, prepared, settle};
+use super::{buffered, fold_end, prepared, settle};
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible::{self, OutOfMemory};
 use crate::family;
-use crate::memory::epochs::{self, Cut, Opening};
+use crate::journal::errors::JournalError;
+use crate::memory::epochs;
 use crate::memory::table::Key;
 use crate::memory::{self, cells, databases, load, restore_guard, table, workers};
-use crate::pg::{Oid, catalog, lock, privilege, process, xact};
+use crate::pg::{Oid, catalog, lock, privilege, xact};
 use crate::rows::access::{self, Purpose, Tables};
 use crate::rows::bigint_parts;
 use crate::settings::{self, Mode};
@@ -260,18 +261,8 @@ pub fn note_extension_created() {
     state::change(|state| state.creates_extension = true);
 }
 
-/// This transaction folds an epoch.
-pub(super) fn note_fold(cut: Cut) {
-    state::change(|state| state.folds = Some(cut));
-}
-
-/// Buffered mode opens when this transaction commits.
-pub(super) fn note_opening(opening: Opening) {
-    state::change(|state| state.opens = Some(opening));
-}
-
 /// This transaction has written deltas to rows that memory is to take at its commit.
-pub(super) fn note_settled(tables: Tables, xid: u32, deltas: Vec<Delta>) {
+fn note_settled(tables: Tables, xid: u32, deltas: Vec<Delta>) {
     let relation = u32::from(tables.total);
     state::change(|state| state.settled = Some(Settled { xid, relation, deltas }));
 }
@@ -303,6 +294,7 @@ fn pre_commit() {
         if !drops_extension() {
             state::change(|state| state.drops_extension = 0);
         }
+        fold_end::confirm();
         settle_pending();
     }
     buffered::write_before_commit();
@@ -346,13 +338,7 @@ fn commit() {
     }
     invalidate(database, &done.touched);
     cells::withdraw();
-    if let Some(cut) = done.folds {
-        process::sleep_whole_ms(settings::debug_fold_window_ms(), || ());
-        epochs::fold_committed(database, cut);
-    }
-    if let Some(opening) = done.opens {
-        epochs::open(database, opening);
-    }
+    fold_end::commit(database, done.folds, done.opens);
     if increments > 0 && databases::register(database) {
         cells::count_increments(database, increments, buffered);
         workers::want_worker(database);
@@ -390,9 +376,7 @@ fn abort() {
     load::abandon();
     buffered::abort();
     cells::withdraw();
-    if state::look(|state| state.folds.is_some()).unwrap_or(false) {
-        epochs::fold_aborted(u32::from(catalog::my_database()));
-    }
+    fold_end::abort();
     reset();
 }
 
@@ -407,6 +391,10 @@ fn pre_prepare() {
     if drops_extension() {
         // COMMIT PREPARED would not tell shared memory.
         CounterError::PreparesDrop.raise();
+    }
+    if fold_end::is_told() {
+        // Nor of this.
+        CounterError::from(JournalError::Prepared).raise();
     }
     let Some(tables) = access::find_tables() else { return };
     let deltas = take_pending().map_or_else(Vec::new, |(_, deltas)| deltas);
@@ -431,12 +419,14 @@ fn prepared() {
 
 fn savepoint_released(level: u32) {
     state::change_if_dirty(|state| state.pending.release(level));
+    fold_end::savepoint_released(level);
     access::hand_locks_down(level);
 }
 
 fn savepoint_rolled_back(level: u32) {
     load::abandon();
     state::change_if_dirty(|state| state.pending.roll_back(level));
+    fold_end::savepoint_rolled_back(level);
     access::forget_locks_above(level);
 }
 

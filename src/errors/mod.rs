@@ -120,10 +120,6 @@ pub enum CounterError {
     },
     /// Buffered mode in a server that does not preload the library.
     NotPreloaded,
-    /// Buffered mode in a server whose WAL cannot be kept for recovery.
-    WalLevel,
-    /// Buffered mode, and no replication slot to be had.
-    NoReplicationSlot,
     /// A token or source that is empty or too long.
     BadKey {
         what: &'static str,
@@ -142,7 +138,7 @@ pub enum CounterError {
     LongPrefix {
         bytes: usize,
     },
-    /// After a start: increments are still to be read back from WAL.
+    /// After a start: increments are still to be read back from the journal.
     NotRecovered,
     /// PostgreSQL refused something of the extension's own.
     Internal(String),
@@ -290,19 +286,8 @@ impl CounterError {
                     "Add counter_ext to shared_preload_libraries and restart the server, or SET counter_ext.mode = 'slotted'.",
                 )
             }
-            Self::WalLevel => {
-                not_in_state("counter_ext.mode \"buffered\" cannot work with wal_level \"minimal\"").hint(
-                    "Set wal_level to replica or logical and restart the server, or SET counter_ext.mode = 'slotted'.",
-                )
-            }
-            Self::NoReplicationSlot => not_in_state(
-                "counter_ext.mode \"buffered\" needs a replication slot, and all replication slots are in use",
-            )
-            .hint(
-                "Raise max_replication_slots, or drop a replication slot that is not used, or SET counter_ext.mode = 'slotted'.",
-            ),
             Self::NotRecovered => {
-                not_in_state("buffered increments of counters have not been read back from WAL yet")
+                not_in_state("buffered increments of counters have not been read back yet")
                     .hint(TRY_AGAIN)
             }
             Self::Internal(message) => Explanation::new(ERRCODE_INTERNAL_ERROR, message.as_str()),

@@ -1,11 +1,7 @@
-//! The journal of buffered deltas: records in the WAL, and reading them back after a start.
+//! The journal of buffered deltas: what is not folded into totals yet is in the rows of counter_ext.journal_tail, so that whatever
+//! carries the database's rows carries it too.
 
+pub mod errors;
+pub mod position;
 pub mod record;
-pub mod recovery;
-
-use crate::pg::wal::{self, Lsn};
-
-/// Writes a record; its end in the log. Nothing is flushed.
-pub fn write(record: &[u8]) -> Lsn {
-    wal::write_message(record)
-}
+pub mod tail;

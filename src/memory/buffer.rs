@@ -12,7 +12,7 @@
 //! - An epoch's amounts become zero in the COMMIT callback of the transaction that folded them into rows, under the
 //!   journal lock and the exclusive partition lock. From its commit to that callback they are in the rows and here;
 //!   who reads rows under a snapshot that saw the fold leaves them out (`unfolded_by`).
-//! - A crash at any point loses the segment. What was journaled is in the WAL; what was not was acknowledged under
+//! - A crash at any point loses the segment. What was journaled is in the journal's table; what was not was acknowledged under
 //!   `synchronous_commit = off` less than a few `wal_writer_delay` ago.
 
 use std::borrow::Borrow;
@@ -49,11 +49,13 @@ fn amounts(entry: &Entry, parity: usize) -> i64 {
 pub(super) fn unfolded_by(partition: &SharedPartition, index: u32, snapshot: &Bounds) -> i64 {
     let entry = partition.entry(index);
     let folded = epochs::fold_under_way(entry.database()).filter(|fold| {
-        visibility::is_seen(fold.xid, snapshot.xmin(), snapshot.xmax(), snapshot.running())
-            && xact::did_commit(fold.xid)
+        // What this transaction has folded itself its snapshots see.
+        xact::is_own(fold.xid)
+            || (visibility::is_seen(fold.xid, snapshot.xmin(), snapshot.xmax(), snapshot.running())
+                && xact::did_commit(fold.xid))
     });
     (0..2)
-        .filter(|parity| folded.is_none_or(|fold| fold.parity != *parity))
+        .filter(|parity| folded.is_none_or(|fold| !fold.takes(*parity)))
         .map(|parity| amounts(entry, parity))
         .sum()
 }
@@ -271,25 +273,68 @@ fn has_marked(database: u32, relation: u32, kinds: &[usize]) -> bool {
     any
 }
 
-/// The amounts of an epoch that are not in the journal. The caller holds the journal lock. Raises 53200.
-pub fn unjournaled(database: u32, relation: u32, epoch: u64) -> Vec<Amount> {
-    let mut found = Vec::new();
-    let Some(segment) = segment() else {
-        return found;
-    };
+/// Where a walk over entries stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    partition: usize,
+    index: u32,
+}
+
+/// The next amounts of an epoch that are not in the journal, from a position on, as many as take up no more than `room` by
+/// `bytes_of` the length of their ids, and where the next ones begin. `None` at the end. Raises 53200.
+pub fn unjournaled_from(
+    database: u32,
+    relation: u32,
+    epoch: u64,
+    from: Position,
+    room: usize,
+    bytes_of: impl Fn(usize) -> usize,
+) -> Option<(Vec<Amount>, Position)> {
+    let segment = segment()?;
     let parity = parity(epoch);
-    for_each_marked(
-        &segment,
-        Segment::lock_partition_shared,
-        database,
-        relation,
-        &[Mark::Unjournaled.kind(parity)],
-        |partition, index| {
-            let amount = partition.entry(index).unjournaled[parity].load(Ordering::SeqCst);
-            fallible::push(&mut found, amount_of(partition, index, amount), WHAT).or_raise();
-        },
-    );
-    found
+    let kind = Mark::Unjournaled.kind(parity);
+    let mut found = Vec::new();
+    let mut left_bytes = room;
+    for number in from.partition..segment.partitions() {
+        let first = if number == from.partition { from.index } else { 0 };
+        for word in first as usize / 64..segment.entries_per_partition().div_ceil(64) {
+            let bits = || segment.marks(number, kind)[word].load(Ordering::SeqCst);
+            if bits() == 0 {
+                continue;
+            }
+            let partition = segment.lock_partition_shared(number);
+            let mut left = bits();
+            while left != 0 {
+                let index = word as u32 * 64 + left.trailing_zeros();
+                left &= left - 1;
+                let entry = partition.entry(index);
+                if index < first || entry.database() != database || entry.relation() != relation {
+                    continue;
+                }
+                let bytes = bytes_of(partition.id(index).bytes().len());
+                if bytes > left_bytes {
+                    return Some((found, Position { partition: number, index }));
+                }
+                left_bytes -= bytes;
+                let amount = entry.unjournaled[parity].load(Ordering::SeqCst);
+                fallible::push(&mut found, amount_of(&partition, index, amount), WHAT).or_raise();
+            }
+        }
+    }
+    let end = Position { partition: segment.partitions(), index: 0 };
+    (!found.is_empty()).then_some((found, end))
+}
+
+/// What of an entry is not in the journal now; `None` when it is another's. The caller holds the journal lock. Raises 53200.
+pub fn unjournaled_now(epoch: u64, found: &Amount) -> Option<Amount> {
+    let segment = segment()?;
+    let partition = segment.lock_partition_shared(found.partition as usize);
+    let entry = partition.entry(found.index);
+    if entry.state() == FREE || entry.hash() != found.hash {
+        return None;
+    }
+    let amount = entry.unjournaled[parity(epoch)].load(Ordering::SeqCst);
+    Some(amount_of(&partition, found.index, amount))
 }
 
 /// These amounts are in the journal now. The caller holds the journal lock since it read them. Cannot fail.

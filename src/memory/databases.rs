@@ -5,7 +5,7 @@
 //! - There are `counter_ext.max_databases` cells. One is given to a database, and taken from it, under the database lock. All else
 //!   in a cell is atomics, and an error text that the same lock guards.
 //! - A cell is taken from a database that was dropped or has no extension, and, where another database needs one and none is free,
-//!   from one that has nothing going on: no session, no worker, no buffered mode. Its statistics go with the cell, and nothing else. A
+//!   from one that has nothing going on: no session, no worker, no buffered deltas. Its statistics go with the cell, and nothing else. A
 //!   worker that is the only one there gives its database's cell up itself when it hears that one is wanted.
 //! - Whoever takes a cell first makes it nobody's and then looks for sessions of its database. A session is in the process array
 //!   before it looks for a cell. So no session ever uses a cell that meanwhile belongs to another database.
@@ -25,8 +25,6 @@ use crate::pg::process;
 
 /// How long a process that got no cell for its database waits before it looks for one that could be taken from another.
 const NEXT_TRY: Duration = Duration::from_secs(1);
-/// From this state on `epochs.rs` needs the cell: what is in the journal is being read back, or deltas are being buffered.
-const FIRST_JOURNAL_STATE_IN_USE: u32 = 2;
 
 thread_local! {
     static MINE: Cell<Option<(u32, usize)>> = const { Cell::new(None) };
@@ -149,6 +147,19 @@ fn take_from_an_idle_database(segment: &Segment) -> Option<usize> {
     })
 }
 
+/// Whether memory holds deltas of the database that are in no row yet. Nobody is connected to it, so no new ones come.
+fn holds_deltas(segment: &Segment, database: u32) -> bool {
+    (0..segment.partitions()).any(|partition| {
+        (0..segment.entries_per_partition()).step_by(64).any(|first| {
+            let marks = |kind| segment.marks(partition, kind)[first / 64].load(Ordering::SeqCst);
+            let marked = (0..MARK_KINDS).fold(0, |bits, kind| bits | marks(kind));
+            (0..64)
+                .filter(|bit| marked & 1 << bit != 0)
+                .any(|bit| segment.entry(partition, (first + bit) as u32).database() == database)
+        })
+    })
+}
+
 fn take_if_idle(segment: &Segment, cell: &DatabaseCell) -> bool {
     let database = cell.database.load(Ordering::SeqCst);
     let has_worker = cell.worker.pid.load(Ordering::SeqCst) != 0
@@ -156,18 +167,16 @@ fn take_if_idle(segment: &Segment, cell: &DatabaseCell) -> bool {
     !has_worker && take_if_connected(segment, cell, 0)
 }
 
-/// Takes the cell of a database that no more processes than these are connected to, and that does not buffer. The caller holds the
+/// Takes the cell of a database that no more processes than these are connected to, and that has no buffered deltas. The caller holds the
 /// database lock.
 fn take_if_connected(segment: &Segment, cell: &DatabaseCell, processes: usize) -> bool {
     let database = cell.database.load(Ordering::SeqCst);
-    let buffers = cell.journal_state.load(Ordering::SeqCst) >= FIRST_JOURNAL_STATE_IN_USE
-        || cell.journal_relation.load(Ordering::SeqCst) != 0;
-    if buffers || process::connected_to(database) > processes {
+    if process::connected_to(database) > processes || holds_deltas(segment, database) {
         return false;
     }
     cell.database.store(0, Ordering::SeqCst);
     // Somebody may have connected, and found the cell, just before.
-    if process::connected_to(database) > processes {
+    if process::connected_to(database) > processes || holds_deltas(segment, database) {
         cell.database.store(database, Ordering::SeqCst);
         return false;
     }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use pgrx::pg_sys;
 
+use super::cursor::Cursors;
 use super::guarded::Guarded;
 use super::lifecycle::Lifecycle;
 pub(super) use super::lifecycle::{COLD, FREE, LOADED, LOADING, SEIZED};
@@ -49,10 +50,6 @@ pub(super) struct Header {
     pub cell_is_wanted: AtomicU32,
     /// Where the search for a cell that can be taken begins.
     pub next_cell: AtomicU32,
-    /// The replication slot that keeps WAL for recovery: see `epochs.rs`.
-    pub retention: AtomicU32,
-    /// Where the slot keeps WAL from.
-    pub retained_lsn: AtomicU64,
 }
 
 /// A number that changes under a partition's exclusive lock and is read under at least the shared one. It is atomic so
@@ -208,9 +205,11 @@ pub(super) struct BackendCell {
     pub group_next: AtomicU32,
     /// 1 until the leader is done.
     pub group_waits: AtomicU32,
-    pub group_epoch: AtomicU64,
-    pub group_lsn: AtomicU64,
+    /// The block of the journal's table that it has room on.
+    pub group_block: AtomicU32,
     pub group_text_bytes: AtomicU32,
+    /// The end of the record that has its deltas; 0 when none has.
+    pub group_lsn: AtomicU64,
     pub group_text: UnsafeCell<[u8; GROUP_TEXT_BYTES]>,
 }
 
@@ -241,6 +240,12 @@ pub(super) trait Reset {
 impl Reset for AtomicU32 {
     fn reset(&self) {
         self.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Reset for Cursors {
+    fn reset(&self) {
+        self.begin(0);
     }
 }
 
@@ -366,21 +371,18 @@ resettable! {
         pub journal_state: AtomicU32,
         /// The total table that buffered deltas may be for; 0 while they may not be taken.
         pub journal_relation: AtomicU32,
-        pub journal_wanted: AtomicU32,
+        /// Process id of a session that folds all epochs itself; nobody buffers meanwhile. 0 when there is none.
+        pub journal_suspended_by: AtomicU32,
         /// Process id of the backend that an epoch's end waits for.
         pub cut_delayed_by: AtomicU32,
-        /// What records carry to show that they are ours.
-        pub journal_key: AtomicU64,
         /// The epoch that deltas are being added to.
         pub epoch: AtomicU64,
         /// All epochs up to this one are in rows.
         pub folded_epoch: AtomicU64,
-        /// Where the WAL of the current epoch begins.
-        pub cut_lsn: AtomicU64,
-        /// WAL from here on is needed after a crash: the durable row says so.
-        pub needed_lsn: AtomicU64,
-        /// The transaction that is folding the epoch before the current one, and that epoch's parity in the lowest bit.
+        /// The transaction that is folding epochs into rows, and in the lowest two bits their parities.
         pub fold: AtomicU64,
+        /// Where records go: see `cursor.rs`.
+        pub cursors: Cursors,
         /// Head of the queue of those who commit together.
         pub group_queue: AtomicU32,
         pub drains_begun: AtomicU64,

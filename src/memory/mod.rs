@@ -22,6 +22,7 @@
 pub mod buffer;
 pub mod cells;
 mod clock;
+mod cursor;
 pub mod databases;
 pub mod epochs;
 pub mod group;

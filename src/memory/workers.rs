@@ -511,12 +511,6 @@ pub fn is_wanted(database: u32) -> Option<bool> {
     })
 }
 
-/// What a worker that ended said of the database.
-pub fn has_no_extension(database: u32) -> bool {
-    with(database, |cell| cell.worker.state.load(Ordering::Relaxed) == WorkerState::NoExtension as u32)
-        .unwrap_or(false)
-}
-
 /// Takes the cell of a database where a worker found no extension, and nobody has asked for one since.
 pub fn unregister_without_extension(database: u32) {
     databases::unregister_if(database, |cell| {

@@ -252,8 +252,6 @@ pub fn is_database(oid: Oid) -> bool {
 pub struct Database {
     pub oid: Oid,
     pub connectable: bool,
-    /// No worker can or should connect: template0, and what an interrupted DROP DATABASE left behind.
-    pub is_off_limits: bool,
 }
 
 /// All databases. Needs a transaction, but no database.
@@ -272,11 +270,7 @@ pub fn databases() -> Vec<Database> {
             let data = (*tuple).t_data;
             let form = (data as *mut u8).add(usize::from((*data).t_hoff)) as pg_sys::Form_pg_database;
             let is_invalid = (*form).datconnlimit == pg_sys::DATCONNLIMIT_INVALID_DB;
-            found.push(Database {
-                oid: (*form).oid,
-                connectable: (*form).datallowconn && !is_invalid,
-                is_off_limits: is_invalid || u32::from((*form).oid) == pg_sys::Template0DbOid,
-            });
+            found.push(Database { oid: (*form).oid, connectable: (*form).datallowconn && !is_invalid });
         }
         let am = (*(*scan).rs_rd).rd_tableam;
         if let Some(end) = (*am).scan_end {

@@ -6,6 +6,7 @@
 
 pub mod aggregate;
 mod allocator;
+pub mod append;
 pub mod args;
 pub mod background;
 pub mod backtraces;
@@ -26,7 +27,6 @@ pub mod partition;
 pub mod privilege;
 pub mod process;
 pub mod random;
-pub mod replication_slot;
 mod report;
 pub mod snapshot;
 pub mod source;

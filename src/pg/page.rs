@@ -131,6 +131,15 @@ impl<'t> LockedPage<'_, 't> {
         }
     }
 
+    /// Line pointers on the page; offsets go from 1 to this number.
+    pub fn lines(&self) -> u16 {
+        // SAFETY: the page is pinned and share locked.
+        let lower =
+            unsafe { (*(pg_sys::BufferGetPage(self.page.buffer) as *mut pg_sys::PageHeaderData)).pd_lower };
+        let bytes = usize::from(lower).saturating_sub(std::mem::offset_of!(pg_sys::PageHeaderData, pd_linp));
+        (bytes / std::mem::size_of::<pg_sys::ItemIdData>()) as u16
+    }
+
     fn line(&self, offset: u16) -> Option<(u32, u16)> {
         // SAFETY: the page is pinned and share locked; the offset is checked against the line pointer array.
         unsafe {

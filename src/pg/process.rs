@@ -29,6 +29,14 @@ pub fn my_pid() -> i32 {
     unsafe { pg_sys::MyProcPid }
 }
 
+/// Whether this session applies changes that come from elsewhere (`session_replication_role = replica`).
+pub fn is_replica() -> bool {
+    /// commands/trigger.h; the same in every supported version.
+    const REPLICA: std::ffi::c_int = 1;
+    // SAFETY: a plain read of a setting.
+    unsafe { pg_sys::SessionReplicationRole == REPLICA }
+}
+
 /// Whether a backend of this process id is there.
 pub fn is_backend(pid: i32) -> bool {
     // SAFETY: looks in the process array under its own lock.

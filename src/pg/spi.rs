@@ -29,7 +29,6 @@ pub enum Parameter<'a> {
     Int(i32),
     /// Days since 2000-01-01.
     Date(i32),
-    Oid(Oid),
 }
 
 impl Parameter<'_> {
@@ -39,7 +38,6 @@ impl Parameter<'_> {
             Parameter::Bigint(_) => pg_sys::INT8OID,
             Parameter::Int(_) => pg_sys::INT4OID,
             Parameter::Text(_) => pg_sys::TEXTOID,
-            Parameter::Oid(_) => pg_sys::OIDOID,
             Parameter::Date(_) => pg_sys::DATEOID,
         }
     }
@@ -52,7 +50,6 @@ impl Parameter<'_> {
             }),
             Parameter::Bigint(value) => pg_sys::Datum::from(value),
             Parameter::Int(value) | Parameter::Date(value) => pg_sys::Datum::from(value),
-            Parameter::Oid(value) => pg_sys::Datum::from(value),
         }
     }
 }

@@ -81,6 +81,11 @@ impl Table {
         unsafe { pg_sys::RelationGetNumberOfBlocksInFork(self.rel, pg_sys::ForkNumber::MAIN_FORKNUM) }
     }
 
+    /// Size of the main fork now.
+    pub fn bytes(&self) -> u64 {
+        u64::from(self.blocks()) * u64::from(pg_sys::BLCKSZ)
+    }
+
     pub(super) fn descriptor(&self) -> pg_sys::TupleDesc {
         // SAFETY: `rel` is open while `self` lives.
         unsafe { (*self.rel).rd_att }

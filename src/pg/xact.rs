@@ -121,6 +121,12 @@ pub fn has_xid() -> bool {
     unsafe { unguarded::GetTopTransactionIdIfAny() }.into_inner() != 0
 }
 
+/// Whether the id is that of this transaction.
+pub fn is_own(xid: u32) -> bool {
+    // SAFETY: a plain read of transaction state.
+    unsafe { unguarded::GetTopTransactionIdIfAny() }.into_inner() == xid
+}
+
 /// Whether a transaction that is over committed.
 pub fn did_commit(xid: u32) -> bool {
     // SAFETY: looks into the commit log; the transaction is recent.
@@ -197,6 +203,13 @@ pub fn run_in_worker<T>(work: impl FnOnce() -> T) -> Result<T, String> {
         unsafe { pg_sys::AbortCurrentTransaction() };
     }
     result
+}
+
+/// As `run_in_worker`, in a process that is about to end, whatever it was doing.
+pub fn run_at_exit<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    // SAFETY: called before shared memory is given up, as when temporary tables are removed.
+    unsafe { pg_sys::AbortOutOfAnyTransaction() };
+    run_in_worker(work)
 }
 
 /// Its bytes are in the database's encoding: what is not UTF-8 is shown by its number.

@@ -119,7 +119,7 @@ impl Folder {
     }
 
     /// Adds an amount that is in no row yet to a counter's total, making it if there is none. What the total cannot
-    /// take, since it would leave bigint or somebody holds it, goes to fresh slot rows.
+    /// take, since it would leave bigint or somebody holds it, goes to fresh slot rows, and so does everything while totals are not made.
     pub fn add(&self, id: &[u8], amount: i128) {
         match self.total_of(id) {
             Latest::Free(candidate, before) => {
@@ -135,6 +135,10 @@ impl Folder {
             }
             Latest::InDoubt(_) | Latest::Locked(_) | Latest::Mine => return self.add_to_slots(id, amount),
             Latest::Absent => {}
+        }
+        if !self.totals.are_made() {
+            // A restore may be about to insert it.
+            return self.add_to_slots(id, amount);
         }
         let first = amount.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
         write::insert(

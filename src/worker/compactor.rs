@@ -27,7 +27,7 @@ use crate::settings;
 const REST_PER_WORK: u32 = 4;
 /// Without increments a pass is still made now and then, for what came in by other ways (COMMIT PREPARED, a restore).
 const IDLE_PASS_INTERVAL: Duration = Duration::from_secs(10);
-/// How soon what a lock kept from being recovered or set up is tried again.
+/// How soon what a lock kept from being recovered is tried again.
 const JOURNAL_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 const RATE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long one step of a pass may go on before the others have their turn; it goes on in the next pass.
@@ -191,7 +191,7 @@ impl Compactor {
 
     /// One pass: what is buffered, then each family's steps that are due.
     fn run_pass(&mut self, new_rows: NewRows) -> Result<Pass, Obstacle> {
-        let mut pass = Pass { rows: self.keeper.fold(self.database)?, ..Pass::default() };
+        let mut pass = Pass { rows: self.keeper.fold(self.database, new_rows)?, ..Pass::default() };
         for index in 0..self.steps.len() {
             if !self.steps[index].is_due() {
                 continue;
@@ -262,10 +262,9 @@ impl Compactor {
         self.at_rest();
         self.looked_at = Instant::now();
         let rest = self.until_pass();
-        // Drains do not wait for passes, nor does recovery, nor who asked for buffered mode.
+        // Drains do not wait for passes, nor does recovery.
         match epochs::state(self.database) {
             JournalState::Ready => rest.min(Duration::from_millis(wal::writer_delay_ms())),
-            JournalState::Off if !epochs::is_wanted(self.database) => rest,
             _ => rest.min(self.error_delay.max(JOURNAL_RETRY_INTERVAL)),
         }
     }

@@ -13,7 +13,7 @@ use crate::memory::epochs::{self, JournalState};
 use crate::memory::{buffer, databases, purge_database, workers};
 use crate::pg::hooks::{CommandKind, DatabaseCommand};
 use crate::pg::xact::Ending;
-use crate::pg::{Oid, process, replication_slot, xact};
+use crate::pg::{Oid, process, xact};
 
 /// How long a command waits for the database's worker to be gone. A worker ends within milliseconds, unless somebody has stopped it;
 /// then PostgreSQL says who is connected.
@@ -34,8 +34,8 @@ thread_local! {
 /// folded before.
 pub fn make_room(command: DatabaseCommand) {
     let database = u32::from(command.database);
-    if command.kind == CommandKind::Copy && replication_slot::exists() {
-        fold_everything(database);
+    if command.kind == CommandKind::Copy {
+        fold_memory(database);
     }
     if command.kind == CommandKind::Drop {
         DROPS.set(Some(database));
@@ -49,22 +49,13 @@ pub fn make_room(command: DatabaseCommand) {
     }
 }
 
-/// Has what is in the journal and in memory folded into rows; raises where that cannot be done now.
-fn fold_everything(database: u32) {
+/// Has what memory holds folded into rows; raises where that cannot be done now. What is in the journal alone is copied with its
+/// table, and the copy reads it back as the source does.
+fn fold_memory(database: u32) {
     let started = Instant::now();
-    workers::wake_launcher();
-    while databases::is_registered(database) && !workers::has_no_extension(database) {
-        match epochs::state(database) {
-            JournalState::Off => return,
-            JournalState::Ready => {
-                if !buffer::holds_any(database) {
-                    return;
-                }
-                workers::request_pass(database);
-            }
-            // The launcher sends a worker to each database that nobody has looked into.
-            JournalState::Unknown | JournalState::Recovering => {}
-        }
+    while epochs::state(database) == JournalState::Ready && buffer::holds_any(database) {
+        workers::want_worker(database);
+        workers::request_pass(database);
         if started.elapsed() > COPY_PATIENCE {
             CounterError::CannotCopy.raise();
         }

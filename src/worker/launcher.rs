@@ -17,17 +17,15 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use super::{COMPACTOR_MAIN, COMPACTOR_TYPE, WATCHER_MAIN, WATCHER_TYPE, retention};
+use super::{COMPACTOR_MAIN, COMPACTOR_TYPE};
 use crate::memory::workers::{self, Place, Progress, WorkerState};
 use crate::memory::{self, databases};
 use crate::pg::background::{self, Condition, StartArgument, Started};
 use crate::pg::catalog::Database;
-use crate::pg::{Oid, catalog, lock, replication_slot, xact};
+use crate::pg::{Oid, catalog, lock, xact};
 
 /// How often the launcher looks for new databases without being asked.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
-/// How often a standby looks into databases that had no extension.
-const STANDBY_PROBE_INTERVAL: Duration = Duration::from_secs(60);
 /// How often it looks after workers that are starting or ending.
 const BUSY_INTERVAL: Duration = Duration::from_millis(200);
 const FIRST_DELAY: Duration = Duration::from_secs(1);
@@ -122,8 +120,6 @@ fn run(_argument: StartArgument) {
         wards.insert(database, Ward { worker: Some(Worker { place, process: None }), ..Ward::new() });
     }
     let mut has_told_of_turns = false;
-    let mut has_listed = false;
-    let mut complaint: Option<String> = None;
     let mut was_standby = xact::in_recovery();
     loop {
         if was_standby && !xact::in_recovery() {
@@ -141,10 +137,7 @@ fn run(_argument: StartArgument) {
         // Read before the list of databases: one made in between is not mistaken for a dropped one.
         let registered = databases::registered();
         match xact::run_in_worker(catalog::databases) {
-            Ok(present) => {
-                compare(&mut wards, &registered, &present);
-                has_listed = true;
-            }
+            Ok(present) => compare(&mut wards, &registered, &present),
             Err(message) => pgrx::log!("counter_ext launcher: cannot list databases: {message}"),
         }
         let mut busy = false;
@@ -161,19 +154,6 @@ fn run(_argument: StartArgument) {
                  max_worker_processes, of which counter_ext takes at most half"
             );
         }
-        // One that refuses connections now may still need what it needed.
-        let others = databases::registered().into_iter().filter(|database| !wards.contains_key(database));
-        let known: Vec<retention::Known> = wards
-            .iter()
-            .map(|(database, ward)| retention::Known { database: *database, answered: ward.known })
-            .chain(others.map(|database| retention::Known { database, answered: true }))
-            .collect();
-        // Without a list nobody seems to need anything.
-        let tended = if has_listed { retention::tend(&known).err() } else { None };
-        if let Some(message) = tended.as_ref().filter(|message| complaint.as_ref() != Some(message)) {
-            pgrx::log!("counter_ext launcher: {message}");
-        }
-        complaint = tended;
         let interval = match (busy || started.queue > 0, was_standby) {
             (true, _) => BUSY_INTERVAL,
             (_, true) => FIRST_DELAY,
@@ -196,14 +176,12 @@ fn look_anew_without_cells(wards: &mut HashMap<u32, Ward>) {
     }
 }
 
-/// Takes in new databases, and frees what dropped ones had. One that refuses connections keeps its cell; where buffered
-/// mode is used anywhere it also gets a worker, since it may have something to recover.
+/// Takes in new databases, and frees what dropped ones had. One that refuses connections keeps its cell.
 fn compare(wards: &mut HashMap<u32, Ward>, registered: &[u32], present: &[Database]) {
-    let all_count = replication_slot::exists();
     let existing: HashSet<u32> = present.iter().map(|database| u32::from(database.oid)).collect();
     let connectable: HashSet<u32> = present
         .iter()
-        .filter(|database| database.connectable || (all_count && !database.is_off_limits))
+        .filter(|database| database.connectable)
         .map(|database| u32::from(database.oid))
         .collect();
     for database in &connectable {
@@ -250,7 +228,7 @@ fn look_after(database: u32, ward: &mut Ward) -> bool {
             ward.has_extension = verdict != WorkerState::NoExtension;
             workers::unregister_without_extension(database);
             plan_the_next(ward, verdict);
-            !(verdict == WorkerState::NoExtension && xact::in_recovery())
+            true
         }
     }
 }
@@ -259,11 +237,6 @@ fn look_after(database: u32, ward: &mut Ward) -> bool {
 fn plan_the_next(ward: &mut Ward, verdict: WorkerState) {
     ward.not_before = Instant::now();
     match verdict {
-        // Nobody tells a standby of CREATE EXTENSION: it looks again.
-        WorkerState::NoExtension if xact::in_recovery() => {
-            ward.known = false;
-            ward.not_before += STANDBY_PROBE_INTERVAL;
-        }
         WorkerState::NoExtension | WorkerState::Held | WorkerState::Waiting => ward.delay = FIRST_DELAY,
         _ if ward.started_at.elapsed() > HEALTHY_AFTER => ward.delay = FIRST_DELAY,
         _ => {
@@ -292,6 +265,10 @@ enum Sent {
 /// Starts the workers that are wanted, as far as there are places for them.
 fn start_wanted(wards: &mut HashMap<u32, Ward>) -> Round {
     let mut round = Round::default();
+    // A standby has nothing to compact, and nothing to keep.
+    if xact::in_recovery() {
+        return round;
+    }
     let mut probes = wards.values().filter(|ward| ward.worker.is_some() && !ward.known).count();
     round.waits_for_an_answer = probes > 0;
     let mut workers_there = wards.values().filter(|ward| ward.worker.is_some()).count();
@@ -347,9 +324,8 @@ fn send(database: u32, is_known: bool) -> Sent {
     if !is_known {
         databases::register_if_free(database);
     }
-    let (kind, main) =
-        if xact::in_recovery() { (WATCHER_TYPE, WATCHER_MAIN) } else { (COMPACTOR_TYPE, COMPACTOR_MAIN) };
-    match background::start(&format!("{kind} for database {database}"), kind, main, place.argument()) {
+    let name = format!("{COMPACTOR_TYPE} for database {database}");
+    match background::start(&name, COMPACTOR_TYPE, COMPACTOR_MAIN, place.argument()) {
         Some(process) => Sent::Yes(Worker { place, process: Some(process) }),
         None => {
             workers::take_back(place);

@@ -1,5 +1,5 @@
-//! Background workers: a launcher, and compactors that it sends into the databases that have the extension; on a hot standby
-//! watchers instead. They come in from the other end: nothing calls them, and they call no SQL function.
+//! Background workers: a launcher, and compactors that it sends into the databases that have the extension.
+//! They come in from the other end: nothing calls them, and they call no SQL function.
 
 use pgrx::prelude::*;
 
@@ -11,18 +11,14 @@ pub mod compactor;
 pub mod database_commands;
 mod journal_keeper;
 pub mod launcher;
-mod retention;
 mod transactions;
-mod watcher;
 
 /// Names the postmaster finds the entry points by.
 const LAUNCHER_MAIN: &str = "counter_ext_launcher_main";
 const COMPACTOR_MAIN: &str = "counter_ext_compactor_main";
-const WATCHER_MAIN: &str = "counter_ext_watcher_main";
 /// What pg_stat_activity shows as backend_type.
 const LAUNCHER_TYPE: &str = "counter_ext launcher";
 const COMPACTOR_TYPE: &str = "counter_ext compactor";
-const WATCHER_TYPE: &str = "counter_ext standby watcher";
 
 /// Registers the launcher while libraries are preloaded.
 pub fn register() {

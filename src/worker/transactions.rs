@@ -1,11 +1,11 @@
 //! A worker's transactions. They take their locks without waiting, so that DDL never meets a worker in a deadlock.
 
 use crate::errors::CounterError;
+use crate::journal::position;
 use crate::pg::lock::{self, Subject};
 use crate::pg::table::Access;
 use crate::pg::{Oid, background, xact};
 use crate::rows::access::{self, Tables};
-use crate::rows::journal_position;
 
 /// Why a pass ended early.
 pub enum Obstacle {
@@ -47,6 +47,6 @@ pub fn in_transaction<T>(work: impl FnOnce(Tables) -> Result<T, CounterError>) -
 fn lock_all(tables: Tables) -> bool {
     let each: [Oid; 2] = [tables.total, tables.slot];
     each.into_iter().all(|table| lock::try_lock_table(table, Access::Write))
-        && journal_position::try_lock()
+        && position::try_lock()
         && lock::try_lock_exclusive(tables.total, Subject::Compaction)
 }

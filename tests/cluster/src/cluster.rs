@@ -85,7 +85,42 @@ impl Cluster {
         standby
     }
 
-    fn configure(&self, settings: &Settings) {
+    /// A base backup of this server as it was taken, not started yet.
+    pub fn base_backup(&self) -> Cluster {
+        let backup = Cluster::at(new_directory(), None);
+        run(self
+            .command("pg_basebackup")
+            .args(["-X", "stream", "-c", "fast", "--no-sync", "-D"])
+            .arg(backup.data()));
+        backup
+    }
+
+    /// Has the server that is not started yet recover from an archive: to its end, or to a named restore point; then it opens.
+    pub fn recover_from(&self, archive: &str, target: Option<&str>, hot_standby: bool) {
+        let mut lines = format!(
+            "restore_command = 'cp {archive}/%f %p'\nhot_standby = {}\narchive_mode = off\n",
+            if hot_standby { "on" } else { "off" }
+        );
+        if let Some(name) = target {
+            lines += &format!("recovery_target_name = '{name}'\nrecovery_target_action = 'promote'\n");
+        }
+        let file = self.data().join("postgresql.auto.conf");
+        let before = fs::read_to_string(&file).unwrap_or_default();
+        fs::write(file, before + &lines).expect("write postgresql.auto.conf");
+        fs::write(self.data().join("recovery.signal"), "").expect("write recovery.signal");
+        Installation::get().give(&self.data().join("recovery.signal"));
+    }
+
+    /// A directory for archived WAL, removed with the cluster.
+    pub fn archive(&self) -> String {
+        let archive = self.file("archive");
+        fs::create_dir_all(&archive).expect("a directory for the archive");
+        Installation::get().give(Path::new(&archive));
+        archive
+    }
+
+    /// Other settings, for the next start.
+    pub fn configure(&self, settings: &Settings) {
         fs::write(self.data().join("postgresql.conf"), settings.file()).expect("write postgresql.conf");
     }
 

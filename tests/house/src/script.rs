@@ -75,8 +75,9 @@ const REFERENCES: [&str; 17] = [
 ];
 
 /// Words behind which `=` gives an option its value, beside those of `REFERENCES`.
-const OPTIONS: [&str; 26] = [
+const OPTIONS: [&str; 27] = [
     "alignment",
+    "autovacuum_enabled",
     "category",
     "commutator",
     "client_min_messages",

@@ -1,0 +1,251 @@
+//! Where the next record of the journal goes: pages of its table, given out without a lock.
+//!
+//! Contract:
+//!
+//! - An epoch's records lie on the blocks of the epoch's parity: even epochs on even blocks, odd ones on odd blocks. At most two
+//!   epochs hold records that are not folded, so their pages never meet, and an epoch starts again from the first block.
+//! - One word a parity says on which block there is room, for which epoch, and how much. Whoever wants room takes it off that word
+//!   by compare-and-swap. Where the word has not enough, or is another epoch's, he claims the next block for himself (a second
+//!   word), makes that page empty, takes what he needs, and offers the rest by putting it into the first word. Nobody waits: two
+//!   who come at the same moment get a page each.
+//! - What was taken belongs to the taker until his transaction ends. He may give it back while he is still inside its epoch.
+//! - A rewrite of the table (VACUUM FULL) puts what is not folded anywhere. It excludes everybody who has taken room. The first who
+//!   then finds another file begins behind its end (`move_to`), under the journal lock; the first blocks are used again once every epoch that
+//!   the rewrite met is folded.
+//! - An epoch's number is kept here by its lowest bits. An old epoch with the same bits does no harm: its page may be appended to,
+//!   since each record carries its whole epoch, and the room on it is what the word says.
+//! - A crash between any two steps loses the words, and recovery makes them anew. What had been taken is unused space.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// The words of one database, in shared memory.
+#[repr(C)]
+pub(super) struct Cursors {
+    /// The file of the table that the words are about; 0 while nothing may be written.
+    file: AtomicU32,
+    /// The first blocks that may be used while an epoch up to `floor_epoch` is not folded.
+    floor: AtomicU32,
+    floor_epoch: AtomicU64,
+    open: [AtomicU64; 2],
+    claims: [AtomicU64; 2],
+}
+
+const _: () = assert!(std::mem::size_of::<Cursors>() == 48);
+
+/// In `claims`: no block has been claimed.
+const NO_CLAIM: u64 = u64::MAX;
+
+/// Room on a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Open {
+    block: u32,
+    epoch_bits: u16,
+    room_bytes: u16,
+}
+
+impl Open {
+    /// Without room, so that everybody claims a block.
+    const NONE: Open = Open { block: 0, epoch_bits: 0, room_bytes: 0 };
+
+    fn unpack(word: u64) -> Open {
+        Open { block: (word >> 32) as u32, epoch_bits: (word >> 16) as u16, room_bytes: word as u16 }
+    }
+
+    fn pack(self) -> u64 {
+        u64::from(self.block) << 32 | u64::from(self.epoch_bits) << 16 | u64::from(self.room_bytes)
+    }
+
+    fn is_of(self, epoch: u64) -> bool {
+        self.epoch_bits == epoch as u16
+    }
+}
+
+fn parity(epoch: u64) -> usize {
+    (epoch & 1) as usize
+}
+
+impl Cursors {
+    #[cfg(test)]
+    fn new() -> Cursors {
+        let cursors = Cursors {
+            file: AtomicU32::new(0),
+            floor: AtomicU32::new(0),
+            floor_epoch: AtomicU64::new(0),
+            open: [AtomicU64::new(0), AtomicU64::new(0)],
+            claims: [AtomicU64::new(0), AtomicU64::new(0)],
+        };
+        cursors.begin(0);
+        cursors
+    }
+
+    pub fn file(&self) -> u32 {
+        self.file.load(Ordering::SeqCst)
+    }
+
+    /// Everything in the table is folded: all its blocks may be used. Nobody else takes room now.
+    pub fn begin(&self, file: u32) {
+        self.start_at(file, 0, 0);
+    }
+
+    /// The table has been rewritten, into so many blocks, while epochs up to `epoch` may not be folded. Nobody else has taken room, and
+    /// the caller holds the journal lock.
+    pub fn move_to(&self, file: u32, blocks: u32, epoch: u64) {
+        self.start_at(file, blocks.next_multiple_of(2), epoch);
+    }
+
+    fn start_at(&self, file: u32, floor: u32, floor_epoch: u64) {
+        for parity in 0..2 {
+            self.open[parity].store(Open::NONE.pack(), Ordering::SeqCst);
+            self.claims[parity].store(NO_CLAIM, Ordering::SeqCst);
+        }
+        self.floor.store(floor, Ordering::SeqCst);
+        self.floor_epoch.store(floor_epoch, Ordering::SeqCst);
+        self.file.store(file, Ordering::SeqCst);
+    }
+
+    /// Takes room for an epoch's record: the block it is on. `None` where a block must be claimed.
+    pub fn take(&self, epoch: u64, bytes: u16) -> Option<u32> {
+        let mut taken = None;
+        let word = &self.open[parity(epoch)];
+        let _ = word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| {
+            let open = Open::unpack(word);
+            taken =
+                open.is_of(epoch).then(|| open.room_bytes.checked_sub(bytes)).flatten().map(|_| open.block);
+            taken.map(|_| Open { room_bytes: open.room_bytes - bytes, ..open }.pack())
+        });
+        taken
+    }
+
+    /// Claims the epoch's next block; nobody else gets the same one. Epochs up to `folded` are folded.
+    pub fn claim(&self, epoch: u64, folded: u64) -> u32 {
+        let first = if folded >= self.floor_epoch.load(Ordering::SeqCst) {
+            0
+        } else {
+            self.floor.load(Ordering::SeqCst)
+        };
+        let word = &self.claims[parity(epoch)];
+        let mut block = 0;
+        let _ = word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| {
+            let is_same_epoch = word != NO_CLAIM && (word >> 32) as u32 == epoch as u32;
+            block = if is_same_epoch { word as u32 + 2 } else { first + parity(epoch) as u32 };
+            Some((epoch << 32) | u64::from(block))
+        });
+        block
+    }
+
+    /// Offers what room is left on a claimed block, unless another one has more.
+    pub fn offer(&self, epoch: u64, block: u32, room_bytes: u16) {
+        let offered = Open { block, epoch_bits: epoch as u16, room_bytes };
+        let word = &self.open[parity(epoch)];
+        let _ = word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| {
+            let open = Open::unpack(word);
+            (!open.is_of(epoch) || open.room_bytes < room_bytes).then(|| offered.pack())
+        });
+    }
+
+    /// Gives no more room on a block that is not there any more (VACUUM has cut the table's end off).
+    pub fn retire(&self, epoch: u64, block: u32) {
+        let word = &self.open[parity(epoch)];
+        let _ = word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| {
+            let open = Open::unpack(word);
+            (open.is_of(epoch) && open.block == block).then(|| Open { room_bytes: 0, ..open }.pack())
+        });
+    }
+
+    /// Gives room back that was taken on a block, if others still take theirs there.
+    pub fn give_back(&self, epoch: u64, block: u32, bytes: u16) {
+        let word = &self.open[parity(epoch)];
+        let _ = word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| {
+            let open = Open::unpack(word);
+            (open.is_of(epoch) && open.block == block)
+                .then(|| Open { room_bytes: open.room_bytes + bytes, ..open }.pack())
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PAGE: u16 = 8168;
+
+    /// Takes room as a writer does.
+    fn write(cursors: &Cursors, epoch: u64, folded: u64, bytes: u16) -> u32 {
+        cursors.take(epoch, bytes).unwrap_or_else(|| {
+            let block = cursors.claim(epoch, folded);
+            cursors.offer(epoch, block, PAGE - bytes);
+            block
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_page_is_given_out_beyond_its_room(sizes in proptest::collection::vec(48..=PAGE, 1..300)) {
+            let cursors = Cursors::new();
+            let mut used: HashMap<u32, u32> = HashMap::new();
+            for (n, bytes) in sizes.iter().enumerate() {
+                let block = write(&cursors, 7, 6, *bytes);
+                prop_assert_eq!(block % 2, 1);
+                if n % 5 == 0 {
+                    cursors.give_back(7, block, *bytes);
+                } else {
+                    *used.entry(block).or_default() += u32::from(*bytes);
+                }
+            }
+            prop_assert!(used.values().all(|bytes| *bytes <= u32::from(PAGE)), "{:?}", used);
+        }
+
+        #[test]
+        fn packing_loses_nothing(block: u32, epoch_bits: u16, room_bytes: u16) {
+            let open = Open { block, epoch_bits, room_bytes };
+            prop_assert_eq!(Open::unpack(open.pack()), open);
+        }
+    }
+
+    #[test]
+    fn epochs_of_one_parity_start_from_the_first_block_again() {
+        let cursors = Cursors::new();
+        for epoch in 1..=6 {
+            let first = (epoch % 2) as u32;
+            assert_eq!(write(&cursors, epoch, epoch - 1, 8000), first);
+            assert_eq!(write(&cursors, epoch, epoch - 1, 8000), first + 2);
+        }
+    }
+
+    #[test]
+    fn after_a_rewrite_no_block_is_used_that_may_hold_what_is_not_folded() {
+        let cursors = Cursors::new();
+        write(&cursors, 4, 3, 8000);
+        cursors.move_to(99, 5, 5);
+        assert_eq!(cursors.file(), 99);
+        assert_eq!(write(&cursors, 4, 3, 100), 6);
+        assert_eq!(write(&cursors, 5, 3, 100), 7);
+        assert_eq!(write(&cursors, 6, 4, 100), 6, "epoch 5 is not folded yet");
+        assert_eq!(write(&cursors, 7, 5, 100), 1);
+        assert_eq!(write(&cursors, 8, 6, 100), 0);
+    }
+
+    #[test]
+    fn many_threads_get_room_that_does_not_overlap() {
+        let cursors = Cursors::new();
+        let used = std::sync::Mutex::new(HashMap::<u32, u32>::new());
+        std::thread::scope(|scope| {
+            for thread in 0..4u16 {
+                let (cursors, used) = (&cursors, &used);
+                scope.spawn(move || {
+                    for n in 0..2000u16 {
+                        let bytes = 48 + (n * 7 + thread * 13) % 400;
+                        let block = write(cursors, 9, 8, bytes);
+                        *used.lock().expect("no panic").entry(block).or_default() += u32::from(bytes);
+                    }
+                });
+            }
+        });
+        let used = used.into_inner().expect("no panic");
+        assert!(used.values().all(|bytes| *bytes <= u32::from(PAGE)), "{used:?}");
+    }
+}
