@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 #[pg_schema]
 mod tests {
     use super::*;
+    use crate::pg::snapshot::Snapshot;
 
     fn bigint(query: &str) -> i64 {
         Spi::get_one::<i64>(query).expect("query failed").expect("query gave NULL")
@@ -16,6 +17,19 @@ mod tests {
 
     fn get(id: &str) -> i64 {
         bigint(&format!("SELECT counter_get('{id}')"))
+    }
+
+    /// PostgreSQL 18 with assertions stops where one that is neither registered nor active is read through.
+    #[pg_test]
+    fn each_snapshot_is_registered_and_shares_nothing_with_another() {
+        let active = Snapshot::of_query();
+        let [first, second] = [Snapshot::fresh(), Snapshot::fresh()];
+        for (snapshot, other) in [(&active, &first), (&first, &second), (&second, &active)] {
+            assert_eq!(snapshot.registrations(), 1);
+            assert!(!snapshot.shares_memory_with(other));
+        }
+        drop(first);
+        assert_eq!(second.registrations(), 1);
     }
 
     #[pg_test]

@@ -340,8 +340,15 @@ impl<'p, 't> Version<'p, 't> {
 
     /// The inserting transaction.
     pub fn xmin(&self) -> Xid {
+        // By hand what HeapTupleHeaderGetXmin does: from PostgreSQL 18 on pgrx has two functions of that name.
         // SAFETY: the header lies on the pinned, share-locked page.
-        unsafe { pg_sys::HeapTupleHeaderGetXmin(self.tuple.t_data) }.into_inner()
+        unsafe {
+            let header = &*self.tuple.t_data;
+            let is_frozen =
+                u32::from(header.t_infomask) & pg_sys::HEAP_XMIN_FROZEN == pg_sys::HEAP_XMIN_FROZEN;
+            let xmin = header.t_choice.t_heap.t_xmin;
+            if is_frozen { pg_sys::FrozenTransactionId.into_inner() } else { xmin.into_inner() }
+        }
     }
 
     /// The updating transaction, also behind a multixact.

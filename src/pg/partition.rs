@@ -9,6 +9,11 @@ use super::table::Table;
 const HASH_PARTITION_SEED: u64 = 0x7A5B_2236_7996_DCFD;
 const COMBINED_WITH_NOTHING: u64 = 0x49a0_f4dd_15e5_a8e3;
 
+#[cfg(feature = "pg15")]
+const HASH: u8 = pg_sys::PARTITION_STRATEGY_HASH;
+#[cfg(not(feature = "pg15"))]
+const HASH: u8 = pg_sys::PartitionStrategy::PARTITION_STRATEGY_HASH as u8;
+
 /// The partition for a row whose partition key, one text of a deterministic collation, is this. `None` where the table is not
 /// partitioned so, has no such partition, or has it partitioned again.
 pub fn leaf_of(table: &Table, key: &[u8]) -> Option<Oid> {
@@ -20,7 +25,7 @@ pub fn leaf_of(table: &Table, key: &[u8]) -> Option<Oid> {
             return None;
         }
         let bounds = &*(*description).boundinfo;
-        if bounds.strategy as u8 != pg_sys::PARTITION_STRATEGY_HASH || bounds.nindexes <= 0 {
+        if bounds.strategy as u8 != HASH || bounds.nindexes <= 0 {
             return None;
         }
         let text = pg_sys::cstring_to_text_with_len(key.as_ptr().cast(), key.len() as i32);

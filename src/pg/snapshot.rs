@@ -135,6 +135,20 @@ impl Snapshot {
     pub(super) fn raw(&mut self) -> pg_sys::Snapshot {
         self.bounds.data
     }
+
+    /// How often PostgreSQL has it registered.
+    #[cfg(any(test, feature = "pg_test"))]
+    pub fn registrations(&self) -> u32 {
+        self.bounds.data().regd_count
+    }
+
+    #[cfg(any(test, feature = "pg_test"))]
+    pub fn shares_memory_with(&self, other: &Snapshot) -> bool {
+        let (ours, theirs) = (self.bounds.data(), other.bounds.data());
+        std::ptr::eq(ours, theirs)
+            || (!ours.xip.is_null() && ours.xip == theirs.xip)
+            || (!ours.subxip.is_null() && ours.subxip == theirs.subxip)
+    }
 }
 
 impl Deref for Snapshot {
