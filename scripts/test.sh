@@ -18,6 +18,7 @@ describe() {
     doc) echo "rustdoc, warnings are errors" ;;
     house) echo "house rules: layers, unsafe, dependencies, files" ;;
     sketches) echo "sketches without a server: laws, accuracy" ;;
+    memory) echo "shared memory without a server: every order of its steps (loom)" ;;
     pgtest) echo "tests inside a server (cargo pgrx test)" ;;
     regress) echo "SQL regression tests, with and without preload" ;;
     isolation) echo "isolation specs" ;;
