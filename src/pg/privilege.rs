@@ -98,6 +98,17 @@ pub fn may_create_databases(user: Oid) -> bool {
     })
 }
 
+/// Who owns a relation; `None` where there is none. It need not be locked.
+pub fn owner_of_relation(relation: Oid) -> Option<Oid> {
+    let mut owner = None;
+    with_row(pg_sys::SysCacheIdentifier::RELOID, relation, |row| {
+        // SAFETY: a pg_class row.
+        owner = Some(unsafe { (*(row as pg_sys::Form_pg_class)).relowner });
+        true
+    });
+    owner
+}
+
 /// Shows a catalog row found by oid; false where there is none.
 fn with_row(cache: pg_sys::SysCacheIdentifier::Type, oid: Oid, look: impl FnOnce(*mut u8) -> bool) -> bool {
     // SAFETY: a syscache look-up inside a transaction; the row is released after the look.
