@@ -107,7 +107,7 @@ fn acknowledged_increments_survive_a_checkpoint_right_before_the_crash() {
 fn acknowledged_increments_survive_crashes_while_they_are_recovered() {
     survives("recovery", BUFFERED, |cluster, random| {
         // Recovery takes long enough to be met in the middle, twice.
-        cluster.connect().must("ALTER SYSTEM SET counter_ext.debug_recovery_window_ms = 700");
+        cluster.connect().must("ALTER SYSTEM SET counter_ext.debug_recovery_window_ms = 8000");
         for _ in 0..2 {
             cluster.die(any_death(random));
             cluster.start_again();
