@@ -162,7 +162,7 @@ impl Compactor {
         if due {
             let started = Instant::now();
             workers::set_state(self.database, WorkerState::Compacting);
-            background::report_activity(Some("compacting counters"));
+            background::report_activity(Some("folding buffered increments"));
             // Nothing new into the way of a restore, unless somebody asked for it.
             let new_rows = match workers::pass_wanted(self.database) {
                 true => NewRows::Made,

@@ -108,7 +108,7 @@ fn acknowledged_visits_survive_kill_of_the_compactor_while_it_unites() {
         kill_one(cluster, |session| {
             session.value(
                 "SELECT (SELECT pid FROM pg_stat_activity WHERE backend_type = 'counter_ext compactor'
-                 AND datname = 'postgres' AND query = 'compacting counters' LIMIT 1)",
+                 AND datname = 'postgres' AND query = 'uniting visits' LIMIT 1)",
             )
         });
     });
