@@ -118,53 +118,58 @@ pub fn take_in(tables: Tables, deltas: Vec<Delta>) -> Vec<Delta> {
 /// PRE_COMMIT, after slot rows were written: writes the deltas to the journal if the transaction has an xid, else reserves room for
 /// them. Transactions that count nothing come here too.
 pub fn write_before_commit() {
-    let has_batch = BATCH.with_borrow_mut(|batch| {
-        batch.as_mut().map(|batch| {
-            if batch.tail.is_some() {
-                batch.write_before_commit();
-            }
-        })
+    // Taken out: writing may wait, and a process that is ended there (FATAL unwinds nothing) aborts, which needs the batch for its
+    // pins and its room.
+    let work = BATCH.with_borrow_mut(|batch| {
+        batch.as_mut().map(|batch| (batch.tail.take(), batch.epoch, std::mem::take(&mut batch.deltas)))
     });
-    if has_batch.is_none() && UNDRAINED_SINCE.get().is_some() && xact::has_xid() {
-        drain_own();
-    }
+    let Some((tail, epoch, deltas)) = work else {
+        if UNDRAINED_SINCE.get().is_some() && xact::has_xid() {
+            drain_own();
+        }
+        return;
+    };
+    let plan = tail.map_or(Plan::Later, |tail| write_or_take_room(&tail, epoch, &deltas));
+    BATCH.with_borrow_mut(|batch| {
+        if let Some(batch) = batch {
+            batch.plan = plan;
+            batch.deltas = deltas;
+        }
+    });
 }
 
-impl Batch {
-    fn write_before_commit(&mut self) {
-        let Some(tail) = &self.tail else { return };
-        let size: usize = self.deltas.iter().map(|delta| record::delta_bytes(&delta.id, delta.net)).sum();
-        if record::HEADER_BYTES + size > MAX_RECORD_BYTES && !xact::has_xid() {
-            // More than one record: an xid binds them together.
-            xact::assign_xid();
-        }
-        self.plan = if xact::has_xid() {
-            let mut rest = &self.deltas[..];
-            while !rest.is_empty() {
-                let (count, bytes) = RECORD.with_borrow_mut(|text| {
-                    let count = encode(rest, text);
-                    tail.write_own(self.epoch, text);
-                    (count, text.len() as u64)
-                });
-                epochs::count_journaled(u32::from(catalog::my_database()), bytes);
-                rest = &rest[count..];
-            }
-            Plan::WithCommitRecord
-        } else {
-            let bytes = RECORD.with_borrow_mut(|text| {
-                encode(&self.deltas, text);
-                text.len()
+/// Writes the deltas, bound to the transaction's xid if it has one; else takes the room that they will need.
+fn write_or_take_room(tail: &Tail, epoch: u64, deltas: &[Delta]) -> Plan {
+    let size: usize = deltas.iter().map(|delta| record::delta_bytes(&delta.id, delta.net)).sum();
+    if record::HEADER_BYTES + size > MAX_RECORD_BYTES && !xact::has_xid() {
+        // More than one record: an xid binds them together.
+        xact::assign_xid();
+    }
+    if xact::has_xid() {
+        let mut rest = deltas;
+        while !rest.is_empty() {
+            let (count, bytes) = RECORD.with_borrow_mut(|text| {
+                let count = encode(rest, text);
+                tail.write_own(epoch, text);
+                (count, text.len() as u64)
             });
-            // What may be needed where nothing can be had any more.
-            GROUP
-                .with_borrow_mut(|text| {
-                    text.clear();
-                    fallible::reserve(text, MAX_RECORD_BYTES, WHAT)
-                })
-                .or_raise();
-            Plan::AtCommit(tail.take_room(self.epoch, bytes))
-        };
-        self.tail = None;
+            epochs::count_journaled(u32::from(catalog::my_database()), bytes);
+            rest = &rest[count..];
+        }
+        Plan::WithCommitRecord
+    } else {
+        let bytes = RECORD.with_borrow_mut(|text| {
+            encode(deltas, text);
+            text.len()
+        });
+        // What may be needed where nothing can be had any more.
+        GROUP
+            .with_borrow_mut(|text| {
+                text.clear();
+                fallible::reserve(text, MAX_RECORD_BYTES, WHAT)
+            })
+            .or_raise();
+        Plan::AtCommit(tail.take_room(epoch, bytes))
     }
 }
 

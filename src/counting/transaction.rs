@@ -401,10 +401,10 @@ fn pre_prepare() {
     for delta in &deltas {
         note_touched(tables, &delta.id);
     }
-    state::look(|state| {
-        prepared::mark(tables, &state.touched);
-        invalidate(u32::from(catalog::my_database()), &state.touched);
-    });
+    // Taken out: marking may wait, and a process that is ended there aborts, which needs the state.
+    let touched = state::change(|state| std::mem::take(&mut state.touched));
+    prepared::mark(tables, &touched);
+    invalidate(u32::from(catalog::my_database()), &touched);
     if !deltas.is_empty()
         && let Err(error) = settle::settle(tables, &deltas)
     {

@@ -379,12 +379,14 @@ pub fn of_epoch(database: u32, relation: u32, epoch: u64) -> Vec<Amount> {
     found
 }
 
-/// What of each counter is in no row yet, whatever its epoch. The caller keeps folds out, by a lock on the tables.
+/// What of each counter is in no row yet, whatever its epoch. The caller keeps others' folds out, by a lock on the tables; what
+/// its own transaction has folded is in rows.
 pub fn unfolded(database: u32, relation: u32) -> Vec<Amount> {
     let mut found = Vec::new();
     let Some(segment) = segment() else {
         return found;
     };
+    let folded = epochs::fold_under_way(database).filter(|fold| xact::is_own(fold.xid));
     // Exclusive: a drain moves an amount from one place to another, and it is to be seen once.
     for_each_marked(
         &segment,
@@ -394,7 +396,8 @@ pub fn unfolded(database: u32, relation: u32) -> Vec<Amount> {
         &[0, 1, 2, 3],
         |partition, index| {
             let entry = partition.entry(index);
-            let amount = amounts(entry, 0) + amounts(entry, 1);
+            let is_open = |parity: &usize| folded.is_none_or(|fold| !fold.takes(*parity));
+            let amount: i64 = (0..2).filter(is_open).map(|parity| amounts(entry, parity)).sum();
             if amount != 0 {
                 fallible::push(&mut found, amount_of(partition, index, amount), WHAT).or_raise();
             }

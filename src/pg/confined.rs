@@ -52,7 +52,7 @@ impl Before {
         // SAFETY: puts back what `enter` saved.
         unsafe {
             pg_sys::SetUserIdAndSecContext(self.user, self.context);
-            pg_sys::AtEOXact_GUC(true, self.settings_level);
+            pg_sys::AtEOXact_GUC(false, self.settings_level);
         }
     }
 }

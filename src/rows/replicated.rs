@@ -17,6 +17,7 @@ use super::column_types::*;
 use crate::errors::CounterError;
 use crate::pg::catalog::{self, Watch};
 use crate::pg::lock::{self, Subject};
+use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::spi::{Parameter, Spi};
 use crate::pg::table::Access;
 use crate::pg::{confined, table, xact};
@@ -68,9 +69,12 @@ fn is_replicated(tables: Tables, node: i32) -> Result<bool, CounterError> {
     if !lock::try_lock_table(replicated, Access::Read) || REPLICATED.find() != Some(replicated) {
         return Err(CounterError::Internal("table counter_ext.replicated is locked by DDL".to_owned()));
     }
+    // The caller may have waited for the compaction lock with a snapshot from before what he waited for.
+    let active = ActiveSnapshot::push_latest();
     let rows = confined::as_owner(table::owner(tables.total), |confined| {
         Spi::connect(confined)?.rows_with(QUERY.as_bytes(), &[Parameter::Int(node)])
     })?;
+    drop(active);
     KNOWN.set((node, !rows.is_empty()));
     KNOWN_VERSION.set(version);
     Ok(!rows.is_empty())

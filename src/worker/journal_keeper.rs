@@ -99,7 +99,15 @@ impl Keeper {
             return Ok(None);
         }
         self.complained_of = 0;
-        in_transaction_on(cut.relation, |tables| folding::fold_cut(tables, cut, proof, new_rows)).map(Some)
+        in_transaction_on(cut.relation, |tables| {
+            // A session may have folded it meanwhile. From here on the compaction lock keeps others from it, until memory knows.
+            if epochs::cut(database) == Some(cut) {
+                folding::fold_cut(tables, cut, proof, new_rows)
+            } else {
+                Ok(0)
+            }
+        })
+        .map(Some)
     }
 }
 

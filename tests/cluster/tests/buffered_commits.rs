@@ -407,3 +407,24 @@ fn a_million_increments_leave_nothing_behind() {
     reader.must("COMMIT");
     cluster.finish();
 }
+
+/// The worker cannot have the tables, so the session folds what is buffered in its own transaction, and then empties the tables.
+#[test]
+fn truncate_after_the_transactions_own_fold_leaves_nothing() {
+    let cluster = Cluster::start(Settings::preloaded());
+    let mut session = cluster.connect();
+    watch::wait_until_buffered(&mut session);
+    session.must("SET counter_ext.mode = 'buffered'");
+    for commit in ["COMMIT", "ROLLBACK"] {
+        session.incr("emptied", 5).expect("increment");
+        let before = session.get("emptied").expect("get");
+        session.must("BEGIN; LOCK TABLE counter_ext.total IN ACCESS EXCLUSIVE MODE");
+        session.must("SELECT counter_compact(); TRUNCATE counter_ext.total");
+        session.must(commit);
+        let expected = if commit == "COMMIT" { 0 } else { before };
+        assert_eq!(session.get("emptied").expect("get"), expected, "after {commit}");
+        watch::fold_everything(&mut session);
+        session.assert_count("emptied", expected);
+    }
+    cluster.finish();
+}
