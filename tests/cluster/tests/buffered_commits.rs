@@ -8,7 +8,7 @@ use counter_ext_cluster_tests::cluster::Death;
 use counter_ext_cluster_tests::processes::signal;
 use counter_ext_cluster_tests::session::describe;
 use counter_ext_cluster_tests::wait;
-use counter_ext_cluster_tests::{Cluster, watch};
+use counter_ext_cluster_tests::{Cluster, Settings, watch};
 use rustix::process::Signal;
 use std::thread;
 use std::time::{Duration, Instant};
