@@ -8,11 +8,12 @@ use super::errors::CacheError;
 use crate::errors::{CounterError, check_id};
 use crate::pg::ddl::CreatedTrigger;
 use crate::pg::lock::{self, Subject};
+use crate::pg::privilege::{self, Rights};
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::source::{Event, Source};
 use crate::pg::spi::Spi;
 use crate::pg::{Oid, confined, spi};
-use crate::rows::access;
+use crate::rows::access::{self, Tables};
 
 /// A prefix of counters, and the column that names the rest.
 pub struct Definition {
@@ -160,8 +161,12 @@ pub fn check_created(trigger: &CreatedTrigger) -> Result<(), CounterError> {
     }
     // What no id can begin with is refused when it fires.
     let Ok(definition) = Definition::new(prefix, column) else { return Ok(()) };
-    lock::lock_exclusive(tables.total, Subject::Key(lock::id_hash(ALL_PREFIXES)));
     let source = Source::open(trigger.table)?;
+    if !may_count(tables, source.owner()) {
+        // It cannot count, so it takes no prefix, and keeps nobody waiting.
+        return Ok(());
+    }
+    lock::lock_exclusive(tables.total, Subject::Key(lock::id_hash(ALL_PREFIXES)));
     // Also what committed while the lock was waited for, at any isolation level.
     let latest = ActiveSnapshot::push_latest();
     let checked = definition.check_alone(&source, &function()?);
@@ -169,7 +174,23 @@ pub fn check_created(trigger: &CreatedTrigger) -> Result<(), CounterError> {
     checked
 }
 
-/// Every use of the function, but what a partition has of its partitioned table's.
+/// Whether triggers of this owner's tables can count.
+pub fn may_count(tables: Tables, owner: Oid) -> bool {
+    privilege::has_all(tables.total, owner, Rights::INSERT.and(Rights::UPDATE))
+}
+
+/// The condition that the owner of a trigger's table may count. A trigger that anybody makes on a table of his own holds no
+/// prefix, and nobody is asked to verify or repair what it says.
+fn owner_may_count() -> Result<String, CounterError> {
+    let total = u32::from(access::tables()?.total);
+    Ok(format!(
+        "EXISTS (SELECT 1 FROM pg_catalog.pg_class o WHERE o.oid OPERATOR(pg_catalog.=) t.tgrelid
+            AND pg_catalog.has_table_privilege(o.relowner, {total}::pg_catalog.oid, 'INSERT')
+            AND pg_catalog.has_table_privilege(o.relowner, {total}::pg_catalog.oid, 'UPDATE'))"
+    ))
+}
+
+/// Every use of the function by tables whose owner may count, but what a partition has of its partitioned table's.
 fn others(function: &Function, source: &Source) -> Result<Vec<Other>, CounterError> {
     let (function, table) = (u32::from(function.oid), u32::from(source.oid()));
     let query = format!(
@@ -178,7 +199,8 @@ fn others(function: &Function, source: &Source) -> Result<Vec<Other>, CounterErr
              c.relname, pg_catalog.encode(t.tgargs, 'hex')
          FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid
          WHERE t.tgfoid OPERATOR(pg_catalog.=) {function}::pg_catalog.oid
-           AND t.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid ORDER BY t.oid"
+           AND t.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid AND {} ORDER BY t.oid",
+        owner_may_count()?
     );
     let rows = rows(query.as_bytes())?;
     let other = |row: Vec<Option<Vec<u8>>>| {
@@ -190,10 +212,10 @@ fn others(function: &Function, source: &Source) -> Result<Vec<Other>, CounterErr
     Ok(rows.into_iter().filter_map(other).collect())
 }
 
-/// Every cache: its table, prefix and column.
+/// Every cache, of tables whose owner may count: its table, prefix and column.
 pub fn all() -> Result<Vec<(Oid, Definition)>, CounterError> {
     let mut all = Vec::new();
-    for (table, prefix, column) in uses("true")? {
+    for (table, prefix, column) in uses(&owner_may_count()?)? {
         if let Ok(definition) = Definition::new(&prefix, &column) {
             all.push((table, definition));
         }

@@ -99,6 +99,10 @@ impl Comparison {
         mut see: impl FnMut(&Difference) -> Result<(), CounterError>,
     ) -> Result<(), CounterError> {
         self.source.check_not_in_use(c"counter_backfill");
+        if !definition::may_count(tables, self.source.owner()) {
+            // Whoever may not count decides over no counter by what he puts into a table of his own.
+            return Err(CacheError::OwnerMayNotCount { table: self.source.name() }.into());
+        }
         let function = definition::function()?;
         let events = [Event::Insert, Event::Delete, Event::Update];
         if !definition.uncounted(&self.source, &function, &events)?.is_empty() {

@@ -14,6 +14,8 @@ pub enum CacheError {
     OurTable { table: Vec<u8> },
     /// Rows that the caller may not see cannot be counted.
     RowSecurity { table: Vec<u8> },
+    /// Triggers of the table cannot count: its owner has no right to.
+    OwnerMayNotCount { table: Vec<u8> },
     /// A backfill of counters that no trigger keeps.
     NotCached { table: Vec<u8>, prefix: Vec<u8> },
     /// Triggers that count some changes twice, or only some of them.
@@ -55,6 +57,11 @@ impl Explain for CacheError {
                 format!("row security hides rows of table \"{}\" from being counted", text(table)),
             )
             .hint("Call it as the table's owner, or as a role with BYPASSRLS."),
+            Self::OwnerMayNotCount { table } => Explanation::new(
+                ERRCODE_INSUFFICIENT_PRIVILEGE,
+                format!("the owner of table \"{}\" may not count its rows", text(table)),
+            )
+            .hint("GRANT SELECT, INSERT, UPDATE ON counter_ext.total to the table's owner."),
             Self::NotCached { table, prefix } => not_in_state(format!(
                 "no triggers count the rows of table \"{}\" into counters \"{}\"",
                 text(table),

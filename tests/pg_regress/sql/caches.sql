@@ -475,6 +475,28 @@ ALTER TABLE cc_comments ENABLE TRIGGER ins;
 DELETE FROM counter_ext.liked WHERE item LIKE 'cc:%';
 DROP TABLE cc_arriving;
 
+-- A table of somebody who may not count takes no prefix, and nobody repairs counters by what is in it.
+SELECT counter_incr('cc:ad:bob', 500), counter_incr('cc:ad:anna', 3);
+CREATE ROLE cc_eve;
+CREATE SCHEMA cc_eve AUTHORIZATION cc_eve;
+SET ROLE cc_eve;
+CREATE TABLE cc_eve.squatter (k text);
+INSERT INTO cc_eve.squatter SELECT 'anna' FROM generate_series(1, 7);
+CREATE TRIGGER i AFTER INSERT ON cc_eve.squatter REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION counter_rows('cc:ad:', 'k');
+CREATE TRIGGER d AFTER DELETE ON cc_eve.squatter REFERENCING OLD TABLE AS o FOR EACH STATEMENT EXECUTE FUNCTION counter_rows('cc:ad:', 'k');
+CREATE TRIGGER u AFTER UPDATE ON cc_eve.squatter REFERENCING OLD TABLE AS o NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION counter_rows('cc:ad:', 'k');
+RESET ROLE;
+SELECT * FROM counter_verify() WHERE id::text ~ '^cc:ad:';
+SELECT * FROM counter_verify(repair => true) WHERE id::text ~ '^cc:ad:';
+SELECT * FROM counter_verify('cc_eve.squatter', 'cc:ad:', 'k', true);
+SELECT counter_get('cc:ad:bob'), counter_get('cc:ad:anna');
+CREATE TABLE cc_free (k int);
+SELECT counter_cache('cc_free', 'cc:ad:free:', 'k');
+DROP TABLE cc_free;
+DROP TABLE cc_eve.squatter;
+DROP SCHEMA cc_eve;
+DROP ROLE cc_eve;
+
 DROP TABLE cc_comments, "cc Odd 'Table'", cc_types, cc_dates, cc_parts, cc_whole, cc_child, cc_parent, cc_wrong;
 DROP TYPE cc_mood;
 DROP DOMAIN cc_natural;
