@@ -279,7 +279,7 @@ impl<'p, 't> Version<'p, 't> {
     }
 
     /// Tells an insert that still runs from one that aborted (as good as deleted).
-    fn status_of_invisible(&self) -> Status {
+    fn status_of_invisible(&mut self) -> Status {
         let xmin = pg_sys::TransactionId::from(self.xmin());
         let xmax = self.changing_xid().map(pg_sys::TransactionId::from);
         // SAFETY: looks up transaction state.
@@ -292,6 +292,9 @@ impl<'p, 't> Version<'p, 't> {
                 }
             } else if pg_sys::TransactionIdIsInProgress(xmin) {
                 Status::Unborn(self.xmin())
+            } else if pg_sys::TransactionIdDidCommit(xmin) {
+                // Between the two looks. It is invisible no more.
+                self.status()
             } else {
                 Status::Deleted
             }
