@@ -228,6 +228,14 @@ impl<'p, 't> Version<'p, 't> {
 
     /// What an update by this transaction would find.
     pub fn status(&mut self) -> Status {
+        match self.status_now() {
+            // An insert that was found in progress, and has committed since, looks like one that aborted. The second look is the last.
+            Status::Deleted => self.status_now(),
+            status => status,
+        }
+    }
+
+    fn status_now(&mut self) -> Status {
         // SAFETY: the tuple lies on the pinned page whose share lock the borrow of LockedPage proves.
         let result = unsafe {
             pg_sys::HeapTupleSatisfiesUpdate(
@@ -279,7 +287,7 @@ impl<'p, 't> Version<'p, 't> {
     }
 
     /// Tells an insert that still runs from one that aborted (as good as deleted).
-    fn status_of_invisible(&mut self) -> Status {
+    fn status_of_invisible(&self) -> Status {
         let xmin = pg_sys::TransactionId::from(self.xmin());
         let xmax = self.changing_xid().map(pg_sys::TransactionId::from);
         // SAFETY: looks up transaction state.
@@ -292,9 +300,6 @@ impl<'p, 't> Version<'p, 't> {
                 }
             } else if pg_sys::TransactionIdIsInProgress(xmin) {
                 Status::Unborn(self.xmin())
-            } else if pg_sys::TransactionIdDidCommit(xmin) {
-                // Between the two looks. It is invisible no more.
-                self.status()
             } else {
                 Status::Deleted
             }
