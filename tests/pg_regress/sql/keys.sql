@@ -51,6 +51,8 @@ ROLLBACK;
 SELECT counter_get('keys:a'), counter_incr('keys:a');
 
 -- Visitors.
+-- What the worker has united by now would be two rows of an id.
+DELETE FROM counter_ext.visitors;
 SELECT key, with_key('visitors', key, format('SELECT counter_visitors(%L)', 'keys:' || key)) FROM (VALUES
     ('(node, id, day)'), ('(day, id, node)'), ('(id)'), ('(id, day, node) INCLUDE (updated_at)')) AS keys (key);
 SELECT key, with_key('visit', key, format('SELECT counter_visitors(%L)', 'keys:visit' || key)) FROM (VALUES ('(slot, id, day)'), ('(id, slot)')) AS keys (key);
