@@ -228,14 +228,6 @@ impl<'p, 't> Version<'p, 't> {
 
     /// What an update by this transaction would find.
     pub fn status(&mut self) -> Status {
-        match self.status_now() {
-            // An insert that was found in progress, and has committed since, looks like one that aborted. The second look is the last.
-            Status::Deleted => self.status_now(),
-            status => status,
-        }
-    }
-
-    fn status_now(&mut self) -> Status {
         // SAFETY: the tuple lies on the pinned page whose share lock the borrow of LockedPage proves.
         let result = unsafe {
             pg_sys::HeapTupleSatisfiesUpdate(
@@ -286,20 +278,24 @@ impl<'p, 't> Version<'p, 't> {
         }
     }
 
-    /// Tells an insert that still runs from one that aborted (as good as deleted).
-    fn status_of_invisible(&self) -> Status {
+    /// PostgreSQL calls a version invisible that this transaction changed in an earlier command, and one whose insert it found
+    /// in progress or aborted.
+    fn status_of_invisible(&mut self) -> Status {
         let xmin = pg_sys::TransactionId::from(self.xmin());
         let xmax = self.changing_xid().map(pg_sys::TransactionId::from);
-        // SAFETY: looks up transaction state.
+        // SAFETY: looks up transaction state. In this order: a transaction commits first, and stops running then.
         unsafe {
-            if pg_sys::TransactionIdIsCurrentTransactionId(xmin) {
-                // Both made and deleted by this transaction, or made in the running command.
-                match xmax {
-                    Some(xmax) if pg_sys::TransactionIdIsCurrentTransactionId(xmax) => Status::Deleted,
-                    _ => Status::Mine,
-                }
+            if xmax.is_some_and(|xmax| pg_sys::TransactionIdIsCurrentTransactionId(xmax)) {
+                Status::Deleted
+            } else if pg_sys::TransactionIdIsCurrentTransactionId(xmin) {
+                // It was made in the running command.
+                Status::Mine
             } else if pg_sys::TransactionIdIsInProgress(xmin) {
                 Status::Unborn(self.xmin())
+            } else if pg_sys::TransactionIdDidCommit(xmin) {
+                // The insert was in progress at the first look and has committed since. The second look finds it committed, and
+                // the version not changed by this transaction, so it does not come here again.
+                self.status()
             } else {
                 Status::Deleted
             }
