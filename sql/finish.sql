@@ -29,6 +29,10 @@ GRANT EXECUTE ON FUNCTION
     counter_ext.counter_in(cstring), counter_ext.counter_out(counter),
     counter_ext.counter_hll_in(cstring, oid, integer), counter_ext.counter_hll_out(counter_hll)
     TO PUBLIC;
+-- Those in the body of a function in SQL run with the rights of its caller. They only read and write a cursor.
+GRANT EXECUTE ON FUNCTION
+    counter_ext.like_cursor(timestamptz, text), counter_ext.like_cursor_at(text), counter_ext.like_cursor_name(text)
+    TO PUBLIC;
 -- A view's functions are called by whoever reads it; each checks the right to read counters, or to monitor.
 GRANT EXECUTE ON FUNCTION
     counter_ext.list_counters(), counter_ext.statistics(), counter_ext.limit_statistics()

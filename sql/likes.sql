@@ -6,10 +6,13 @@ CREATE TABLE counter_ext.liked (
     at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (item, actor),
     CONSTRAINT liked_item_length CHECK (pg_catalog.octet_length(item) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(item) OPERATOR(pg_catalog.<=) 254),
+    -- Pages go by it.
+    CONSTRAINT liked_at_finite CHECK (pg_catalog.isfinite(at)),
     CONSTRAINT liked_actor_length CHECK (pg_catalog.octet_length(actor) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(actor) OPERATOR(pg_catalog.<=) 255)
 ) PARTITION BY HASH (item);
--- An actor's likes; an item's are in the primary key.
-CREATE INDEX liked_by_actor ON counter_ext.liked (actor, item);
+-- What pages are read through, newest first: an item's likes, and an actor's.
+CREATE INDEX liked_by_item ON counter_ext.liked (item, at, actor);
+CREATE INDEX liked_by_actor ON counter_ext.liked (actor, at, item);
 
 -- What comes and goes by other ways than counter_like is counted too: a restore, an administrator's DELETE. By statement, from
 -- transition tables, which go to disk when they are large.
@@ -67,43 +70,92 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION counter_like(item bigint, actor bigint) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_like($1::pg_catalog.text::@extschema@.counter, $2::pg_catalog.text); END;
-CREATE FUNCTION counter_like(item counter, actor bigint) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_like($1, $2::pg_catalog.text); END;
+-- Items and actors of other types than text. Each is the same C function, which asks PostgreSQL for the types of its call. An untyped
+-- literal or parameter is text, PostgreSQL's preferred type of those that it could be.
+CREATE FUNCTION counter_like(item text, actor anyelement) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_like_of_wrapper' LANGUAGE c VOLATILE STRICT;
+CREATE FUNCTION counter_like(item counter, actor text) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_like_of_wrapper' LANGUAGE c VOLATILE STRICT;
+CREATE FUNCTION counter_like(item counter, actor anyelement) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_like_of_wrapper' LANGUAGE c VOLATILE STRICT;
 CREATE FUNCTION counter_like(item bigint, actor text) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_like($1::pg_catalog.text::@extschema@.counter, $2); END;
-CREATE FUNCTION counter_unlike(item bigint, actor bigint) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_unlike($1::pg_catalog.text::@extschema@.counter, $2::pg_catalog.text); END;
-CREATE FUNCTION counter_unlike(item counter, actor bigint) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_unlike($1, $2::pg_catalog.text); END;
+    AS 'MODULE_PATHNAME', 'counter_like_of_wrapper' LANGUAGE c VOLATILE STRICT;
+CREATE FUNCTION counter_like(item bigint, actor anyelement) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_like_of_wrapper' LANGUAGE c VOLATILE STRICT;
+CREATE FUNCTION counter_like(item uuid, actor text) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_like_of_wrapper' LANGUAGE c VOLATILE STRICT;
+CREATE FUNCTION counter_like(item uuid, actor anyelement) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_like_of_wrapper' LANGUAGE c VOLATILE STRICT;
+CREATE FUNCTION counter_unlike(item text, actor anyelement) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_unlike_of_wrapper' LANGUAGE c VOLATILE STRICT;
+CREATE FUNCTION counter_unlike(item counter, actor text) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_unlike_of_wrapper' LANGUAGE c VOLATILE STRICT;
+CREATE FUNCTION counter_unlike(item counter, actor anyelement) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_unlike_of_wrapper' LANGUAGE c VOLATILE STRICT;
 CREATE FUNCTION counter_unlike(item bigint, actor text) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_unlike($1::pg_catalog.text::@extschema@.counter, $2); END;
-CREATE FUNCTION counter_liked(item bigint, actor bigint) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_liked($1::pg_catalog.text::@extschema@.counter, $2::pg_catalog.text); END;
-CREATE FUNCTION counter_liked(item counter, actor bigint) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_liked($1, $2::pg_catalog.text); END;
+    AS 'MODULE_PATHNAME', 'counter_unlike_of_wrapper' LANGUAGE c VOLATILE STRICT;
+CREATE FUNCTION counter_unlike(item bigint, actor anyelement) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_unlike_of_wrapper' LANGUAGE c VOLATILE STRICT;
+CREATE FUNCTION counter_unlike(item uuid, actor text) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_unlike_of_wrapper' LANGUAGE c VOLATILE STRICT;
+CREATE FUNCTION counter_unlike(item uuid, actor anyelement) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_unlike_of_wrapper' LANGUAGE c VOLATILE STRICT;
+CREATE FUNCTION counter_liked(item text, actor anyelement) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_liked_of_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
+CREATE FUNCTION counter_liked(item counter, actor text) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_liked_of_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
+CREATE FUNCTION counter_liked(item counter, actor anyelement) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_liked_of_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
 CREATE FUNCTION counter_liked(item bigint, actor text) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_liked($1::pg_catalog.text::@extschema@.counter, $2); END;
+    AS 'MODULE_PATHNAME', 'counter_liked_of_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
+CREATE FUNCTION counter_liked(item bigint, actor anyelement) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_liked_of_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
+CREATE FUNCTION counter_liked(item uuid, actor text) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_liked_of_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
+CREATE FUNCTION counter_liked(item uuid, actor anyelement) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_liked_of_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
+CREATE FUNCTION counter_likes(item counter) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'counter_likes_of_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
 CREATE FUNCTION counter_likes(item bigint) RETURNS bigint
-    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_likes($1::pg_catalog.text::@extschema@.counter); END;
+    AS 'MODULE_PATHNAME', 'counter_likes_of_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
+CREATE FUNCTION counter_likes(item uuid) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'counter_likes_of_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
 
--- Pages of likes: each goes on after the last of the one before, through an index.
-CREATE FUNCTION counter_likers(item text, after text DEFAULT '', max_rows integer DEFAULT 100)
-    RETURNS TABLE (actor text, at timestamptz) LANGUAGE sql STABLE PARALLEL SAFE
+-- Pages of likes, newest first: each goes on behind the last of the one before, through an index.
+CREATE FUNCTION counter_likers(item text, after text DEFAULT NULL, max_rows integer DEFAULT 100)
+    RETURNS TABLE (actor text, at timestamptz, cursor text) LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT liked.actor, liked.at FROM counter_ext.liked
+    SELECT liked.actor, liked.at, counter_ext.like_cursor(liked.at, liked.actor) FROM counter_ext.liked
         WHERE liked.item OPERATOR(pg_catalog.=) $1 COLLATE "C"
-            AND liked.actor OPERATOR(pg_catalog.>) coalesce($2, '') COLLATE "C" ORDER BY liked.actor LIMIT $3;
+            AND ROW(liked.at, liked.actor) OPERATOR(pg_catalog.<)
+                ROW(counter_ext.like_cursor_at($2), counter_ext.like_cursor_name($2) COLLATE "C")
+        ORDER BY liked.at DESC, liked.actor DESC LIMIT $3;
 END;
-CREATE FUNCTION counter_liked_items(actor text, after text DEFAULT '', max_rows integer DEFAULT 100)
-    RETURNS TABLE (item text, at timestamptz) LANGUAGE sql STABLE PARALLEL SAFE
+CREATE FUNCTION counter_liked_items(actor text, after text DEFAULT NULL, max_rows integer DEFAULT 100)
+    RETURNS TABLE (item text, at timestamptz, cursor text) LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT liked.item, liked.at FROM counter_ext.liked
+    SELECT liked.item, liked.at, counter_ext.like_cursor(liked.at, liked.item) FROM counter_ext.liked
         WHERE liked.actor OPERATOR(pg_catalog.=) $1 COLLATE "C"
-            AND liked.item OPERATOR(pg_catalog.>) coalesce($2, '') COLLATE "C" ORDER BY liked.item LIMIT $3;
+            AND ROW(liked.at, liked.item) OPERATOR(pg_catalog.<)
+                ROW(counter_ext.like_cursor_at($2), counter_ext.like_cursor_name($2) COLLATE "C")
+        ORDER BY liked.at DESC, liked.item DESC LIMIT $3;
 END;
+CREATE FUNCTION counter_likers(item counter, after text DEFAULT NULL, max_rows integer DEFAULT 100)
+    RETURNS TABLE (actor text, at timestamptz, cursor text) LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC SELECT actor, at, cursor FROM @extschema@.counter_likers($1::pg_catalog.text, $2, $3); END;
+CREATE FUNCTION counter_likers(item bigint, after text DEFAULT NULL, max_rows integer DEFAULT 100)
+    RETURNS TABLE (actor text, at timestamptz, cursor text) LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC SELECT actor, at, cursor FROM @extschema@.counter_likers($1::pg_catalog.text, $2, $3); END;
+CREATE FUNCTION counter_likers(item uuid, after text DEFAULT NULL, max_rows integer DEFAULT 100)
+    RETURNS TABLE (actor text, at timestamptz, cursor text) LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC SELECT actor, at, cursor FROM @extschema@.counter_likers($1::pg_catalog.text, $2, $3); END;
+CREATE FUNCTION counter_liked_items(actor bigint, after text DEFAULT NULL, max_rows integer DEFAULT 100)
+    RETURNS TABLE (item text, at timestamptz, cursor text) LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC SELECT item, at, cursor FROM @extschema@.counter_liked_items($1::pg_catalog.text, $2, $3); END;
+CREATE FUNCTION counter_liked_items(actor uuid, after text DEFAULT NULL, max_rows integer DEFAULT 100)
+    RETURNS TABLE (item text, at timestamptz, cursor text) LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC SELECT item, at, cursor FROM @extschema@.counter_liked_items($1::pg_catalog.text, $2, $3); END;
 
 COMMENT ON TABLE counter_ext.liked IS 'likes, a row each; privileges on it decide who may like and read likes';
-COMMENT ON FUNCTION counter_likers(text, text, integer) IS 'who likes an item, in pages: after the last actor of the page before';
-COMMENT ON FUNCTION counter_liked_items(text, text, integer) IS 'what an actor likes, in pages: after the last item of the page before';
+COMMENT ON FUNCTION counter_likers(text, text, integer) IS 'who likes an item, newest first, in pages: after the cursor of the last row of the page before';
+COMMENT ON FUNCTION counter_liked_items(text, text, integer) IS 'what an actor likes, newest first, in pages: after the cursor of the last row of the page before';

@@ -3,7 +3,9 @@
 //! The counter is one of the reserved ones, so it takes a viral load as any other does. Privileges on counter_ext.liked decide
 //! who may like; the counter is changed in the name of the tables' owner.
 
+pub mod cursor;
 pub mod drift;
+mod errors;
 mod rows;
 
 use self::rows::LIKED;

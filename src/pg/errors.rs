@@ -23,6 +23,11 @@ pub enum SourceError {
     NotHashable {
         type_name: Vec<u8>,
     },
+    /// An argument that is to name somebody or something, of a type whose values do not.
+    NoName {
+        argument: &'static str,
+        type_name: Vec<u8>,
+    },
 }
 
 impl Explain for SourceError {
@@ -53,6 +58,11 @@ impl Explain for SourceError {
                 format!("could not identify a hash function for type {}", text(type_name)),
             )
             .hint("Cast it to a type that has one, text for example."),
+            Self::NoName { argument, type_name } => Explanation::new(
+                ERRCODE_DATATYPE_MISMATCH,
+                format!("argument \"{argument}\" is of type {}, which names nothing", text(type_name)),
+            )
+            .hint("Give it as text, an integer or a uuid."),
         }
     }
 }

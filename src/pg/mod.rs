@@ -22,6 +22,7 @@ pub mod id_scan;
 pub mod interval;
 pub mod key_text;
 pub mod lock;
+pub mod naming;
 pub mod page;
 pub mod partition;
 pub mod privilege;

@@ -172,6 +172,16 @@ pub fn timestamp(us: i64) -> Option<TimestampWithTimeZone> {
     if us == 0 { None } else { TimestampWithTimeZone::try_from(us).ok() }
 }
 
+/// A time from microseconds since 2000-01-01; the ends of the range are the infinities. `None` where PostgreSQL has no such time.
+pub fn any_timestamp(us: i64) -> Option<TimestampWithTimeZone> {
+    TimestampWithTimeZone::try_from(us).ok()
+}
+
+/// A time as microseconds since 2000-01-01; the infinities are the ends of the range.
+pub fn timestamp_us(at: TimestampWithTimeZone) -> i64 {
+    i64::from(at)
+}
+
 /// A date as days since 2000-01-01; the infinities are the ends of the range.
 pub fn day_number(day: Date) -> i32 {
     day.to_pg_epoch_days()

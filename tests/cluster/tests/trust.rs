@@ -119,6 +119,7 @@ fn value_of(kind: &str) -> &'static str {
         "interval" => "'1 hour'::pg_catalog.interval",
         "date" => "NULL::pg_catalog.date",
         "oid" => "0::pg_catalog.oid",
+        "uuid" => "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::pg_catalog.uuid",
         "regclass" => "'public.trapped'::pg_catalog.regclass",
         "text[]" => "ARRAY['trap:a', 'trap:b']::pg_catalog.text[]",
         "bigint[]" => "ARRAY[1, 2]::pg_catalog.int8[]",
@@ -134,6 +135,10 @@ fn arguments(function: &str) -> Option<&'static str> {
         "counter_cache" => "'public.trapped', 'trapcache:', 'kind'",
         "counter_backfill" | "counter_verify" => "'public.trapped', 'trapped:', 'kind'",
         "counter_hll_empty" => "14, 5, -1, 1",
+        "counter_likers" | "counter_liked_items" => {
+            "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '0:anna'::pg_catalog.text, 5"
+        }
+        "like_cursor_at" | "like_cursor_name" => "'0:anna'::pg_catalog.text",
         _ => return None,
     })
 }

@@ -110,15 +110,97 @@ SELECT count(DISTINCT tableoid) AS partitions, count(*) AS rows,
     FROM counter_ext.liked;
 SELECT counter_liked('item:77', 'actor'), counter_unlike('item:77', 'actor');
 
--- Pages.
-SELECT count(counter_like('paged', 'actor:' || n)) FROM generate_series(1, 9) AS n;
-SELECT actor FROM counter_likers('paged', max_rows => 4);
-SELECT actor FROM counter_likers('paged', 'actor:4', 4);
+-- Pages, newest first; likes of one time by name.
+INSERT INTO counter_ext.liked (item, actor, at) SELECT 'paged', 'actor:' || n, timestamptz '2026-01-01 00:00:00.000001+00' + n / 3 * interval '1 microsecond' FROM generate_series(1, 9) AS n;
+SELECT actor, extract(microseconds FROM at) AS us FROM counter_likers('paged', max_rows => 4);
+SELECT cursor AS page FROM counter_likers('paged', max_rows => 4) OFFSET 3 \gset
+SELECT actor FROM counter_likers('paged', :'page', 4);
+-- The like that a page ended with may be gone, and a new one is not on a later page.
+BEGIN;
+SELECT counter_unlike('paged', 'actor:6') AS gone, counter_like('paged', 'newest') AS new;
+SELECT actor FROM counter_likers('paged', after => :'page', max_rows => 4);
+ROLLBACK;
 SELECT actor FROM counter_likers('paged', NULL, 1);
-SELECT item FROM counter_liked_items('actor', after => 'item:495', max_rows => 3);
+SELECT count(*) AS none FROM counter_likers('paged', :'page', 0);
+SELECT item, at = now() AS is_now FROM counter_liked_items('actor', max_rows => 2) ORDER BY item;
+SELECT cursor AS page FROM counter_liked_items('actor', max_rows => 498) OFFSET 497 \gset
+SELECT count(*) AS "left" FROM counter_liked_items('actor', after => :'page');
+-- All pages together are all likes, whatever their size.
+CREATE FUNCTION pages(size int) RETURNS TABLE (actor text, page int) LANGUAGE plpgsql AS $$
+DECLARE
+    place text;
+    found_any boolean;
+BEGIN
+    page := 0;
+    LOOP
+        page := page + 1;
+        found_any := false;
+        FOR actor, place IN SELECT l.actor, l.cursor FROM counter_likers('paged', place, size) l LOOP
+            found_any := true;
+            RETURN NEXT;
+        END LOOP;
+        EXIT WHEN NOT found_any;
+    END LOOP;
+END $$;
+SELECT size, count(*) AS likes, count(DISTINCT actor) AS different, max(page) AS pages FROM generate_series(1, 10) AS size, pages(size) GROUP BY size ORDER BY size;
+DROP FUNCTION pages;
+\set VERBOSITY default
+SELECT * FROM counter_likers('paged', after => 'actor:4');
+SELECT * FROM counter_liked_items('actor', after => '');
+SELECT * FROM counter_likers('paged', max_rows => -1);
+INSERT INTO counter_ext.liked (item, actor, at) VALUES ('paged', 'for ever', 'infinity');
 SET enable_seqscan = off;
-EXPLAIN (COSTS off) SELECT * FROM counter_likers('paged', 'actor:4', 4);
+SET enable_sort = off;
+EXPLAIN (COSTS off) SELECT * FROM counter_likers('paged', '820540800000000:actor:4', 4);
+EXPLAIN (COSTS off) SELECT * FROM counter_likers(42, NULL, 4);
+-- Of an actor: each partition's index in order, and only as many rows of it as the page has.
+CREATE FUNCTION plan_nodes(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+    line text;
+BEGIN
+    FOR line IN EXECUTE 'EXPLAIN (COSTS off) ' || query LOOP
+        RETURN NEXT regexp_replace(trim(line, ' ->'), '_\d+|liked_actor_at_item_idx\d*', '_n', 'g');
+    END LOOP;
+END $$;
+SELECT node, count(*) FROM plan_nodes('SELECT * FROM counter_liked_items(''actor'', max_rows => 4)') AS node WHERE node !~ 'Cond|Key' GROUP BY node ORDER BY node COLLATE "C";
+DROP FUNCTION plan_nodes;
 RESET enable_seqscan;
+RESET enable_sort;
+
+-- Items and actors of any type that names something: one and the same whatever the type.
+CREATE DOMAIN likes_id AS bigint;
+CREATE DOMAIN likes_name AS varchar(40);
+CREATE TABLE likes_of (item counter, number likes_id, name likes_name);
+INSERT INTO likes_of VALUES ('7', 7, '7');
+SELECT counter_like(7, 7::smallint) AS first, counter_like('7', 7::bigint) AS bigint, counter_like(7::smallint, '7') AS text, counter_like('7', '7') AS both,
+    counter_like('7'::varchar, '7'::name) AS name, counter_like(item, number) AS counter, counter_like(number, name) AS domain,
+    counter_like(name, item) AS item, counter_like(7::bigint, '7'::char(4)) AS blank_padded FROM likes_of;
+SELECT counter_likes(7), counter_likes('7'), counter_likes(7::bigint), counter_likes(item), counter_likes(name), counter_likes(number) FROM likes_of;
+SELECT counter_liked(7, 7), counter_liked('7', 7), counter_liked(item, number), counter_liked(number, '7') FROM likes_of;
+SELECT l.actor FROM likes_of, counter_likers(item) AS l;
+SELECT l.item FROM likes_of, counter_liked_items(number) AS l;
+SELECT counter_unlike(item, 7::smallint) AS taken, counter_unlike(7, 7) AS again FROM likes_of;
+\set u 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'
+SELECT counter_like(:'u'::uuid, :'u'::uuid), counter_liked(lower(:'u'), lower(:'u')), counter_liked(:'u'::uuid, lower(:'u')), counter_liked(lower(:'u'), :'u'::uuid), counter_likes(:'u'::uuid);
+SELECT actor FROM counter_likers(:'u'::uuid);
+SELECT item FROM counter_liked_items(:'u'::uuid);
+SELECT counter_unlike(:'u'::uuid, :'u'::uuid);
+SELECT counter_like('paged', 1.5);
+\set VERBOSITY terse
+SELECT counter_like('paged', true);
+SELECT counter_like(42, current_date);
+SELECT counter_like('paged', ARRAY['a']);
+SELECT counter_like('', 7);
+\set VERBOSITY default
+-- What a driver that asks the server is told.
+PREPARE likes_1 AS SELECT counter_like($1, $2), counter_unlike($1, $2), counter_liked($1, $2), counter_likes($1);
+PREPARE likes_2 AS SELECT * FROM counter_likers($1, $2, $3);
+PREPARE likes_3 AS SELECT * FROM counter_liked_items($1);
+PREPARE likes_4 AS SELECT counter_like($1, 7), counter_like(7, $2);
+SELECT name, parameter_types FROM pg_prepared_statements WHERE name LIKE 'likes%' ORDER BY name;
+DEALLOCATE ALL;
+DROP TABLE likes_of;
+DROP DOMAIN likes_id, likes_name;
 
 -- What counts them is nobody's to name, and is not listed.
 SELECT count(*) AS listed FROM counters WHERE id::text LIKE '%paged';
