@@ -6,7 +6,7 @@
 use super::errors::JournalError;
 use super::position::{self, JournalTables};
 use crate::errors::CounterError;
-use crate::memory::epochs;
+use crate::memory::epochs::{self, Kind};
 use crate::pg::append::{self, Heap, Pinned};
 use crate::pg::table::Access;
 use crate::pg::wal::Lsn;
@@ -63,14 +63,18 @@ impl Tail {
         heap.is_logged().then(|| heap.file())
     }
 
-    /// Reserves room for a record on the pages of an epoch that the caller is inside of. May raise: the table may have to grow.
+    /// Reserves room for a record that counts at once on the pages of an epoch that the caller is inside of. May raise: the table may have to grow.
     pub fn take_room(&self, epoch: u64, record_bytes: usize) -> Place {
+        self.take_room_for(epoch, Kind::AtOnce, record_bytes)
+    }
+
+    fn take_room_for(&self, epoch: u64, kind: Kind, record_bytes: usize) -> Place {
         let bytes = append::room_bytes(record_bytes) as u16;
         let place = |pinned| Place { pinned, database: self.database, epoch, bytes };
-        while let Some(block) = epochs::take_room(self.database, epoch, bytes) {
+        while let Some(block) = epochs::take_room(self.database, epoch, kind, bytes) {
             match self.heap.pin(block) {
                 Some(pinned) => return place(pinned),
-                None => epochs::retire_block(self.database, epoch, block),
+                None => epochs::retire_block(self.database, epoch, kind, block),
             }
         }
         let mut tries = 0;
@@ -78,7 +82,7 @@ impl Tail {
             let block = epochs::claim_block(self.database, epoch).unwrap_or(0);
             if let Some(pinned) = self.heap.turn(block) {
                 let left = append::PAGE_ROOM_BYTES as u16 - bytes;
-                epochs::offer_room(self.database, epoch, block, left);
+                epochs::offer_room(self.database, epoch, kind, block, left);
                 return place(pinned);
             }
             tries += 1;
@@ -91,14 +95,14 @@ impl Tail {
 
     /// Writes a record that counts when this transaction commits. It has an id, and is inside the epoch. May raise.
     pub fn write_own(&self, epoch: u64, record: &[u8]) -> Lsn {
-        let place = self.take_room(epoch, record.len());
+        let place = self.take_room_for(epoch, Kind::WithCommit, record.len());
         let lsn = place.pinned.append_own(&self.heap, epoch as i64, record);
         place.release();
         lsn
     }
 }
 
-/// Room for one record.
+/// Room for one record that counts at once.
 #[derive(Debug)]
 pub struct Place {
     pinned: Pinned,
@@ -129,12 +133,12 @@ impl Place {
 
     /// The room was not used; the caller is still inside the epoch. Cannot fail.
     pub fn give_back(self) {
-        epochs::give_room_back(self.database, self.epoch, self.block(), self.bytes);
+        epochs::give_room_back(self.database, self.epoch, Kind::AtOnce, self.block(), self.bytes);
         self.pinned.release();
     }
 
     /// As `give_back`, in an aborting transaction, which gives the page back itself. Cannot fail.
     pub fn abandon(self) {
-        epochs::give_room_back(self.database, self.epoch, self.block(), self.bytes);
+        epochs::give_room_back(self.database, self.epoch, Kind::AtOnce, self.block(), self.bytes);
     }
 }

@@ -4,16 +4,17 @@
 //!
 //! - An epoch's records lie on the blocks of the epoch's parity: even epochs on even blocks, odd ones on odd blocks. At most two
 //!   epochs hold records that are not folded, so their pages never meet, and an epoch starts again from the first block.
-//! - One word a parity says on which block there is room, for which epoch, and how much. Whoever wants room takes it off that word
-//!   by compare-and-swap. Where the word has not enough, or is another epoch's, he claims the next block for himself (a second
-//!   word), makes that page empty, takes what he needs, and offers the rest by putting it into the first word. Nobody waits: two
-//!   who come at the same moment get a page each.
+//! - A page holds records of one kind: those that everybody sees at once, or those that count when their transaction commits.
+//! - One word a parity and kind says on which block there is room, and how much. Whoever wants room takes it off that word
+//!   by compare-and-swap. Where the word has not enough, he claims the next block for himself (another word, one a parity), makes that page
+//!   empty, takes what he needs, and offers the rest by putting it into the first word. Nobody waits: two who come at the same moment
+//!   get a page each.
 //! - What was taken belongs to the taker until his transaction ends. He may give it back while he is still inside its epoch.
+//! - Whoever begins an epoch first clears the words of its parity (`begin_epoch`). Nobody is inside the epoch of that parity before it then, and
+//!   nobody inside the new one yet. So the words need not say which epoch they are about, and no number of epochs can wrap.
 //! - A rewrite of the table (VACUUM FULL) puts what is not folded anywhere. It excludes everybody who has taken room. The first who
 //!   then finds another file begins behind its end (`move_to`), under the journal lock; the first blocks are used again once every epoch that
 //!   the rewrite met is folded.
-//! - An epoch's number is kept here by its lowest bits. An old epoch with the same bits does no harm: its page may be appended to,
-//!   since each record carries its whole epoch, and the room on it is what the word says.
 //! - A crash between any two steps loses the words, and recovery makes them anew. What had been taken is unused space.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -26,37 +27,43 @@ pub(super) struct Cursors {
     /// The first blocks that may be used while an epoch up to `floor_epoch` is not folded.
     floor: AtomicU32,
     floor_epoch: AtomicU64,
-    open: [AtomicU64; 2],
-    claims: [AtomicU64; 2],
+    /// By parity and kind.
+    open: [[AtomicU64; 2]; 2],
+    /// By parity: the last block that was claimed.
+    claims: [AtomicU32; 2],
 }
 
-const _: () = assert!(std::mem::size_of::<Cursors>() == 48);
+const _: () = assert!(std::mem::size_of::<Cursors>() == 56);
 
 /// In `claims`: no block has been claimed.
-const NO_CLAIM: u64 = u64::MAX;
+const NO_CLAIM: u32 = u32::MAX;
+
+/// When a record counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// As soon as it is written.
+    AtOnce = 0,
+    /// When its transaction has committed.
+    WithCommit = 1,
+}
 
 /// Room on a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Open {
     block: u32,
-    epoch_bits: u16,
     room_bytes: u16,
 }
 
 impl Open {
     /// Without room, so that everybody claims a block.
-    const NONE: Open = Open { block: 0, epoch_bits: 0, room_bytes: 0 };
+    const NONE: Open = Open { block: 0, room_bytes: 0 };
 
     fn unpack(word: u64) -> Open {
-        Open { block: (word >> 32) as u32, epoch_bits: (word >> 16) as u16, room_bytes: word as u16 }
+        Open { block: (word >> 32) as u32, room_bytes: word as u16 }
     }
 
     fn pack(self) -> u64 {
-        u64::from(self.block) << 32 | u64::from(self.epoch_bits) << 16 | u64::from(self.room_bytes)
-    }
-
-    fn is_of(self, epoch: u64) -> bool {
-        self.epoch_bits == epoch as u16
+        u64::from(self.block) << 32 | u64::from(self.room_bytes)
     }
 }
 
@@ -71,8 +78,8 @@ impl Cursors {
             file: AtomicU32::new(0),
             floor: AtomicU32::new(0),
             floor_epoch: AtomicU64::new(0),
-            open: [AtomicU64::new(0), AtomicU64::new(0)],
-            claims: [AtomicU64::new(0), AtomicU64::new(0)],
+            open: Default::default(),
+            claims: Default::default(),
         };
         cursors.begin(0);
         cursors
@@ -94,71 +101,64 @@ impl Cursors {
     }
 
     fn start_at(&self, file: u32, floor: u32, floor_epoch: u64) {
-        for parity in 0..2 {
-            self.open[parity].store(Open::NONE.pack(), Ordering::SeqCst);
-            self.claims[parity].store(NO_CLAIM, Ordering::SeqCst);
-        }
+        self.begin_epoch(0);
+        self.begin_epoch(1);
         self.floor.store(floor, Ordering::SeqCst);
         self.floor_epoch.store(floor_epoch, Ordering::SeqCst);
         self.file.store(file, Ordering::SeqCst);
     }
 
+    /// An epoch is about to begin. Nobody is inside the one two before it, nor inside it.
+    pub fn begin_epoch(&self, epoch: u64) {
+        let parity = parity(epoch);
+        self.open[parity].iter().for_each(|word| word.store(Open::NONE.pack(), Ordering::SeqCst));
+        self.claims[parity].store(NO_CLAIM, Ordering::SeqCst);
+    }
+
     /// Takes room for an epoch's record: the block it is on. `None` where a block must be claimed.
-    pub fn take(&self, epoch: u64, bytes: u16) -> Option<u32> {
+    pub fn take(&self, epoch: u64, kind: Kind, bytes: u16) -> Option<u32> {
         let mut taken = None;
-        let word = &self.open[parity(epoch)];
-        let _ = word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| {
-            let open = Open::unpack(word);
-            taken =
-                open.is_of(epoch).then(|| open.room_bytes.checked_sub(bytes)).flatten().map(|_| open.block);
-            taken.map(|_| Open { room_bytes: open.room_bytes - bytes, ..open }.pack())
+        self.change(epoch, kind, |open| {
+            let room_bytes = open.room_bytes.checked_sub(bytes)?;
+            taken = Some(open.block);
+            Some(Open { room_bytes, ..open })
         });
         taken
     }
 
     /// Claims the epoch's next block; nobody else gets the same one. Epochs up to `folded` are folded.
     pub fn claim(&self, epoch: u64, folded: u64) -> u32 {
-        let first = if folded >= self.floor_epoch.load(Ordering::SeqCst) {
-            0
-        } else {
-            self.floor.load(Ordering::SeqCst)
+        let floor = match folded >= self.floor_epoch.load(Ordering::SeqCst) {
+            true => 0,
+            false => self.floor.load(Ordering::SeqCst),
         };
-        let word = &self.claims[parity(epoch)];
-        let mut block = 0;
-        let _ = word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| {
-            let is_same_epoch = word != NO_CLAIM && (word >> 32) as u32 == epoch as u32;
-            block = if is_same_epoch { word as u32 + 2 } else { first + parity(epoch) as u32 };
-            Some((epoch << 32) | u64::from(block))
-        });
-        block
+        let next = |last| if last == NO_CLAIM { floor + parity(epoch) as u32 } else { last + 2 };
+        let claim = self.claims[parity(epoch)]
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(next(last)));
+        next(claim.unwrap_or(NO_CLAIM))
     }
 
     /// Offers what room is left on a claimed block, unless another one has more.
-    pub fn offer(&self, epoch: u64, block: u32, room_bytes: u16) {
-        let offered = Open { block, epoch_bits: epoch as u16, room_bytes };
-        let word = &self.open[parity(epoch)];
-        let _ = word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| {
-            let open = Open::unpack(word);
-            (!open.is_of(epoch) || open.room_bytes < room_bytes).then(|| offered.pack())
-        });
+    pub fn offer(&self, epoch: u64, kind: Kind, block: u32, room_bytes: u16) {
+        self.change(epoch, kind, |open| (open.room_bytes < room_bytes).then_some(Open { block, room_bytes }));
     }
 
     /// Gives no more room on a block that is not there any more (VACUUM has cut the table's end off).
-    pub fn retire(&self, epoch: u64, block: u32) {
-        let word = &self.open[parity(epoch)];
-        let _ = word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| {
-            let open = Open::unpack(word);
-            (open.is_of(epoch) && open.block == block).then(|| Open { room_bytes: 0, ..open }.pack())
-        });
+    pub fn retire(&self, epoch: u64, kind: Kind, block: u32) {
+        self.change(epoch, kind, |open| (open.block == block).then_some(Open { room_bytes: 0, ..open }));
     }
 
     /// Gives room back that was taken on a block, if others still take theirs there.
-    pub fn give_back(&self, epoch: u64, block: u32, bytes: u16) {
-        let word = &self.open[parity(epoch)];
+    pub fn give_back(&self, epoch: u64, kind: Kind, block: u32, bytes: u16) {
+        self.change(epoch, kind, |open| {
+            (open.block == block).then(|| Open { room_bytes: open.room_bytes + bytes, ..open })
+        });
+    }
+
+    fn change(&self, epoch: u64, kind: Kind, mut change: impl FnMut(Open) -> Option<Open>) {
+        let word = &self.open[parity(epoch)][kind as usize];
         let _ = word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| {
-            let open = Open::unpack(word);
-            (open.is_of(epoch) && open.block == block)
-                .then(|| Open { room_bytes: open.room_bytes + bytes, ..open }.pack())
+            change(Open::unpack(word)).map(Open::pack)
         });
     }
 }
@@ -172,12 +172,13 @@ mod tests {
     use super::*;
 
     const PAGE: u16 = 8168;
+    const KIND: Kind = Kind::AtOnce;
 
     /// Takes room as a writer does.
     fn write(cursors: &Cursors, epoch: u64, folded: u64, bytes: u16) -> u32 {
-        cursors.take(epoch, bytes).unwrap_or_else(|| {
+        cursors.take(epoch, KIND, bytes).unwrap_or_else(|| {
             let block = cursors.claim(epoch, folded);
-            cursors.offer(epoch, block, PAGE - bytes);
+            cursors.offer(epoch, KIND, block, PAGE - bytes);
             block
         })
     }
@@ -191,7 +192,7 @@ mod tests {
                 let block = write(&cursors, 7, 6, *bytes);
                 prop_assert_eq!(block % 2, 1);
                 if n % 5 == 0 {
-                    cursors.give_back(7, block, *bytes);
+                    cursors.give_back(7, KIND, block, *bytes);
                 } else {
                     *used.entry(block).or_default() += u32::from(*bytes);
                 }
@@ -200,8 +201,8 @@ mod tests {
         }
 
         #[test]
-        fn packing_loses_nothing(block: u32, epoch_bits: u16, room_bytes: u16) {
-            let open = Open { block, epoch_bits, room_bytes };
+        fn packing_loses_nothing(block: u32, room_bytes: u16) {
+            let open = Open { block, room_bytes };
             prop_assert_eq!(Open::unpack(open.pack()), open);
         }
     }
@@ -210,6 +211,7 @@ mod tests {
     fn epochs_of_one_parity_start_from_the_first_block_again() {
         let cursors = Cursors::new();
         for epoch in 1..=6 {
+            cursors.begin_epoch(epoch);
             let first = (epoch % 2) as u32;
             assert_eq!(write(&cursors, epoch, epoch - 1, 8000), first);
             assert_eq!(write(&cursors, epoch, epoch - 1, 8000), first + 2);
@@ -224,9 +226,38 @@ mod tests {
         assert_eq!(cursors.file(), 99);
         assert_eq!(write(&cursors, 4, 3, 100), 6);
         assert_eq!(write(&cursors, 5, 3, 100), 7);
+        cursors.begin_epoch(6);
         assert_eq!(write(&cursors, 6, 4, 100), 6, "epoch 5 is not folded yet");
+        cursors.begin_epoch(7);
         assert_eq!(write(&cursors, 7, 5, 100), 1);
+        cursors.begin_epoch(8);
         assert_eq!(write(&cursors, 8, 6, 100), 0);
+    }
+
+    /// A page has room for a record of epoch 9, and other epochs of its parity write none of that kind for very long.
+    #[test]
+    fn room_of_an_old_epoch_is_never_given_out_again() {
+        for later in [11, 9 + (1 << 16), 9 + (1 << 32), 9 + (1 << 33)] {
+            let cursors = Cursors::new();
+            cursors.begin_epoch(9);
+            cursors.offer(9, Kind::WithCommit, cursors.claim(9, 8), 5000);
+            cursors.begin_epoch(later);
+            // The page is used for another kind meanwhile.
+            assert_eq!(write(&cursors, later, later - 1, 4000), 1);
+            assert_eq!(cursors.take(later, Kind::WithCommit, 4000), None, "epoch {later}");
+            assert_eq!(cursors.claim(later, later - 1), 3);
+        }
+    }
+
+    #[test]
+    fn kinds_share_no_page() {
+        let cursors = Cursors::new();
+        cursors.begin_epoch(9);
+        assert_eq!(write(&cursors, 9, 8, 100), 1);
+        assert_eq!(cursors.take(9, Kind::WithCommit, 100), None);
+        cursors.offer(9, Kind::WithCommit, cursors.claim(9, 8), 5000);
+        assert_eq!(cursors.take(9, Kind::WithCommit, 100), Some(3));
+        assert_eq!(cursors.take(9, Kind::AtOnce, 100), Some(1));
     }
 
     #[test]

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use super::buffer;
 use super::cells;
+pub use super::cursor::Kind;
 use super::databases;
 use super::layout::{BackendCell, DatabaseCell};
 use super::lwlock::LockGuard;
@@ -209,6 +210,7 @@ impl JournalLock {
             if folded + 1 != epoch || inside(self.database, folded).next().is_some() {
                 return false;
             }
+            cell.cursors.begin_epoch(epoch + 1);
             cell.epoch.store(epoch + 1, Ordering::SeqCst);
             true
         })
@@ -295,8 +297,8 @@ pub fn file(database: u32) -> u32 {
 }
 
 /// Takes room for a record of an announced epoch: the block it is on.
-pub fn take_room(database: u32, epoch: u64, bytes: u16) -> Option<u32> {
-    databases::with(database, |cell| cell.cursors.take(epoch, bytes)).flatten()
+pub fn take_room(database: u32, epoch: u64, kind: Kind, bytes: u16) -> Option<u32> {
+    databases::with(database, |cell| cell.cursors.take(epoch, kind, bytes)).flatten()
 }
 
 /// Claims a block for records of an announced epoch.
@@ -305,18 +307,18 @@ pub fn claim_block(database: u32, epoch: u64) -> Option<u32> {
 }
 
 /// Offers the room left on a claimed block.
-pub fn offer_room(database: u32, epoch: u64, block: u32, bytes: u16) {
-    databases::with(database, |cell| cell.cursors.offer(epoch, block, bytes));
+pub fn offer_room(database: u32, epoch: u64, kind: Kind, block: u32, bytes: u16) {
+    databases::with(database, |cell| cell.cursors.offer(epoch, kind, block, bytes));
 }
 
 /// Gives room back, before the epoch is withdrawn from. Cannot fail.
-pub fn give_room_back(database: u32, epoch: u64, block: u32, bytes: u16) {
-    databases::with(database, |cell| cell.cursors.give_back(epoch, block, bytes));
+pub fn give_room_back(database: u32, epoch: u64, kind: Kind, block: u32, bytes: u16) {
+    databases::with(database, |cell| cell.cursors.give_back(epoch, kind, block, bytes));
 }
 
 /// A block has turned out not to be there.
-pub fn retire_block(database: u32, epoch: u64, block: u32) {
-    databases::with(database, |cell| cell.cursors.retire(epoch, block));
+pub fn retire_block(database: u32, epoch: u64, kind: Kind, block: u32) {
+    databases::with(database, |cell| cell.cursors.retire(epoch, kind, block));
 }
 
 // --- the worker ---
@@ -416,8 +418,12 @@ pub fn fold_committed(database: u32, cut: Cut) {
     }
     databases::with(database, |cell| {
         cell.fold.store(0, Ordering::SeqCst);
-        // Where the current epoch was folded too, the next one begins.
-        cell.epoch.fetch_max(cut.last + 1, Ordering::SeqCst);
+        // Where the current epoch was folded too, the next one begins. Whoever folded it has waited until nobody was inside it or the
+        // one before, and a drain that came since is inside this one.
+        if cell.epoch.load(Ordering::SeqCst) == cut.last {
+            cell.cursors.begin_epoch(cut.last + 1);
+            cell.epoch.store(cut.last + 1, Ordering::SeqCst);
+        }
         cell.folded_epoch.store(cut.last, Ordering::SeqCst);
     });
     resume(database);

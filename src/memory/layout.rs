@@ -364,8 +364,8 @@ resettable! {
         pub database: AtomicU32,
         pub worker: Handshake,
         pub counts: Counts,
-        /// Process ids of backends that fill our tables by hand, and when each did so last: see `restore_guard.rs`.
-        pub restored_by: [AtomicU32; RESTORERS],
+        /// Backends that fill our tables by hand, and when each did so last: see `restore_guard.rs`.
+        pub restored_by: [AtomicU64; RESTORERS],
         pub restored_at_us: [AtomicI64; RESTORERS],
         /// Buffered mode in this database: see `epochs.rs`.
         pub journal_state: AtomicU32,

@@ -15,7 +15,12 @@
 //! - A `Pinned` page belongs to the top transaction's resource owner: `release` gives it back, or the transaction's abort does.
 //!   It has no `Drop`, which would give it back twice after an error.
 //! - The caller sees to it that a page has room for what it appends: one that has not is a PANIC.
-//! - `turn` empties a page under its cleanup lock, so that no process of this server looks at what was there.
+//! - `turn` empties a page under its cleanup lock, so that no process of this server looks at what was there. It goes into the WAL as a
+//!   prune does, with the page as it is then: a standby replays it under the page's cleanup lock too, and waits for whoever scans
+//!   the page there, or cancels him, as `max_standby_streaming_delay` says. No snapshot is in the way: what the caller has emptied is in other
+//!   rows by then, and the WAL has those first. So the table is no place to read twice and expect the same, here as on a standby.
+//! - A page holds frozen tuples or transactions' own, never both. Whoever looks at a transaction's tuple leaves hints on it, which the
+//!   WAL does not have, and a generic record's page is compared with nothing left out (`wal_consistency_checking`).
 //! - Lock order: after all of our lightweight locks; a page's lock is held for the time of one copy and one WAL insert.
 
 use std::cell::Cell;
@@ -57,6 +62,17 @@ const _: () = {
 /// Where the part of the page's header begins that a new tuple changes: flags, and where free space begins and ends.
 const CHANGED_HEADER_AT: usize = 10;
 const CHANGED_HEADER_BYTES: usize = 6;
+
+/// heapam_xlog.h: XLOG_HEAP2_PRUNE, from PostgreSQL 17 on XLOG_HEAP2_PRUNE_ON_ACCESS.
+const HEAP2_PRUNE: u8 = 0x10;
+/// heapam_xlog.h: an xl_heap_prune that names no tuple and no horizon; the page comes with it. Replayed under the cleanup lock.
+#[cfg(feature = "pg15")]
+const PRUNE: [u8; 8] = [0; 8];
+#[cfg(feature = "pg16")]
+const PRUNE: [u8; 9] = [0; 9];
+/// The reason, "on access"; and the flag XLHP_CLEANUP_LOCK.
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+const PRUNE: [u8; 2] = [0, 1 << 2];
 
 /// What a tuple with a payload of this length takes up on its page, with its line pointer.
 pub const fn room_bytes(payload_bytes: usize) -> usize {
@@ -210,7 +226,13 @@ impl Heap {
                     (*header).pd_flags |= kept as u16;
                 }
                 pg_sys::MarkBufferDirty(buffer);
-                pg_sys::log_newpage_buffer(buffer, true);
+                pg_sys::XLogBeginInsert();
+                let whole = pg_sys::REGBUF_FORCE_IMAGE | pg_sys::REGBUF_STANDARD;
+                pg_sys::XLogRegisterBuffer(0, buffer, whole as u8);
+                let record = PRUNE;
+                pg_sys::XLogRegisterData(record.as_ptr().cast_mut().cast(), record.len() as _);
+                let lsn = pg_sys::XLogInsert(pg_sys::RmgrIds::RM_HEAP2_ID as pg_sys::RmgrId, HEAP2_PRUNE);
+                pinned.set_lsn(lsn);
             });
             pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
             pinned
