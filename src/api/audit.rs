@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use crate::audit::audited_rows::AUDITED;
 use crate::audit::{switching, verification};
 use crate::errors::{OrRaise, check_id};
-use crate::pg::args::{CounterArg, TextArg};
+use crate::pg::args::TextArg;
 use crate::pg::catalog;
 
 /// Begins (`on`) or ends auditing of all counters whose ids begin with `prefix`; the empty one means all. Returns whether that
@@ -33,7 +33,7 @@ fn counter_audit(prefix: TextArg<'_>, on: bool) -> bool {
 #[pg_extern(strict)]
 #[allow(clippy::type_complexity)]
 fn counter_audit_verify(
-    id: CounterArg<'_>,
+    id: TextArg<'_>,
 ) -> TableIterator<
     'static,
     (
@@ -89,12 +89,18 @@ mod counter_ext {
 
 extension_sql!(
     r#"
+CREATE FUNCTION counter_audit_verify(id counter)
+    RETURNS TABLE (ok boolean, entries bigint, log_sum numeric, total numeric, broken_seq bigint, problem text)
+    AS 'MODULE_PATHNAME', 'counter_audit_verify_wrapper' LANGUAGE c VOLATILE STRICT;
 CREATE FUNCTION counter_audit_verify(id bigint)
     RETURNS TABLE (ok boolean, entries bigint, log_sum numeric, total numeric, broken_seq bigint, problem text)
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT * FROM @extschema@.counter_audit_verify($1::pg_catalog.text::@extschema@.counter); END;
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT * FROM @extschema@.counter_audit_verify($1::pg_catalog.text); END;
+CREATE FUNCTION counter_audit_verify(id uuid)
+    RETURNS TABLE (ok boolean, entries bigint, log_sum numeric, total numeric, broken_seq bigint, problem text)
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT * FROM @extschema@.counter_audit_verify($1::pg_catalog.text); END;
 "#,
-    name = "counter_audit_bigint",
-    requires = [counter_audit_verify]
+    name = "counter_audit_ids",
+    requires = [counter_audit_verify, "counter_ext_type"]
 );
 
 extension_sql_file!("../../sql/audit.sql", name = "counter_audit_tables", requires = ["counter_ext_type"]);

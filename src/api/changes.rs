@@ -4,14 +4,14 @@ use pgrx::prelude::*;
 
 use crate::counting::change;
 use crate::errors::{OrRaise, check_id};
-use crate::pg::args::CounterArg;
+use crate::pg::args::TextArg;
 
 /// Takes a counter's whole amount away, in the caller's transaction, and returns it. Two that reset the same counter
 /// wait for each other and never take the same amount; increments go on meanwhile, and are kept.
 ///
 /// Errors: those of `counter_incr`; 42501 also without SELECT on counter_ext.total.
 #[pg_extern(strict)]
-fn counter_reset(id: CounterArg<'_>) -> i64 {
+fn counter_reset(id: TextArg<'_>) -> i64 {
     check_id(id.0).and_then(|()| change::reset(id.0)).or_raise()
 }
 
@@ -20,7 +20,7 @@ fn counter_reset(id: CounterArg<'_>) -> i64 {
 ///
 /// Errors: those of `counter_incr`.
 #[pg_extern(strict)]
-fn counter_set(id: CounterArg<'_>, value: i64) {
+fn counter_set(id: TextArg<'_>, value: i64) {
     check_id(id.0).and_then(|()| change::set(id.0, value)).or_raise()
 }
 
@@ -30,7 +30,7 @@ fn counter_set(id: CounterArg<'_>, value: i64) {
 /// Errors: 22023, 25006 as `counter_incr`; 42501 DELETE on counter_ext.total is missing, or on counter_ext.visitors where the
 /// id has visitors; 55006 another transaction is changing the visitors' rows by hand.
 #[pg_extern(strict)]
-fn counter_drop(id: CounterArg<'_>) -> bool {
+fn counter_drop(id: TextArg<'_>) -> bool {
     let drop = || {
         check_id(id.0)?;
         change::drop_counter(id.0)
@@ -40,13 +40,25 @@ fn counter_drop(id: CounterArg<'_>) -> bool {
 
 extension_sql!(
     r#"
+CREATE FUNCTION counter_reset(id counter) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'counter_reset_wrapper' LANGUAGE c VOLATILE STRICT;
 CREATE FUNCTION counter_reset(id bigint) RETURNS bigint
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_reset($1::pg_catalog.text::@extschema@.counter); END;
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_reset($1::pg_catalog.text); END;
+CREATE FUNCTION counter_reset(id uuid) RETURNS bigint
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_reset($1::pg_catalog.text); END;
+CREATE FUNCTION counter_set(id counter, value bigint) RETURNS void
+    AS 'MODULE_PATHNAME', 'counter_set_wrapper' LANGUAGE c VOLATILE STRICT;
 CREATE FUNCTION counter_set(id bigint, value bigint) RETURNS void
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_set($1::pg_catalog.text::@extschema@.counter, $2); END;
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_set($1::pg_catalog.text, $2); END;
+CREATE FUNCTION counter_set(id uuid, value bigint) RETURNS void
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_set($1::pg_catalog.text, $2); END;
+CREATE FUNCTION counter_drop(id counter) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_drop_wrapper' LANGUAGE c VOLATILE STRICT;
 CREATE FUNCTION counter_drop(id bigint) RETURNS boolean
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_drop($1::pg_catalog.text::@extschema@.counter); END;
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_drop($1::pg_catalog.text); END;
+CREATE FUNCTION counter_drop(id uuid) RETURNS boolean
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_drop($1::pg_catalog.text); END;
 "#,
-    name = "counter_changes_bigint",
-    requires = [counter_reset, counter_set, counter_drop]
+    name = "counter_changes_ids",
+    requires = [counter_reset, counter_set, counter_drop, "counter_ext_type"]
 );

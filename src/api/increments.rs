@@ -4,14 +4,14 @@ use pgrx::prelude::*;
 
 use crate::counting::change;
 use crate::errors::{CounterError, OrRaise, check_id, given};
-use crate::pg::args::{BigintArray, CounterArg, TextArray};
+use crate::pg::args::{BigintArray, TextArg, TextArray};
 
 /// Adds `delta` to a counter, in the caller's transaction. Never waits for another transaction's increment.
 ///
 /// Errors: 22023 empty or over-long id; 22003 this transaction's deltas of the counter leave bigint; 25006 read-only
 /// transaction or standby; 42501 INSERT or UPDATE on counter_ext.total is missing.
 #[pg_extern(strict)]
-fn counter_incr(id: CounterArg<'_>, delta: default!(i64, 1)) {
+fn counter_incr(id: TextArg<'_>, delta: default!(i64, 1)) {
     let increment = || {
         check_id(id.0)?;
         change::increment(change::enter("counter_incr")?, id.0, delta)
@@ -77,9 +77,13 @@ pub(super) fn checked_deltas<'a>(
 
 extension_sql!(
     r#"
+CREATE FUNCTION counter_incr(id counter, delta bigint DEFAULT 1) RETURNS void
+    AS 'MODULE_PATHNAME', 'counter_incr_wrapper' LANGUAGE c VOLATILE STRICT;
 CREATE FUNCTION counter_incr(id bigint, delta bigint DEFAULT 1) RETURNS void
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_incr($1::pg_catalog.text::@extschema@.counter, $2); END;
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_incr($1::pg_catalog.text, $2); END;
+CREATE FUNCTION counter_incr(id uuid, delta bigint DEFAULT 1) RETURNS void
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_incr($1::pg_catalog.text, $2); END;
 "#,
-    name = "counter_incr_bigint",
-    requires = [counter_incr]
+    name = "counter_incr_ids",
+    requires = [counter_incr, "counter_ext_type"]
 );

@@ -65,7 +65,7 @@ fn counter_incr_from(
 ///
 /// Errors: those of `counter_get`; 22023 id of 255 bytes.
 #[pg_extern(strict, parallel_restricted)]
-fn counter_filtered(id: CounterArg<'_>) -> i64 {
+fn counter_filtered(id: TextArg<'_>) -> i64 {
     check_id(id.0).and_then(|()| limits::filtered(id.0)).or_raise()
 }
 
@@ -118,11 +118,15 @@ extension_sql!(
     r#"
 CREATE FUNCTION counter_incr_from(id bigint, actor text, delta bigint DEFAULT 1) RETURNS boolean
     LANGUAGE sql VOLATILE BEGIN ATOMIC SELECT @extschema@.counter_incr_from($1::pg_catalog.text::@extschema@.counter, $2, $3); END;
+CREATE FUNCTION counter_filtered(id counter) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'counter_filtered_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
 CREATE FUNCTION counter_filtered(id bigint) RETURNS bigint
-    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_filtered($1::pg_catalog.text::@extschema@.counter); END;
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_filtered($1::pg_catalog.text); END;
+CREATE FUNCTION counter_filtered(id uuid) RETURNS bigint
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_filtered($1::pg_catalog.text); END;
 "#,
     name = "counter_limits_bigint",
-    requires = [counter_incr_from, counter_filtered]
+    requires = [counter_incr_from, counter_filtered, "counter_ext_type"]
 );
 
 extension_sql!(

@@ -6,7 +6,7 @@ use super::increments::checked_ids;
 use crate::counting::read;
 use crate::errors::{CounterError, OrRaise, check_id};
 use crate::fallible;
-use crate::pg::args::{CounterArg, TextArray, TextBytes};
+use crate::pg::args::{TextArg, TextArray, TextBytes};
 use crate::pg::process;
 use crate::rows::list::Id;
 use crate::rows::sum::RowSum;
@@ -16,7 +16,7 @@ use crate::rows::sum::RowSum;
 ///
 /// Errors: 22023 empty or over-long id; 22003 the total leaves bigint; 42501 SELECT on counter_ext.total is missing.
 #[pg_extern(strict, parallel_restricted)]
-fn counter_get(id: CounterArg<'_>) -> i64 {
+fn counter_get(id: TextArg<'_>) -> i64 {
     let get = || {
         check_id(id.0)?;
         read::current(read::enter()?, id.0)
@@ -28,7 +28,7 @@ fn counter_get(id: CounterArg<'_>) -> i64 {
 ///
 /// Errors: those of `counter_get`.
 #[pg_extern(strict, parallel_restricted)]
-fn counter_get_exact(id: CounterArg<'_>) -> i64 {
+fn counter_get_exact(id: TextArg<'_>) -> i64 {
     let get = || {
         check_id(id.0)?;
         read::exact(read::enter()?, id.0)
@@ -73,7 +73,7 @@ fn get_many<'a>(
 #[pg_extern(strict, parallel_restricted)]
 #[allow(clippy::type_complexity)]
 fn counter_info(
-    id: CounterArg<'_>,
+    id: TextArg<'_>,
 ) -> TableIterator<
     'static,
     (
@@ -92,6 +92,23 @@ fn counter_info(
 #[allow(clippy::type_complexity)]
 fn counter_info_number(
     id: i64,
+) -> TableIterator<
+    'static,
+    (
+        name!(value, i64),
+        name!(exact, bool),
+        name!(slots, i32),
+        name!(updated_at, Option<TimestampWithTimeZone>),
+    ),
+> {
+    TableIterator::new(info(id.to_string().as_bytes()).or_raise())
+}
+
+/// As above, for a uuid.
+#[pg_extern(strict, parallel_restricted, name = "counter_info")]
+#[allow(clippy::type_complexity)]
+fn counter_info_uuid(
+    id: pgrx::Uuid,
 ) -> TableIterator<
     'static,
     (
@@ -190,12 +207,20 @@ impl Iterator for Listing {
 
 extension_sql!(
     r#"
+CREATE FUNCTION counter_get(id counter) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'counter_get_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
 CREATE FUNCTION counter_get(id bigint) RETURNS bigint
-    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
-    BEGIN ATOMIC SELECT @extschema@.counter_get($1::pg_catalog.text::@extschema@.counter); END;
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_get($1::pg_catalog.text); END;
+CREATE FUNCTION counter_get(id uuid) RETURNS bigint
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_get($1::pg_catalog.text); END;
+CREATE FUNCTION counter_get_exact(id counter) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'counter_get_exact_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
 CREATE FUNCTION counter_get_exact(id bigint) RETURNS bigint
-    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
-    BEGIN ATOMIC SELECT @extschema@.counter_get_exact($1::pg_catalog.text::@extschema@.counter); END;
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_get_exact($1::pg_catalog.text); END;
+CREATE FUNCTION counter_get_exact(id uuid) RETURNS bigint
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_get_exact($1::pg_catalog.text); END;
+CREATE FUNCTION counter_info(id counter) RETURNS TABLE (value bigint, exact boolean, slots integer, updated_at timestamptz)
+    AS 'MODULE_PATHNAME', 'counter_info_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
 
 CREATE CAST (counter AS bigint) WITH FUNCTION @extschema@.counter_get(counter);
 -- Without these PostgreSQL would read the id as a number.
@@ -226,5 +251,5 @@ GRANT SELECT ON @extschema@.counters TO PUBLIC;
 GRANT USAGE ON SCHEMA counter_ext TO PUBLIC;
 "#,
     name = "counter_reads_sql",
-    requires = [counter_get, counter_get_exact, counter_ext::list_counters]
+    requires = [counter_get, counter_get_exact, counter_info, counter_ext::list_counters, "counter_ext_type"]
 );

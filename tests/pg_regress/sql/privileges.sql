@@ -167,9 +167,9 @@ SELECT outcome, count(*) FROM try_as('regress_counter_nobody', 1, 41) GROUP BY o
 REVOKE SELECT (id, node, value, updated_at), INSERT (id, node, value), UPDATE (value) ON counter_ext.total FROM regress_counter_nobody;
 REVOKE ALL ON counter_ext.slot FROM regress_counter_nobody;
 -- EXECUTE can be taken away like that of any function.
-REVOKE EXECUTE ON FUNCTION counter_get(counter) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION counter_get(text) FROM PUBLIC;
 SELECT call, outcome FROM try_as('regress_counter_reader', 1, 3);
-GRANT EXECUTE ON FUNCTION counter_get(counter) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION counter_get(text) TO PUBLIC;
 
 -- SECURITY DEFINER functions lend their owner's rights; what they lend ends with them.
 CREATE FUNCTION visit(page text) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
