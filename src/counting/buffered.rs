@@ -14,8 +14,8 @@ use std::cell::{Cell, RefCell};
 
 use pgrx::prelude::*;
 
-use super::draining;
 use super::pending::Delta;
+use super::{draining, folding};
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
 use crate::journal::record;
@@ -26,7 +26,7 @@ use crate::memory::table::Key;
 use crate::memory::{group, is_attached, workers};
 use crate::pg::wal::{self, Lsn};
 use crate::pg::{catalog, process, xact};
-use crate::rows::access::Tables;
+use crate::rows::access::{self, Tables};
 use crate::settings::{self, Mode};
 
 const WHAT: &str = "a record of buffered increments";
@@ -260,16 +260,24 @@ pub fn abort() {
 }
 
 /// A synchronous commit, or one with an xid, must not be more durable than what this session committed before it. Inside a
-/// transaction.
+/// transaction. Where the journal's table takes nothing, in the transaction that rewrites it for one, this transaction folds what memory
+/// holds: then it is as durable as this commit.
 pub fn drain_own() {
     let Some(since) = UNDRAINED_SINCE.get() else {
         return;
     };
     let database = u32::from(catalog::my_database());
-    if !epochs::is_drained_since(database, since) {
-        draining::drain(database, true).or_raise();
+    if epochs::is_drained_since(database, since) {
+        UNDRAINED_SINCE.set(None);
+        return;
     }
-    UNDRAINED_SINCE.set(None);
+    if draining::is_durable(database).or_raise() {
+        draining::drain(database, true).or_raise();
+        UNDRAINED_SINCE.set(None);
+    } else if let Some(tables) = access::find_tables() {
+        // Looked at again at the next commit: this one may fail yet.
+        folding::fold_here(tables).or_raise();
+    }
 }
 
 /// The worker drains every `wal_writer_delay`; when it has not for twice as long, a committing backend does.

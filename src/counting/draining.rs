@@ -6,6 +6,7 @@
 
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
+use crate::journal::errors::JournalError;
 use crate::journal::record;
 use crate::journal::tail::{MAX_RECORD_BYTES, Tail};
 use crate::memory::buffer::{self, Amount, Position};
@@ -17,13 +18,13 @@ const WHAT: &str = "a record of buffered increments";
 
 /// Writes everything that waits to be journaled, and returns the end of what was written, `None` when that was
 /// nothing. Inside a transaction that has announced no epoch. With `wait` false it leaves the work to whoever is at it already, or
-/// holds the table.
+/// holds the table. Errors: 55000 it waits, and what it would write would not be durable.
 pub fn drain(database: u32, wait: bool) -> Result<Option<Lsn>, CounterError> {
     if epochs::relation(database) == 0 {
         return Ok(None);
     }
     let tail = match wait {
-        true => Some(Tail::open(database)?),
+        true => Some(Tail::open(database)?.ok_or(JournalError::NotLogged)?),
         false => Tail::try_open(database),
     };
     let Some(tail) = tail else { return Ok(None) };
@@ -38,6 +39,11 @@ pub fn drain(database: u32, wait: bool) -> Result<Option<Lsn>, CounterError> {
         wal::flush_soon(lsn);
     }
     Ok(written)
+}
+
+/// Whether a drain would be durable: not so while the journal's table is unlogged, nor in the transaction that rewrites it.
+pub fn is_durable(database: u32) -> Result<bool, CounterError> {
+    Ok(Tail::open(database)?.is_some())
 }
 
 /// Writes what open epochs hold, on pages of the announced one. What is added to a later one meanwhile came after the drain began.

@@ -128,6 +128,7 @@ pub fn recover(tables: Tables) -> Result<(Recovered, Found), CounterError> {
     let folded = position::read(journal, &mut snapshot)?;
     let (found, highest) = as_owner(tables, |_| fold_journal(tables, journal, folded, &mut snapshot))?;
     if is_attached()
+        && databases::register(u32::from(catalog::my_database()))
         && let Some(file) = Tail::file_of(journal)
     {
         fold_end::note_opening(Opening {

@@ -3,7 +3,6 @@
 //! Room is reserved where an error only aborts the transaction (`take_room`), and written to where nothing may fail any more
 //! (`Place::write`). See `memory/cursor.rs` for which page, and `pg/append.rs` for how.
 
-use super::errors::JournalError;
 use super::position::{self, JournalTables};
 use crate::errors::CounterError;
 use crate::memory::epochs::{self, Kind};
@@ -25,14 +24,14 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Waits for DDL on the table. Errors: 55000 it is not there, or nothing in it would be durable.
-    pub fn open(database: u32) -> Result<Tail, CounterError> {
+    /// Waits for DDL on the table. `None` where nothing in it would be durable.
+    pub fn open(database: u32) -> Result<Option<Tail>, CounterError> {
         let table = position::find().ok_or(CounterError::NotInstalled)?.tail;
         lock::lock_table(table, Access::Write);
         if position::find().map(|tables| tables.tail) != Some(table) {
             return Err(CounterError::NotInstalled);
         }
-        Tail { heap: Heap::open(table), database }.checked().ok_or_else(|| JournalError::NotLogged.into())
+        Ok(Tail { heap: Heap::open(table), database }.checked())
     }
 
     /// As `open`; `None` instead of a wait or an error.
