@@ -1,10 +1,12 @@
 //! `counter_reset`, `counter_set`, `counter_drop`.
 
+use pgrx::AnyElement;
 use pgrx::prelude::*;
 
+use super::increments::named_amount;
 use crate::counting::change;
 use crate::errors::{OrRaise, check_id};
-use crate::pg::args::TextArg;
+use crate::pg::args::{NumericArg, TextArg};
 
 /// Takes a counter's whole amount away, in the caller's transaction, and returns it. Two that reset the same counter
 /// wait for each other and never take the same amount; increments go on meanwhile, and are kept.
@@ -22,6 +24,14 @@ fn counter_reset(id: TextArg<'_>) -> i64 {
 #[pg_extern(strict)]
 fn counter_set(id: TextArg<'_>, value: i64) {
     check_id(id.0).and_then(|()| change::set(id.0, value)).or_raise()
+}
+
+/// As above, for a value that `sum()` gives.
+///
+/// Errors: those of `counter_set`; 22023 a fraction, NaN or an infinity; 22003 beyond bigint; 42804 the id's type names nothing.
+#[pg_extern(sql = false)]
+fn counter_set_numeric(id: AnyElement, value: NumericArg<'_>) {
+    named_amount(&id, "value", value).and_then(|(id, value)| change::set(&id, value)).or_raise()
 }
 
 /// Makes a counter not exist, and what was filtered of it, and forgets the visitors of its id; returns whether there was anything. What is incremented or
@@ -46,11 +56,18 @@ CREATE FUNCTION counter_reset(id bigint) RETURNS bigint
     LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_reset($1::pg_catalog.text); END;
 CREATE FUNCTION counter_reset(id uuid) RETURNS bigint
     LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_reset($1::pg_catalog.text); END;
+-- As those of counter_incr.
 CREATE FUNCTION counter_set(id counter, value bigint) RETURNS void
     AS 'MODULE_PATHNAME', 'counter_set_wrapper' LANGUAGE c VOLATILE STRICT;
 CREATE FUNCTION counter_set(id bigint, value bigint) RETURNS void
     LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_set($1::pg_catalog.text, $2); END;
 CREATE FUNCTION counter_set(id uuid, value bigint) RETURNS void
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_set($1::pg_catalog.text, $2); END;
+CREATE FUNCTION counter_set(id "any", value numeric) RETURNS void
+    AS 'MODULE_PATHNAME', 'counter_set_numeric_wrapper' LANGUAGE c VOLATILE STRICT;
+CREATE FUNCTION counter_set(id smallint, value bigint) RETURNS void
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_set($1::pg_catalog.text, $2); END;
+CREATE FUNCTION counter_set(id integer, value bigint) RETURNS void
     LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_set($1::pg_catalog.text, $2); END;
 CREATE FUNCTION counter_drop(id counter) RETURNS boolean
     AS 'MODULE_PATHNAME', 'counter_drop_wrapper' LANGUAGE c VOLATILE STRICT;

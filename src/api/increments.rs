@@ -1,10 +1,13 @@
 //! `counter_incr` and its batch form.
 
+use pgrx::AnyElement;
 use pgrx::prelude::*;
 
-use crate::counting::change;
+use crate::counting::errors::AmountError;
+use crate::counting::{amount, change};
 use crate::errors::{CounterError, OrRaise, check_id, given};
-use crate::pg::args::{BigintArray, TextArg, TextArray};
+use crate::pg::args::{BigintArray, NumericArg, TextArg, TextArray};
+use crate::pg::naming::name_of;
 
 /// Adds `delta` to a counter, in the caller's transaction. Never waits for another transaction's increment.
 ///
@@ -17,6 +20,49 @@ fn counter_incr(id: TextArg<'_>, delta: default!(i64, 1)) {
         change::increment(change::enter("counter_incr")?, id.0, delta)
     };
     increment().or_raise();
+}
+
+/// As `counter_incr`, and returns what `counter_get` says next in the caller's transaction: all that is committed by now, and its own.
+/// It waits for nobody, so two that add at the same time, each before the other has committed, may return the same number.
+///
+/// Errors: those of `counter_incr` and of `counter_get`; nothing is counted then.
+#[pg_extern(strict)]
+fn counter_add(id: TextArg<'_>, delta: default!(i64, 1)) -> i64 {
+    check_id(id.0).and_then(|()| change::add(id.0, delta)).or_raise()
+}
+
+/// As `counter_incr`, for an amount that `sum()` gives.
+///
+/// Errors: those of `counter_incr`; 22023 a fraction, NaN or an infinity; 22003 beyond bigint; 42804 the id's type names nothing.
+#[pg_extern(sql = false)]
+fn counter_incr_numeric(id: AnyElement, delta: NumericArg<'_>) {
+    let increment = || {
+        let (id, delta) = named_amount(&id, "delta", delta)?;
+        change::increment(change::enter("counter_incr")?, &id, delta)
+    };
+    increment().or_raise();
+}
+
+/// As `counter_add`, for an amount that `sum()` gives. Errors: those of `counter_add` and of the above.
+#[pg_extern(sql = false)]
+fn counter_add_numeric(id: AnyElement, delta: NumericArg<'_>) -> i64 {
+    let add = || {
+        let (id, delta) = named_amount(&id, "delta", delta)?;
+        change::add(&id, delta)
+    };
+    add().or_raise()
+}
+
+/// The id that a value of any type stands for, checked, and the amount that a numeric says.
+pub(super) fn named_amount(
+    id: &AnyElement,
+    argument: &'static str,
+    amount: NumericArg<'_>,
+) -> Result<(Vec<u8>, i64), CounterError> {
+    let id = name_of("id", id)?;
+    check_id(&id)?;
+    let amount = amount::whole(amount.0).map_err(|why| AmountError::new(argument, amount.0, why))?;
+    Ok((id, amount))
 }
 
 /// Adds to many counters at once: `deltas[i]` to `ids[i]`, or 1 to each without `deltas`. An id may repeat.
@@ -77,13 +123,34 @@ pub(super) fn checked_deltas<'a>(
 
 extension_sql!(
     r#"
+-- A numeric amount goes to "any", which never competes for what has no type: beside counter_incr(text, numeric) an untyped or an
+-- integer amount would be ambiguous. Where the id is an integer, "any" would tie with bigint: so each
+-- width has one of its own.
 CREATE FUNCTION counter_incr(id counter, delta bigint DEFAULT 1) RETURNS void
     AS 'MODULE_PATHNAME', 'counter_incr_wrapper' LANGUAGE c VOLATILE STRICT;
 CREATE FUNCTION counter_incr(id bigint, delta bigint DEFAULT 1) RETURNS void
     LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_incr($1::pg_catalog.text, $2); END;
 CREATE FUNCTION counter_incr(id uuid, delta bigint DEFAULT 1) RETURNS void
     LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_incr($1::pg_catalog.text, $2); END;
+CREATE FUNCTION counter_incr(id "any", delta numeric) RETURNS void
+    AS 'MODULE_PATHNAME', 'counter_incr_numeric_wrapper' LANGUAGE c VOLATILE STRICT;
+CREATE FUNCTION counter_incr(id smallint, delta bigint) RETURNS void
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_incr($1::pg_catalog.text, $2); END;
+CREATE FUNCTION counter_incr(id integer, delta bigint) RETURNS void
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_incr($1::pg_catalog.text, $2); END;
+CREATE FUNCTION counter_add(id counter, delta bigint DEFAULT 1) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'counter_add_wrapper' LANGUAGE c VOLATILE STRICT;
+CREATE FUNCTION counter_add(id bigint, delta bigint DEFAULT 1) RETURNS bigint
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_add($1::pg_catalog.text, $2); END;
+CREATE FUNCTION counter_add(id uuid, delta bigint DEFAULT 1) RETURNS bigint
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_add($1::pg_catalog.text, $2); END;
+CREATE FUNCTION counter_add(id "any", delta numeric) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'counter_add_numeric_wrapper' LANGUAGE c VOLATILE STRICT;
+CREATE FUNCTION counter_add(id smallint, delta bigint) RETURNS bigint
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_add($1::pg_catalog.text, $2); END;
+CREATE FUNCTION counter_add(id integer, delta bigint) RETURNS bigint
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_add($1::pg_catalog.text, $2); END;
 "#,
     name = "counter_incr_ids",
-    requires = [counter_incr, "counter_ext_type"]
+    requires = [counter_incr, counter_add, "counter_ext_type"]
 );

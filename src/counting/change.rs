@@ -37,6 +37,14 @@ pub fn increment(entered: (Tables, u32), id: &[u8], delta: i64) -> Result<(), Co
     increment_by(entered, id, delta, None)
 }
 
+/// Adds a delta of a checked id to the transaction, and returns what a read says next in it.
+pub fn add(id: &[u8], delta: i64) -> Result<i64, CounterError> {
+    let entered = enter("counter_add")?;
+    let readable = read::enter()?;
+    increment(entered, id, delta)?;
+    read::current(readable, id)
+}
+
 /// As `increment`, by an actor whom the audit log is to name.
 pub fn increment_by(
     (tables, level): (Tables, u32),

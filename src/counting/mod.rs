@@ -1,12 +1,14 @@
 //! An increment's way: pending in backend memory; at commit settled into slot rows or buffered and journaled; added to
 //! shared memory after it; and the reads and changes that see all three.
 
+pub mod amount;
 pub mod buffered;
 pub mod change;
 pub mod column_guard;
 pub mod compaction;
 pub mod draining;
 pub mod emptied;
+pub mod errors;
 mod fold_end;
 pub mod folding;
 mod pending;

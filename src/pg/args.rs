@@ -119,6 +119,29 @@ impl FromDatum for TextArg<'_> {
     }
 }
 
+/// An argument of type `numeric`, as its text.
+#[derive(Clone, Copy, Debug)]
+pub struct NumericArg<'fcx>(pub &'fcx [u8]);
+
+sql_type!(NumericArg<'_>, "numeric");
+
+impl FromDatum for NumericArg<'_> {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _typoid: pg_sys::Oid,
+    ) -> Option<Self> {
+        if is_null {
+            return None;
+        }
+        // SAFETY: numeric_out takes a numeric and returns a palloc'd C string, which lives as long as the call's memory.
+        unsafe {
+            let text = pgrx::direct_function_call_as_datum(pg_sys::numeric_out, &[Some(datum)])?;
+            Some(NumericArg(std::ffi::CStr::from_ptr(text.cast_mut_ptr()).to_bytes()))
+        }
+    }
+}
+
 /// An argument of type `interval`.
 #[derive(Clone, Copy, Debug)]
 pub struct IntervalArg<'fcx>(pub Interval, std::marker::PhantomData<&'fcx ()>);
@@ -357,7 +380,17 @@ impl FromDatum for RelationArg<'_> {
     }
 }
 
-argument!(RelationArg, CounterArg, SketchArg, TextArg, IntervalArg, MessageArg, TextArray, BigintArray);
+argument!(
+    NumericArg,
+    RelationArg,
+    CounterArg,
+    SketchArg,
+    TextArg,
+    IntervalArg,
+    MessageArg,
+    TextArray,
+    BigintArray
+);
 
 pub(super) fn bytes_datum(bytes: &[u8]) -> pg_sys::Datum {
     // SAFETY: copies the bytes into the current memory context.

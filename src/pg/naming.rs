@@ -11,12 +11,19 @@ use super::errors::SourceError;
 use super::key_text::KeyText;
 use super::{Oid, type_ids};
 use crate::errors::CounterError;
+use crate::fallible;
 
 /// The bytes of the name that an argument of any type stands for.
 ///
 /// Errors: 42804 its type is neither an integer, nor uuid, nor like text: what another type's text is may depend on settings, or say
 /// equal values in several ways.
 pub fn name_of(argument: &'static str, value: &pgrx::AnyElement) -> Result<Vec<u8>, CounterError> {
+    if value.oid() == pg_sys::UNKNOWNOID {
+        // An untyped literal, where the function is declared with "any".
+        // SAFETY: PostgreSQL passes such a value as a C string.
+        let literal = unsafe { CStr::from_ptr(value.datum().cast_mut_ptr()) };
+        return Ok(fallible::copy(literal.to_bytes(), "a name")?);
+    }
     let text = text_of_type(argument, value.oid())?;
     let mut name = Vec::new();
     // SAFETY: PostgreSQL passes an argument of the type it says, which is not NULL here.

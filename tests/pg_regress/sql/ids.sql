@@ -8,7 +8,8 @@ RESET client_min_messages;
 CREATE TABLE ids_functions (name text, others text, untyped text);
 INSERT INTO ids_functions VALUES ('counter_incr', '', ''), ('counter_incr', ', 2', ', $2'), ('counter_incr', ', 2::smallint', ', $2'),
     ('counter_incr', ', 2::bigint', ', $2'), ('counter_get', '', ''),
-    ('counter_get_exact', '', ''), ('counter_info', '', ''), ('counter_set', ', 2', ', $2'), ('counter_set', ', 2::bigint', ', $2'), ('counter_filtered', '', ''),
+    ('counter_add', '', ''), ('counter_add', ', 2', ', $2'), ('counter_add', ', 2::bigint', ', $2'),
+    ('counter_incr', ', 2::numeric', ', $2'), ('counter_add', ', 2::numeric', ', $2'), ('counter_set', ', 2::numeric', ', $2'), ('counter_get_exact', '', ''), ('counter_info', '', ''), ('counter_set', ', 2', ', $2'), ('counter_set', ', 2::bigint', ', $2'), ('counter_filtered', '', ''),
     ('counter_audit_verify', '', ''), ('counter_reset', '', ''), ('counter_drop', '', '');
 
 -- The types of a call's parameters as the server finds them.
@@ -28,6 +29,7 @@ SELECT DISTINCT name, untyped, ids_parameters(format('%s($1%s)', name, untyped))
     ids_parameters(format('%s(42%s)', name, replace(untyped, '2', '1'))) AS after_integer
     FROM ids_functions ORDER BY 1, 2;
 SELECT DISTINCT name, others, ids_parameters(format('%s($1%s)', name, others)) AS id_untyped FROM ids_functions WHERE others <> '' ORDER BY 1, 2;
+SELECT ids_parameters('counter_incr($1::text, 2::numeric)'), ids_parameters('counter_incr(delta => $1, id => $2)');
 
 -- Each way to write an id finds one function, and the id that its text says.
 CREATE DOMAIN ids_text AS text;
@@ -73,7 +75,90 @@ SELECT counter_get(now());
 SELECT counter_get(ARRAY['a']);
 \set VERBOSITY default
 
-SELECT counter_drop('ids:a'), counter_drop(4200), counter_drop(u) FROM ids_columns;
+
+-- Whole numerics are amounts: sum() of bigint is one.
+CREATE TABLE ids_hits (page text, hits bigint);
+INSERT INTO ids_hits VALUES ('ids:sum', 3), ('ids:sum', 4), ('ids:sum2', 5);
+SELECT count(counter_incr(page, total)), count(counter_set('ids:set:' || page, total)), array_agg(counter_add(page, total) ORDER BY page)
+    FROM (SELECT page, sum(hits) AS total FROM ids_hits GROUP BY page) s;
+SELECT counter_get('ids:sum'), counter_get('ids:sum2'), counter_get('ids:set:ids:sum');
+SELECT counter_add('ids:sum', 2.000), counter_add('ids:sum', -7::numeric), counter_add('ids:sum'::counter, sum(hits)) FROM ids_hits;
+SELECT counter_set('ids:set:ids:sum', 9223372036854775807::numeric), counter_set('ids:set:ids:sum2', -9223372036854775808.0);
+SELECT counter_get('ids:set:ids:sum'), counter_get('ids:set:ids:sum2');
+SELECT counter_incr('ids:sum', NULL::numeric), counter_add(NULL::text, 1::numeric), counter_set('ids:sum', NULL::numeric);
+DO $$
+DECLARE
+    call text;
+    hint text;
+BEGIN
+    FOREACH call IN ARRAY ARRAY['counter_incr(''ids:sum'', 9.99)', 'counter_add(''ids:sum'', -0.5)', 'counter_set(''ids:sum'', 1e-20)', 'counter_incr(''ids:sum'', ''NaN''::numeric)',
+        'counter_add(''ids:sum'', 9223372036854775808)', 'counter_set(''ids:sum'', -9223372036854775809::numeric)', 'counter_incr(''ids:sum'', 1e200)', 'counter_incr(''ids:sum'', 1.5::float8)',
+        'counter_incr(true, 2::numeric)', 'counter_incr(now(), 2::numeric)', 'counter_incr(ARRAY[1], 2::numeric)', 'counter_incr('''', 2::numeric)', 'counter_incr(1.5, 2)',
+        'counter_add(repeat(''x'', 256), 2::numeric)', 'counter_add(E''\x01a'', 2::numeric)', 'counter_incr(true)', 'counter_incr(1.5)'] LOOP
+        BEGIN
+            EXECUTE 'SELECT ' || call;
+            RAISE NOTICE '%: taken', call;
+        EXCEPTION WHEN OTHERS THEN
+            GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+            RAISE NOTICE '%: % %', call, SQLSTATE, SQLERRM;
+            IF SQLSTATE NOT IN ('42883') AND hint <> '' THEN RAISE NOTICE '    %', hint; END IF;
+        END;
+    END LOOP;
+END $$;
+SELECT counter_get('ids:sum');
+
+-- counter_add returns what counter_get says next, in the caller's transaction.
+SELECT counter_add('ids:added'), counter_add('ids:added', 10), counter_get('ids:added');
+BEGIN;
+SELECT counter_incr('ids:added', 100), counter_add('ids:added'), counter_get('ids:added');
+SAVEPOINT s;
+SELECT counter_add('ids:added', 1000);
+ROLLBACK TO s;
+SELECT counter_add('ids:added', -1);
+ROLLBACK;
+SELECT counter_add('ids:added', 0), counter_get_exact('ids:added');
+SELECT counter_add('ids:none', 0), counter_add(4200, 3), counter_add('4200'::counter), counter_add(u) FROM ids_columns;
+SELECT sum(counter_add('ids:added')) FROM generate_series(1, 3);
+SET counter_ext.mode = buffered;
+SELECT counter_add('ids:added'), counter_add('ids:added', 2::numeric);
+RESET counter_ext.mode;
+SELECT counter_get('ids:added');
+\set VERBOSITY sqlstate
+SELECT counter_add('ids:set:ids:sum', 1);
+SELECT counter_get('ids:set:ids:sum');
+BEGIN READ ONLY;
+SELECT counter_add('ids:added');
+ROLLBACK;
+CREATE ROLE regress_counter_adds;
+SET ROLE regress_counter_adds;
+SELECT counter_add('ids:added');
+RESET ROLE;
+GRANT INSERT, UPDATE ON counter_ext.total TO regress_counter_adds;
+SET ROLE regress_counter_adds;
+SELECT counter_add('ids:added');
+SELECT counter_incr('ids:added', 0);
+RESET ROLE;
+REVOKE INSERT ON counter_ext.total FROM regress_counter_adds;
+GRANT SELECT ON counter_ext.total TO regress_counter_adds;
+SET ROLE regress_counter_adds;
+SELECT counter_add('ids:added');
+SELECT counter_get('ids:added');
+RESET ROLE;
+GRANT INSERT ON counter_ext.total TO regress_counter_adds;
+SET ROLE regress_counter_adds;
+SELECT counter_add('ids:added');
+RESET ROLE;
+\set VERBOSITY default
+REVOKE ALL ON counter_ext.total FROM regress_counter_adds;
+DROP ROLE regress_counter_adds;
+
+-- Arrays: of text and of bigint. What is of another type is cast.
+SELECT ids_parameters('counter_incr_many($1, $2)'), ids_parameters('counter_incr_many(''{a}'', ''{1}'')'), ids_parameters('counter_incr_many(ARRAY[''a''], $1)');
+SELECT counter_incr_many(array_agg(page), array_agg(total)::bigint[]) FROM (SELECT page, sum(hits) AS total FROM ids_hits GROUP BY page) s;
+SELECT counter_incr_many(array_agg(u)::text[]), counter_incr_many(array_agg(i)::text[]) FROM ids_columns;
+
+SELECT count(counter_drop(id)) AS dropped FROM counters WHERE id LIKE 'ids:%' OR id IN ('4200', '0a000000-0000-0000-0000-0000000000ff');
+DROP TABLE ids_hits;
 DROP FUNCTION ids_parameters, ids_attempt;
 DROP VIEW ids_expressions;
 DROP TABLE ids_functions, ids_columns;

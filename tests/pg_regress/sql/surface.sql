@@ -32,9 +32,9 @@ CREATE FUNCTION surface_arguments(types oid[], names text[], null_at int DEFAULT
             WHEN 'text[]' THEN '''{a}''' WHEN 'bigint[]' THEN '''{1}''' WHEN 'interval' THEN '''1 s''' WHEN 'date' THEN '''2026-01-01'''
             WHEN 'cstring[]' THEN '''{14}''' WHEN 'anyelement' THEN '1' WHEN 'counter_hll' THEN 'counter_hll_empty()'
             WHEN 'bytea' THEN 'counter_hll_empty()' WHEN 'oid' THEN '0' WHEN 'timestamp with time zone' THEN '''2026-01-01'''
-            WHEN 'uuid' THEN '''a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'''
+            WHEN 'smallint' THEN '1' WHEN 'numeric' THEN '1' WHEN 'uuid' THEN '''a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'''
             ELSE CASE names[i] WHEN 'after' THEN '''0:a''' WHEN 'cursor' THEN '''0:a''' ELSE coalesce(source || '::text', '''a''') END END END
-        || '::' || CASE t::regtype::text WHEN 'anyelement' THEN 'integer' ELSE t::regtype::text END, ', ' ORDER BY i), '')
+        || '::' || CASE t::regtype::text WHEN 'anyelement' THEN 'integer' WHEN '"any"' THEN 'text' ELSE t::regtype::text END, ', ' ORDER BY i), '')
     FROM unnest(types) WITH ORDINALITY AS each (t, i)
 $$;
 -- What a call gives, undone.
