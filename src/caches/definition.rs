@@ -196,7 +196,7 @@ fn others(function: &Function, source: &Source) -> Result<Vec<Other>, CounterErr
     let query = format!(
         "SELECT coalesce(pg_catalog.pg_partition_root(t.tgrelid), t.tgrelid::pg_catalog.regclass)
                 OPERATOR(pg_catalog.=) coalesce(pg_catalog.pg_partition_root({table}), {table}::pg_catalog.regclass),
-             c.relname, pg_catalog.encode(t.tgargs, 'hex')
+             pg_catalog.format('%s.%I', c.relnamespace::pg_catalog.regnamespace, c.relname), pg_catalog.encode(t.tgargs, 'hex')
          FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid
          WHERE t.tgfoid OPERATOR(pg_catalog.=) {function}::pg_catalog.oid
            AND t.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid AND {} ORDER BY t.oid",

@@ -20,7 +20,7 @@ pub enum CacheError {
     NotCached { table: Vec<u8>, prefix: Vec<u8> },
     /// Triggers that count some changes twice, or only some of them.
     CountedOtherwise { table: Vec<u8>, prefix: Vec<u8> },
-    /// Another table, or column, is counted into the same counters.
+    /// Another table, named with its schema, or another column of it, is counted into the same counters.
     SharedPrefix { prefix: Vec<u8>, table: Vec<u8> },
     /// One of two caches' prefixes begins with the other's, so that both could mean the same counter.
     NestedPrefix { prefix: Vec<u8>, other: Vec<u8>, table: Vec<u8> },
@@ -77,7 +77,7 @@ impl Explain for CacheError {
             ))
             .hint("Drop all triggers of counter_rows with this prefix and column, and call counter_cache."),
             Self::SharedPrefix { prefix, table } => not_in_state(format!(
-                "counters \"{}\" also count rows of table \"{}\"",
+                "counters \"{}\" also count rows of table {}",
                 text(prefix),
                 text(table)
             ))
@@ -85,7 +85,7 @@ impl Explain for CacheError {
             Self::NestedPrefix { prefix, other, table } => Explanation::new(
                 ERRCODE_DUPLICATE_OBJECT,
                 format!(
-                    "prefix \"{}\" overlaps prefix \"{}\", under which rows of table \"{}\" are counted",
+                    "prefix \"{}\" overlaps prefix \"{}\", under which rows of table {} are counted",
                     text(prefix),
                     text(other),
                     text(table)

@@ -269,7 +269,8 @@ impl CounterError {
             Self::CannotCopy => Explanation::new(
                 ERRCODE_OBJECT_IN_USE,
                 "the source database has buffered increments of counters that could not be folded into its tables",
-            ),
+            )
+            .hint("Call counter_compact() in the source database, and try again."),
             Self::NoPrimaryKey { table, key } => {
                 not_in_state(&format!("table counter_ext.{table} has lost its primary key"))
                     .hint(key_needed(table, key))

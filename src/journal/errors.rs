@@ -54,12 +54,15 @@ impl Explain for JournalError {
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 "what is written to table counter_ext.journal_tail would not be durable",
             )
-            .hint("ALTER TABLE counter_ext.journal_tail SET LOGGED."),
+            .hint(
+                "Call it in another transaction than the one that rewrites the table. If the table is unlogged: ALTER TABLE \
+                 counter_ext.journal_tail SET LOGGED.",
+            ),
             Self::Prepared => Explanation::new(
                 ERRCODE_FEATURE_NOT_SUPPORTED,
                 "cannot PREPARE a transaction that has folded buffered increments of counters",
             )
-            .hint("Call it in a transaction of its own."),
+            .hint("Fold them, with counter_compact() for one, in a transaction that is not prepared."),
         }
     }
 }

@@ -31,8 +31,8 @@ impl Explain for ByHandError {
                 format!("permission denied to write table counter_ext.{table} by hand"),
             )
             .hint(
-                "Call counter_incr, counter_set or counter_drop. Rows are written by hand by the table's owner, and by \
-                 whoever has TRUNCATE on it.",
+                "Call the function that does it: counter_incr, counter_set, counter_visit, counter_drop. Rows are written by hand \
+                 by the table's owner, and by whoever has TRUNCATE on it.",
             ),
         }
     }
