@@ -4,11 +4,75 @@ CREATE VIEW @extschema@.counter_stats AS SELECT * FROM counter_ext.statistics(),
 -- The functions behind it check the calling user.
 GRANT SELECT ON @extschema@.counter_stats TO PUBLIC;
 
+-- ALTER EXTENSION counter_ext SET SCHEMA: PostgreSQL moves an extension whose objects are all in one schema only, so its tables would
+-- go too. This moves what is in the extension's schema, and leaves schema counter_ext. A preloaded library calls it in place of
+-- PostgreSQL's own; a superuser can call it.
+CREATE FUNCTION counter_ext.set_schema(schema name) RETURNS void
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    extension oid;
+    old_schema oid;
+    new_schema oid;
+    old_name text;
+    object record;
+    what record;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = current_user AND rolsuper) THEN
+        RAISE EXCEPTION 'permission denied to move extension "counter_ext"'
+            USING ERRCODE = 'insufficient_privilege', HINT = 'A superuser may do it.';
+    END IF;
+    SELECT e.oid, e.extnamespace INTO extension, old_schema FROM pg_extension e WHERE e.extname = 'counter_ext' FOR UPDATE;
+    SELECT n.oid INTO new_schema FROM pg_namespace n WHERE n.nspname = set_schema.schema;
+    IF new_schema IS NULL THEN
+        RAISE EXCEPTION 'schema "%" does not exist', schema USING ERRCODE = 'invalid_schema_name';
+    END IF;
+    SELECT quote_ident(n.nspname) INTO old_name FROM pg_namespace n WHERE n.oid = old_schema;
+    IF new_schema = old_schema THEN
+        RETURN;
+    END IF;
+    IF 'counter_ext'::regnamespace IN (old_schema, new_schema) THEN
+        RAISE EXCEPTION 'extension "counter_ext" cannot be moved into the schema "counter_ext", or out of it'
+            USING ERRCODE = 'feature_not_supported',
+            DETAIL = 'Its tables are in a schema of that name, which its functions cannot join or leave any more.',
+            HINT = 'Dump the database, and restore it where CREATE EXTENSION names the other schema.';
+    END IF;
+    -- One after the other: what an object is called changes as its types move.
+    FOR object IN
+        SELECT d.classid, d.objid FROM pg_depend d
+        WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = extension AND d.deptype = 'e'
+    LOOP
+        SELECT i.type, i.identity, i.schema INTO what FROM pg_identify_object(object.classid, object.objid, 0) AS i;
+        IF what.schema = old_name THEN
+            EXECUTE format('ALTER %s %s SET SCHEMA %I', what.type, what.identity, schema);
+        END IF;
+    END LOOP;
+    UPDATE pg_extension SET extnamespace = new_schema WHERE oid = extension;
+    UPDATE pg_depend SET refobjid = new_schema
+        WHERE classid = 'pg_extension'::regclass AND objid = extension
+            AND refclassid = 'pg_namespace'::regclass AND refobjid = old_schema;
+END
+$$;
+
 -- Functions in schema counter_ext serve our own triggers, types and views. Nobody else needs to call one, and some would
 -- let their caller stop what all share: a trigger function holds the worker back for as long as a transaction lasts. So PUBLIC has
 -- none of them but those that PostgreSQL asks the calling user's right for. An upgrade script that adds a function here
--- revokes it too; a test calls each as an ordinary role.
-REVOKE ALL ON ALL ROUTINES IN SCHEMA counter_ext FROM PUBLIC;
+-- revokes it too; a test calls each as an ordinary role. Where the extension's other functions lie there as well, those for
+-- everybody are told by their names; a test compares both ways to install.
+DO $$
+DECLARE
+    ours pg_catalog.regprocedure;
+BEGIN
+    FOR ours IN SELECT p.oid FROM pg_catalog.pg_proc p
+        WHERE p.pronamespace OPERATOR(pg_catalog.=) 'counter_ext'::pg_catalog.regnamespace
+            AND ('@extschema@'::pg_catalog.regnamespace OPERATOR(pg_catalog.<>) 'counter_ext'::pg_catalog.regnamespace
+                OR p.proname OPERATOR(pg_catalog.!~) '^counter_'
+                OR p.proname OPERATOR(pg_catalog.~)
+                    '^counter_(hll_)?(in|out|send|recv|typmod_in|typmod_out|eq|ne|lt|le|gt|ge|cmp|hash|hash_extended|check|union|from_[a-z]+|to_[a-z]+)$')
+    LOOP
+        EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', ours);
+    END LOOP;
+END
+$$;
 -- Operators run as their function.
 GRANT EXECUTE ON FUNCTION
     counter_ext.counter_eq(counter, counter), counter_ext.counter_ne(counter, counter),
@@ -37,5 +101,17 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON FUNCTION
     counter_ext.list_counters(), counter_ext.statistics(), counter_ext.limit_statistics()
     TO PUBLIC;
+
+-- Only for this script did the extension own the schema that it lies in: see sql/schema.sql.
+DO $$
+BEGIN
+    IF '@extschema@'::pg_catalog.regnamespace OPERATOR(pg_catalog.=) 'counter_ext'::pg_catalog.regnamespace THEN
+        DELETE FROM pg_catalog.pg_depend
+            WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass
+                AND objid OPERATOR(pg_catalog.=) 'counter_ext'::pg_catalog.regnamespace
+                AND refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass;
+    END IF;
+END
+$$;
 
 SELECT counter_ext.note_extension_created();

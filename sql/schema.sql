@@ -5,7 +5,8 @@
 -- where a definition refers to it. tests/house looks for what is not. The same holds for upgrade scripts.
 
 -- Who owns a schema may drop whatever is in it, and who may create in it can place a table where ours will be looked for. So a
--- schema that is there already has to be the installing role's own, closed to others, and empty; then the extension takes it over.
+-- schema that is there already has to be the installing role's own, closed to others, and empty; then the extension takes it over. That is
+-- so where the functions go into it too: CREATE EXTENSION counter_ext SCHEMA counter_ext.
 DO $$
 DECLARE
     owner pg_catalog.oid;
@@ -16,12 +17,6 @@ BEGIN
     IF NOT FOUND THEN
         CREATE SCHEMA counter_ext;
         RETURN;
-    END IF;
-    IF '@extschema@'::pg_catalog.regnamespace OPERATOR(pg_catalog.=) 'counter_ext'::pg_catalog.regnamespace THEN
-        RAISE EXCEPTION 'extension "counter_ext" cannot be put into the schema "counter_ext"'
-            USING ERRCODE = 'duplicate_schema',
-            DETAIL = 'It keeps its tables in a schema of that name; its functions go into another one.',
-            HINT = 'Name another schema, or none: CREATE EXTENSION counter_ext SCHEMA public.';
     END IF;
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid OPERATOR(pg_catalog.=) owner
                    AND (r.rolname OPERATOR(pg_catalog.=) CURRENT_USER OR r.rolsuper)) THEN
@@ -43,7 +38,16 @@ BEGIN
         RAISE EXCEPTION 'schema "counter_ext" exists and is not empty'
             USING ERRCODE = 'duplicate_schema', HINT = 'Move or drop what is in that schema.';
     END IF;
-    ALTER EXTENSION counter_ext ADD SCHEMA counter_ext;
+    IF '@extschema@'::pg_catalog.regnamespace OPERATOR(pg_catalog.=) 'counter_ext'::pg_catalog.regnamespace THEN
+        -- An extension cannot own the schema that it lies in: dropping either would drop the other. But CREATE SCHEMA IF NOT EXISTS,
+        -- which pgrx writes before what goes there, takes only a schema that the extension owns. So it owns this one until sql/finish.sql.
+        INSERT INTO pg_catalog.pg_depend (classid, objid, objsubid, refclassid, refobjid, refobjsubid, deptype)
+            SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass, 'counter_ext'::pg_catalog.regnamespace, 0,
+                'pg_catalog.pg_extension'::pg_catalog.regclass, e.oid, 0, 'e'
+            FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'counter_ext'::pg_catalog.name;
+    ELSE
+        ALTER EXTENSION counter_ext ADD SCHEMA counter_ext;
+    END IF;
 END
 $$;
 

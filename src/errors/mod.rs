@@ -99,6 +99,8 @@ pub enum CounterError {
         function: &'static str,
     },
     NotInstalled,
+    /// The extension is installed, but its tables are not where they were put.
+    TablesMoved,
     /// Counted, then dropped the extension, then counted again, all in one transaction.
     CountedBeforeDrop,
     AfterSettling,
@@ -255,6 +257,10 @@ impl CounterError {
             .hint("Disable row security on the tables of counter_ext."),
             Self::NotInstalled => not_in_state("extension counter_ext is not installed in this database")
                 .hint("Run CREATE EXTENSION counter_ext in this database."),
+            Self::TablesMoved => not_in_state(
+                "tables of extension counter_ext are not in schema \"counter_ext\" any more, or not as they were made",
+            )
+            .hint("Undo what was done to them, for example with ALTER SCHEMA ... RENAME TO counter_ext."),
             Self::CountedBeforeDrop => not_in_state(
                 "this transaction has counted with tables of extension counter_ext that are not there any more",
             ),

@@ -219,6 +219,21 @@ pub fn relation_name(relation: Oid) -> String {
     }
 }
 
+/// Whether the database has the extension.
+pub fn has_extension(extension: &CStr) -> bool {
+    // SAFETY: a plain read of backend variables, and a catalog look-up inside a transaction.
+    unsafe {
+        pg_sys::IsTransactionState()
+            && pg_sys::get_extension_oid(extension.as_ptr(), true) != pg_sys::InvalidOid
+    }
+}
+
+/// Whether there is a schema of this name.
+pub fn has_schema(schema: &CStr) -> bool {
+    // SAFETY: a syscache look-up inside a transaction.
+    unsafe { pg_sys::get_namespace_oid(schema.as_ptr(), true) != pg_sys::InvalidOid }
+}
+
 /// Whether the script of CREATE EXTENSION, or of an update, is running for this extension.
 pub fn is_creating_extension(extension: &CStr) -> bool {
     // SAFETY: plain reads of backend variables; a catalog look-up inside a transaction.

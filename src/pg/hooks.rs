@@ -6,7 +6,9 @@ use std::sync::OnceLock;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::{Oid, catalog, privilege};
+use super::options::option_string;
+use super::{Oid, catalog, extension_commands, privilege};
+use crate::errors::OrRaise;
 
 /// What is called when.
 pub struct Hooks {
@@ -141,7 +143,10 @@ unsafe extern "C-unwind" fn on_utility(
     receiver: *mut pg_sys::DestReceiver,
     completion: *mut pg_sys::QueryCompletion,
 ) {
-    let needs_database_alone = before_utility(statement);
+    let left = before_utility(statement);
+    if left == Left::Nothing {
+        return;
+    }
     // SAFETY: passes PostgreSQL's own arguments on, to the previous hook or to the standard function.
     unsafe {
         match PREVIOUS_UTILITY {
@@ -160,18 +165,33 @@ unsafe extern "C-unwind" fn on_utility(
             ),
         }
     }
-    if needs_database_alone {
+    if left == Left::AllOnDatabase {
         after_database_command();
     }
 }
 
-/// Returns whether the command needs a database without connections.
+/// What is left of a command that was looked at.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Left {
+    All,
+    /// All of it, and it needs a database without connections.
+    AllOnDatabase,
+    /// It was carried out.
+    Nothing,
+}
+
 #[pg_guard]
-extern "C-unwind" fn before_utility(statement: *mut pg_sys::PlannedStmt) -> bool {
-    let Some(hooks) = HOOKS.get() else { return false };
+extern "C-unwind" fn before_utility(statement: *mut pg_sys::PlannedStmt) -> Left {
+    let Some(hooks) = HOOKS.get() else { return Left::All };
     // SAFETY: the statement's utility node is valid for the call.
-    let (command, chosen_oid) =
-        unsafe { (database_command((*statement).utilityStmt), chosen_oid((*statement).utilityStmt)) };
+    let (command, chosen_oid, extension_command) = unsafe {
+        let node = (*statement).utilityStmt;
+        (database_command(node), chosen_oid(node), extension_commands::command(node))
+    };
+    if extension_command.is_some_and(|command| command.carry_out().or_raise()) {
+        return Left::Nothing;
+    }
     if let Some(oid) = chosen_oid.filter(|oid| !catalog::is_database(*oid)) {
         (hooks.before_chosen_database_oid)(oid);
     }
@@ -179,7 +199,7 @@ extern "C-unwind" fn before_utility(statement: *mut pg_sys::PlannedStmt) -> bool
     if let Some(command) = command {
         (hooks.before_database_command)(command);
     }
-    command.is_some()
+    if command.is_some() { Left::AllOnDatabase } else { Left::All }
 }
 
 #[pg_guard]
@@ -240,27 +260,6 @@ unsafe fn chosen_oid(node: *mut pg_sys::Node) -> Option<Oid> {
         }
         let oid = option_string((*(node as *mut pg_sys::CreatedbStmt)).options, c"oid")?;
         oid.to_str().ok()?.parse::<u32>().ok().map(Oid::from)
-    }
-}
-
-/// A string-valued option of a statement.
-///
-/// # Safety
-/// `options` must be a list of DefElem, or null.
-unsafe fn option_string<'a>(options: *mut pg_sys::List, wanted: &CStr) -> Option<&'a CStr> {
-    // SAFETY: a list of DefElem by the caller's promise; only String values are read as strings.
-    unsafe {
-        if options.is_null() {
-            return None;
-        }
-        (0..(*options).length).find_map(|i| {
-            let element = (*(*options).elements.add(i as usize)).ptr_value as *mut pg_sys::DefElem;
-            if CStr::from_ptr((*element).defname) != wanted || (*element).arg.is_null() {
-                return None;
-            }
-            let value = pg_sys::defGetString(element);
-            (!value.is_null()).then(|| CStr::from_ptr(value))
-        })
     }
 }
 

@@ -3,13 +3,19 @@
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, pg_sys};
 
+use super::catalog;
 use crate::errors::{CounterError, Explanation, user_text};
 use crate::fallible;
 
 impl CounterError {
     /// Raises the error to the caller.
     pub fn raise(self) -> ! {
-        report(self.explain(), PgLogLevel::ERROR);
+        let error = match self {
+            // What was looked for by its name is not found. To install it once more is no help where it is there.
+            Self::NotInstalled if catalog::has_extension(c"counter_ext") => Self::TablesMoved,
+            error => error,
+        };
+        report(error.explain(), PgLogLevel::ERROR);
         unreachable!("an ERROR does not return")
     }
 
