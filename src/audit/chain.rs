@@ -9,7 +9,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::entry::{Entry, Head, Sealed};
+use super::entry::{Head, LogEntry, Sealed};
 
 pub type Hash = [u8; 32];
 
@@ -19,7 +19,7 @@ pub const START: Hash = [0; 32];
 const DOMAIN: &[u8] = b"counter_ext audit 1";
 
 /// The hash of an entry at a place behind another.
-pub fn link(previous: &[u8], seq: i64, entry: &Entry) -> Hash {
+pub fn link(previous: &[u8], seq: i64, entry: &LogEntry) -> Hash {
     let mut hash = Sha256::new();
     let fields: [&[u8]; 11] = [
         DOMAIN,
@@ -132,10 +132,10 @@ mod tests {
 
     use super::*;
 
-    fn entry() -> impl Strategy<Value = Entry> {
+    fn entry() -> impl Strategy<Value = LogEntry> {
         let text = || prop::collection::vec(any::<u8>(), 0..6);
         (text(), any::<i64>(), text(), text(), text(), any::<i64>(), any::<u64>(), any::<i32>()).prop_map(
-            |(id, delta, operation, actor, role, at_us, xid, node)| Entry {
+            |(id, delta, operation, actor, role, at_us, xid, node)| LogEntry {
                 id,
                 delta,
                 operation,
@@ -148,7 +148,7 @@ mod tests {
         )
     }
 
-    fn seal(entries: Vec<Entry>) -> (Vec<Sealed>, Head) {
+    fn seal(entries: Vec<LogEntry>) -> (Vec<Sealed>, Head) {
         let mut head = Head { seq: 0, hash: START.to_vec() };
         let log = entries
             .into_iter()
@@ -174,7 +174,7 @@ mod tests {
     }
 
     /// Another value in one of the entry's columns.
-    fn change(entry: &mut Entry, column: usize, by: u8) {
+    fn change(entry: &mut LogEntry, column: usize, by: u8) {
         let by = by.max(1);
         let flip = |bytes: &mut Vec<u8>| match bytes.first_mut() {
             Some(byte) => *byte ^= by,
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn heads_are_compared() {
-        let (log, head) = seal(vec![Entry::default(), Entry { delta: 5, ..Entry::default() }]);
+        let (log, head) = seal(vec![LogEntry::default(), LogEntry { delta: 5, ..LogEntry::default() }]);
         let found = |head: Option<Head>| verify(log.clone(), head.as_ref());
         assert_eq!(found(None), Some(Broken { seq: 2, fault: Fault::NoHead }));
         assert_eq!(
@@ -290,7 +290,7 @@ mod tests {
     /// The format is what restored dumps are verified by.
     #[test]
     fn the_format_stays() {
-        let entry = Entry {
+        let entry = LogEntry {
             id: b"invoice:1".to_vec(),
             delta: -5,
             operation: b"reset".to_vec(),

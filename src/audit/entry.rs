@@ -2,7 +2,7 @@
 
 /// Which kind of change an entry is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
+pub enum LoggedOperation {
     Increment,
     Reset,
     Set,
@@ -11,33 +11,33 @@ pub enum Operation {
     Open,
 }
 
-impl From<crate::family::Operation> for Operation {
-    fn from(operation: crate::family::Operation) -> Operation {
+impl From<crate::family::Operation> for LoggedOperation {
+    fn from(operation: crate::family::Operation) -> LoggedOperation {
         use crate::family::Operation::*;
         match operation {
-            Increment => Operation::Increment,
-            Reset => Operation::Reset,
-            Set => Operation::Set,
-            Drop => Operation::Drop,
+            Increment => LoggedOperation::Increment,
+            Reset => LoggedOperation::Reset,
+            Set => LoggedOperation::Set,
+            Drop => LoggedOperation::Drop,
         }
     }
 }
 
-impl Operation {
+impl LoggedOperation {
     pub fn name(self) -> &'static str {
         match self {
-            Operation::Increment => "increment",
-            Operation::Reset => "reset",
-            Operation::Set => "set",
-            Operation::Drop => "drop",
-            Operation::Open => "open",
+            LoggedOperation::Increment => "increment",
+            LoggedOperation::Reset => "reset",
+            LoggedOperation::Set => "set",
+            LoggedOperation::Drop => "drop",
+            LoggedOperation::Open => "open",
         }
     }
 }
 
-/// An entry, as its row says: whoever tampers with it need not keep to `Operation`.
+/// An entry, as its row says: whoever tampers with it need not keep to `LoggedOperation`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Entry {
+pub struct LogEntry {
     pub id: Vec<u8>,
     pub delta: i64,
     pub operation: Vec<u8>,
@@ -53,7 +53,7 @@ pub struct Entry {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sealed {
     pub seq: i64,
-    pub entry: Entry,
+    pub entry: LogEntry,
     pub hash: Vec<u8>,
 }
 

@@ -9,7 +9,7 @@
 use std::ops::ControlFlow;
 
 use super::anchor::Anchor;
-use super::entry::{Entry, Head, Sealed};
+use super::entry::{Head, LogEntry, Sealed};
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
 use crate::pg::confined::Confined;
@@ -99,7 +99,7 @@ impl Leaf {
         Sealed {
             seq: columns.bigint(seq),
             hash: columns.text(hash).to_vec(),
-            entry: Entry {
+            entry: LogEntry {
                 id: columns.text(id).to_vec(),
                 delta: columns.bigint(delta),
                 operation: columns.text(operation).to_vec(),
@@ -120,22 +120,22 @@ pub fn try_lock(log: Oid) -> bool {
 }
 
 /// Reads the log, whose parent is locked.
-pub struct Reader {
+pub struct LogReader {
     leaves: Vec<Leaf>,
     heads: Keyed,
     anchor: Keyed,
 }
 
-impl Reader {
+impl LogReader {
     /// The log, the heads and the anchor are locked.
-    pub fn open(log: Oid, heads: Oid, anchor: Oid) -> Result<Reader, CounterError> {
+    pub fn open(log: Oid, heads: Oid, anchor: Oid) -> Result<LogReader, CounterError> {
         let leaves = catalog::partitions(log).into_iter().filter_map(|leaf| {
             lock::lock_table(leaf, Access::Read);
             // Dropped while the lock was waited for.
             lock::relation_exists(leaf).then(|| Leaf::open(leaf))
         });
         let leaves = fallible::try_collect(leaves, WHAT)?;
-        Ok(Reader {
+        Ok(LogReader {
             leaves,
             heads: HEAD.open(heads, Access::Read)?,
             anchor: ANCHOR.open(anchor, Access::Read)?,

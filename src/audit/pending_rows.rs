@@ -8,7 +8,7 @@
 
 use std::ops::ControlFlow;
 
-use super::entry::{Entry, Operation};
+use super::entry::{LogEntry, LoggedOperation};
 use crate::errors::{CounterError, OrRaise, check_key};
 use crate::fallible;
 use crate::pg::id_scan::{IdScan, Range};
@@ -49,7 +49,7 @@ const NODE: usize = 8;
 pub fn append(
     id: &[u8],
     delta: i128,
-    operation: Operation,
+    operation: LoggedOperation,
     actor: Option<&[u8]>,
 ) -> Result<(), CounterError> {
     if let Some(actor) = actor {
@@ -90,8 +90,8 @@ pub fn append(
     Ok(())
 }
 
-fn entry(columns: &Columns<'_>) -> Entry {
-    Entry {
+fn entry(columns: &Columns<'_>) -> LogEntry {
+    LogEntry {
         id: columns.text(ID).to_vec(),
         delta: columns.bigint(DELTA),
         operation: columns.text(OPERATION).to_vec(),
@@ -105,7 +105,7 @@ fn entry(columns: &Columns<'_>) -> Entry {
 
 /// Takes the entries of the id and those after it, a bounded number, in order of id and time: those that are committed and held by
 /// nobody. The table is locked.
-pub fn take(table: Oid, from: &[u8], limit: usize) -> Result<Vec<Entry>, CounterError> {
+pub fn take(table: Oid, from: &[u8], limit: usize) -> Result<Vec<LogEntry>, CounterError> {
     let pending = PENDING.open(table, Access::Write)?;
     let mut taken = Vec::new();
     let mut scan = IdScan::begin(&pending.table, &pending.key, Range::From(from));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::anchor::Anchor;
 use super::chain::{START, link};
-use super::entry::{Entry, Head, Sealed};
+use super::entry::{Head, LogEntry, Sealed};
 use super::log_rows::{self, ANCHOR, HEAD, Heads, LOG};
 use super::pending_rows::{self, PENDING};
 use crate::counting::compaction::as_owner;
@@ -92,7 +92,7 @@ fn seal_chain(
     confined: &Confined<'_>,
     heads: &Heads,
     anchor: &mut Anchor,
-    entries: &[Entry],
+    entries: &[LogEntry],
 ) -> Result<(), CounterError> {
     let Some(first) = entries.first() else { return Ok(()) };
     let before = xact::in_scratch_memory(|| heads.latest(&first.id))?;

@@ -5,7 +5,7 @@
 //! logged (see `rows::audited`).
 
 use super::audited_rows::{self, AUDITED, Prefixes};
-use super::entry::Operation;
+use super::entry::LoggedOperation;
 use super::log_rows::{self, ANCHOR, HEAD, LOG};
 use super::pending_rows::{self, PENDING};
 use crate::counting::{draining, folding, read, reserved, transaction};
@@ -68,7 +68,7 @@ struct Opening<'a> {
     /// What is audited already.
     before: Prefixes,
     counters: Reader,
-    log: log_rows::Reader,
+    log: log_rows::LogReader,
     pending: Oid,
 }
 
@@ -81,7 +81,7 @@ impl<'a> Opening<'a> {
             prefix,
             before,
             counters: Reader::open(tables)?,
-            log: log_rows::Reader::open(log, heads, anchor)?,
+            log: log_rows::LogReader::open(log, heads, anchor)?,
             pending: PENDING.lock(Access::Read)?,
         })
     }
@@ -131,7 +131,7 @@ impl<'a> Opening<'a> {
             let begins =
                 id.starts_with(self.prefix) && !reserved::is_reserved(&id) && !self.before.cover(&id);
             if begins && let Some(delta) = xact::in_scratch_memory(|| self.missing(&id))? {
-                pending_rows::append(&id, delta, Operation::Open, None)?;
+                pending_rows::append(&id, delta, LoggedOperation::Open, None)?;
                 xact::see_own_changes();
             }
         }

@@ -116,7 +116,7 @@ fn lock_log() -> Result<Locked, CounterError> {
 }
 
 impl Locked {
-    fn open(&self) -> Result<log_rows::Reader, CounterError> {
-        log_rows::Reader::open(self.log, self.heads, self.anchor)
+    fn open(&self) -> Result<log_rows::LogReader, CounterError> {
+        log_rows::LogReader::open(self.log, self.heads, self.anchor)
     }
 }

@@ -43,7 +43,7 @@ enum Plan {
 }
 
 /// A transaction's buffered deltas between PRE_COMMIT and COMMIT.
-struct Batch {
+struct BufferedCommit {
     epoch: u64,
     /// The journal's table, where something is to be written to it.
     tail: Option<Tail>,
@@ -53,7 +53,7 @@ struct Batch {
 }
 
 thread_local! {
-    static BATCH: RefCell<Option<Batch>> = const { RefCell::new(None) };
+    static BATCH: RefCell<Option<BufferedCommit>> = const { RefCell::new(None) };
     /// The text of the record to be written in the COMMIT callback; its memory is kept.
     static RECORD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     /// The text of a record that this backend writes for several; its memory is kept.
@@ -97,7 +97,7 @@ pub fn take_in(tables: Tables, deltas: Vec<Delta>) -> Vec<Delta> {
         epochs::want_journal(database);
         return deltas;
     };
-    let mut batch = Batch { epoch, tail, deltas, pins: Vec::new(), plan: Plan::Later };
+    let mut batch = BufferedCommit { epoch, tail, deltas, pins: Vec::new(), plan: Plan::Later };
     fallible::reserve_exact(&mut batch.pins, batch.deltas.len(), WHAT).or_raise();
     for delta in &batch.deltas {
         match buffer::pin(Key { database, relation, id: &delta.id }, delta.net) {

@@ -40,7 +40,7 @@ pub const FOLD_SLOTS: Step = Step {
 struct FoldSlots {
     after: Id,
     /// The batch that further shares are taken of, and the next one's number.
-    batch: Option<(Batch, u64)>,
+    batch: Option<(FoldedBatch, u64)>,
 }
 
 impl Work for FoldSlots {
@@ -75,7 +75,7 @@ impl Work for FoldSlots {
 
 /// What folding a batch came to.
 #[derive(Clone, Debug, Default)]
-struct Batch {
+struct FoldedBatch {
     progress: Progress,
     /// Where the next batch starts; `None` at the end.
     last: Option<Id>,
@@ -93,7 +93,7 @@ fn fold_after(
     share: Share,
     totals: NewRows,
     time: Duration,
-) -> Result<Batch, CounterError> {
+) -> Result<FoldedBatch, CounterError> {
     as_owner(tables, |_| {
         let ids = xact::in_scratch_memory(|| list::ids_to_fold(tables, after, BATCH))?;
         fold_each(tables, &ids, share, totals, time)
@@ -111,11 +111,11 @@ fn fold_each(
     share: Share,
     totals: NewRows,
     time: Duration,
-) -> Result<Batch, CounterError> {
+) -> Result<FoldedBatch, CounterError> {
     let started = Instant::now();
     let mut folder = Folder::open(tables, replicated::own_node(tables)?, settings::slots())?;
     folder.totals = totals;
-    let mut batch = Batch::default();
+    let mut batch = FoldedBatch::default();
     for id in ids {
         process::check_for_interrupts();
         let folded = xact::in_scratch_memory(|| folder.fold(id, share));

@@ -30,7 +30,7 @@ impl From<OutOfMemory> for NotAdded {
 const WHAT: &str = "pending increments";
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct PendingDelta {
     net: i64,
     /// Calls behind it, for statistics.
     increments: u64,
@@ -44,7 +44,7 @@ struct Entry {
 #[derive(Clone, Copy, Debug)]
 struct Undo {
     position: usize,
-    before: Entry,
+    before: PendingDelta,
 }
 
 /// An open savepoint level that changed something: its part of the undo log ends where the next one's begins.
@@ -64,7 +64,7 @@ pub struct Delta {
 
 #[derive(Debug, Default)]
 pub struct Pending {
-    entries: IndexMap<Box<[u8]>, Entry, RandomState>,
+    entries: IndexMap<Box<[u8]>, PendingDelta, RandomState>,
     undo: Vec<Undo>,
     /// Shallow to deep; levels without changes have none.
     layers: Vec<Layer>,
@@ -114,7 +114,7 @@ impl Pending {
                 fallible::reserve(&mut self.entries, 1, WHAT)?;
                 self.make_room_to_log(level)?;
                 // Dead until its first delta is in; below every level, so that a savepoint logs it.
-                let entry = Entry { net: 0, increments: 0, level: 0, live: false };
+                let entry = PendingDelta { net: 0, increments: 0, level: 0, live: false };
                 self.entries.insert_full(id, entry).0
             }
         };
@@ -158,7 +158,7 @@ impl Pending {
         if entry.level < level {
             self.log(Undo { position, before: entry }, level)?;
         }
-        self.entries[position] = Entry { net: 0, increments: 0, level, live: false };
+        self.entries[position] = PendingDelta { net: 0, increments: 0, level, live: false };
         self.live -= 1;
         Ok(())
     }

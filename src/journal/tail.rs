@@ -5,7 +5,7 @@
 
 use super::position::{self, JournalTables};
 use crate::errors::CounterError;
-use crate::memory::epochs::{self, Kind};
+use crate::memory::epochs::{self, RecordKind};
 use crate::pg::append::{self, Heap, Pinned};
 use crate::pg::table::Access;
 use crate::pg::wal::Lsn;
@@ -64,10 +64,10 @@ impl Tail {
 
     /// Reserves room for a record that counts at once on the pages of an epoch that the caller is inside of. May raise: the table may have to grow.
     pub fn take_room(&self, epoch: u64, record_bytes: usize) -> Place {
-        self.take_room_for(epoch, Kind::AtOnce, record_bytes)
+        self.take_room_for(epoch, RecordKind::AtOnce, record_bytes)
     }
 
-    fn take_room_for(&self, epoch: u64, kind: Kind, record_bytes: usize) -> Place {
+    fn take_room_for(&self, epoch: u64, kind: RecordKind, record_bytes: usize) -> Place {
         let bytes = append::room_bytes(record_bytes) as u16;
         let place = |pinned| Place { pinned, database: self.database, epoch, bytes };
         while let Some(block) = epochs::take_room(self.database, epoch, kind, bytes) {
@@ -94,7 +94,7 @@ impl Tail {
 
     /// Writes a record that counts when this transaction commits. It has an id, and is inside the epoch. May raise.
     pub fn write_own(&self, epoch: u64, record: &[u8]) -> Lsn {
-        let place = self.take_room_for(epoch, Kind::WithCommit, record.len());
+        let place = self.take_room_for(epoch, RecordKind::WithCommit, record.len());
         let lsn = place.pinned.append_own(&self.heap, epoch as i64, record);
         place.release();
         lsn
@@ -132,12 +132,12 @@ impl Place {
 
     /// The room was not used; the caller is still inside the epoch. Cannot fail.
     pub fn give_back(self) {
-        epochs::give_room_back(self.database, self.epoch, Kind::AtOnce, self.block(), self.bytes);
+        epochs::give_room_back(self.database, self.epoch, RecordKind::AtOnce, self.block(), self.bytes);
         self.pinned.release();
     }
 
     /// As `give_back`, in an aborting transaction, which gives the page back itself. Cannot fail.
     pub fn abandon(self) {
-        epochs::give_room_back(self.database, self.epoch, Kind::AtOnce, self.block(), self.bytes);
+        epochs::give_room_back(self.database, self.epoch, RecordKind::AtOnce, self.block(), self.bytes);
     }
 }

@@ -7,7 +7,7 @@ use super::policy::{self, Policy, Ruling};
 use crate::counting::reserved::{self, Kind};
 use crate::counting::{change, read};
 use crate::errors::CounterError;
-use crate::memory::limits::{self, LimitKey, Subject, Taken};
+use crate::memory::limits::{self, LimitKey, LimitSubject, Taken};
 use crate::memory::statistics;
 use crate::pg::catalog;
 
@@ -45,7 +45,7 @@ fn is_within(policy: Policy, id: &[u8], actor: &[u8]) -> Result<bool, CounterErr
     let rate = policy.rate.map(|rate| check_period("per", rate.per_us).map(|_| rate)).transpose()?;
     let at_item = min_interval_us.map(|per_us| LimitKey {
         database,
-        subject: Subject::ActorAtItem { id, actor },
+        subject: LimitSubject::ActorAtItem { id, actor },
         per_us,
     });
     let begun = match at_item {
@@ -57,7 +57,7 @@ fn is_within(policy: Policy, id: &[u8], actor: &[u8]) -> Result<bool, CounterErr
     };
     let Some(rate) = rate else { return Ok(true) };
     let prefix = &id[..policy.prefix_length];
-    let subject = Subject::ActorRate { prefix, actor };
+    let subject = LimitSubject::ActorRate { prefix, actor };
     let of_actor = LimitKey { database, subject, per_us: rate.per_us };
     let taken = limits::take(&of_actor, rate.max, 1).ok_or_else(not_preloaded)? == Taken::Yes;
     if let Some((key, begun)) = begun

@@ -15,7 +15,7 @@ pub use policy::note_change;
 use self::errors::LimitError;
 use crate::errors::CounterError;
 use crate::family::Family;
-use crate::memory::limits::{self, LimitKey, Subject, Taken};
+use crate::memory::limits::{self, LimitKey, LimitSubject, Taken};
 use crate::pg::catalog;
 use crate::pg::interval::Interval;
 
@@ -26,7 +26,8 @@ pub fn allow(key: &[u8], max: i32, per: Interval, cost: i32) -> Result<bool, Cou
     let max = not_negative("max", max)?;
     let cost = not_negative("cost", cost)?;
     let per_us = check_period("per", period_us("per", per)?)?;
-    let key = LimitKey { database: u32::from(catalog::my_database()), subject: Subject::Key(key), per_us };
+    let key =
+        LimitKey { database: u32::from(catalog::my_database()), subject: LimitSubject::Key(key), per_us };
     match limits::take(&key, max, cost) {
         Some(Taken::Yes) => Ok(true),
         Some(Taken::No) => Ok(false),

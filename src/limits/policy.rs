@@ -82,7 +82,7 @@ fn policy(row: &PolicyRow) -> Result<Policy, CounterError> {
     })
 }
 
-struct Known {
+struct CachedPolicies {
     version: u64,
     policies: Policies,
     /// `None`: nobody is blocked.
@@ -97,7 +97,7 @@ struct Blocked {
 
 thread_local! {
     static WATCH: &'static Watch = Watch::begin();
-    static KNOWN: RefCell<Option<Known>> = const { RefCell::new(None) };
+    static KNOWN: RefCell<Option<CachedPolicies>> = const { RefCell::new(None) };
 }
 
 /// A row of a table of policies is being changed: tells everybody when that commits.
@@ -131,7 +131,7 @@ pub fn ruling(id: &[u8], actor: &[u8]) -> Result<Ruling, CounterError> {
     Ok(ruling)
 }
 
-fn read() -> Result<Known, CounterError> {
+fn read() -> Result<CachedPolicies, CounterError> {
     let tables = policy_rows::enter()?;
     WATCH.with(|watch| watch.set(&[tables.policy, tables.blocked]));
     // Before the rows: a change in between makes the next call read again.
@@ -139,7 +139,7 @@ fn read() -> Result<Known, CounterError> {
     let policies = Policies::new(policy_rows::policies(tables)?)?;
     let blocked = policy_rows::blocks_anybody(tables)?;
     let blocked = blocked.then(|| Blocked { tables, until_us: Map::default() });
-    Ok(Known { version, policies, blocked })
+    Ok(CachedPolicies { version, policies, blocked })
 }
 
 impl Blocked {

@@ -40,7 +40,7 @@ const NO_CLAIM: u32 = u32::MAX;
 
 /// When a record counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum RecordKind {
     /// As soon as it is written.
     AtOnce = 0,
     /// When its transaction has committed.
@@ -116,7 +116,7 @@ impl Cursors {
     }
 
     /// Takes room for an epoch's record: the block it is on. `None` where a block must be claimed.
-    pub fn take(&self, epoch: u64, kind: Kind, bytes: u16) -> Option<u32> {
+    pub fn take(&self, epoch: u64, kind: RecordKind, bytes: u16) -> Option<u32> {
         let mut taken = None;
         self.change(epoch, kind, |open| {
             let room_bytes = open.room_bytes.checked_sub(bytes)?;
@@ -139,23 +139,23 @@ impl Cursors {
     }
 
     /// Offers what room is left on a claimed block, unless another one has more.
-    pub fn offer(&self, epoch: u64, kind: Kind, block: u32, room_bytes: u16) {
+    pub fn offer(&self, epoch: u64, kind: RecordKind, block: u32, room_bytes: u16) {
         self.change(epoch, kind, |open| (open.room_bytes < room_bytes).then_some(Open { block, room_bytes }));
     }
 
     /// Gives no more room on a block that is not there any more (VACUUM has cut the table's end off).
-    pub fn retire(&self, epoch: u64, kind: Kind, block: u32) {
+    pub fn retire(&self, epoch: u64, kind: RecordKind, block: u32) {
         self.change(epoch, kind, |open| (open.block == block).then_some(Open { room_bytes: 0, ..open }));
     }
 
     /// Gives room back that was taken on a block, if others still take theirs there.
-    pub fn give_back(&self, epoch: u64, kind: Kind, block: u32, bytes: u16) {
+    pub fn give_back(&self, epoch: u64, kind: RecordKind, block: u32, bytes: u16) {
         self.change(epoch, kind, |open| {
             (open.block == block).then(|| Open { room_bytes: open.room_bytes + bytes, ..open })
         });
     }
 
-    fn change(&self, epoch: u64, kind: Kind, mut change: impl FnMut(Open) -> Option<Open>) {
+    fn change(&self, epoch: u64, kind: RecordKind, mut change: impl FnMut(Open) -> Option<Open>) {
         let word = &self.open[parity(epoch)][kind as usize];
         let _ = word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| {
             change(Open::unpack(word)).map(Open::pack)
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     const PAGE: u16 = 8168;
-    const KIND: Kind = Kind::AtOnce;
+    const KIND: RecordKind = RecordKind::AtOnce;
 
     /// Takes room as a writer does.
     fn write(cursors: &Cursors, epoch: u64, folded: u64, bytes: u16) -> u32 {
@@ -240,11 +240,11 @@ mod tests {
         for later in [11, 9 + (1 << 16), 9 + (1 << 32), 9 + (1 << 33)] {
             let cursors = Cursors::new();
             cursors.begin_epoch(9);
-            cursors.offer(9, Kind::WithCommit, cursors.claim(9, 8), 5000);
+            cursors.offer(9, RecordKind::WithCommit, cursors.claim(9, 8), 5000);
             cursors.begin_epoch(later);
             // The page is used for another kind meanwhile.
             assert_eq!(write(&cursors, later, later - 1, 4000), 1);
-            assert_eq!(cursors.take(later, Kind::WithCommit, 4000), None, "epoch {later}");
+            assert_eq!(cursors.take(later, RecordKind::WithCommit, 4000), None, "epoch {later}");
             assert_eq!(cursors.claim(later, later - 1), 3);
         }
     }
@@ -254,10 +254,10 @@ mod tests {
         let cursors = Cursors::new();
         cursors.begin_epoch(9);
         assert_eq!(write(&cursors, 9, 8, 100), 1);
-        assert_eq!(cursors.take(9, Kind::WithCommit, 100), None);
-        cursors.offer(9, Kind::WithCommit, cursors.claim(9, 8), 5000);
-        assert_eq!(cursors.take(9, Kind::WithCommit, 100), Some(3));
-        assert_eq!(cursors.take(9, Kind::AtOnce, 100), Some(1));
+        assert_eq!(cursors.take(9, RecordKind::WithCommit, 100), None);
+        cursors.offer(9, RecordKind::WithCommit, cursors.claim(9, 8), 5000);
+        assert_eq!(cursors.take(9, RecordKind::WithCommit, 100), Some(3));
+        assert_eq!(cursors.take(9, RecordKind::AtOnce, 100), Some(1));
     }
 
     #[test]

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use super::buffer;
 use super::cells;
-pub use super::cursor::Kind;
+pub use super::cursor::RecordKind;
 use super::databases;
 use super::layout::{BackendCell, DatabaseCell};
 use super::lwlock::LockGuard;
@@ -297,7 +297,7 @@ pub fn file(database: u32) -> u32 {
 }
 
 /// Takes room for a record of an announced epoch: the block it is on.
-pub fn take_room(database: u32, epoch: u64, kind: Kind, bytes: u16) -> Option<u32> {
+pub fn take_room(database: u32, epoch: u64, kind: RecordKind, bytes: u16) -> Option<u32> {
     databases::with(database, |cell| cell.cursors.take(epoch, kind, bytes)).flatten()
 }
 
@@ -307,17 +307,17 @@ pub fn claim_block(database: u32, epoch: u64) -> Option<u32> {
 }
 
 /// Offers the room left on a claimed block.
-pub fn offer_room(database: u32, epoch: u64, kind: Kind, block: u32, bytes: u16) {
+pub fn offer_room(database: u32, epoch: u64, kind: RecordKind, block: u32, bytes: u16) {
     databases::with(database, |cell| cell.cursors.offer(epoch, kind, block, bytes));
 }
 
 /// Gives room back, before the epoch is withdrawn from. Cannot fail.
-pub fn give_room_back(database: u32, epoch: u64, kind: Kind, block: u32, bytes: u16) {
+pub fn give_room_back(database: u32, epoch: u64, kind: RecordKind, block: u32, bytes: u16) {
     databases::with(database, |cell| cell.cursors.give_back(epoch, kind, block, bytes));
 }
 
 /// A block has turned out not to be there.
-pub fn retire_block(database: u32, epoch: u64, kind: Kind, block: u32) {
+pub fn retire_block(database: u32, epoch: u64, kind: RecordKind, block: u32) {
     databases::with(database, |cell| cell.cursors.retire(epoch, kind, block));
 }
 

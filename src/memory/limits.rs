@@ -42,7 +42,7 @@ const CACHE_LINE: usize = 64;
 
 /// What a limit is about.
 #[derive(Clone, Copy, Debug)]
-pub enum Subject<'a> {
+pub enum LimitSubject<'a> {
     /// A key of `counter_allow`.
     Key(&'a [u8]),
     /// An actor under a policy.
@@ -55,7 +55,7 @@ pub enum Subject<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct LimitKey<'a> {
     pub database: u32,
-    pub subject: Subject<'a>,
+    pub subject: LimitSubject<'a>,
     /// More than 0, at most `counter_ext.max_limit_period`, so that instants and periods add up within an i64.
     pub per_us: i64,
 }
@@ -281,9 +281,9 @@ impl Limits {
 fn hash(key: &LimitKey<'_>, seed: u64, second_seed: u64) -> u64 {
     let mut hasher = std::hash::SipHasher::new_with_keys(seed, second_seed);
     let (kind, first, second): (u32, &[u8], &[u8]) = match key.subject {
-        Subject::Key(key) => (0, key, &[]),
-        Subject::ActorRate { prefix, actor } => (1, prefix, actor),
-        Subject::ActorAtItem { id, actor } => (2, id, actor),
+        LimitSubject::Key(key) => (0, key, &[]),
+        LimitSubject::ActorRate { prefix, actor } => (1, prefix, actor),
+        LimitSubject::ActorAtItem { id, actor } => (2, id, actor),
     };
     hasher.write_u64(u64::from(key.database) << 32 | u64::from(kind));
     hasher.write_i64(key.per_us);
@@ -419,13 +419,13 @@ mod tests {
     #[test]
     fn limits_of_different_kinds_never_share_a_fingerprint() {
         let key = |database, subject, per_us| LimitKey { database, subject, per_us };
-        let rate = |prefix, actor| Subject::ActorRate { prefix, actor };
-        let at_item = |id, actor| Subject::ActorAtItem { id, actor };
+        let rate = |prefix, actor| LimitSubject::ActorRate { prefix, actor };
+        let at_item = |id, actor| LimitSubject::ActorAtItem { id, actor };
         let keys = [
-            key(1, Subject::Key(b"abc"), 5),
-            key(2, Subject::Key(b"abc"), 5),
-            key(1, Subject::Key(b"abc"), 6),
-            key(1, Subject::Key(b"ab"), 5),
+            key(1, LimitSubject::Key(b"abc"), 5),
+            key(2, LimitSubject::Key(b"abc"), 5),
+            key(1, LimitSubject::Key(b"abc"), 6),
+            key(1, LimitSubject::Key(b"ab"), 5),
             key(1, rate(b"", b"abc"), 5),
             key(1, rate(b"a", b"bc"), 5),
             key(1, rate(b"ab", b"c"), 5),

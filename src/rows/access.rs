@@ -61,7 +61,7 @@ const HINT: &str =
     "GRANT it on counter_ext.total: counting needs INSERT and UPDATE, reading SELECT, dropping DELETE.";
 
 #[derive(Clone, Copy)]
-struct Known {
+struct FoundTables {
     tables: Tables,
     relations_version: u64,
 }
@@ -79,7 +79,7 @@ const NOBODY: Allowed = Allowed { user: 0, purposes: 0, relations_version: 0, ro
 
 thread_local! {
     static WATCH: &'static Watch = Watch::begin();
-    static KNOWN: Cell<Option<Known>> = const { Cell::new(None) };
+    static KNOWN: Cell<Option<FoundTables>> = const { Cell::new(None) };
     static ALLOWED: Cell<Allowed> = const { Cell::new(NOBODY) };
     /// Nest level at which the transaction locked counter_ext.total for writing; 0 when it has not.
     static LOCKED: Cell<u32> = const { Cell::new(0) };
@@ -121,7 +121,7 @@ pub fn find_tables() -> Option<Tables> {
         return None;
     }
     WATCH.with(|watch| watch.set(&each));
-    KNOWN.set(Some(Known { tables, relations_version }));
+    KNOWN.set(Some(FoundTables { tables, relations_version }));
     Some(tables)
 }
 

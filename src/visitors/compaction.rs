@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::access::{self, VisitorTables};
-use super::rows::Writer;
+use super::rows::VisitWriter;
 use crate::counting::compaction::as_owner;
 use crate::errors::CounterError;
 use crate::family::pass::{How, Progress, Step, Work};
@@ -39,7 +39,7 @@ impl Work for UniteVisits {
         } else if !access::try_lock_for_writing(tables) || access::find() != Some(tables) {
             return Ok(done);
         }
-        let Batch { rows, last } = unite_after(tables, &self.after, how.new_rows)?;
+        let UnitedBatch { rows, last } = unite_after(tables, &self.after, how.new_rows)?;
         let is_done = last.is_none();
         self.after = last.unwrap_or_default();
         Ok(Progress { rows, overflowed: 0, is_done })
@@ -47,18 +47,18 @@ impl Work for UniteVisits {
 }
 
 /// What uniting a batch came to.
-struct Batch {
+struct UnitedBatch {
     rows: u64,
     /// Where the next batch starts; `None` at the end.
     last: Option<Id>,
 }
 
 /// Unites the next ids' visits after an id. Runs inside a transaction, with the tables locked.
-fn unite_after(tables: VisitorTables, after: &[u8], sketches: NewRows) -> Result<Batch, CounterError> {
+fn unite_after(tables: VisitorTables, after: &[u8], sketches: NewRows) -> Result<UnitedBatch, CounterError> {
     as_owner(tables.counters, |_| {
-        let mut writer = Writer::open(tables, replicated::own_node(tables.counters)?)?;
+        let mut writer = VisitWriter::open(tables, replicated::own_node(tables.counters)?)?;
         writer.sketches = sketches;
-        let mut batch = Batch { rows: 0, last: Some(after.into()) };
+        let mut batch = UnitedBatch { rows: 0, last: Some(after.into()) };
         for _ in 0..BATCH_IDS {
             process::check_for_interrupts();
             let after = batch.last.as_deref().unwrap_or_default();

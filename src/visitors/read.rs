@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::access::{self, Purpose, VisitorTables};
-use super::rows::{Days, EVER, Reader};
+use super::rows::{Days, EVER, VisitorReader};
 use super::transaction;
 use crate::counting::{prepared, transaction as counting};
 use crate::errors::CounterError;
@@ -101,7 +101,7 @@ enum Load {
 /// entry, also those that somebody has taken away from rows by then: with such a one about nothing is loaded. A later commit
 /// is not seen, and whoever takes its rows away invalidates the entry after it.
 fn load(tables: VisitorTables, key: SketchKey<'_>) -> Result<Load, CounterError> {
-    let reader = Reader::open(tables)?;
+    let reader = VisitorReader::open(tables)?;
     let before = cells::announced(key.database);
     let Some(load) = sketches::begin_load(key) else { return Ok(Load::Refused) };
     // A prepared transaction's visits are in rows that no snapshot sees yet, and its commit will tell nobody.
@@ -127,7 +127,7 @@ fn load(tables: VisitorTables, key: SketchKey<'_>) -> Result<Load, CounterError>
 /// What the rows say now. Memory says no less afterwards: commits that were seen are waited for until they are in it, and where that
 /// takes too long memory forgets the id.
 fn from_rows(tables: VisitorTables, id: &[u8], days: Days) -> Result<Sketch, CounterError> {
-    let reader = Reader::open(tables)?;
+    let reader = VisitorReader::open(tables)?;
     let mut snapshot = Snapshot::fresh();
     let sketch = xact::in_scratch_memory(|| reader.unite(id, days, &mut snapshot))?;
     let database = u32::from(catalog::my_database());
@@ -168,7 +168,7 @@ pub fn union<'a>(
 /// Rows that compaction has not united yet, as the caller's query sees them.
 pub fn visit_rows() -> Result<u64, CounterError> {
     let tables = access::find().ok_or(CounterError::NotInstalled)?;
-    let reader = Reader::open(tables)?;
+    let reader = VisitorReader::open(tables)?;
     let mut snapshot = Snapshot::of_query();
     Ok(xact::in_scratch_memory(|| reader.visit_rows(&mut snapshot)))
 }

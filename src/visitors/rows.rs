@@ -80,15 +80,15 @@ impl Days {
 }
 
 /// The visitors' tables, open for reading.
-pub struct Reader {
+pub struct VisitorReader {
     visitors: Keyed,
     visit: Keyed,
 }
 
-impl Reader {
-    pub fn open(tables: VisitorTables) -> Result<Reader, CounterError> {
+impl VisitorReader {
+    pub fn open(tables: VisitorTables) -> Result<VisitorReader, CounterError> {
         access::lock_for_reading(tables);
-        Ok(Reader {
+        Ok(VisitorReader {
             visitors: VISITORS.open(tables.visitors, Access::Read)?,
             visit: VISIT.open(tables.visit, Access::Read)?,
         })
@@ -129,7 +129,7 @@ impl Reader {
 }
 
 /// Both tables, open for writing.
-pub struct Writer {
+pub struct VisitWriter {
     visitors: Keyed,
     visit: Keyed,
     node: i32,
@@ -145,10 +145,10 @@ pub struct Folded {
     pub more: bool,
 }
 
-impl Writer {
+impl VisitWriter {
     /// The tables are locked.
-    pub fn open(tables: VisitorTables, node: i32) -> Result<Writer, CounterError> {
-        Ok(Writer {
+    pub fn open(tables: VisitorTables, node: i32) -> Result<VisitWriter, CounterError> {
+        Ok(VisitWriter {
             visitors: VISITORS.open(tables.visitors, Access::Write)?,
             visit: VISIT.open(tables.visit, Access::Write)?,
             node,

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 
 use super::access::{self, VisitorTables};
 use super::pending::{Key, Pending};
-use super::rows::{EVER, Writer};
+use super::rows::{EVER, VisitWriter};
 use crate::counting::transaction as counting;
 use crate::errors::{CounterError, OrRaise};
 use crate::hll::Sketch;
@@ -26,14 +26,14 @@ const MAX_PENDING: usize = 16_384;
 const MIN_SPILL: usize = 1024;
 
 /// Visits on their way from rows to memory.
-struct Settled {
+struct SettledVisits {
     relation: u32,
     visits: Vec<(Key, Sketch)>,
 }
 
 thread_local! {
     static PENDING: RefCell<Pending> = RefCell::new(Pending::default());
-    static SETTLED: RefCell<Option<Settled>> = const { RefCell::new(None) };
+    static SETTLED: RefCell<Option<SettledVisits>> = const { RefCell::new(None) };
     /// The table that pending visits are meant for: the extension may be dropped and made anew meanwhile.
     static PENDING_FOR: Cell<u32> = const { Cell::new(0) };
     static IS_SETTLED: Cell<bool> = const { Cell::new(false) };
@@ -110,7 +110,7 @@ fn write<'a>(
 ) -> Result<(), CounterError> {
     xact::in_scratch_memory(|| {
         let active = ActiveSnapshot::push();
-        let writer = Writer::open(tables, settings::node())?;
+        let writer = VisitWriter::open(tables, settings::node())?;
         for (id, day, sketch) in visits {
             // A full sketch takes 10 KiB, and there may be thousands.
             xact::in_scratch_memory(|| writer.insert(id, day, sketch))?;
@@ -122,7 +122,7 @@ fn write<'a>(
 }
 
 /// Takes the pending visits, with the tables they are for. Those of tables that this transaction dropped went with them.
-fn take_pending() -> Option<(VisitorTables, Settled)> {
+fn take_pending() -> Option<(VisitorTables, SettledVisits)> {
     if PENDING.with_borrow(Pending::is_empty) {
         return None;
     }
@@ -130,14 +130,14 @@ fn take_pending() -> Option<(VisitorTables, Settled)> {
     let visits = PENDING.with_borrow_mut(Pending::take).or_raise();
     match access::find() {
         Some(tables) if u32::from(tables.visitors) == relation => {
-            Some((tables, Settled { relation, visits }))
+            Some((tables, SettledVisits { relation, visits }))
         }
         _ if lock::relation_exists(relation.into()) => CounterError::CountedBeforeDrop.raise(),
         _ => None,
     }
 }
 
-fn settle() -> Option<(VisitorTables, Settled)> {
+fn settle() -> Option<(VisitorTables, SettledVisits)> {
     let (tables, settled) = take_pending()?;
     let visits = settled.visits.iter().map(|((id, day), sketch)| (&**id, *day, sketch));
     if let Err(error) = write(tables, visits) {
@@ -166,7 +166,7 @@ fn commit() {
     let database = u32::from(catalog::my_database());
     let settled = SETTLED.take();
     let visits = settled.as_ref().map_or(0, |settled| settled.visits.len() as u64);
-    if let Some(Settled { relation, visits }) = settled {
+    if let Some(SettledVisits { relation, visits }) = settled {
         settings::stretch_commit_window();
         for ((id, day), sketch) in &visits {
             for day in [*day, EVER] {

@@ -2,7 +2,7 @@
 
 use super::access::{self, Purpose, VisitorTables};
 use super::read::{self, Seen};
-use super::rows::{Days, Writer};
+use super::rows::{Days, VisitWriter};
 use super::transaction;
 use crate::counting::transaction as counting;
 use crate::errors::CounterError;
@@ -45,7 +45,7 @@ pub fn drop_all(_counters: Tables, id: &[u8]) -> Result<bool, CounterError> {
     }
     access::lock_for_writing(tables)?;
     let removed = xact::in_scratch_memory(|| {
-        Writer::open(tables, settings::node())?.remove(id, &mut Snapshot::fresh())
+        VisitWriter::open(tables, settings::node())?.remove(id, &mut Snapshot::fresh())
     })?;
     if removed > 0 {
         counting::note_touched(tables.counters, id);

@@ -56,7 +56,7 @@ pub(super) struct Header {
 
 /// All but the id is atomic, so that a reference to an entry may exist whatever other processes do with it.
 #[repr(C, align(64))]
-pub(super) struct Entry {
+pub(super) struct SketchEntry {
     hash: AtomicU64,
     generation: AtomicU64,
     /// Who loads it: a number drawn for that load alone, 0 when nobody does.
@@ -77,12 +77,12 @@ pub(super) struct Entry {
 
 const _: () = {
     assert!(std::mem::size_of::<Header>() == CACHE_LINE);
-    assert!(std::mem::size_of::<Entry>() == 5 * CACHE_LINE);
-    assert!(std::mem::offset_of!(Entry, id) == 60);
+    assert!(std::mem::size_of::<SketchEntry>() == 5 * CACHE_LINE);
+    assert!(std::mem::offset_of!(SketchEntry, id) == 60);
     assert!(max_hashes(WORDS) == MAX_HASHES);
 };
 
-impl Entry {
+impl SketchEntry {
     pub fn mark_used(&self) {
         // A store each time would make the line travel between cores.
         if self.used.load(Ordering::Relaxed) == 0 {
@@ -117,7 +117,7 @@ pub(super) fn bytes(sets: usize) -> usize {
     let entries = sets * WAYS;
     CACHE_LINE
         + std::mem::size_of::<Header>()
-        + entries * (std::mem::size_of::<Entry>() + REGISTERS)
+        + entries * (std::mem::size_of::<SketchEntry>() + REGISTERS)
         + sets * CACHE_LINE
 }
 
@@ -178,15 +178,15 @@ impl Room {
         unsafe { (self.0 as *mut u8).add(offset) as *mut T }
     }
 
-    pub fn entry(&self, number: usize) -> &Entry {
+    pub fn entry(&self, number: usize) -> &SketchEntry {
         assert!(number < self.sets() * WAYS);
         // SAFETY: in bounds; zeroed at start, and only atomics and what is guarded inside.
-        unsafe { &*self.at(std::mem::size_of::<Header>() + number * std::mem::size_of::<Entry>()) }
+        unsafe { &*self.at(std::mem::size_of::<Header>() + number * std::mem::size_of::<SketchEntry>()) }
     }
 
     fn words_at(&self, number: usize) -> usize {
         let entries = self.sets() * WAYS;
-        std::mem::size_of::<Header>() + entries * std::mem::size_of::<Entry>() + number * REGISTERS
+        std::mem::size_of::<Header>() + entries * std::mem::size_of::<SketchEntry>() + number * REGISTERS
     }
 
     /// What an entry holds, as its generation and its set's lock let it be used.
@@ -260,7 +260,7 @@ impl SharedSet {
         self.set * WAYS..(self.set + 1) * WAYS
     }
 
-    pub fn entry(&self, number: usize) -> &Entry {
+    pub fn entry(&self, number: usize) -> &SketchEntry {
         assert!(self.numbers().contains(&number), "an entry of another set");
         self.room.entry(number)
     }
