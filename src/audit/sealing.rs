@@ -12,7 +12,6 @@ use super::chain::{START, link};
 use super::entry::{Head, LogEntry, Sealed};
 use super::log_rows::{self, ANCHOR, HEAD, Heads, LOG};
 use super::pending_rows::{self, PENDING};
-use crate::counting::compaction::as_owner;
 use crate::errors::CounterError;
 use crate::fallible;
 use crate::family::pass::{How, Progress, Step, Work};
@@ -21,7 +20,7 @@ use crate::pg::confined::Confined;
 use crate::pg::lock;
 use crate::pg::table::Access;
 use crate::pg::xact;
-use crate::rows::access::Tables;
+use crate::rows::access::{Tables, as_owner};
 use crate::rows::list::Id;
 
 const REFUSED: fallible::OutOfMemory = fallible::OutOfMemory { what: "entries to seal", bytes: 0 };

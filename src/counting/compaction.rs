@@ -7,10 +7,8 @@ use crate::errors::CounterError;
 use crate::fallible;
 use crate::family::pass::{How, Progress, Step, Work};
 use crate::memory::restore_guard::NewRows;
-use crate::pg::confined::{self, Confined};
-use crate::pg::table::Table;
 use crate::pg::{process, xact};
-use crate::rows::access::Tables;
+use crate::rows::access::{Tables, as_owner};
 use crate::rows::fold::{Folder, Share};
 use crate::rows::list::{self, Id};
 use crate::rows::replicated;
@@ -134,10 +132,4 @@ fn fold_each(
     batch.busiest.sort_unstable_by(|a, b| b.cmp(a));
     batch.busiest.truncate(BUSIEST);
     Ok(batch)
-}
-
-/// Index expressions and such run with the rights of the tables' owner, whoever asked for the pass.
-pub fn as_owner<T>(tables: Tables, work: impl FnOnce(&Confined<'_>) -> T) -> T {
-    let owner = Table::open(tables.total).owner();
-    confined::as_owner(owner, work)
 }

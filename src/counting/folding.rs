@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use super::compaction::as_owner;
 use super::fold_end;
 use crate::errors::CounterError;
 use crate::journal::errors::JournalError;
@@ -22,7 +21,7 @@ use crate::pg::lock::{self, Subject};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::{catalog, process, xact};
-use crate::rows::access::{self, Tables};
+use crate::rows::access::{self, Tables, as_owner};
 use crate::rows::fold::Folder;
 use crate::rows::replicated;
 use crate::settings;

@@ -12,7 +12,6 @@ use std::time::Duration;
 use self::offset_rows::OFFSETS;
 use self::token_rows::TOKENS;
 use crate::counting::change;
-use crate::counting::compaction::as_owner;
 use crate::errors::CounterError;
 use crate::family::Family;
 use crate::family::pass::{How, Progress, Step, Work};
@@ -20,7 +19,7 @@ use crate::pg::lock::{self, Subject};
 use crate::pg::privilege::Rights;
 use crate::pg::table::Access;
 use crate::pg::{process, xact};
-use crate::rows::access::Tables;
+use crate::rows::access::{Tables, as_owner};
 
 /// Tokens one transaction forgets, and how long it takes for that at most.
 const PURGE_BATCH: u64 = 10_000;

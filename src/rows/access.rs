@@ -13,6 +13,7 @@ use std::cell::{Cell, RefCell};
 use super::column_types::*;
 use crate::errors::CounterError;
 use crate::pg::catalog::{self, Watch};
+use crate::pg::confined::{self, Confined};
 use crate::pg::privilege::{self, Rights};
 use crate::pg::table::{Access, Index, Table};
 use crate::pg::{Oid, lock, partition, xact};
@@ -22,6 +23,12 @@ use crate::pg::{Oid, lock, partition, xact};
 pub struct Tables {
     pub total: Oid,
     pub slot: Oid,
+}
+
+/// Index expressions and such run with the rights of the tables' owner, whoever asked for the pass.
+pub fn as_owner<T>(tables: Tables, work: impl FnOnce(&Confined<'_>) -> T) -> T {
+    let owner = Table::open(tables.total).owner();
+    confined::as_owner(owner, work)
 }
 
 /// What a call is about to do, and the privileges on counter_ext.total that it takes.

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use super::access::{self, VisitorTables};
 use super::rows::VisitWriter;
-use crate::counting::compaction::as_owner;
 use crate::errors::CounterError;
 use crate::family::pass::{How, Progress, Step, Work};
 use crate::memory::restore_guard::NewRows;
 use crate::pg::{process, xact};
-use crate::rows::access::Tables;
+use crate::rows::access::{Tables, as_owner};
 use crate::rows::list::Id;
 use crate::rows::replicated;
 
