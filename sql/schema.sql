@@ -122,6 +122,16 @@ CREATE TABLE counter_ext.replicated (
 CREATE INDEX replicated_node ON counter_ext.replicated (node);
 COMMENT ON TABLE counter_ext.replicated IS 'ids whose totals of this node''s own number come by logical replication; what is counted here goes to node -1 - node';
 
+-- Ids that running transactions have for themselves. A row is deleted as soon as it is inserted, so nobody sees one: see
+-- src/rows/claims.rs.
+CREATE TABLE counter_ext.claim (
+    id text COLLATE "C" NOT NULL,
+    claim bigint NOT NULL,
+    PRIMARY KEY (id, claim)
+) WITH (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 5000);
+ALTER TABLE counter_ext.claim ALTER COLUMN id SET STORAGE EXTERNAL;
+COMMENT ON TABLE counter_ext.claim IS 'ids that running transactions set, reset, drop or move; always empty';
+
 -- An id, stored and compared as its bytes. All but the input checks is what text and bytea do already.
 CREATE TYPE counter;
 

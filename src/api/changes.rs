@@ -4,7 +4,7 @@ use pgrx::AnyElement;
 use pgrx::prelude::*;
 
 use super::increments::named_amount;
-use crate::counting::change;
+use crate::counting::{change, dropping};
 use crate::errors::{OrRaise, check_id};
 use crate::pg::args::{NumericArg, TextArg};
 
@@ -43,7 +43,7 @@ fn counter_set_numeric(id: AnyElement, value: NumericArg<'_>) {
 fn counter_drop(id: TextArg<'_>) -> bool {
     let drop = || {
         check_id(id.0)?;
-        change::drop_counter(id.0)
+        dropping::drop_counter(id.0)
     };
     drop().or_raise()
 }

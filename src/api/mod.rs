@@ -1,6 +1,7 @@
 //! The SQL surface: checks, then one call inwards.
 
 mod audit;
+mod bulk;
 mod caches;
 mod changes;
 mod counter_type;
@@ -11,6 +12,7 @@ mod idempotency;
 mod increments;
 mod likes;
 mod limits;
+mod listing;
 mod operations;
 mod reads;
 #[cfg(any(test, feature = "pg_test"))]

@@ -1,14 +1,13 @@
-//! Increments, and the changes that read first: reset, set, drop.
+//! Increments, and the changes that read first: reset, set; `dropping` and `moving` have the others.
 //!
-//! Whoever reads first takes a lock on the id that lasts to the end of the transaction, so that two of them cannot
+//! Whoever reads first takes the id to the end of the transaction (`id_locks`), so that two of them cannot
 //! take the same amount. Increments do not take it: they go on, and are kept.
 
-use super::reserved::{self, Kind};
-use super::{folding, read, transaction};
+use super::{folding, id_locks, read, transaction};
 use crate::errors::CounterError;
 use crate::family::{self, Change, Operation};
+use crate::memory::buffer;
 use crate::memory::epochs::Recovered;
-use crate::memory::{buffer, workers};
 use crate::pg::lock::{self, Subject};
 use crate::pg::{Oid, process, xact};
 use crate::rows::access::{Purpose, Tables};
@@ -65,12 +64,13 @@ pub fn mend(tables: Tables, drifts: Vec<(Vec<u8>, i128)>) -> Result<(), CounterE
 }
 
 /// Tells the families of a change.
-fn tell(id: &[u8], delta: i128, operation: Operation, actor: Option<&[u8]>) -> Result<(), CounterError> {
+pub(super) fn tell(
+    id: &[u8],
+    delta: i128,
+    operation: Operation,
+    actor: Option<&[u8]>,
+) -> Result<(), CounterError> {
     family::counter_changed(Change { id, delta, operation, actor })
-}
-
-fn lock_id(tables: Tables, id: &[u8]) {
-    lock::lock_exclusive(tables.total, Subject::Change(lock::id_hash(id)));
 }
 
 /// The total that a reset takes away.
@@ -87,7 +87,7 @@ fn read_to_change(_proof: &Recovered, tables: Tables, id: &[u8]) -> Result<i128,
 pub fn reset(id: &[u8]) -> Result<i64, CounterError> {
     let level = xact::nest_level();
     let tables = transaction::enter_to_change("counter_reset", Purpose::Take, level)?;
-    lock_id(tables, id);
+    id_locks::take(tables, id)?;
     let recovered = folding::ensure_recovered(tables)?;
     let value = amount_to_take(&recovered, tables, id)?;
     if value != 0 {
@@ -99,9 +99,12 @@ pub fn reset(id: &[u8]) -> Result<i64, CounterError> {
 
 /// Makes the value what is asked for. What others increment meanwhile comes on top.
 pub fn set(id: &[u8], value: i64) -> Result<(), CounterError> {
-    let level = xact::nest_level();
-    let tables = transaction::enter_to_change("counter_set", Purpose::Count, level)?;
-    lock_id(tables, id);
+    set_in(enter("counter_set")?, id, value)
+}
+
+/// As `set`, where the caller has entered.
+pub fn set_in((tables, level): (Tables, u32), id: &[u8], value: i64) -> Result<(), CounterError> {
+    id_locks::take(tables, id)?;
     let recovered = folding::ensure_recovered(tables)?;
     let before = read_to_change(&recovered, tables, id)?;
     transaction::add_wide(tables, id, i128::from(value) - before, level)?;
@@ -119,60 +122,6 @@ fn wait_for_pass(tables: Tables) -> bool {
         }
         kept_out
     })
-}
-
-/// Has the id's buffered deltas folded into rows, which can be deleted. Returns whether there were any. Where that cannot be done
-/// now, they are taken back by as much, and the counter stays, at nothing.
-fn fold_buffered(_proof: &Recovered, tables: Tables, id: &[u8]) -> Result<bool, CounterError> {
-    let key = read::key(tables, id);
-    if !buffer::has_unfolded(key) {
-        return Ok(false);
-    }
-    if workers::has_worker(key.database) {
-        workers::request_pass(key.database);
-    } else {
-        folding::fold_here(tables)?;
-    }
-    Ok(true)
-}
-
-/// Makes the counter not exist, and what else there is of the id. Returns whether there was anything. What others increment
-/// meanwhile makes it anew. The families' part runs while compaction is kept out.
-pub fn drop_counter(id: &[u8]) -> Result<bool, CounterError> {
-    let level = xact::nest_level();
-    let tables = transaction::enter_to_change("counter_drop", Purpose::Drop, level)?;
-    lock_id(tables, id);
-    let recovered = folding::ensure_recovered(tables)?;
-    // What was filtered of it goes with it. Nobody can name that by itself, so one lock does for both.
-    let filtered = reserved::id(Kind::Filtered, id).ok();
-    let ids = || [Some(id), filtered.as_deref()].into_iter().flatten();
-    let mut had_any = false;
-    let own = transaction::own(tables, id);
-    let mut was_counted = transaction::has_own(tables, id);
-    for id in ids() {
-        had_any |= transaction::has_own(tables, id);
-        transaction::forget_own(id, level)?;
-        had_any |= fold_buffered(&recovered, tables, id)?;
-    }
-    // A pass holds a counter's rows for milliseconds. Between passes they can be deleted, not just neutralised.
-    let between_passes = wait_for_pass(tables);
-    let mut amount = i128::from(own);
-    for each in ids() {
-        let removed = remove_rows(&recovered, tables, each)?;
-        had_any |= removed.existed;
-        if each == id {
-            amount += removed.amount;
-            was_counted |= removed.existed || removed.unfolded != 0;
-        }
-    }
-    had_any |= family::counter_dropped(tables, id)?;
-    if between_passes {
-        lock::unlock_exclusive(tables.total, Subject::Compaction);
-    }
-    if was_counted {
-        tell(id, -amount, Operation::Drop, None)?;
-    }
-    Ok(had_any)
 }
 
 /// Brings counters to nothing, rows and pending deltas alike, since what they count is emptied. What is there now decides, not
@@ -212,14 +161,14 @@ pub fn between_passes<T>(
 }
 
 /// What there was of an id.
-struct Gone {
-    existed: bool,
-    amount: i128,
-    unfolded: i64,
+pub(super) struct Gone {
+    pub existed: bool,
+    pub amount: i128,
+    pub unfolded: i64,
 }
 
 /// Removes an id's rows, and what is not in rows yet.
-fn remove_rows(_proof: &Recovered, tables: Tables, id: &[u8]) -> Result<Gone, CounterError> {
+pub(super) fn remove_rows(_proof: &Recovered, tables: Tables, id: &[u8]) -> Result<Gone, CounterError> {
     let (snapshot, unfolded) = buffer::snapshot_with_unfolded(read::key(tables, id));
     let node = replicated::own_node(tables)?;
     let removed = xact::in_scratch_memory(|| remove::remove(tables, node, id, snapshot, unfolded))?;

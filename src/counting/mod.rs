@@ -3,14 +3,19 @@
 
 pub mod amount;
 pub mod buffered;
+pub mod bulk;
 pub mod change;
+mod change_errors;
 pub mod column_guard;
 pub mod compaction;
 pub mod draining;
+pub mod dropping;
 pub mod emptied;
 pub mod errors;
 mod fold_end;
 pub mod folding;
+mod id_locks;
+pub mod listing;
 mod pending;
 pub mod prepared;
 pub mod read;

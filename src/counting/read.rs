@@ -222,14 +222,34 @@ pub struct Info {
 
 /// A counter's total and where it stands; `None` when there is no such counter.
 pub fn info(tables: Tables, id: &[u8]) -> Result<Option<Info>, CounterError> {
+    let Some(standing) = standing(tables, id)? else { return Ok(None) };
+    let value =
+        i64::try_from(standing.value).map_err(|_| CounterError::TotalOutOfRange { id: id.to_vec() })?;
+    Ok(Some(Info {
+        value,
+        exact: standing.exact,
+        slots: standing.slots,
+        updated_at_us: standing.updated_at_us,
+    }))
+}
+
+/// As `Info`, wider than bigint: one counter past it does not hide the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub value: i128,
+    pub exact: bool,
+    pub slots: u32,
+    pub updated_at_us: i64,
+}
+
+/// As `info`, also where the total is outside bigint.
+pub fn standing(tables: Tables, id: &[u8]) -> Result<Option<Standing>, CounterError> {
     let Fresh { sum, has_unfolded, is_exact } = fresh_rows(tables, id)?;
     if !sum.exists() && !has_unfolded && !transaction::has_own(tables, id) {
         return Ok(None);
     }
-    let value = i64::try_from(sum.value + i128::from(transaction::own(tables, id)))
-        .map_err(|_| CounterError::TotalOutOfRange { id: id.to_vec() })?;
-    Ok(Some(Info {
-        value,
+    Ok(Some(Standing {
+        value: sum.value + i128::from(transaction::own(tables, id)),
         exact: is_exact && !xact::in_recovery(),
         slots: sum.slots,
         updated_at_us: sum.updated_at_us,

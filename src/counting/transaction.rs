@@ -9,7 +9,7 @@
 
 use super::pending::{Delta, NotAdded, Pending};
 use super::state::{self, Settled, Touched};
-use super::{buffered, fold_end, prepared, settle};
+use super::{buffered, fold_end, id_locks, prepared, settle};
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible::{self, OutOfMemory};
 use crate::family;
@@ -197,6 +197,14 @@ pub fn own_ids(tables: Tables) -> Result<Vec<Box<[u8]>>, OutOfMemory> {
         fallible::try_collect(pending.ids().map(|id| fallible::boxed(id, WHAT)), WHAT)
     });
     own.unwrap_or(Ok(Vec::new()))
+}
+
+/// Shows the ids of counters that this transaction has pending deltas of, in no order.
+pub fn each_own_id(
+    tables: Tables,
+    see: impl FnMut(&[u8]) -> Result<(), OutOfMemory>,
+) -> Result<(), OutOfMemory> {
+    look_at_own(tables, |pending| pending.ids().try_for_each(see)).unwrap_or(Ok(()))
 }
 
 /// This transaction has written rows that must agree with its deltas under any one snapshot, entries of the audit log for one.
@@ -421,6 +429,7 @@ fn savepoint_released(level: u32) {
     state::change_if_dirty(|state| state.pending.release(level));
     fold_end::savepoint_released(level);
     access::hand_locks_down(level);
+    id_locks::hand_down(level);
 }
 
 fn savepoint_rolled_back(level: u32) {
@@ -428,9 +437,11 @@ fn savepoint_rolled_back(level: u32) {
     state::change_if_dirty(|state| state.pending.roll_back(level));
     fold_end::savepoint_rolled_back(level);
     access::forget_locks_above(level);
+    id_locks::forget_above(level);
 }
 
 fn reset() {
     access::forget_locks();
+    id_locks::forget();
     state::reset();
 }

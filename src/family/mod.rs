@@ -11,8 +11,10 @@ pub mod pass;
 use std::sync::OnceLock;
 
 use crate::errors::CounterError;
+use crate::fallible;
 use crate::pg::xact;
 use crate::rows::access::Tables;
+use crate::rows::list::Id;
 
 /// Which kind of change a counter has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,14 @@ pub struct Change<'a> {
 /// Whether an id is meant.
 pub type IdTest<'a> = dyn Fn(&[u8]) -> bool + 'a;
 
+/// Which ids are asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct IdsAfter<'a> {
+    pub prefix: &'a [u8],
+    pub after: &'a [u8],
+    pub limit: usize,
+}
+
 /// Sees a change of a counter.
 pub type ChangeObserver = fn(Change<'_>) -> Result<(), CounterError>;
 
@@ -49,6 +59,9 @@ pub struct Family {
     pub counter_changed: Option<ChangeObserver>,
     /// Drops what the family has of an id that counter_drop drops; returns whether there was anything.
     pub counter_dropped: fn(Tables, &[u8]) -> Result<bool, CounterError>,
+    /// The next ids after one that begin with a prefix and that the family has something of which `counter_dropped` drops, in
+    /// order, at most so many.
+    pub ids_after: fn(Tables, IdsAfter<'_>) -> Result<Vec<Id>, CounterError>,
     /// Forgets what memory holds of ids whose rows were changed by others: all of them, or those for which the test is
     /// true. Runs in COMMIT callbacks: it cannot fail.
     pub ids_invalidated: fn(u32, &IdTest<'_>),
@@ -62,6 +75,7 @@ impl Family {
         transaction: None,
         counter_changed: None,
         counter_dropped: |_, _| Ok(false),
+        ids_after: |_, _| Ok(Vec::new()),
         ids_invalidated: |_, _| (),
         steps: &[],
     };
@@ -104,6 +118,17 @@ pub fn counter_dropped(tables: Tables, id: &[u8]) -> Result<bool, CounterError> 
         had_any |= (family.counter_dropped)(tables, id)?;
     }
     Ok(had_any)
+}
+
+/// The next ids that any family has something of, at most so many of each, in no order.
+pub fn ids_after(tables: Tables, which: IdsAfter<'_>) -> Result<Vec<Id>, CounterError> {
+    let mut ids = Vec::new();
+    for family in all() {
+        let more = (family.ids_after)(tables, which)?;
+        fallible::reserve(&mut ids, more.len(), "ids to drop")?;
+        ids.extend(more);
+    }
+    Ok(ids)
 }
 
 /// Has the families forget what memory holds of these ids.

@@ -27,7 +27,7 @@ use super::segment::{Segment, segment};
 use super::table::{self, SMALL_DELTA};
 use super::{epochs, visibility};
 use crate::errors::OrRaise;
-use crate::fallible;
+use crate::fallible::{self, OutOfMemory};
 use crate::pg::snapshot::{Bounds, Snapshot, Taken};
 use crate::pg::xact;
 
@@ -404,6 +404,30 @@ pub fn unfolded(database: u32, relation: u32) -> Vec<Amount> {
         },
     );
     found
+}
+
+/// Shows the ids of counters with deltas that are in no row yet, some of which may just have been folded. `see` runs under a
+/// partition's lock: it raises nothing.
+pub fn each_unfolded_id(
+    database: u32,
+    relation: u32,
+    mut see: impl FnMut(&[u8]) -> Result<(), OutOfMemory>,
+) -> Result<(), OutOfMemory> {
+    let Some(segment) = segment() else { return Ok(()) };
+    let mut seen = Ok(());
+    for_each_marked(
+        &segment,
+        Segment::lock_partition_shared,
+        database,
+        relation,
+        &[0, 1, 2, 3],
+        |partition, index| {
+            if seen.is_ok() {
+                seen = see(partition.id(index).bytes());
+            }
+        },
+    );
+    seen
 }
 
 /// The epoch's amounts are in committed rows. The caller holds the journal lock. Cannot fail.

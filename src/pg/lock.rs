@@ -151,7 +151,8 @@ impl Lockers {
     }
 }
 
-fn is_ours(xid: Xid) -> bool {
+/// Whether a transaction is this one, or a savepoint of it that is not rolled back.
+pub fn is_ours(xid: Xid) -> bool {
     // SAFETY: looks up this transaction's state.
     unsafe { pg_sys::TransactionIdIsCurrentTransactionId(pg_sys::TransactionId::from(xid)) }
 }

@@ -8,7 +8,7 @@ use super::latest;
 use super::sum::{Reader, RowSum, for_each_visible};
 use super::{slot_columns, total_columns};
 use crate::errors::{CounterError, OrRaise};
-use crate::fallible;
+use crate::fallible::{self, OutOfMemory};
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::Columns;
 use crate::pg::snapshot::Snapshot;
@@ -60,6 +60,95 @@ pub fn counters_after(
     fallible::collect(complete.take(limit), WHAT).or_raise()
 }
 
+/// The smallest ids of those it is shown, as many as asked for, each once.
+pub struct Smallest {
+    limit: usize,
+    /// At most twice as many as asked for.
+    found: Vec<Id>,
+    /// Those that sort after it are not among the smallest.
+    bound: Option<Id>,
+}
+
+impl Smallest {
+    pub fn new(limit: usize) -> Smallest {
+        Smallest { limit, found: Vec::new(), bound: None }
+    }
+
+    pub fn add(&mut self, id: &[u8]) -> Result<(), OutOfMemory> {
+        let is_last = self.found.last().is_some_and(|last| **last == *id);
+        if is_last || self.bound.as_ref().is_some_and(|bound| *id > **bound) {
+            return Ok(());
+        }
+        fallible::push(&mut self.found, fallible::boxed(id, WHAT)?, WHAT)?;
+        if self.found.len() >= self.limit.saturating_mul(2).max(16) {
+            self.settle();
+            self.bound = match self.found.last() {
+                Some(last) if self.found.len() == self.limit => Some(fallible::boxed(last, WHAT)?),
+                _ => None,
+            };
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) {
+        self.found.sort_unstable();
+        self.found.dedup();
+        self.found.truncate(self.limit);
+    }
+
+    pub fn into_sorted(mut self) -> Vec<Id> {
+        self.settle();
+        self.found
+    }
+}
+
+/// Shows the next ids after an id that begin with a prefix and have rows that the snapshot sees: at least the first `limit` of them.
+pub fn add_ids_after(
+    reader: &Reader,
+    prefix: &[u8],
+    after: &[u8],
+    limit: usize,
+    snapshot: &mut Snapshot,
+    smallest: &mut Smallest,
+) -> Result<(), OutOfMemory> {
+    let tables = [(reader.total(), total_columns::ID), (reader.slot(), slot_columns::ID)];
+    for (keyed, column) in tables {
+        add_ids_of(keyed, column, (prefix, after), limit, snapshot, smallest)?;
+    }
+    Ok(())
+}
+
+/// As `add_ids_after`, of one table whose primary key begins with the id, in this column.
+pub fn add_ids_of(
+    keyed: &Keyed,
+    column: usize,
+    (prefix, after): (&[u8], &[u8]),
+    limit: usize,
+    snapshot: &mut Snapshot,
+    smallest: &mut Smallest,
+) -> Result<(), OutOfMemory> {
+    let range = if *after < *prefix { Range::From(prefix) } else { Range::After(after) };
+    let mut last = Id::default();
+    let mut left = limit;
+    let mut added = Ok(());
+    for_each_visible(keyed, range, snapshot, |columns| {
+        let id = columns.text(column);
+        if *id == *last {
+            return ControlFlow::Continue(());
+        }
+        if left == 0 || !id.starts_with(prefix) {
+            return ControlFlow::Break(());
+        }
+        left -= 1;
+        added = fallible::boxed(id, WHAT).and_then(|id| {
+            last = id;
+            smallest.add(&last)
+        });
+        if added.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    added
+}
+
 /// The next ids after `after` that have slot rows nobody holds, at most `limit`.
 pub fn ids_to_fold(tables: Tables, after: &[u8], limit: usize) -> Result<Vec<Id>, CounterError> {
     let slot = Keyed::slot(tables, Access::Read)?;
@@ -87,4 +176,27 @@ pub fn slot_rows(reader: &Reader, snapshot: &mut Snapshot) -> u64 {
         ControlFlow::Continue(())
     });
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::Smallest;
+
+    proptest! {
+        #[test]
+        fn the_smallest_are_kept_each_once(
+            ids in prop::collection::vec(prop::collection::vec(97u8..102, 1..4), 0..200),
+            limit in 0usize..40,
+        ) {
+            let mut smallest = Smallest::new(limit);
+            ids.iter().for_each(|id| smallest.add(id).unwrap());
+            let kept: Vec<Vec<u8>> = smallest.into_sorted().into_iter().map(Vec::from).collect();
+            let all: BTreeSet<Vec<u8>> = ids.into_iter().collect();
+            prop_assert_eq!(kept, all.into_iter().take(limit).collect::<Vec<_>>());
+        }
+    }
 }

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod by_hand;
+pub mod claims;
 pub mod fold;
 pub mod latest;
 pub mod list;

@@ -20,6 +20,7 @@ use crate::memory::sketches;
 pub static FAMILY: Family = Family {
     transaction: Some(&transaction::HOOKS),
     counter_dropped: visit::drop_all,
+    ids_after: read::ids_after,
     ids_invalidated: |database, concerns| sketches::invalidate(database, concerns),
     steps: &[compaction::UNITE_VISITS],
     ..Family::NONE

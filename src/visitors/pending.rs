@@ -140,6 +140,12 @@ impl Pending {
             .map(|(_, sketch)| sketch)
     }
 
+    /// Ids that the transaction has visits of; one may come several times.
+    pub fn ids(&self) -> impl Iterator<Item = &[u8]> {
+        let all = self.layers.iter().flat_map(|layer| layer.sketches.by_id.keys());
+        all.map(|id| &**id).filter(|id| self.of(id, |_| true).next().is_some())
+    }
+
     /// Sketches held at one level.
     pub fn len_of_level(&self, level: u32) -> usize {
         let of_level = self.layers.iter().rev().take_while(|layer| layer.level == level);

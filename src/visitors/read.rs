@@ -8,11 +8,14 @@ use super::rows::{Days, EVER, VisitorReader};
 use super::transaction;
 use crate::counting::{prepared, transaction as counting};
 use crate::errors::CounterError;
+use crate::family::IdsAfter;
 use crate::hll::Sketch;
 use crate::memory::sketches::{self, Covers, SketchKey, parameters};
 use crate::memory::{cells, databases, load as memory_load};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::{catalog, process, xact};
+use crate::rows::access::Tables;
+use crate::rows::list::{Id, Smallest};
 use crate::settings;
 
 /// When a visitor was seen.
@@ -171,4 +174,19 @@ pub fn visit_rows() -> Result<u64, CounterError> {
     let reader = VisitorReader::open(tables)?;
     let mut snapshot = Snapshot::of_query();
     Ok(xact::in_scratch_memory(|| reader.visit_rows(&mut snapshot)))
+}
+
+/// The next ids that have visitors, committed by now or this transaction's own.
+pub fn ids_after(_counters: Tables, which: IdsAfter<'_>) -> Result<Vec<Id>, CounterError> {
+    let tables = access::find().ok_or(CounterError::NotInstalled)?;
+    let mut smallest = Smallest::new(which.limit);
+    let is_next = |id: &[u8]| *id > *which.after && id.starts_with(which.prefix);
+    let own = transaction::with_own(tables, |own| {
+        own.ids().filter(|id| is_next(id)).try_for_each(|id| smallest.add(id))
+    });
+    own.unwrap_or(Ok(()))?;
+    let reader = VisitorReader::open(tables)?;
+    let mut snapshot = Snapshot::fresh();
+    xact::in_scratch_memory(|| reader.add_ids_after(which, &mut snapshot, &mut smallest))?;
+    Ok(smallest.into_sorted())
 }

@@ -16,7 +16,8 @@ use allocator_api2::alloc::Global;
 use super::access::{self, VISIT, VISITORS, VisitorTables};
 use super::errors::VisitorError;
 use crate::errors::{CounterError, OrRaise};
-use crate::fallible;
+use crate::fallible::{self, OutOfMemory};
+use crate::family::IdsAfter;
 use crate::hll::Sketch;
 use crate::memory::restore_guard::NewRows;
 use crate::memory::sketches::parameters;
@@ -28,13 +29,14 @@ use crate::pg::table::Access;
 use crate::pg::write::{self, Candidate, Value};
 use crate::rows::access::Keyed;
 use crate::rows::latest::{self, Latest};
-use crate::rows::list::Id;
+use crate::rows::list::{Id, Smallest, add_ids_of};
 use crate::rows::sum::for_each_visible;
 
 const WHAT: &str = "sketches of visitors";
 
 /// Columns of counter_ext.visitors.
 mod visitors_columns {
+    pub const ID: usize = 0;
     pub const DAY: usize = 1;
     pub const NODE: usize = 2;
     pub const SKETCH: usize = 3;
@@ -115,6 +117,20 @@ impl VisitorReader {
             united.unite_encoded(&sketch.open())?;
         }
         Ok(united)
+    }
+
+    /// Shows the next ids that have visitors, as the snapshot sees them.
+    pub fn add_ids_after(
+        &self,
+        which: IdsAfter<'_>,
+        snapshot: &mut Snapshot,
+        smallest: &mut Smallest,
+    ) -> Result<(), OutOfMemory> {
+        let IdsAfter { prefix, after, limit } = which;
+        for (keyed, column) in [(&self.visitors, visitors_columns::ID), (&self.visit, visit_columns::ID)] {
+            add_ids_of(keyed, column, (prefix, after), limit, snapshot, smallest)?;
+        }
+        Ok(())
     }
 
     /// Rows not united yet, as the snapshot sees them.
