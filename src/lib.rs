@@ -14,7 +14,7 @@
 //! | `hll` | HyperLogLog sketches: format, union, estimate; plain Rust |
 //! | `rows` | slot and total rows: found, read, written, folded; rows of visitors |
 //! | `memory` | totals in shared memory: table, loading, announcements, statistics; sketches of visitors |
-//! | `journal` | records of buffered deltas in the WAL, and reading them back |
+//! | `journal` | records of buffered deltas in a table of their own, and reading them back |
 //! | `worker` | launcher and compactors; they come in from the other end |
 //! | `pg` | raw PostgreSQL calls behind safe names |
 //! | `settings`, `errors` | GUCs; errors with SQLSTATE, message and HINT |
