@@ -78,12 +78,28 @@ GRANT EXECUTE ON FUNCTION
     counter_ext.counter_eq(counter, counter), counter_ext.counter_ne(counter, counter),
     counter_ext.counter_lt(counter, counter), counter_ext.counter_le(counter, counter),
     counter_ext.counter_gt(counter, counter), counter_ext.counter_ge(counter, counter),
+    counter_ext.counter_eq(counter, text), counter_ext.counter_ne(counter, text),
+    counter_ext.counter_lt(counter, text), counter_ext.counter_le(counter, text),
+    counter_ext.counter_gt(counter, text), counter_ext.counter_ge(counter, text),
+    counter_ext.counter_eq(text, counter), counter_ext.counter_ne(text, counter),
+    counter_ext.counter_lt(text, counter), counter_ext.counter_le(text, counter),
+    counter_ext.counter_gt(text, counter), counter_ext.counter_ge(text, counter),
+    counter_ext.counter_eq(counter, name), counter_ext.counter_ne(counter, name),
+    counter_ext.counter_lt(counter, name), counter_ext.counter_le(counter, name),
+    counter_ext.counter_gt(counter, name), counter_ext.counter_ge(counter, name),
+    counter_ext.counter_eq(name, counter), counter_ext.counter_ne(name, counter),
+    counter_ext.counter_lt(name, counter), counter_ext.counter_le(name, counter),
+    counter_ext.counter_gt(name, counter), counter_ext.counter_ge(name, counter),
+    counter_ext.counter_eq(counter, bigint), counter_ext.counter_ne(counter, bigint),
+    counter_ext.counter_eq(bigint, counter), counter_ext.counter_ne(bigint, counter),
+    counter_ext.text_eq(text, text),
+    counter_ext.no_arithmetic(counter, double precision), counter_ext.no_arithmetic(double precision, counter), counter_ext.no_arithmetic(counter, counter),
     counter_ext.counter_hll_eq(counter_hll, counter_hll), counter_ext.counter_hll_ne(counter_hll, counter_hll),
     counter_ext.counter_hll_union(counter_hll, counter_hll)
     TO PUBLIC;
 -- So do casts. Those to numbers check the right to read the counter.
 GRANT EXECUTE ON FUNCTION
-    counter_ext.counter_from_text(text), counter_ext.counter_from_varchar(varchar),
+    counter_ext.counter_from_text(text), counter_ext.counter_from_varchar(varchar), counter_ext.counter_from_bpchar(bpchar),
     counter_ext.counter_hll_check(counter_hll, integer, boolean), counter_ext.counter_hll_from_bytea(bytea),
     counter_ext.total_as_smallint(counter), counter_ext.total_as_integer(counter), counter_ext.total_as_real(counter),
     counter_ext.total_as_double(counter), counter_ext.total_as_numeric(counter)

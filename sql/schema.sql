@@ -156,21 +156,6 @@ CREATE TYPE counter (
 );
 COMMENT ON TYPE counter IS 'the id of a counter; cast it to bigint for the live total';
 
-CREATE FUNCTION counter_ext.counter_from_text(text) RETURNS counter
-    AS 'MODULE_PATHNAME', 'counter_from_text_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
--- text is implicit so that counter_incr('match:' || id) resolves. Integers are not, or "1 = 'a'::text" would turn from
--- an error into a comparison of counters; functions take bigint by overload instead.
-CREATE CAST (text AS counter) WITH FUNCTION counter_ext.counter_from_text(text) AS IMPLICIT;
-CREATE FUNCTION counter_ext.counter_from_varchar(varchar) RETURNS counter
-    AS 'MODULE_PATHNAME', 'counter_from_text_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
-CREATE CAST (varchar AS counter) WITH FUNCTION counter_ext.counter_from_varchar(varchar) AS IMPLICIT;
-CREATE CAST (name AS counter) WITH INOUT AS IMPLICIT;
-CREATE CAST (smallint AS counter) WITH INOUT AS ASSIGNMENT;
-CREATE CAST (integer AS counter) WITH INOUT AS ASSIGNMENT;
-CREATE CAST (bigint AS counter) WITH INOUT AS ASSIGNMENT;
-CREATE CAST (counter AS text) WITHOUT FUNCTION AS ASSIGNMENT;
-CREATE CAST (counter AS varchar) WITHOUT FUNCTION AS ASSIGNMENT;
-
 CREATE FUNCTION counter_ext.counter_eq(counter, counter) RETURNS boolean
     AS 'byteaeq' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF;
 CREATE FUNCTION counter_ext.counter_ne(counter, counter) RETURNS boolean

@@ -6,6 +6,7 @@ use std::ffi::CStr;
 
 use pgrx::prelude::*;
 
+use crate::counting::errors::NoNumber;
 use crate::errors::{CounterError, OrRaise, check_id};
 use crate::pg::args::{CounterBytes, MessageArg, TextArg};
 
@@ -31,5 +32,17 @@ fn counter_recv(message: MessageArg<'_>) -> CounterBytes {
 fn counter_from_text(input: TextArg<'_>) -> CounterBytes {
     checked(input.0).or_raise()
 }
+
+/// What `+` and `-` of a counter come to. Errors: 42883 with the function to call.
+#[pg_extern(sql = false, name = "counter_no_arithmetic")]
+fn counter_no_arithmetic() {
+    CounterError::from(NoNumber).raise()
+}
+
+extension_sql_file!(
+    "../../sql/counter_type.sql",
+    name = "counter_ext_type_beside_others",
+    requires = ["counter_ext_type"]
+);
 
 extension_sql_file!("../../sql/schema.sql", name = "counter_ext_type", bootstrap);

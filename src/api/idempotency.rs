@@ -54,6 +54,8 @@ fn apply(
 
 extension_sql!(
     r#"
+CREATE FUNCTION counter_incr_once(id text, delta bigint, token text) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_incr_once_wrapper' LANGUAGE c VOLATILE STRICT;
 CREATE FUNCTION counter_incr_once(id bigint, delta bigint, token text) RETURNS boolean
     LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_incr_once($1::pg_catalog.text::@extschema@.counter, $2, $3); END;
 "#,

@@ -116,6 +116,8 @@ mod counter_ext {
 
 extension_sql!(
     r#"
+CREATE FUNCTION counter_incr_from(id text, actor text, delta bigint DEFAULT 1) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_incr_from_wrapper' LANGUAGE c VOLATILE;
 CREATE FUNCTION counter_incr_from(id bigint, actor text, delta bigint DEFAULT 1) RETURNS boolean
     LANGUAGE sql VOLATILE BEGIN ATOMIC SELECT @extschema@.counter_incr_from($1::pg_catalog.text::@extschema@.counter, $2, $3); END;
 CREATE FUNCTION counter_filtered(id counter) RETURNS bigint

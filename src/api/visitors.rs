@@ -123,6 +123,12 @@ fn days(from: Option<Date>, to: Option<Date>) -> Days {
 
 extension_sql!(
     r#"
+CREATE FUNCTION counter_visit(id text, visitor anyelement, views bigint DEFAULT 0) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_visit_wrapper' LANGUAGE c VOLATILE;
+CREATE FUNCTION counter_visit(id text, visitor text, views bigint DEFAULT 0) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_visit_text_wrapper' LANGUAGE c VOLATILE;
+CREATE FUNCTION counter_visitors(id text, "from" date DEFAULT NULL, "to" date DEFAULT NULL) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'counter_visitors_wrapper' LANGUAGE c VOLATILE PARALLEL RESTRICTED;
 CREATE FUNCTION counter_visitors(id bigint, "from" date DEFAULT NULL, "to" date DEFAULT NULL) RETURNS bigint
     LANGUAGE sql VOLATILE PARALLEL RESTRICTED
     BEGIN ATOMIC SELECT @extschema@.counter_visitors($1::pg_catalog.text::@extschema@.counter, $2, $3); END;

@@ -47,3 +47,17 @@ impl Explain for AmountError {
         }
     }
 }
+
+/// Arithmetic with a counter, which is an id.
+#[derive(Clone, Copy, Debug)]
+pub struct NoNumber;
+
+impl Explain for NoNumber {
+    fn explain(&self) -> Explanation {
+        Explanation::new(
+            ERRCODE_UNDEFINED_FUNCTION,
+            "a counter is an id, not a number that could be added to",
+        )
+        .hint("Count with counter_incr(id, delta). To reckon with its total, cast it: id::bigint.")
+    }
+}

@@ -107,6 +107,63 @@ SELECT counter_incr(now());
 \set VERBOSITY default
 SELECT 'a'::name = 'a'::varchar, 'a'::bpchar = 'a'::varchar, 'a'::text = 'a'::name, 'a'::text || 1, 'x' || 'a'::counter, length('abc');
 
+-- Whatever takes text takes a counter.
+SELECT views LIKE 'type:%', views ILIKE 'TYPE:F%', views ~ '^type', views NOT LIKE '%x', views SIMILAR TO 'type:%', lower(views), length(views), starts_with(views, 'type'), md5(views),
+    split_part(views, ':', 2), views || '!', '!' || views, views || views, title || views, views || title, views || 1 FROM videos WHERE title = 'final';
+SELECT string_agg(views, ',' ORDER BY views), string_agg(views, views ORDER BY views), array_agg(views ORDER BY views), count(DISTINCT views) FROM videos WHERE title LIKE '%final';
+SELECT CASE WHEN title = 'none' THEN title ELSE views END, CASE WHEN title = 'none' THEN views ELSE title END, coalesce(views, title), coalesce(title, views),
+    pg_typeof(coalesce(views, title)), greatest(views, 'a'::text) FROM videos WHERE title IN ('none', 'final') ORDER BY title;
+SELECT views FROM videos WHERE title = 'final' UNION SELECT title FROM videos WHERE title = 'final' ORDER BY 1;
+SELECT title FROM videos WHERE views IN ('type:final', 'type:x') UNION ALL SELECT title FROM videos WHERE views IN ('type:final'::text, 'type:x')
+    UNION ALL SELECT title FROM videos WHERE views = ANY ('{type:final}'::text[]) UNION ALL SELECT title FROM videos WHERE 'type:final' = ANY (ARRAY[views])
+    UNION ALL SELECT title FROM videos WHERE views NOT IN (SELECT title FROM videos) AND views = 'type:final'::text;
+SELECT * FROM counter_get_many((SELECT array_agg(views ORDER BY views) FROM videos WHERE title LIKE '%final'));
+-- A counter equals the number that its id says.
+SELECT views, views = 42, 42::bigint = views, views = 42::smallint, views <> 42, views IN (41, 42), views = ANY (ARRAY[41, 42]), 7::counter = '7' FROM videos WHERE views IN ('42', 'type:final') ORDER BY 1;
+-- It compares with each kind of text by bytes, with char(n) without the blanks at its end.
+SELECT 'a'::counter = 'a'::char(3), 'a'::char(3)::counter || '|', 'a'::name = 'a'::counter, 'a'::counter <> 'b'::name, 'B'::counter < 'a'::name, 'a'::text > 'B'::counter,
+    'a'::counter >= 'a'::varchar, 'a'::counter <= 'a'::text COLLATE "C", 'a'::counter IS DISTINCT FROM 'a'::text;
+SELECT ('a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid)::counter;
+INSERT INTO videos VALUES ('by uuid', 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'::uuid), ('by char', 'abc'::char(9));
+SELECT title, views FROM videos WHERE title IN ('by uuid', 'by char') ORDER BY title;
+-- What a parameter without a type is.
+PREPARE type_1 AS SELECT 1 FROM videos WHERE views = $1 OR views LIKE $2 OR views IN ($3, 'a') OR views = ANY ($4) OR views || $5 = 'x' OR coalesce(views, $6) LIKE 'x' OR lower($7) = views;
+PREPARE type_2(text, bigint, text[]) AS SELECT 1 FROM videos WHERE views = $1 OR views = $2 OR views = ANY ($3);
+SELECT name, parameter_types FROM pg_prepared_statements WHERE name LIKE 'type%' ORDER BY name;
+EXECUTE type_2('type:final', 42, '{type:semi}');
+DEALLOCATE type_1;
+DEALLOCATE type_2;
+-- It is no number.
+SELECT views + 1 FROM videos;
+\set VERBOSITY sqlstate
+UPDATE videos SET views = views + 1 WHERE title = 'final';
+UPDATE videos SET views = 1 + views WHERE title = 'none';
+SELECT views - 1.5 > 0 FROM videos;
+SELECT views + views, '1' - views FROM videos;
+SELECT views > 100 FROM videos;
+SELECT views = 1.5 FROM videos;
+SELECT -views FROM videos;
+SELECT 'a'::text + 1;
+SELECT 'a'::text - 1.5;
+SELECT 1 = 'a'::char(1);
+SELECT 'a'::varchar = 1;
+\set VERBOSITY default
+-- Text is text as before: its operators, their results and their plans.
+CREATE TABLE type_texts (t text PRIMARY KEY, v varchar(9), n name, c char(9));
+INSERT INTO type_texts SELECT i, i, i, i FROM generate_series(1, 2000) i;
+CREATE INDEX ON type_texts (v text_pattern_ops);
+ANALYZE type_texts;
+SET enable_seqscan = off;
+SET enable_bitmapscan = off;
+EXPLAIN (COSTS OFF, VERBOSE) SELECT t || v, t || 'x', v || 1, n || c, t LIKE v FROM type_texts WHERE t = '7' AND v = 'x' AND n = t AND c = v;
+EXPLAIN (COSTS OFF) SELECT 1 FROM type_texts WHERE v LIKE '19%';
+EXPLAIN (COSTS OFF) SELECT 1 FROM type_texts WHERE t IN ('1', '2') AND t > v;
+RESET enable_seqscan;
+RESET enable_bitmapscan;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM type_texts a JOIN type_texts b ON a.t = b.v;
+SELECT pg_typeof(t || v), pg_typeof(coalesce(t, v)), pg_typeof(n || c), max(t) = max(v), min(t) FROM type_texts GROUP BY 1, 2, 3;
+DROP TABLE type_texts;
+
 -- Index, primary key, foreign key.
 CREATE TABLE pages (id counter PRIMARY KEY, title text);
 INSERT INTO pages SELECT 'type:page:' || i, 'Page ' || i FROM generate_series(1, 500) i;
@@ -127,6 +184,43 @@ SELECT id FROM pages WHERE id >= 'type:page:49' AND id < 'type:page:491' ORDER B
 EXPLAIN (COSTS OFF) SELECT count(*) FROM links WHERE target = 'type:page:3';
 SELECT count(*) FROM links WHERE target = 'type:page:3';
 SELECT title FROM pages WHERE id = 'type:page:250'::text;
+-- As well by text, a name, a number; in generic plans; the hash index too.
+INSERT INTO pages SELECT i, 'Number ' || i FROM generate_series(1, 9) i;
+SET plan_cache_mode = force_generic_plan;
+PREPARE type_page AS SELECT title FROM pages WHERE id = $1;
+PREPARE type_text(text) AS SELECT title FROM pages WHERE id = $1;
+PREPARE type_texts(text[]) AS SELECT title FROM pages WHERE id = ANY ($1);
+PREPARE type_number(bigint) AS SELECT title FROM pages WHERE id = $1;
+PREPARE type_name(name) AS SELECT title FROM pages WHERE $1 = id;
+PREPARE type_target(text) AS SELECT count(*) FROM links WHERE $1 = target;
+EXPLAIN (COSTS OFF) EXECUTE type_page('type:page:7');
+EXPLAIN (COSTS OFF) EXECUTE type_text('type:page:7');
+EXPLAIN (COSTS OFF) EXECUTE type_texts('{type:page:7}');
+EXPLAIN (COSTS OFF) EXECUTE type_number(7);
+EXPLAIN (COSTS OFF) EXECUTE type_name('type:page:7');
+EXPLAIN (COSTS OFF) EXECUTE type_target('type:page:3');
+EXECUTE type_page('type:page:7');
+EXECUTE type_text('type:page:7');
+EXECUTE type_texts('{type:page:8,type:page:7,8,type:page:7,no}');
+EXECUTE type_number(7);
+EXECUTE type_name('type:page:7');
+EXECUTE type_target('type:page:3');
+DEALLOCATE ALL;
+RESET plan_cache_mode;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM pages WHERE id >= 'type:page:49'::text AND id < 'type:page:491'::text;
+SELECT count(*) FROM pages WHERE id >= 'type:page:49'::text AND id < 'type:page:491'::text;
+EXPLAIN (COSTS OFF) SELECT title FROM pages WHERE id = 7;
+-- A text may not reference a counter: PostgreSQL could not delete what it refers to. A counter may reference a text.
+CREATE TABLE type_children (page text REFERENCES pages);
+CREATE TABLE type_parents (id text PRIMARY KEY);
+CREATE TABLE type_children (parent counter REFERENCES type_parents ON UPDATE CASCADE);
+INSERT INTO type_parents VALUES ('type:a');
+INSERT INTO type_children VALUES ('type:a');
+INSERT INTO type_children VALUES ('type:b');
+UPDATE type_parents SET id = 'type:c';
+DELETE FROM type_parents;
+SELECT * FROM type_children;
+DROP TABLE type_children, type_parents;
 RESET enable_seqscan;
 RESET enable_bitmapscan;
 -- The total is no index key: it changes by itself.
@@ -144,6 +238,16 @@ SELECT count(*) FROM pages p JOIN links l ON l.target = p.id;
 RESET enable_nestloop;
 RESET enable_mergejoin;
 RESET enable_hashjoin;
+-- Beside text: hashed.
+CREATE TABLE type_texts AS SELECT id::text AS t FROM pages;
+ANALYZE type_texts;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM pages JOIN type_texts ON id = t;
+SELECT count(*) FROM pages JOIN type_texts ON id = t;
+SELECT count(*), count(id), count(t) FROM (SELECT * FROM pages WHERE id <> 'type:page:1') p FULL JOIN (SELECT * FROM type_texts WHERE t <> 'type:page:2') x ON t = id;
+SELECT count(*) FROM pages WHERE id IN (SELECT t FROM type_texts WHERE t < 'type:page:2');
+SELECT count(*) FROM pages WHERE id NOT IN (SELECT t FROM type_texts WHERE t < 'type:page:2');
+SELECT count(*) FROM type_texts WHERE t IN (SELECT id FROM pages WHERE id < 'type:page:2') AND NOT EXISTS (SELECT FROM links WHERE target = t);
+DROP TABLE type_texts;
 SELECT target, count(*) FROM links GROUP BY target ORDER BY target;
 SET enable_sort = off;
 SELECT count(*) FROM (SELECT target FROM links GROUP BY target) g;
@@ -156,6 +260,8 @@ CREATE TABLE by_hash_0 PARTITION OF by_hash FOR VALUES WITH (MODULUS 2, REMAINDE
 CREATE TABLE by_hash_1 PARTITION OF by_hash FOR VALUES WITH (MODULUS 2, REMAINDER 1);
 INSERT INTO by_hash SELECT id FROM pages;
 SELECT count(*), count(DISTINCT tableoid) FROM by_hash;
+EXPLAIN (COSTS OFF) SELECT * FROM by_hash WHERE id = 'type:page:1'::text;
+SELECT count(*) FROM by_hash WHERE id = 'type:page:1'::text;
 
 -- Arrays.
 SELECT '{a,b,"c d"}'::counter[], ARRAY['a', 'b']::counter[] = '{a,b}', 'b'::counter = ANY ('{a,b}'::counter[]), '{a,b}'::counter[] @> '{b}';
