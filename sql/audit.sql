@@ -91,7 +91,7 @@ COMMENT ON TABLE counter_ext.audit_head IS 'the last entry of each chain in coun
 COMMENT ON TABLE counter_ext.audit_anchor IS 'what the last entries of all chains add up to';
 COMMENT ON COLUMN counter_ext.audit_log.seq IS 'position in the chain of the id, from 1 on, in the order of sealing';
 COMMENT ON COLUMN counter_ext.audit_log.operation IS 'increment, reset, set, drop, or open: what makes the log agree with the total when auditing begins';
-COMMENT ON COLUMN counter_ext.audit_log.actor IS 'the setting counter_ext.actor, else the session''s user';
+COMMENT ON COLUMN counter_ext.audit_log.actor IS 'whom the call names, else the setting counter_ext.actor, else the session''s user';
 COMMENT ON COLUMN counter_ext.audit_log.role IS 'the session''s user';
 COMMENT ON COLUMN counter_ext.audit_log.at IS 'when the function was called';
 COMMENT ON COLUMN counter_ext.audit_log.hash IS 'SHA-256 of the hash before it, 32 zero bytes for the first, and the entry''s columns, each behind its length';

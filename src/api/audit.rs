@@ -11,7 +11,7 @@ use crate::pg::catalog;
 
 /// Begins (`on`) or ends auditing of all counters whose ids begin with `prefix`; the empty one means all. Returns whether that
 /// changed anything. From then on every change of theirs is appended to the log in its own transaction, with delta, operation, actor
-/// (the setting counter_ext.actor, else the session's user), time, xid and node. Counters that exist begin with an entry of what the
+/// (whom the call names, else the setting counter_ext.actor, else the session's user), time, xid and node. Counters that exist begin with an entry of what the
 /// log lacks: their total, or, where they were audited before, what was missed since. To begin waits for all
 /// transactions that have incremented anything, and keeps others waiting meanwhile; to end keeps nobody waiting, and the log stays.
 ///

@@ -5,21 +5,43 @@ use pgrx::prelude::*;
 
 use crate::counting::errors::AmountError;
 use crate::counting::{amount, change};
-use crate::errors::{CounterError, OrRaise, check_id, given};
+use crate::errors::{CounterError, OrRaise, check_id, check_key, given};
 use crate::pg::args::{BigintArray, NumericArg, TextArg, TextArray};
 use crate::pg::naming::name_of;
 
-/// Adds `delta` to a counter, in the caller's transaction. Never waits for another transaction's increment.
+/// Adds `delta` to a counter, in the caller's transaction. Never waits for another transaction's increment. `actor` (1 to 255 bytes) is
+/// whom the audit log names; NULL: the setting counter_ext.actor, else the session's user. A NULL id or delta counts nothing.
 ///
-/// Errors: 22023 empty or over-long id; 22003 this transaction's deltas of the counter leave bigint; 25006 read-only
+/// Errors: 22023 empty or over-long id or actor; 22003 this transaction's deltas of the counter leave bigint; 25006 read-only
 /// transaction or standby; 42501 INSERT or UPDATE on counter_ext.total is missing.
-#[pg_extern(strict)]
-fn counter_incr(id: TextArg<'_>, delta: default!(i64, 1)) {
+#[pg_extern]
+fn counter_incr(
+    id: Option<TextArg<'_>>,
+    delta: default!(Option<i64>, 1),
+    actor: default!(Option<TextArg<'_>>, "NULL"),
+) -> Option<()> {
+    increment_by(id?.0, delta?, actor.map(|actor| actor.0)).or_raise();
+    Some(())
+}
+
+/// As above, for ids and actors of other types. Errors: 42804 a type that names nothing.
+#[pg_extern(sql = false)]
+fn counter_incr_by(id: Option<AnyElement>, delta: Option<i64>, actor: Option<AnyElement>) -> Option<()> {
+    let (id, delta) = (id?, delta?);
     let increment = || {
-        check_id(id.0)?;
-        change::increment(change::enter("counter_incr")?, id.0, delta)
+        let actor = actor.map(|actor| name_of("actor", &actor)).transpose()?;
+        increment_by(&name_of("id", &id)?, delta, actor.as_deref())
     };
     increment().or_raise();
+    Some(())
+}
+
+fn increment_by(id: &[u8], delta: i64, actor: Option<&[u8]>) -> Result<(), CounterError> {
+    check_id(id)?;
+    if let Some(actor) = actor {
+        check_key("actor", actor)?;
+    }
+    change::increment_by(change::enter("counter_incr")?, id, delta, actor)
 }
 
 /// As `counter_incr`, and returns what `counter_get` says next in the caller's transaction: all that is committed by now, and its own.
@@ -126,18 +148,27 @@ extension_sql!(
 -- A numeric amount goes to "any", which never competes for what has no type: beside counter_incr(text, numeric) an untyped or an
 -- integer amount would be ambiguous. Where the id is an integer, "any" would tie with bigint: so each
 -- width has one of its own.
-CREATE FUNCTION counter_incr(id counter, delta bigint DEFAULT 1) RETURNS void
-    AS 'MODULE_PATHNAME', 'counter_incr_wrapper' LANGUAGE c VOLATILE STRICT;
-CREATE FUNCTION counter_incr(id bigint, delta bigint DEFAULT 1) RETURNS void
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_incr($1::pg_catalog.text, $2); END;
-CREATE FUNCTION counter_incr(id uuid, delta bigint DEFAULT 1) RETURNS void
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_incr($1::pg_catalog.text, $2); END;
+-- A NULL actor is nobody named, so these are not STRICT: an id or a delta of NULL counts nothing all the same.
+CREATE FUNCTION counter_incr(id counter, delta bigint DEFAULT 1, actor text DEFAULT NULL) RETURNS void
+    AS 'MODULE_PATHNAME', 'counter_incr_wrapper' LANGUAGE c VOLATILE;
+CREATE FUNCTION counter_incr(id bigint, delta bigint DEFAULT 1, actor text DEFAULT NULL) RETURNS void
+    LANGUAGE sql VOLATILE BEGIN ATOMIC SELECT @extschema@.counter_incr($1::pg_catalog.text, $2, $3); END;
+CREATE FUNCTION counter_incr(id uuid, delta bigint DEFAULT 1, actor text DEFAULT NULL) RETURNS void
+    LANGUAGE sql VOLATILE BEGIN ATOMIC SELECT @extschema@.counter_incr($1::pg_catalog.text, $2, $3); END;
+CREATE FUNCTION counter_incr(id text, delta bigint, actor anyelement) RETURNS void
+    AS 'MODULE_PATHNAME', 'counter_incr_by_wrapper' LANGUAGE c VOLATILE;
+CREATE FUNCTION counter_incr(id counter, delta bigint, actor anyelement) RETURNS void
+    AS 'MODULE_PATHNAME', 'counter_incr_by_wrapper' LANGUAGE c VOLATILE;
+CREATE FUNCTION counter_incr(id bigint, delta bigint, actor anyelement) RETURNS void
+    AS 'MODULE_PATHNAME', 'counter_incr_by_wrapper' LANGUAGE c VOLATILE;
+CREATE FUNCTION counter_incr(id uuid, delta bigint, actor anyelement) RETURNS void
+    AS 'MODULE_PATHNAME', 'counter_incr_by_wrapper' LANGUAGE c VOLATILE;
 CREATE FUNCTION counter_incr(id "any", delta numeric) RETURNS void
     AS 'MODULE_PATHNAME', 'counter_incr_numeric_wrapper' LANGUAGE c VOLATILE STRICT;
 CREATE FUNCTION counter_incr(id smallint, delta bigint) RETURNS void
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_incr($1::pg_catalog.text, $2); END;
+    LANGUAGE sql VOLATILE BEGIN ATOMIC SELECT @extschema@.counter_incr($1::pg_catalog.text, $2); END;
 CREATE FUNCTION counter_incr(id integer, delta bigint) RETURNS void
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_incr($1::pg_catalog.text, $2); END;
+    LANGUAGE sql VOLATILE BEGIN ATOMIC SELECT @extschema@.counter_incr($1::pg_catalog.text, $2); END;
 CREATE FUNCTION counter_add(id counter, delta bigint DEFAULT 1) RETURNS bigint
     AS 'MODULE_PATHNAME', 'counter_add_wrapper' LANGUAGE c VOLATILE STRICT;
 CREATE FUNCTION counter_add(id bigint, delta bigint DEFAULT 1) RETURNS bigint
@@ -152,5 +183,5 @@ CREATE FUNCTION counter_add(id integer, delta bigint) RETURNS bigint
     LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_add($1::pg_catalog.text, $2); END;
 "#,
     name = "counter_incr_ids",
-    requires = [counter_incr, counter_add, "counter_ext_type"]
+    requires = [counter_incr, counter_incr_by, counter_add, "counter_ext_type"]
 );

@@ -19,9 +19,11 @@ pub mod verification;
 use crate::counting::transaction;
 use crate::errors::CounterError;
 use crate::family::{Change, Family};
+use crate::pg::transaction_setting;
 
 pub static FAMILY: Family = Family {
     define_settings: settings::define,
+    transaction: Some(&transaction_setting::HOOKS),
     counter_changed: Some(log_if_audited),
     steps: &[sealing::SEAL],
     ..Family::NONE

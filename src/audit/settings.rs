@@ -2,9 +2,19 @@
 
 use std::ffi::CString;
 
-use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::GucSetting;
+
+use crate::pg::transaction_setting::{self, Described};
 
 static ACTOR: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+
+static DESCRIBED: Described = Described {
+    name: c"counter_ext.actor",
+    short: c"Who the audit log says has incremented a counter.",
+    long: c"Empty: the session's user, who is logged in any case. At most 255 bytes. Ends with the transaction that sets it.",
+    refusal: c"parameter \"counter_ext.actor\" holds for one transaction, not for a session",
+    hint: c"Use SET LOCAL in the transaction that counts, or name the actor in the call: counter_incr(id, delta, actor => ...).",
+};
 
 /// Who the audit log is told acts; `None` where nobody was named.
 pub fn actor() -> Option<Vec<u8>> {
@@ -12,12 +22,5 @@ pub fn actor() -> Option<Vec<u8>> {
 }
 
 pub fn define(_preloading: bool) {
-    GucRegistry::define_string_guc(
-        c"counter_ext.actor",
-        c"Who the audit log says has incremented a counter.",
-        c"Empty: the session's user, who is logged in any case. At most 255 bytes.",
-        &ACTOR,
-        GucContext::Userset,
-        GucFlags::default(),
-    );
+    transaction_setting::define(&DESCRIBED, &ACTOR);
 }

@@ -35,6 +35,7 @@ pub mod snapshot;
 pub mod source;
 pub mod spi;
 pub mod table;
+pub mod transaction_setting;
 pub mod trigger;
 pub mod type_ids;
 mod unguarded;

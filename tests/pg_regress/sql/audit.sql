@@ -3,7 +3,9 @@ SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS counter_ext;
 DO $$ BEGIN PERFORM counter_compact(); END $$;
 RESET client_min_messages;
-SET counter_ext.actor = 'tester';
+-- For whoever connects to this database.
+SELECT format('ALTER DATABASE %I SET counter_ext.actor = ''tester''', current_database()) \gexec
+\c -
 \set VERBOSITY default
 
 -- What there is when auditing begins is the log's first entry.
@@ -250,10 +252,14 @@ ROLLBACK;
 BEGIN READ ONLY;
 SELECT ok FROM counter_audit_verify('audit:t');
 ROLLBACK;
+SELECT format('ALTER DATABASE %I RESET counter_ext.actor', current_database()) \gexec
+\c -
 SET counter_ext.actor = '';
 SELECT counter_incr('audit:actor');
+BEGIN;
 SELECT set_config('counter_ext.actor', repeat('x', 256), false) IS NULL;
 SELECT counter_incr('audit:actor');
+ROLLBACK;
 RESET counter_ext.actor;
 SELECT counter_incr('audit:actor');
 SELECT count(*) FROM (SELECT id, actor, role FROM counter_ext.audit_pending UNION ALL SELECT id, actor, role FROM counter_ext.audit_log) log
@@ -290,11 +296,12 @@ SELECT counter_audit('', false);
 
 SELECT count(*) FROM counter_ext.audited, counter_audit(prefix, false) ended WHERE ended;
 -- An increment that names its actor is that actor's, whatever the setting says; what is filtered is not the counter's.
-SET counter_ext.actor = 'somebody else';
 SELECT counter_audit('audit:', true) IS NOT NULL AS audited;
 INSERT INTO counter_ext.blocked (actor) VALUES ('audit bot');
+BEGIN;
+SET LOCAL counter_ext.actor = 'somebody else';
 SELECT counter_incr_from('audit:from', 'user:7', 2), counter_incr_from('audit:from', 'audit bot', 5);
-RESET counter_ext.actor;
+COMMIT;
 SELECT counter_compact() >= 0 AS sealed;
 SELECT delta, operation, actor FROM counter_ext.audit_log WHERE id = 'audit:from';
 SELECT ok, log_sum, total, problem, counter_filtered('audit:from') FROM counter_audit_verify('audit:from');
@@ -306,3 +313,99 @@ DO $$ BEGIN PERFORM counter_compact(); END $$;
 TRUNCATE counter_ext.audit_log, counter_ext.audit_head, counter_ext.audit_anchor, counter_ext.audit_pending;
 DELETE FROM counter_ext.token WHERE token LIKE 'audit %';
 DELETE FROM counter_ext.source_offset WHERE source = 'audit';
+
+-- Who acts is said by the call, or for one transaction: never for a session, which a pooler hands to the next client.
+SELECT counter_audit('actor:', true);
+\set VERBOSITY default
+SET counter_ext.actor = 'client 1';
+BEGIN;
+SET SESSION counter_ext.actor = 'client 1';
+ROLLBACK;
+\set VERBOSITY terse
+SET counter_ext.actor = '';
+SET counter_ext.actor TO DEFAULT;
+SELECT counter_incr('actor:a', 1);
+BEGIN;
+SET LOCAL counter_ext.actor = 'client 2';
+SELECT counter_incr('actor:a', 2), counter_incr('actor:a', 3, 'client 3'), counter_incr('actor:a', 4, actor => NULL);
+SAVEPOINT s;
+SET LOCAL counter_ext.actor = 'client 4';
+SELECT counter_incr('actor:a', 5);
+ROLLBACK TO s;
+SELECT counter_incr('actor:a', 6);
+COMMIT;
+SHOW counter_ext.actor;
+SELECT counter_incr('actor:a', 7);
+-- However else it is set, it ends with the transaction.
+SELECT set_config('counter_ext.actor', 'client 8', false), counter_incr('actor:a', 8);
+SELECT current_setting('counter_ext.actor') AS nobody, counter_incr('actor:a', 9);
+BEGIN;
+SELECT set_config('counter_ext.actor', 'client 10', false);
+SELECT counter_incr('actor:a', 10);
+SET LOCAL counter_ext.actor = 'client 11';
+SELECT counter_incr('actor:a', 11);
+COMMIT;
+SELECT counter_incr('actor:a', 12);
+DO $$
+BEGIN
+    SET LOCAL counter_ext.actor = 'client 13';
+    PERFORM counter_incr('actor:a', 13);
+    COMMIT;
+    PERFORM counter_incr('actor:a', 14);
+    SET counter_ext.actor = 'client 15';
+    PERFORM counter_incr('actor:a', 15);
+    COMMIT;
+    PERFORM counter_incr('actor:a', 16);
+END $$;
+CREATE FUNCTION acts() RETURNS void LANGUAGE sql SET counter_ext.actor = 'client 17' AS $$ SELECT counter_incr('actor:a', 17) $$;
+SELECT acts(), counter_incr('actor:a', 18);
+DROP FUNCTION acts;
+BEGIN;
+SELECT set_config('counter_ext.actor', 'client 19', false);
+SELECT counter_incr('actor:a', 19);
+PREPARE TRANSACTION 'actor';
+SELECT counter_incr('actor:a', 20);
+COMMIT PREPARED 'actor';
+BEGIN;
+SELECT set_config('counter_ext.actor', 'client 21', false);
+ROLLBACK;
+SELECT counter_incr('actor:a', 21);
+-- What the role has is its own, and comes back after SET LOCAL.
+DO $$ BEGIN EXECUTE format('ALTER ROLE %I SET counter_ext.actor = ''service''', current_user); END $$;
+\c -
+SELECT counter_incr('actor:a', 22);
+BEGIN;
+SELECT set_config('counter_ext.actor', 'client 23', false), counter_incr('actor:a', 23);
+COMMIT;
+SELECT counter_incr('actor:a', 24);
+DO $$ BEGIN EXECUTE format('ALTER ROLE %I RESET counter_ext.actor', current_user); END $$;
+\c -
+-- Parallel workers are given the leader's.
+SET min_parallel_table_scan_size = 0;
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+BEGIN;
+SET LOCAL counter_ext.actor = 'client 25';
+SELECT counter_incr('actor:a', 25);
+SELECT count(*) > 0 AS counted FROM pg_class;
+SELECT counter_incr('actor:a', 26);
+COMMIT;
+SELECT counter_incr('actor:a', 27);
+-- Actors of other types, and ids.
+SELECT counter_incr('actor:a', 30, 7), counter_incr('actor:a', 31, 7::bigint), counter_incr('actor:a'::counter, 32, 7::smallint), counter_incr('actor:a', 33, '7'),
+    counter_incr('actor:a'::varchar, 34, 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'::uuid), counter_incr('actor:a', 35, 'client'::name), counter_incr('actor:a', actor => 'client 1'),
+    counter_incr(id => 'actor:a', actor => 'client 36', delta => 36);
+SELECT counter_incr('actor:a', 1, true);
+SELECT counter_incr('actor:a', 1, '');
+SELECT counter_incr('actor:a', 1, repeat('x', 256));
+SELECT counter_incr(NULL, 1, 'x'), counter_incr('actor:a', NULL, 'x'), counter_incr(NULL::bigint), counter_incr(NULL, NULL);
+SELECT counter_incr(42, 1, 7), counter_incr(42, 1, 'x'), counter_incr(42, actor => 'x'), counter_incr(42::smallint, 1, 7), counter_incr(gen_random_uuid(), 1, gen_random_uuid());
+PREPARE actor_1 AS SELECT counter_incr($1, $2, $3);
+PREPARE actor_2 AS SELECT counter_incr($1, actor => $2);
+PREPARE actor_3 AS SELECT counter_incr(42, $1, $2), counter_incr($3), counter_incr($4, $5);
+SELECT name, parameter_types FROM pg_prepared_statements WHERE name LIKE 'actor%' ORDER BY name;
+DEALLOCATE ALL;
+SELECT counter_compact() >= 0 AS sealed;
+SELECT delta, CASE actor WHEN session_user THEN 'session_user' ELSE actor END AS actor FROM counter_ext.audit_log WHERE id = 'actor:a' ORDER BY delta, actor;
+SELECT ok FROM counter_audit_verify('actor:a');
+SELECT counter_audit('actor:', false);

@@ -16,7 +16,9 @@ SHOW counter_ext.max_counters;
 \c -
 SET counter_ext.slots = 8;
 SET counter_ext.slotz = 8;
+SET counter_ext.actor = 'whoever had the session before';
 SELECT counter_get('no_preload:a');
+SHOW counter_ext.actor;
 SHOW counter_ext.slots;
 SHOW counter_ext.slotz;
 RESET counter_ext.slots;
