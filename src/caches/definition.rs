@@ -159,6 +159,7 @@ pub fn check_created(trigger: &CreatedTrigger) -> Result<(), CounterError> {
     if trigger.function != b"counter_rows" {
         return Ok(());
     }
+    check_creator()?;
     // What no id can begin with is refused when it fires.
     let Ok(definition) = Definition::new(prefix, column) else { return Ok(()) };
     let source = Source::open(trigger.table)?;
@@ -172,6 +173,26 @@ pub fn check_created(trigger: &CreatedTrigger) -> Result<(), CounterError> {
     let checked = definition.check_alone(&source, &function()?);
     drop(latest);
     checked
+}
+
+/// A trigger counts with the rights of its table's owner, so it takes more to make one than TRIGGER on the table: those rights. Asked of
+/// what the command has made, not of the names in it, which may mean something else by now.
+fn check_creator() -> Result<(), CounterError> {
+    let query = format!(
+        "SELECT pg_catalog.format('%s.%I', c.relnamespace::pg_catalog.regnamespace, c.relname)
+         FROM pg_catalog.pg_event_trigger_ddl_commands() made
+         JOIN pg_catalog.pg_trigger t ON t.oid OPERATOR(pg_catalog.=) made.objid
+           AND made.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_trigger'::pg_catalog.regclass
+         JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid
+         WHERE t.tgfoid OPERATOR(pg_catalog.=) {}::pg_catalog.oid AND NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')",
+        u32::from(function()?.oid)
+    );
+    // The command's own work.
+    let latest = ActiveSnapshot::push_latest();
+    let of_others = rows(query.as_bytes());
+    drop(latest);
+    let table = of_others?.into_iter().flatten().flatten().next();
+    table.map_or(Ok(()), |table| Err(CacheError::NotOwner { table }.into()))
 }
 
 /// Whether triggers of this owner's tables can count.

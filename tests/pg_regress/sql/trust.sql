@@ -106,6 +106,29 @@ SELECT counter_get('trust:a');
 -- It says so at the end of the script, and nobody else.
 SELECT counter_ext.note_extension_created();
 
+-- Rows are counted with the rights of their table's owner. Whoever has TRIGGER there, and no right to count, does not borrow them.
+CREATE ROLE counter_ext_other;
+CREATE TABLE counted_rows (k text);
+ALTER TABLE counted_rows OWNER TO counter_ext_counts;
+GRANT INSERT, TRUNCATE, TRIGGER ON counted_rows TO counter_ext_other;
+SET ROLE counter_ext_counts;
+SELECT counter_incr('trust:r:a', 5);
+SET ROLE counter_ext_other;
+CREATE TRIGGER t AFTER INSERT ON counted_rows REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION counter_rows('trust:r:', 'k');
+CREATE TRIGGER t BEFORE TRUNCATE ON counted_rows FOR EACH STATEMENT EXECUTE FUNCTION counter_rows('trust:r:', 'k');
+INSERT INTO counted_rows VALUES ('a');
+TRUNCATE counted_rows;
+SET ROLE counter_ext_counts;
+SELECT counter_get('trust:r:a');
+CREATE TRIGGER t AFTER INSERT ON counted_rows REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION counter_rows('trust:r:', 'k');
+SET ROLE counter_ext_other;
+INSERT INTO counted_rows VALUES ('a');
+RESET ROLE;
+SELECT counter_get('trust:r:a');
+SELECT counter_drop('trust:r:a');
+DROP TABLE counted_rows;
+DROP ROLE counter_ext_other;
+
 SELECT counter_drop('trust:a');
 DROP OWNED BY counter_ext_counts, counter_ext_restores;
 DROP ROLE counter_ext_counts, counter_ext_restores;
