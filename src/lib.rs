@@ -55,8 +55,15 @@ static SERVER_HOOKS: pg::hooks::Hooks = pg::hooks::Hooks {
 };
 
 /// What the rest of the extension knows of families.
-static FAMILIES: [&family::Family; 5] =
-    [&visitors::FAMILY, &idempotency::FAMILY, &audit::FAMILY, &limits::FAMILY, &counting::FAMILY];
+static FAMILIES: [&family::Family; 7] = [
+    &caches::FAMILY,
+    &likes::FAMILY,
+    &visitors::FAMILY,
+    &idempotency::FAMILY,
+    &audit::FAMILY,
+    &limits::FAMILY,
+    &counting::FAMILY,
+];
 
 /// Called by PostgreSQL when it loads the library: in the postmaster, or in a session without preload.
 #[pg_guard]

@@ -13,6 +13,7 @@ mod increments;
 mod likes;
 mod limits;
 mod listing;
+mod moving;
 mod operations;
 mod reads;
 #[cfg(any(test, feature = "pg_test"))]

@@ -20,11 +20,17 @@ use crate::counting::transaction;
 use crate::errors::CounterError;
 use crate::family::{Change, Family};
 use crate::pg::transaction_setting;
+use crate::rows::emptying;
+
+use self::log_rows::{ANCHOR, HEAD, LOG};
+use self::pending_rows::PENDING;
 
 pub static FAMILY: Family = Family {
     define_settings: settings::define,
     transaction: Some(&transaction_setting::HOOKS),
     counter_changed: Some(log_if_audited),
+    // What is audited stays so.
+    forget_all: |_| emptying::truncate(&[PENDING, LOG, HEAD, ANCHOR]),
     steps: &[sealing::SEAL],
     ..Family::NONE
 };

@@ -15,6 +15,7 @@ pub mod drift;
 mod errors;
 mod install;
 pub mod join;
+mod moving;
 mod rows;
 mod tally;
 
@@ -24,8 +25,11 @@ pub use install::install;
 pub use rows::fired;
 
 use crate::errors::CounterError;
+use crate::family::Family;
 use crate::pg::Oid;
 use crate::pg::source::Source;
+
+pub static FAMILY: Family = Family { counter_moved: moving::refuse_cached, ..Family::NONE };
 
 /// A cached table's name as SQL writes it.
 pub fn source_name(table: Oid) -> Result<Vec<u8>, CounterError> {

@@ -30,8 +30,13 @@ pub fn after_truncate(emptied: Oid) -> Result<(), CounterError> {
             Spi::connect(confined)?.run(b"TRUNCATE counter_ext.slot")
         })?;
     }
-    transaction::forget_all_own(tables, xact::nest_level())?;
+    forget_own(tables)?;
     take_back_buffered(tables)
+}
+
+/// Forgets what is pending in this transaction.
+pub(super) fn forget_own(tables: Tables) -> Result<(), CounterError> {
+    Ok(transaction::forget_all_own(tables, xact::nest_level())?)
 }
 
 /// Read under a snapshot of its own, and closed before anything is done about them.

@@ -5,7 +5,7 @@ pub mod amount;
 pub mod buffered;
 pub mod bulk;
 pub mod change;
-mod change_errors;
+pub mod change_errors;
 pub mod column_guard;
 pub mod compaction;
 pub mod draining;
@@ -14,8 +14,10 @@ pub mod emptied;
 pub mod errors;
 mod fold_end;
 pub mod folding;
+pub mod forgetting;
 mod id_locks;
 pub mod listing;
+pub mod moving;
 mod pending;
 pub mod prepared;
 pub mod read;
@@ -28,5 +30,9 @@ pub mod transaction;
 use crate::family::Family;
 
 /// Last among the families: what others write gives a transaction an id, and how increments are written depends on that.
-pub static FAMILY: Family =
-    Family { transaction: Some(&transaction::HOOKS), steps: &[compaction::FOLD_SLOTS], ..Family::NONE };
+pub static FAMILY: Family = Family {
+    transaction: Some(&transaction::HOOKS),
+    forget_all: forgetting::forget_counters,
+    steps: &[compaction::FOLD_SLOTS],
+    ..Family::NONE
+};

@@ -72,6 +72,8 @@ pub struct State {
     /// The total table that this transaction drops, if it is not rolled back to a savepoint before that. 0: none.
     pub drops_extension: u32,
     pub creates_extension: bool,
+    /// Savepoint level at which this transaction has forgotten everything; 0: it has not.
+    pub forgets_all: u32,
     /// Somebody inserted rows for compaction by hand.
     pub restores: bool,
     /// The epoch that this transaction folds into rows.
@@ -92,6 +94,7 @@ impl State {
             needs_rows,
             drops_extension,
             creates_extension,
+            forgets_all,
             restores,
             folds,
             opens,
@@ -106,6 +109,7 @@ impl State {
         *needs_rows = false;
         *drops_extension = 0;
         *creates_extension = false;
+        *forgets_all = 0;
         *restores = false;
         *folds = None;
         *opens = None;

@@ -356,6 +356,9 @@ fn commit() {
         memory::purge_extension(database);
         workers::extension_dropped(database);
     }
+    if done.forgets_all > 0 {
+        family::all_forgotten(database);
+    }
     if done.restores {
         restore_guard::note(database);
     }
@@ -404,6 +407,10 @@ fn pre_prepare() {
         // Nor of this.
         CounterError::from(JournalError::Prepared).raise();
     }
+    if state::look(|state| state.forgets_all > 0).unwrap_or(false) {
+        // COMMIT PREPARED tells nobody.
+        family::all_forgotten(u32::from(catalog::my_database()));
+    }
     let Some(tables) = access::find_tables() else { return };
     let deltas = take_pending().map_or_else(Vec::new, |(_, deltas)| deltas);
     for delta in &deltas {
@@ -426,7 +433,12 @@ fn prepared() {
 }
 
 fn savepoint_released(level: u32) {
-    state::change_if_dirty(|state| state.pending.release(level));
+    state::change_if_dirty(|state| {
+        state.pending.release(level);
+        if state.forgets_all == level {
+            state.forgets_all = level - 1;
+        }
+    });
     fold_end::savepoint_released(level);
     access::hand_locks_down(level);
     id_locks::hand_down(level);
@@ -434,7 +446,12 @@ fn savepoint_released(level: u32) {
 
 fn savepoint_rolled_back(level: u32) {
     load::abandon();
-    state::change_if_dirty(|state| state.pending.roll_back(level));
+    state::change_if_dirty(|state| {
+        state.pending.roll_back(level);
+        if state.forgets_all >= level {
+            state.forgets_all = 0;
+        }
+    });
     fold_end::savepoint_rolled_back(level);
     access::forget_locks_above(level);
     id_locks::forget_above(level);

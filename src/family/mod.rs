@@ -38,6 +38,15 @@ pub struct Change<'a> {
 /// Whether an id is meant.
 pub type IdTest<'a> = dyn Fn(&[u8]) -> bool + 'a;
 
+/// An id becomes another one.
+#[derive(Clone, Copy, Debug)]
+pub struct Move<'a> {
+    pub from: &'a [u8],
+    pub to: &'a [u8],
+    /// There may be something of the other id, which stays and is added to.
+    pub merges: bool,
+}
+
 /// Which ids are asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct IdsAfter<'a> {
@@ -62,6 +71,13 @@ pub struct Family {
     /// The next ids after one that begin with a prefix and that the family has something of which `counter_dropped` drops, in
     /// order, at most so many.
     pub ids_after: fn(Tables, IdsAfter<'_>) -> Result<Vec<Id>, CounterError>,
+    /// Moves what the family has of an id to another one; returns whether there was anything. Errors: the family does not have it
+    /// moved; 42710 there is something of the other id, where nothing is to be merged.
+    pub counter_moved: fn(Tables, Move<'_>) -> Result<bool, CounterError>,
+    /// Empties the family's tables, and forgets what of it is pending in this transaction. Nobody else counts meanwhile.
+    pub forget_all: fn(Tables) -> Result<(), CounterError>,
+    /// That is committed: forgets what only memory knows. Runs in COMMIT callbacks: it cannot fail.
+    pub all_forgotten: fn(u32),
     /// Forgets what memory holds of ids whose rows were changed by others: all of them, or those for which the test is
     /// true. Runs in COMMIT callbacks: it cannot fail.
     pub ids_invalidated: fn(u32, &IdTest<'_>),
@@ -76,6 +92,9 @@ impl Family {
         counter_changed: None,
         counter_dropped: |_, _| Ok(false),
         ids_after: |_, _| Ok(Vec::new()),
+        counter_moved: |_, _| Ok(false),
+        forget_all: |_| Ok(()),
+        all_forgotten: |_| (),
         ids_invalidated: |_, _| (),
         steps: &[],
     };
@@ -129,6 +148,27 @@ pub fn ids_after(tables: Tables, which: IdsAfter<'_>) -> Result<Vec<Id>, Counter
         ids.extend(more);
     }
     Ok(ids)
+}
+
+/// Has the families move what they have of an id to another one. Returns whether there was anything.
+pub fn counter_moved(tables: Tables, moved: Move<'_>) -> Result<bool, CounterError> {
+    let mut had_any = false;
+    for family in all() {
+        had_any |= (family.counter_moved)(tables, moved)?;
+    }
+    Ok(had_any)
+}
+
+/// Has the families empty their tables. Counting, the last of the list, comes first: it keeps everybody out.
+pub fn forget_all(tables: Tables) -> Result<(), CounterError> {
+    all().iter().rev().try_for_each(|family| (family.forget_all)(tables))
+}
+
+/// Tells the families that everything is forgotten.
+pub fn all_forgotten(database: u32) {
+    for family in all() {
+        (family.all_forgotten)(database);
+    }
 }
 
 /// Has the families forget what memory holds of these ids.

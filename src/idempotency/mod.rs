@@ -20,13 +20,18 @@ use crate::pg::privilege::Rights;
 use crate::pg::table::Access;
 use crate::pg::{process, xact};
 use crate::rows::access::{Tables, as_owner};
+use crate::rows::emptying;
 
 /// Tokens one transaction forgets, and how long it takes for that at most.
 const PURGE_BATCH: u64 = 10_000;
 const PURGE_TIME: Duration = Duration::from_millis(100);
 
-pub static FAMILY: Family =
-    Family { define_settings: settings::define, steps: &[FORGET_TOKENS], ..Family::NONE };
+pub static FAMILY: Family = Family {
+    define_settings: settings::define,
+    forget_all: |_| emptying::truncate(&[TOKENS, OFFSETS]),
+    steps: &[FORGET_TOKENS],
+    ..Family::NONE
+};
 
 const FORGET_TOKENS: Step = Step {
     name: "forgetting old tokens",

@@ -6,12 +6,14 @@
 pub mod cursor;
 pub mod drift;
 mod errors;
+mod moving;
 mod rows;
 
 use self::rows::LIKED;
 use crate::counting::reserved::{self, Kind};
 use crate::counting::{change, read, transaction};
 use crate::errors::CounterError;
+use crate::family::Family;
 use crate::pg::key_text::KeyText;
 use crate::pg::privilege::Rights;
 use crate::pg::snapshot::ActiveSnapshot;
@@ -20,6 +22,13 @@ use crate::pg::spi::Spi;
 use crate::pg::table::Access;
 use crate::pg::{Oid, confined, lock, table, xact};
 use crate::rows::access::{self, Tables};
+use crate::rows::emptying;
+
+pub static FAMILY: Family = Family {
+    counter_moved: moving::move_likes,
+    forget_all: |_| emptying::truncate(&[LIKED]),
+    ..Family::NONE
+};
 
 /// Makes a like. Returns whether this call made it. Item and actor are checked.
 pub fn like(item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {

@@ -19,7 +19,8 @@ use crate::memory::limits::{self, LimitKey, LimitSubject, Taken};
 use crate::pg::catalog;
 use crate::pg::interval::Interval;
 
-pub static FAMILY: Family = Family { define_settings: settings::define, ..Family::NONE };
+pub static FAMILY: Family =
+    Family { define_settings: settings::define, all_forgotten: limits::purge_database, ..Family::NONE };
 
 /// Whether `cost` more fits into a key's window, and is taken. 0 asks whether 1 would, and takes nothing.
 pub fn allow(key: &[u8], max: i32, per: Interval, cost: i32) -> Result<bool, CounterError> {

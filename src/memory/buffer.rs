@@ -74,14 +74,17 @@ pub fn snapshot_with_unfolded(key: Key<'_>) -> (Snapshot, i64) {
     (taken.register(), unfolded)
 }
 
-/// Whether memory holds deltas of the counter that are in no row yet.
+/// Whether memory holds deltas of the counter that are in no row yet: what this transaction has folded itself it finds in rows.
 pub fn has_unfolded(key: Key<'_>) -> bool {
     let Some(segment) = segment() else {
         return false;
     };
     let hashed = Hashed::new(&segment, key);
     let partition = segment.lock_partition_shared(hashed.partition);
-    partition.find(&hashed).is_some_and(|index| marks::is_marked(&partition, index))
+    let Some(index) = partition.find(&hashed) else { return false };
+    let folded = epochs::fold_under_way(key.database).filter(|fold| xact::is_own(fold.xid));
+    let is_open = |parity: &usize| folded.is_none_or(|fold| !fold.takes(*parity));
+    (0..2).filter(is_open).any(|parity| marks::is_marked_of(&partition, index, parity))
 }
 
 /// An entry that stays until it is given back.

@@ -49,6 +49,13 @@ pub(super) fn is_marked(partition: &SharedPartition, index: u32) -> bool {
     any_of_word(partition, index / 64) & bit(index) != 0
 }
 
+/// Whether it has a mark of epochs of one parity.
+pub(super) fn is_marked_of(partition: &SharedPartition, index: u32, parity: usize) -> bool {
+    [Mark::Unjournaled, Mark::Unflushed].into_iter().any(|mark| {
+        partition.marks(mark.kind(parity))[index as usize / 64].load(Ordering::SeqCst) & bit(index) != 0
+    })
+}
+
 /// A bit for each of the 64 entries from `word * 64` on: whether it has a mark of any kind.
 pub(super) fn any_of_word(partition: &SharedPartition, word: u32) -> u64 {
     (0..MARK_KINDS).fold(0, |bits, kind| bits | partition.marks(kind)[word as usize].load(Ordering::SeqCst))

@@ -18,6 +18,7 @@ impl Rights {
     pub const INSERT: Rights = Rights(pg_sys::ACL_INSERT);
     pub const UPDATE: Rights = Rights(pg_sys::ACL_UPDATE);
     pub const DELETE: Rights = Rights(pg_sys::ACL_DELETE);
+    pub const TRUNCATE: Rights = Rights(pg_sys::ACL_TRUNCATE);
 
     pub const fn and(self, other: Rights) -> Rights {
         Rights(self.0 | other.0)
@@ -45,7 +46,7 @@ pub fn session_user_name() -> Vec<u8> {
 
 /// Whether the user has all the rights on the table.
 pub fn has_all(table: Oid, user: Oid, rights: Rights) -> bool {
-    [Rights::SELECT, Rights::INSERT, Rights::UPDATE, Rights::DELETE]
+    [Rights::SELECT, Rights::INSERT, Rights::UPDATE, Rights::DELETE, Rights::TRUNCATE]
         .into_iter()
         .filter(|right| rights.contains(*right))
         // SAFETY: a syscache look-up; a missing relation is an ERROR.

@@ -38,6 +38,8 @@ pub enum Purpose {
     Read,
     Take,
     Drop,
+    /// Of a counter to another id.
+    Move,
 }
 
 impl Purpose {
@@ -47,6 +49,7 @@ impl Purpose {
             Purpose::Read => Rights::SELECT,
             Purpose::Take => Rights::INSERT.and(Rights::UPDATE).and(Rights::SELECT),
             Purpose::Drop => Rights::DELETE,
+            Purpose::Move => Purpose::Take.rights().and(Rights::DELETE),
         }
     }
 
@@ -56,6 +59,7 @@ impl Purpose {
             Purpose::Read => "SELECT",
             Purpose::Take => "SELECT, INSERT and UPDATE",
             Purpose::Drop => "DELETE",
+            Purpose::Move => "SELECT, INSERT, UPDATE and DELETE",
         }
     }
 
@@ -147,7 +151,9 @@ pub fn enter_for(
     to_slots: bool,
 ) -> Result<Tables, CounterError> {
     let tables = match purpose {
-        Purpose::Count | Purpose::Take | Purpose::Drop => lock_for_writing(nest_level, to_slots)?,
+        Purpose::Count | Purpose::Take | Purpose::Drop | Purpose::Move => {
+            lock_for_writing(nest_level, to_slots)?
+        }
         _ => tables()?,
     };
     check_rights(tables, user, purpose)?;

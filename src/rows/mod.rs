@@ -6,6 +6,7 @@
 pub mod access;
 pub mod by_hand;
 pub mod claims;
+pub mod emptying;
 pub mod fold;
 pub mod latest;
 pub mod list;

@@ -21,6 +21,8 @@ pub static FAMILY: Family = Family {
     transaction: Some(&transaction::HOOKS),
     counter_dropped: visit::drop_all,
     ids_after: read::ids_after,
+    counter_moved: visit::move_all,
+    forget_all: visit::forget_all,
     ids_invalidated: |database, concerns| sketches::invalidate(database, concerns),
     steps: &[compaction::UNITE_VISITS],
     ..Family::NONE

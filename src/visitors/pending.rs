@@ -132,12 +132,16 @@ impl Pending {
 
     /// The transaction's own visits of an id on some days.
     pub fn of(&self, id: &[u8], takes: impl Fn(i32) -> bool) -> impl Iterator<Item = &Sketch> {
+        self.by_day(id).filter(move |(day, _)| takes(*day)).map(|(_, sketch)| sketch)
+    }
+
+    /// The same, with the day of each; a day may come several times.
+    pub fn by_day(&self, id: &[u8]) -> impl Iterator<Item = (i32, &Sketch)> {
         let hidden = self.layers.iter().rposition(|layer| layer.dropped.contains(id)).unwrap_or(0);
         self.layers[hidden..]
             .iter()
             .flat_map(move |layer| layer.sketches.of(id))
-            .filter(move |(day, _)| takes(*day))
-            .map(|(_, sketch)| sketch)
+            .map(|(day, sketch)| (*day, sketch))
     }
 
     /// Ids that the transaction has visits of; one may come several times.

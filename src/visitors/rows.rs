@@ -304,6 +304,53 @@ impl VisitWriter {
     }
 }
 
+/// What there was of an id, by day.
+#[derive(Default)]
+pub struct TakenVisits {
+    /// With what there was of ever.
+    pub united: BTreeMap<i32, Sketch>,
+    pub visits: BTreeMap<i32, Sketch>,
+}
+
+impl VisitWriter {
+    /// Deletes the id's rows that the snapshot sees, of all nodes, and returns what they held. Errors: 55006 somebody holds one of
+    /// them; 22023 a row was put there whose sketch has other parameters.
+    pub fn take_all(&self, id: &[u8], snapshot: &mut Snapshot) -> Result<TakenVisits, CounterError> {
+        let mut taken = TakenVisits::default();
+        let united = (visitors_columns::DAY, visitors_columns::SKETCH);
+        let visits = (visit_columns::DAY, visit_columns::SKETCH);
+        take_from(&self.visitors, id, united, snapshot, &mut taken.united)?;
+        take_from(&self.visit, id, visits, snapshot, &mut taken.visits)?;
+        Ok(taken)
+    }
+
+    /// Adds to the row of a day, which is that of ever or has been added to that too. Errors: 55006 somebody holds it.
+    pub fn unite_into(&self, id: &[u8], day: i32, added: &Sketch) -> Result<(), CounterError> {
+        if matches!(self.target(id, day), Target::Closed) {
+            return Err(VisitorError::Held { id: id.to_vec() }.into());
+        }
+        self.add_to(id, day, added)
+    }
+}
+
+fn take_from(
+    keyed: &Keyed,
+    id: &[u8],
+    (day, sketch): (usize, usize),
+    snapshot: &mut Snapshot,
+    taken: &mut BTreeMap<i32, Sketch>,
+) -> Result<(), CounterError> {
+    let read = |columns: &Columns<'_>| (columns.int(day), columns.stored(sketch));
+    let mut scan = IdScan::begin(&keyed.table, &keyed.key, Range::Id(id));
+    while let Some((candidate, (day, stored))) = latest::next_visible(&mut scan, snapshot, read) {
+        // Opened before the row goes, and its out-of-line value with it.
+        let sketch = stored.open();
+        candidate.delete().map_err(|_| VisitorError::Held { id: id.to_vec() })?;
+        taken.entry(day).or_insert_with(|| Sketch::new(parameters())).unite_encoded(&sketch)?;
+    }
+    Ok(())
+}
+
 /// The row that a day's visits go to.
 enum Target<'t> {
     Open {

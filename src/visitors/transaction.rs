@@ -11,6 +11,7 @@ use super::pending::{Key, Pending};
 use super::rows::{EVER, VisitWriter};
 use crate::counting::transaction as counting;
 use crate::errors::{CounterError, OrRaise};
+use crate::fallible;
 use crate::hll::Sketch;
 use crate::memory::databases;
 use crate::memory::sketches::{self, SketchKey, parameters};
@@ -101,6 +102,15 @@ pub(super) fn forget_own(id: &[u8]) -> Result<bool, CounterError> {
         return Ok(false);
     }
     Ok(PENDING.with_borrow_mut(|pending| pending.forget(id, xact::nest_level()))?)
+}
+
+/// Forgets all of the transaction's own visits.
+pub(super) fn forget_all_own(tables: VisitorTables) -> Result<(), CounterError> {
+    let ids = with_own(tables, |own| {
+        fallible::try_collect(own.ids().map(|id| fallible::boxed(id, "ids of visits")), "ids of visits")
+    });
+    let ids: Vec<Box<[u8]>> = ids.unwrap_or(Ok(Vec::new()))?;
+    ids.iter().try_for_each(|id| forget_own(id).map(drop))
 }
 
 /// Writes visits to rows.

@@ -1,14 +1,21 @@
 //! A visit, and the end of all of an id's.
 
-use super::access::{self, Purpose, VisitorTables};
+use allocator_api2::alloc::Global;
+
+use super::access::{self, Purpose, VISIT, VISITORS, VisitorTables};
 use super::read::{self, Seen};
 use super::rows::{Days, VisitWriter};
 use super::transaction;
+use crate::counting::change;
+use crate::counting::change_errors::ChangeError;
 use crate::counting::transaction as counting;
 use crate::errors::CounterError;
+use crate::fallible;
+use crate::family::Move;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::xact;
 use crate::rows::access::Tables;
+use crate::rows::{emptying, replicated};
 use crate::settings;
 
 const DAY_US: i64 = 86_400_000_000;
@@ -52,4 +59,54 @@ pub fn drop_all(_counters: Tables, id: &[u8]) -> Result<bool, CounterError> {
         xact::see_own_changes();
     }
     Ok(had_own || removed > 0)
+}
+
+/// Moves all visitors of an id to another one. Returns whether there were any. Errors: 42501 what
+/// visiting, reading and dropping take together is missing; 42710 the other id has visitors, where nothing is to be merged.
+pub fn move_all(counters: Tables, moved: Move<'_>) -> Result<bool, CounterError> {
+    let Move { from, to, merges } = moved;
+    let tables = access::find().ok_or(CounterError::NotInstalled)?;
+    if !merges && !read::sketch(tables, to, Days::Ever)?.is_empty() {
+        // BOUND: an id.
+        return Err(ChangeError::IsTaken { id: to.to_vec() }.into());
+    }
+    if read::sketch(tables, from, Days::Ever)?.is_empty() {
+        return Ok(false);
+    }
+    for purpose in [Purpose::Visit, Purpose::Read, Purpose::Drop] {
+        access::enter(purpose)?;
+    }
+    access::lock_for_writing(tables)?;
+    let own = transaction::with_own(tables, |own| -> Result<Vec<_>, CounterError> {
+        let copies = own.by_day(from).map(|(day, sketch)| Ok((day, sketch.copy_in(Global)?)));
+        fallible::try_collect(copies, "visits to move")
+    });
+    let own = own.unwrap_or(Ok(Vec::new()))?;
+    transaction::forget_own(from)?;
+    // What a pass holds could not be deleted.
+    let moved = || -> Result<(), CounterError> {
+        let writer = VisitWriter::open(tables, replicated::own_node(counters)?)?;
+        let taken = writer.take_all(from, &mut Snapshot::fresh())?;
+        for (day, sketch) in &taken.united {
+            writer.unite_into(to, *day, sketch)?;
+        }
+        let visits = taken.visits.iter().map(|(day, sketch)| (*day, sketch));
+        for (day, sketch) in visits.chain(own.iter().map(|(day, sketch)| (*day, sketch))) {
+            writer.insert(to, day, sketch)?;
+        }
+        Ok(())
+    };
+    change::between_passes(counters, || xact::in_scratch_memory(moved))?;
+    for id in [from, to] {
+        counting::note_touched(tables.counters, id);
+    }
+    xact::see_own_changes();
+    Ok(true)
+}
+
+/// Forgets all visitors of all ids.
+pub fn forget_all(_counters: Tables) -> Result<(), CounterError> {
+    let tables = access::find().ok_or(CounterError::NotInstalled)?;
+    transaction::forget_all_own(tables)?;
+    emptying::truncate(&[VISITORS, VISIT])
 }

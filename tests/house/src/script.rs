@@ -253,7 +253,7 @@ fn check(sql: &str, first_line: usize, found: &mut Vec<Unqualified>) {
                     let is_relation = asks(&["from", "join"]) && reads_rows(&tokens[statement_from..at]);
                     let is_nobody =
                         token.word().is_some_and(|word| ["public", "select", "lateral"].contains(&word));
-                    if is_relation && !is_nobody {
+                    if is_relation && !is_nobody && !is_of_with(&tokens[statement_from..at], name) {
                         note(format!("relation {name} is looked up through search_path"));
                     }
                 }
@@ -321,6 +321,17 @@ fn is_declared(statement: &[Token]) -> bool {
         && statement.last().and_then(Token::word).is_some_and(|word| ["function", "aggregate", "type"].contains(&word))
         // CREATE CAST … WITH FUNCTION, CREATE TRIGGER … EXECUTE FUNCTION
         && !words.iter().any(|word| ["with", "execute"].contains(word) || (*word == "trigger" && words.len() > 2))
+}
+
+/// Whether the statement names a query so, WITH name AS (...): such a name comes before whatever search_path finds.
+fn is_of_with(before: &[Token], name: &str) -> bool {
+    before.windows(4).any(|window| {
+        let [first, named, middle, last] = window else { return false };
+        (first.word() == Some("with") || first.kind == Kind::Other(','))
+            && named.word() == Some(name)
+            && middle.word() == Some("as")
+            && last.kind == Kind::Other('(')
+    })
 }
 
 /// Whether `FROM` stands in a query: not in REVOKE … FROM, EXTRACT (… FROM …) or IS DISTINCT FROM.

@@ -238,6 +238,7 @@ mod scripts {
             "CREATE OPERATOR CLASS o DEFAULT FOR TYPE x USING btree AS OPERATOR 1 @extschema@.<, FUNCTION 1 s.cmp(x, x);",
             "CREATE CAST (x AS bigint) WITH FUNCTION s.f(x); REVOKE ALL ON FUNCTION s.f(x) FROM PUBLIC;",
             "CREATE FUNCTION s.f() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN PERFORM f(1 + 1) FROM t; END $$;",
+            "WITH a AS (DELETE FROM s.t RETURNING x), b AS (SELECT x FROM a) INSERT INTO s.u SELECT x FROM b;",
             "COMMENT ON FUNCTION f(text) IS 'what f(x) + g(y) does'; -- f(x) + 1\n/* g(y) */",
         ] {
             assert_eq!(found(sql), [""; 0], "{sql}");
@@ -248,6 +249,7 @@ mod scripts {
     fn what_search_path_decides_is_found() {
         for (sql, what) in [
             ("SELECT format('x', 1);", "format("),
+            ("WITH a AS (SELECT 1) SELECT x FROM b;", "relation b"),
             ("SELECT 1 + 2;", "operator +"),
             ("SELECT a FROM t;", "relation t"),
             ("SELECT a FROM s.t JOIN u ON true;", "relation u"),
