@@ -143,8 +143,13 @@ impl Comparison {
         definition: &Definition,
         mut see: impl FnMut(Difference) -> Result<(), CounterError>,
     ) -> Result<(), CounterError> {
+        // The rows are read with the owner's rights, so that what the owner has put into an index or a policy runs with no others. The
+        // caller needs the right all the same.
+        if !self.source.may_read(self.column, privilege::current_user()) {
+            return Err(CacheError::MayNotRead { table: self.source.name() }.into());
+        }
         let prefix = definition.prefix();
-        confined::as_caller(|confined| {
+        confined::as_owner_of_all_rows(self.source.owner(), |confined| {
             let active = ActiveSnapshot::push_latest();
             let spi = Spi::connect(confined)?;
             let mut keys = spi.pairs(&self.source.count_query(&definition.column, self.column.text))?;

@@ -7,52 +7,27 @@ use crate::errors::{Explain, Explanation, text};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CacheError {
     /// counter_rows as a trigger that cannot count.
-    TriggerMisuse {
-        why: &'static str,
-    },
+    TriggerMisuse { why: &'static str },
     /// A counter under a new cache's prefix that has counted something else.
-    CountsElse {
-        id: Vec<u8>,
-        counted: i128,
-        rows: i64,
-    },
+    CountsElse { id: Vec<u8>, counted: i128, rows: i64 },
     /// A table of the extension's own.
-    OurTable {
-        table: Vec<u8>,
-    },
+    OurTable { table: Vec<u8> },
     /// Rows that the caller may not see cannot be counted.
-    RowSecurity {
-        table: Vec<u8>,
-    },
-    /// Triggers of the table cannot count: its owner has no right to.
+    RowSecurity { table: Vec<u8> },
+    /// The caller has no right to read the rows.
+    MayNotRead { table: Vec<u8> },
     /// Who makes a trigger of `counter_rows` has not the rights of the table's owner.
-    NotOwner {
-        table: Vec<u8>,
-    },
-    OwnerMayNotCount {
-        table: Vec<u8>,
-    },
+    NotOwner { table: Vec<u8> },
+    /// Triggers of the table cannot count: its owner has no right to.
+    OwnerMayNotCount { table: Vec<u8> },
     /// A backfill of counters that no trigger keeps.
-    NotCached {
-        table: Vec<u8>,
-        prefix: Vec<u8>,
-    },
+    NotCached { table: Vec<u8>, prefix: Vec<u8> },
     /// Triggers that count some changes twice, or only some of them.
-    CountedOtherwise {
-        table: Vec<u8>,
-        prefix: Vec<u8>,
-    },
+    CountedOtherwise { table: Vec<u8>, prefix: Vec<u8> },
     /// Another table, named with its schema, or another column of it, is counted into the same counters.
-    SharedPrefix {
-        prefix: Vec<u8>,
-        table: Vec<u8>,
-    },
+    SharedPrefix { prefix: Vec<u8>, table: Vec<u8> },
     /// One of two caches' prefixes begins with the other's, so that both could mean the same counter.
-    NestedPrefix {
-        prefix: Vec<u8>,
-        other: Vec<u8>,
-        table: Vec<u8>,
-    },
+    NestedPrefix { prefix: Vec<u8>, other: Vec<u8>, table: Vec<u8> },
 }
 
 impl Explain for CacheError {
@@ -86,6 +61,10 @@ impl Explain for CacheError {
                 format!("row security hides rows of table \"{}\" from being counted", text(table)),
             )
             .hint("Call it as the table's owner, or as a role with BYPASSRLS."),
+            Self::MayNotRead { table } => Explanation::new(
+                ERRCODE_INSUFFICIENT_PRIVILEGE,
+                format!("permission denied for table {}", text(table)),
+            ),
             Self::NotOwner { table } => Explanation::new(
                 ERRCODE_INSUFFICIENT_PRIVILEGE,
                 format!("must be owner of table {} to have counter_rows count its rows", text(table)),

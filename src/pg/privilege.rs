@@ -56,6 +56,16 @@ pub fn has_all(table: Oid, user: Oid, rights: Rights) -> bool {
         })
 }
 
+/// Whether the user may read a column of the table.
+pub(super) fn may_read_column(table: Oid, number: i16, user: Oid) -> bool {
+    // SAFETY: a syscache look-up; a missing column is an ERROR.
+    has_all(table, user, Rights::SELECT)
+        || unsafe {
+            pg_sys::pg_attribute_aclcheck(table, number, user, pg_sys::ACL_SELECT as pg_sys::AclMode)
+                == pg_sys::AclResult::ACLCHECK_OK
+        }
+}
+
 /// Whether row security on the table would filter what this user sees or writes.
 pub fn row_security_applies(table: Oid, user: Oid) -> bool {
     // SAFETY: a syscache look-up; noError makes it report instead of raise.

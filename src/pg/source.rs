@@ -9,6 +9,7 @@ use pgrx::pg_sys;
 use super::Oid;
 use super::errors::SourceError;
 use super::key_text::KeyText;
+use super::privilege;
 use super::spi;
 use crate::errors::CounterError;
 
@@ -107,6 +108,11 @@ impl Source {
     pub fn oid(&self) -> Oid {
         // SAFETY: open while `self` lives.
         unsafe { (*self.rel).rd_id }
+    }
+
+    /// Whether the user may read a column.
+    pub fn may_read(&self, column: Column, user: Oid) -> bool {
+        privilege::may_read_column(self.oid(), column.number, user)
     }
 
     pub fn owner(&self) -> Oid {

@@ -129,6 +129,30 @@ SELECT counter_drop('trust:r:a');
 DROP TABLE counted_rows;
 DROP ROLE counter_ext_other;
 
+-- What an owner has put into an index of his table runs with his rights, also where a superuser verifies all caches.
+CREATE TABLE who_ran (who name);
+GRANT INSERT ON who_ran TO counter_ext_counts;
+CREATE SCHEMA counter_ext_counts AUTHORIZATION counter_ext_counts;
+SET ROLE counter_ext_counts;
+CREATE FUNCTION counter_ext_counts.tell() RETURNS void LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.who_ran VALUES (current_user); END';
+CREATE FUNCTION counter_ext_counts.trap(text) RETURNS boolean IMMUTABLE LANGUAGE plpgsql
+    AS 'BEGIN PERFORM counter_ext_counts.tell(); RETURN true; END';
+CREATE TABLE counter_ext_counts.trapped (k text);
+CREATE INDEX ON counter_ext_counts.trapped (k) WHERE counter_ext_counts.trap('x');
+SELECT counter_cache('counter_ext_counts.trapped', 'trust:t:', 'k');
+RESET ROLE;
+TRUNCATE who_ran;
+SELECT * FROM counter_verify(repair => true) WHERE id::text ~ '^trust:';
+SELECT counter_backfill('counter_ext_counts.trapped', 'trust:t:', 'k');
+SELECT DISTINCT who FROM who_ran;
+-- Who verifies needs the right to read the rows.
+GRANT USAGE ON SCHEMA counter_ext_counts TO counter_ext_restores;
+SET ROLE counter_ext_restores;
+SELECT * FROM counter_verify('counter_ext_counts.trapped', 'trust:t:', 'k');
+RESET ROLE;
+DROP SCHEMA counter_ext_counts CASCADE;
+DROP TABLE who_ran;
+
 SELECT counter_drop('trust:a');
 DROP OWNED BY counter_ext_counts, counter_ext_restores;
 DROP ROLE counter_ext_counts, counter_ext_restores;
