@@ -7,16 +7,16 @@
 use std::cell::RefCell;
 
 use crate::errors::CounterError;
-use crate::pg::{lock, xact};
+use crate::pg::xact;
 use crate::rows::access::Tables;
 use crate::rows::claims::{self, How};
 
 /// Ids a transaction holds by locks.
 const MAX_LOCKS: usize = 64;
 
-#[derive(Clone, Copy)]
 struct Held {
-    hash: u32,
+    /// Not its hash: another id that hashes so may be claimed by a row of somebody else.
+    id: Box<[u8]>,
     /// Savepoint level whose rollback gives it back.
     level: u32,
 }
@@ -28,18 +28,15 @@ thread_local! {
 
 /// Takes an id to the end of the transaction, waiting for who has it. The caller has entered for a change.
 pub fn take(tables: Tables, id: &[u8]) -> Result<(), CounterError> {
-    let hash = lock::id_hash(id);
-    let (is_held, has_room) = HELD.with_borrow(|held| {
-        // Whatever else hashes so is held as well.
-        (held.iter().any(|other| other.hash == hash), held.len() < MAX_LOCKS)
-    });
+    let (is_held, has_room) =
+        HELD.with_borrow(|held| (held.iter().any(|held| *held.id == *id), held.len() < MAX_LOCKS));
     if is_held {
         return Ok(());
     }
     let how = if has_room { How::Lock } else { How::Row };
     if claims::take(tables.total, id, how)? == How::Lock {
-        // BOUND: `MAX_LOCKS`.
-        HELD.with_borrow_mut(|held| held.push(Held { hash, level: xact::nest_level() }));
+        // BOUND: `MAX_LOCKS` of an id.
+        HELD.with_borrow_mut(|held| held.push(Held { id: id.into(), level: xact::nest_level() }));
     }
     Ok(())
 }
