@@ -47,6 +47,7 @@ pub fn forget_counters(tables: Tables) -> Result<(), CounterError> {
         xact::see_own_changes();
     }
     confined::as_owner(owner, |confined| Spi::connect(confined)?.run(b"TRUNCATE counter_ext.total"))?;
+    transaction::note_all_touched();
     emptied::forget_own(tables)?;
     emptying::truncate(&[CLAIMS])
 }
