@@ -125,6 +125,11 @@ fn value_of(kind: &str) -> &'static str {
         "text[]" => "ARRAY['trap:a', 'trap:b']::pg_catalog.text[]",
         "bigint[]" => "ARRAY[1, 2]::pg_catalog.int8[]",
         "anyelement" => "'anna'::pg_catalog.varchar",
+        "\"any\"" => "'trap:y'::pg_catalog.varchar",
+        "numeric" => "3::pg_catalog.numeric",
+        "character" => "'trap:p'::pg_catalog.bpchar",
+        "real" => "3::pg_catalog.float4",
+        "double precision" => "3::pg_catalog.float8",
         "timestamp with time zone" => "'2026-01-01'::pg_catalog.timestamptz",
         _ => panic!("tell value_of() of an argument of type {kind}"),
     }
@@ -139,6 +144,8 @@ fn arguments(function: &str) -> Option<&'static str> {
         "counter_likers" | "counter_liked_items" => {
             "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '0:anna'::pg_catalog.text, 5"
         }
+        "counter_merge" => "'trap:t'::pg_catalog.text, 'trap:u'::pg_catalog.text",
+        "counter_rename" => "'trap:t'::pg_catalog.text, pg_catalog.gen_random_uuid()::pg_catalog.text",
         "like_cursor_at" | "like_cursor_name" => "'0:anna'::pg_catalog.text",
         _ => return None,
     })
@@ -236,7 +243,12 @@ fn nothing_of_the_callers_search_path_runs() {
             assert_eq!(trapped, 0, "as {role}: {statement} ran a trap: {result:?}");
             if let Err(error) = result {
                 let _ = victim.run("ROLLBACK");
-                failed.push(format!("{statement}: {}", counter_ext_cluster_tests::session::describe(&error)));
+                let why = counter_ext_cluster_tests::session::describe(&error);
+                // Operators that are there to say so.
+                if why.contains("a counter is an id, not a number") {
+                    continue;
+                }
+                failed.push(format!("{statement}: {why}"));
             }
         }
         assert!(
@@ -266,5 +278,5 @@ fn nothing_of_the_callers_search_path_runs() {
     cluster.finish();
 }
 
-/// A text that is no sketch, and parameters that no sketch has.
-const EXPECTED_FAILURES: usize = 2;
+/// A text that is no sketch, parameters that no sketch has, and to forget everything without the right to TRUNCATE.
+const EXPECTED_FAILURES: usize = 3;
