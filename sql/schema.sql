@@ -67,6 +67,8 @@ CREATE TABLE counter_ext.slot (
     id text COLLATE "C" NOT NULL,
     slot bigint NOT NULL,
     delta bigint NOT NULL,
+    -- When it was last added to.
+    at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (id, slot),
     CONSTRAINT slot_id_length CHECK (pg_catalog.octet_length(id) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(id) OPERATOR(pg_catalog.<=) 255)
 ) WITH (

@@ -67,7 +67,8 @@ fn get_many<'a>(
 }
 
 /// A counter's total and where it stands: `exact` is false on a standby, which may lag behind its primary; `slots`
-/// is the number of its slot rows, `updated_at` when it was last compacted. No row when there is no such counter.
+/// is the number of its slot rows, `updated_at` when it last changed: the time at which the
+/// statement that committed the change began; of buffered changes within a tenth of a second. No row when there is no such counter.
 ///
 /// Errors: those of `counter_get`.
 #[pg_extern(strict, parallel_restricted)]

@@ -60,7 +60,9 @@ pub fn fold_cut(
             folder.totals = new_rows;
             for amount in &amounts {
                 process::check_for_interrupts();
-                xact::in_scratch_memory(|| folder.add(&amount.id, i128::from(amount.amount)));
+                xact::in_scratch_memory(|| {
+                    folder.add(&amount.id, i128::from(amount.amount), amount.changed_at_us)
+                });
             }
             counters += amounts.len() as u64;
             // The next epoch may have the same counters.
@@ -182,9 +184,11 @@ fn fold_journal(
 }
 
 fn fold_sums(folder: &Folder, sums: &mut Sums) {
+    // The journal does not say when.
+    let now_us = process::now_us();
     for (id, sum) in sums.drain() {
         process::check_for_interrupts();
-        xact::in_scratch_memory(|| folder.add(&id, sum));
+        xact::in_scratch_memory(|| folder.add(&id, sum, now_us));
     }
     // The next batch may have the same counters.
     xact::see_own_changes();

@@ -120,6 +120,9 @@ fn fresh_rows(tables: Tables, id: &[u8]) -> Result<Fresh, CounterError> {
     let (mut snapshot, unfolded) = buffer::snapshot_with_unfolded(key);
     let mut sum = xact::in_scratch_memory(|| reader.sum(id, &mut snapshot));
     sum.value += i128::from(unfolded);
+    if has_unfolded {
+        sum.updated_at_us = sum.updated_at_us.max(buffer::changed_at_us(key));
+    }
     keep_memory_from_undercutting(tables, &snapshot, std::iter::once(id));
     Ok(Fresh { sum, has_unfolded, is_exact: true })
 }
@@ -248,11 +251,12 @@ pub fn standing(tables: Tables, id: &[u8]) -> Result<Option<Standing>, CounterEr
     if !sum.exists() && !has_unfolded && !transaction::has_own(tables, id) {
         return Ok(None);
     }
+    let own_at_us = if transaction::has_own(tables, id) { process::statement_started_us() } else { 0 };
     Ok(Some(Standing {
         value: sum.value + i128::from(transaction::own(tables, id)),
         exact: is_exact && !xact::in_recovery(),
         slots: sum.slots,
-        updated_at_us: sum.updated_at_us,
+        updated_at_us: sum.updated_at_us.max(own_at_us),
     }))
 }
 

@@ -29,7 +29,7 @@ use super::{epochs, visibility};
 use crate::errors::OrRaise;
 use crate::fallible::{self, OutOfMemory};
 use crate::pg::snapshot::{Bounds, Snapshot, Taken};
-use crate::pg::xact;
+use crate::pg::{process, xact};
 
 const WHAT: &str = "buffered increments";
 
@@ -85,6 +85,16 @@ pub fn has_unfolded(key: Key<'_>) -> bool {
     let folded = epochs::fold_under_way(key.database).filter(|fold| xact::is_own(fold.xid));
     let is_open = |parity: &usize| folded.is_none_or(|fold| !fold.takes(*parity));
     (0..2).filter(is_open).any(|parity| marks::is_marked_of(&partition, index, parity))
+}
+
+/// When the counter's buffered deltas last changed, as far as memory knows; 0 where it does not.
+pub fn changed_at_us(key: Key<'_>) -> i64 {
+    let Some(segment) = segment() else {
+        return 0;
+    };
+    let hashed = Hashed::new(&segment, key);
+    let partition = segment.lock_partition_shared(hashed.partition);
+    partition.find(&hashed).map_or(0, |index| partition.entry(index).changed_at_us())
 }
 
 /// An entry that stays until it is given back.
@@ -175,6 +185,7 @@ pub fn add(pin: Pin, epoch: u64, delta: i64, increments: u64, journaled: bool) {
         let entry = partition.entry(pin.index);
         entry.touch();
         entry.increments.fetch_add(increments, Ordering::Relaxed);
+        entry.note_change(process::statement_started_us());
         let (amount, mark) = if journaled {
             (&entry.unflushed[parity], Mark::Unflushed)
         } else {
@@ -200,6 +211,8 @@ pub fn add(pin: Pin, epoch: u64, delta: i64, increments: u64, journaled: bool) {
 pub struct Amount {
     pub id: Box<[u8]>,
     pub amount: i64,
+    /// When a delta was last added, within a tenth of a second.
+    pub changed_at_us: i64,
     partition: u32,
     index: u32,
     hash: u64,
@@ -242,6 +255,7 @@ fn amount_of(partition: &SharedPartition, index: u32, amount: i64) -> Amount {
     Amount {
         id: fallible::boxed(partition.id(index).bytes(), WHAT).or_raise(),
         amount,
+        changed_at_us: partition.entry(index).changed_at_us(),
         partition: partition.number() as u32,
         index,
         hash: partition.entry(index).hash(),

@@ -111,7 +111,12 @@ pub(super) struct Entry {
     pub next: UnderLock,
     /// Guarded by the partition's lock.
     pub id: Guarded<StoredId>,
+    /// When a buffered delta was last added, within `CHANGE_RESOLUTION_US`, in microseconds since 2000-01-01; 0 before the first.
+    changed_at_us: AtomicI64,
 }
+
+/// How often a hot counter's committers write when it changed: its line stays shared among them for that long.
+const CHANGE_RESOLUTION_US: i64 = 100_000;
 
 impl Entry {
     pub fn lifecycle(&self) -> Lifecycle<'_> {
@@ -132,6 +137,22 @@ impl Entry {
         if self.used.load(Ordering::Relaxed) == 0 {
             self.used.store(1, Ordering::Relaxed);
         }
+    }
+
+    /// Notes that the counter changed.
+    pub fn note_change(&self, at_us: i64) {
+        if at_us - self.changed_at_us() >= CHANGE_RESOLUTION_US {
+            self.changed_at_us.store(at_us, Ordering::Relaxed);
+        }
+    }
+
+    pub fn changed_at_us(&self) -> i64 {
+        self.changed_at_us.load(Ordering::Relaxed)
+    }
+
+    /// The entry is another counter's from here on, which has not changed yet.
+    pub fn forget_change(&self) {
+        self.changed_at_us.store(0, Ordering::Relaxed);
     }
 
     /// Whether it was in use since this was last asked.
@@ -411,6 +432,7 @@ const _: () = {
     assert!(std::mem::align_of::<Entry>() == CACHE_LINE);
     assert!(std::mem::offset_of!(Entry, hash) == CACHE_LINE);
     assert!(std::mem::offset_of!(Entry, id) == 108);
+    assert!(std::mem::offset_of!(Entry, changed_at_us) == 368);
     assert!(std::mem::size_of::<StoredId>() == 256);
     assert!(std::mem::size_of::<Entry>() == 384);
     assert!(std::mem::size_of::<Partition>() == CACHE_LINE);

@@ -202,6 +202,7 @@ pub(super) fn make(
     let entry = partition.entry(index);
     entry.increments.store(0, Ordering::Relaxed);
     entry.increments_seen.store(0, Ordering::Relaxed);
+    entry.forget_change();
     entry.rate.store(0, Ordering::Relaxed);
     for amounts in [&entry.unflushed, &entry.unjournaled] {
         amounts.iter().for_each(|amount| amount.store(0, Ordering::Relaxed));

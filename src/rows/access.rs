@@ -127,7 +127,7 @@ pub fn find_tables() -> Option<Tables> {
     let each = [tables.total, tables.slot];
     let ours = each.into_iter().all(|table| catalog::is_member(table, c"counter_ext"))
         && catalog::has_column_types(tables.total, &[TEXT, INT4, INT8, TIMESTAMPTZ])
-        && catalog::has_column_types(tables.slot, &[TEXT, INT8, INT8]);
+        && catalog::has_column_types(tables.slot, &[TEXT, INT8, INT8, TIMESTAMPTZ]);
     if !ours {
         return None;
     }

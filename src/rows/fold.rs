@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use super::access::{Keyed, Tables};
 use super::latest::{self, Latest};
-use super::{bigint_parts, slot_columns, total_columns};
+use super::{bigint_parts, slot_columns, slots, total_columns};
 use crate::errors::CounterError;
 use crate::memory::restore_guard::NewRows;
 use crate::pg::id_scan::{IdScan, Range};
@@ -48,6 +48,23 @@ pub struct Folded {
     pub skipped: bool,
 }
 
+/// An amount, and when it last changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Total {
+    value: i64,
+    updated_at_us: i64,
+}
+
+impl Total {
+    /// As changes of a total row.
+    fn changes(self) -> [(usize, Value<'static>); 2] {
+        [
+            (total_columns::VALUE, Value::Bigint(self.value)),
+            (total_columns::UPDATED_AT, Value::Bigint(self.updated_at_us)),
+        ]
+    }
+}
+
 /// Both tables, open for folding.
 pub struct Folder {
     total: Keyed,
@@ -83,24 +100,22 @@ impl Folder {
 
         match self.total_of(id) {
             Latest::Free(candidate, before) => {
-                let amount = self.take(id, share, before, &mut folded);
-                let changes = [
-                    (total_columns::VALUE, Value::Bigint(before + amount)),
-                    (total_columns::UPDATED_AT, Value::Now),
-                ];
-                if amount != 0 && candidate.update(&changes).is_err() {
+                let taken = self.take(id, share, before.value, &mut folded);
+                let after = Total {
+                    value: before.value + taken.value,
+                    updated_at_us: before.updated_at_us.max(taken.updated_at_us),
+                };
+                // Rows that add up to nothing may still be younger than the total says.
+                if after != before && candidate.update(&after.changes()).is_err() {
                     // An administrator changed the total this moment: what was taken goes back into a slot.
-                    self.give_back(id, amount);
+                    self.give_back(id, taken);
                     folded.skipped = true;
                 }
             }
             Latest::Absent if self.totals.are_made() => {
-                let amount = self.take(id, share, 0, &mut folded);
+                let taken = self.take(id, share, 0, &mut folded);
                 if folded.rows > 0 {
-                    write::insert(
-                        &self.total.table,
-                        &[Value::Text(id), Value::Int(self.node), Value::Bigint(amount), Value::Now],
-                    );
+                    self.insert_total(id, taken);
                 }
             }
             Latest::Absent | Latest::InDoubt(_) | Latest::Locked(_) | Latest::Mine => folded.skipped = true,
@@ -109,56 +124,66 @@ impl Folder {
     }
 
     /// This node's total of a counter.
-    fn total_of(&self, id: &[u8]) -> Latest<'_, i64> {
+    fn total_of(&self, id: &[u8]) -> Latest<'_, Total> {
         latest::find(
             &self.total,
             Range::Id(id),
             |columns| columns.int(total_columns::NODE) == self.node,
-            |columns| columns.bigint(total_columns::VALUE),
+            |columns| Total {
+                value: columns.bigint(total_columns::VALUE),
+                updated_at_us: columns.bigint(total_columns::UPDATED_AT),
+            },
         )
     }
 
-    /// Adds an amount that is in no row yet to a counter's total, making it if there is none. What the total cannot
+    fn insert_total(&self, id: &[u8], total: Total) {
+        let Total { value, updated_at_us } = total;
+        let values =
+            [Value::Text(id), Value::Int(self.node), Value::Bigint(value), Value::Bigint(updated_at_us)];
+        write::insert(&self.total.table, &values);
+    }
+
+    /// Adds an amount that is in no row yet, and changed last at `at_us`, to a counter's total, making it if there is none. What the total cannot
     /// take, since it would leave bigint or somebody holds it, goes to fresh slot rows, and so does everything while totals are not made.
-    pub fn add(&self, id: &[u8], amount: i128) {
+    pub fn add(&self, id: &[u8], amount: i128, at_us: i64) {
         match self.total_of(id) {
             Latest::Free(candidate, before) => {
-                let Ok(after) = i64::try_from(i128::from(before) + amount) else {
-                    return self.add_to_slots(id, amount);
+                let Ok(value) = i64::try_from(i128::from(before.value) + amount) else {
+                    return self.add_to_slots(id, amount, at_us);
                 };
-                let changes =
-                    [(total_columns::VALUE, Value::Bigint(after)), (total_columns::UPDATED_AT, Value::Now)];
-                if candidate.update(&changes).is_err() {
-                    self.add_to_slots(id, amount);
+                let after = Total { value, updated_at_us: before.updated_at_us.max(at_us) };
+                if candidate.update(&after.changes()).is_err() {
+                    self.add_to_slots(id, amount, at_us);
                 }
                 return;
             }
-            Latest::InDoubt(_) | Latest::Locked(_) | Latest::Mine => return self.add_to_slots(id, amount),
+            Latest::InDoubt(_) | Latest::Locked(_) | Latest::Mine => {
+                return self.add_to_slots(id, amount, at_us);
+            }
             Latest::Absent => {}
         }
         if !self.totals.are_made() {
             // A restore may be about to insert it.
-            return self.add_to_slots(id, amount);
+            return self.add_to_slots(id, amount, at_us);
         }
         let first = amount.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
-        write::insert(
-            &self.total.table,
-            &[Value::Text(id), Value::Int(self.node), Value::Bigint(first as i64), Value::Now],
-        );
-        self.add_to_slots(id, amount - first);
+        self.insert_total(id, Total { value: first as i64, updated_at_us: at_us });
+        self.add_to_slots(id, amount - first, at_us);
     }
 
-    fn add_to_slots(&self, id: &[u8], amount: i128) {
-        bigint_parts(amount).for_each(|part| self.give_back(id, part));
+    fn add_to_slots(&self, id: &[u8], amount: i128, at_us: i64) {
+        bigint_parts(amount).for_each(|value| self.give_back(id, Total { value, updated_at_us: at_us }));
     }
 
     /// Takes slot rows as long as `before` and what was taken fit bigint; returns what was taken.
-    fn take(&self, id: &[u8], share: Share, before: i64, folded: &mut Folded) -> i64 {
+    fn take(&self, id: &[u8], share: Share, before: i64, folded: &mut Folded) -> Total {
         let mut amount = 0i64;
+        let mut updated_at_us = i64::MIN;
         let mut left = folded.width;
         let mut scan = IdScan::begin(&self.slot.table, &self.slot.key, Range::Id(id));
-        while let Some((candidate, delta)) = latest::next_free(&mut scan, |columns| {
-            share.takes(columns.bigint(slot_columns::SLOT)).then(|| columns.bigint(slot_columns::DELTA))
+        while let Some((candidate, (delta, at_us))) = latest::next_free(&mut scan, |columns| {
+            let is_taken = share.takes(columns.bigint(slot_columns::SLOT));
+            is_taken.then(|| (columns.bigint(slot_columns::DELTA), columns.bigint(slot_columns::AT)))
         }) {
             let fits = amount.checked_add(delta).is_some_and(|sum| before.checked_add(sum).is_some());
             if !fits {
@@ -175,20 +200,19 @@ impl Folder {
             };
             if done {
                 amount += delta;
+                updated_at_us = updated_at_us.max(at_us);
                 folded.amount = amount;
                 folded.rows += 1;
                 // Rows that came since they were counted go too.
                 left = left.saturating_sub(usize::from(goes));
             }
         }
-        amount
+        Total { value: amount, updated_at_us }
     }
 
-    fn give_back(&self, id: &[u8], amount: i64) {
-        write::insert(
-            &self.slot.table,
-            &[Value::Text(id), Value::Bigint(random::bits() as i64), Value::Bigint(amount)],
-        );
+    fn give_back(&self, id: &[u8], amount: Total) {
+        let slot = random::bits() as i64;
+        slots::insert(&self.slot.table, id, slot, amount.value, amount.updated_at_us);
     }
 
     fn width(&self, id: &[u8]) -> usize {

@@ -6,14 +6,13 @@
 
 use super::access::{Keyed, Tables};
 use super::latest;
-use super::{bigint_parts, slot_columns, total_columns};
+use super::{bigint_parts, slot_columns, slots, total_columns};
 use crate::errors::CounterError;
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::Columns;
-use crate::pg::random;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
-use crate::pg::write::{self, Value};
+use crate::pg::{process, random};
 
 /// What was taken away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +47,7 @@ pub fn remove(
     remove_from(&slot, id, &mut snapshot, from_slot, &mut left, &mut removed);
 
     for part in bigint_parts(-left) {
-        write::insert(
-            &slot.table,
-            &[Value::Text(id), Value::Bigint(random::bits() as i64), Value::Bigint(part)],
-        );
+        slots::insert(&slot.table, id, random::bits() as i64, part, process::statement_started_us());
     }
     Ok(removed)
 }

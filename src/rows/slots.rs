@@ -16,6 +16,7 @@ use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::{LockedPage, Page, Status, Tid};
+use crate::pg::process;
 use crate::pg::table::{Access, Table};
 use crate::pg::write::{self, Candidate, Value};
 
@@ -161,7 +162,10 @@ impl Writer {
                     let Some(sum) = current.checked_add(delta) else {
                         return Outcome::Held;
                     };
-                    let change = [(slot_columns::DELTA, Value::Bigint(sum))];
+                    let change = [
+                        (slot_columns::DELTA, Value::Bigint(sum)),
+                        (slot_columns::AT, Value::Bigint(process::statement_started_us())),
+                    ];
                     return match candidate.update(&change) {
                         Ok(tid) => {
                             row.tid = tid;
@@ -185,9 +189,14 @@ impl Writer {
     /// Inserts a fresh slot row. The number is random over 64 bits, so that two transactions never meet in the
     /// unique index.
     pub fn insert(&self, id: &[u8], slot: i64, delta: i64) -> SlotRow {
-        let tid = write::insert(&self.table, &[Value::Text(id), Value::Bigint(slot), Value::Bigint(delta)]);
+        let tid = insert(&self.table, id, slot, delta, process::statement_started_us());
         SlotRow { slot, tid }
     }
+}
+
+/// Inserts a slot row.
+pub(super) fn insert(table: &Table, id: &[u8], slot: i64, delta: i64, at_us: i64) -> Tid {
+    write::insert(table, &[Value::Text(id), Value::Bigint(slot), Value::Bigint(delta), Value::Bigint(at_us)])
 }
 
 enum Found<'t> {

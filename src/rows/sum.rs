@@ -18,7 +18,7 @@ pub struct RowSum {
     pub value: i128,
     pub slots: u32,
     pub totals: u32,
-    /// Microseconds since 2000-01-01; 0 when never compacted.
+    /// When it last changed, in microseconds since 2000-01-01.
     pub updated_at_us: i64,
 }
 
@@ -36,6 +36,7 @@ impl RowSum {
     pub(super) fn add_slot(&mut self, columns: &Columns<'_>) {
         self.value += i128::from(columns.bigint(slot_columns::DELTA));
         self.slots += 1;
+        self.updated_at_us = self.updated_at_us.max(columns.bigint(slot_columns::AT));
     }
 }
 

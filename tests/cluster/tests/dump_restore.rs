@@ -79,7 +79,8 @@ fn a_slow_restore_finds_nothing_in_its_way() {
     watch::wait_for_compactor(&mut cluster.connect());
     {
         let mut restore = cluster.connect();
-        restore.copy_in("COPY counter_ext.slot FROM STDIN", "page:1\t1\t10\npage:1\t2\t5\n");
+        restore
+            .copy_in("COPY counter_ext.slot (id, slot, delta) FROM STDIN", "page:1\t1\t10\npage:1\t2\t5\n");
         restore.must(
             "INSERT INTO counter_ext.visit SELECT 'page:1', '2026-01-01', 1, counter_hll_agg(n) FROM generate_series(1, 7) n",
         );
@@ -112,7 +113,7 @@ fn a_restore_in_two_sessions_finds_nothing_in_its_way() {
     slower.must("BEGIN; INSERT INTO counter_ext.total VALUES ('other', 0, 1)");
     {
         let mut faster = cluster.connect();
-        faster.copy_in("COPY counter_ext.slot FROM STDIN", "page:1\t1\t10\n");
+        faster.copy_in("COPY counter_ext.slot (id, slot, delta) FROM STDIN", "page:1\t1\t10\n");
     }
     // Longer than an idle session would hold the worker back.
     slower.must("SELECT pg_sleep(6)");

@@ -116,3 +116,16 @@ ROLLBACK;
 
 DROP TABLE buffered_rows;
 DROP PROCEDURE wait_until_buffered;
+
+-- updated_at is when a counter last changed, within a tenth of a second, before and after it is compacted.
+RESET counter_ext.mode;
+SELECT counter_set('buffered:time', 1), pg_sleep(0.3);
+SELECT clock_timestamp() AS before \gset
+SET counter_ext.mode = buffered;
+SELECT counter_incr('buffered:time');
+RESET counter_ext.mode;
+SELECT clock_timestamp() AS after \gset
+SELECT value, updated_at BETWEEN :'before' AND :'after' AS is_right FROM counter_info('buffered:time');
+SELECT count(counter_compact()), pg_sleep(0.3) FROM generate_series(1, 2);
+SELECT value, updated_at BETWEEN :'before' AND :'after' AS is_right FROM counter_info('buffered:time');
+SELECT counter_drop('buffered:time');

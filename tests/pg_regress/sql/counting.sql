@@ -100,3 +100,33 @@ SET counter_ext.slots = 1024;
 SELECT counter_incr('counting:page', 1000) FROM generate_series(1, 3);
 RESET counter_ext.slots;
 SELECT counter_get('counting:page'), counter_get_exact('counting:page');
+
+-- updated_at is when the counter last changed, not when that was compacted.
+CREATE TABLE counting_times (what text, at timestamptz DEFAULT clock_timestamp());
+CREATE FUNCTION counting_between(id text, low text, high text) RETURNS text LANGUAGE sql AS $$
+    SELECT CASE WHEN i.updated_at < l.at - interval '100 ms' THEN 'too old' WHEN i.updated_at > h.at THEN 'too new' ELSE 'right' END
+    FROM counter_info(id) i, (SELECT at FROM counting_times WHERE what = low) l, (SELECT at FROM counting_times WHERE what = high) h
+$$;
+SELECT counter_incr('counting:time'), pg_sleep(0.3);
+INSERT INTO counting_times VALUES ('before second');
+SELECT counter_incr('counting:time');
+INSERT INTO counting_times VALUES ('after second');
+SELECT counting_between('counting:time', 'before second', 'after second');
+SELECT count(counter_compact()), pg_sleep(0.3) FROM generate_series(1, 2);
+SELECT counting_between('counting:time', 'before second', 'after second');
+SELECT count(*) FROM counters c JOIN counter_info('counting:time') i USING (updated_at) WHERE c.id = 'counting:time';
+-- What adds up to nothing is a change too, and what is rolled back is none.
+BEGIN;
+SELECT counter_incr('counting:time');
+SELECT updated_at >= transaction_timestamp() AS own FROM counter_info('counting:time');
+ROLLBACK;
+SELECT counting_between('counting:time', 'before second', 'after second');
+INSERT INTO counting_times VALUES ('before third');
+SELECT counter_incr('counting:time', 1);
+SELECT counter_incr('counting:time', -1);
+INSERT INTO counting_times VALUES ('after third');
+SELECT count(counter_compact()), pg_sleep(0.3) FROM generate_series(1, 2);
+SELECT counting_between('counting:time', 'before third', 'after third'), counter_get('counting:time');
+SELECT counter_drop('counting:time');
+DROP FUNCTION counting_between;
+DROP TABLE counting_times;

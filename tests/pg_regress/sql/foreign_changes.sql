@@ -86,7 +86,7 @@ foreign:new	9	10000000
 \.
 SELECT totals('foreign:copied'), totals('foreign:new');
 BEGIN;
-COPY counter_ext.slot FROM STDIN;
+COPY counter_ext.slot (id, slot, delta) FROM STDIN;
 foreign:copied	4711	100
 \.
 SELECT totals('foreign:copied');

@@ -25,13 +25,13 @@ RESET counter_ext.slots;
 SHOW counter_ext.slots;
 
 -- An increment makes a slot row, later ones join it; compaction folds them, and says how many.
-SELECT value, exact, slots, updated_at FROM counter_info('no_preload:a');
+SELECT value, exact, slots, updated_at <= clock_timestamp() AS dated FROM counter_info('no_preload:a');
 SELECT counter_incr('no_preload:a', 10);
 SELECT counter_incr('no_preload:b');
 SELECT id, value, slots FROM counters;
 SELECT slot_rows FROM counter_stats;
 SELECT counter_compact();
-SELECT id, value, slots, updated_at IS NOT NULL AS compacted FROM counters;
+SELECT id, value, slots, updated_at <= clock_timestamp() AS dated FROM counters;
 SELECT id, node, value FROM counter_ext.total ORDER BY id;
 SELECT slot_rows FROM counter_stats;
 SELECT counter_compact();
