@@ -23,7 +23,8 @@ fn ok<T>(result: Result<T, postgres::Error>) -> T {
 
 /// Takers reset all counters, a few, or one, in their order; increments wait for none of them.
 fn every_increment_is_taken_once(mode: &str) {
-    let cluster = Cluster::start(Settings::restless());
+    // Increments too.
+    let cluster = Cluster::start(Settings::restless().with("counter_ext.mode", mode));
     let address = cluster.address();
     let ids = ids("bulk");
     let names: Vec<&str> = ids.iter().map(String::as_str).collect();
@@ -33,7 +34,7 @@ fn every_increment_is_taken_once(mode: &str) {
             for taker in 0..3 {
                 let (address, taken) = (&address, &taken);
                 scope.spawn(move || {
-                    let mut session = address.connect_with(&format!("SET counter_ext.mode = {mode}"));
+                    let mut session = address.connect();
                     in_turn(stop, taker, |turn| {
                         session.must(Isolation::ALL[turn % 3].begin());
                         let one = format!("SELECT counter_reset('bulk:{:03}')", turn % COUNTERS);
@@ -73,8 +74,17 @@ fn bulk_resets_take_every_buffered_increment_once() {
 
 #[test]
 fn merges_and_renames_under_load_lose_nothing() {
+    moves_lose_nothing("slotted");
+}
+
+#[test]
+fn merges_and_renames_under_buffered_load_lose_nothing() {
+    moves_lose_nothing("buffered");
+}
+
+fn moves_lose_nothing(mode: &str) {
     const IDS: [&str; 4] = ["move:0", "move:1", "move:2", "move:3"];
-    let cluster = Cluster::start(Settings::restless());
+    let cluster = Cluster::start(Settings::restless().with("counter_ext.mode", mode));
     let address = cluster.address();
     let added = beside_increments(&address, &IDS, 6, |stop| {
         thread::scope(|scope| {
