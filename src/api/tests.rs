@@ -58,6 +58,37 @@ mod tests {
     }
 
     #[pg_test]
+    fn an_id_of_each_type_is_its_text() {
+        run(
+            "SELECT counter_incr(7002::smallint, 1), counter_incr(7002::bigint), counter_incr('7002'::varchar), counter_incr('7002'::counter), counter_incr(7002, 5::numeric)",
+        );
+        assert_eq!(get("7002"), 9);
+        run("SELECT counter_incr('A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'::uuid)");
+        assert_eq!(get("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"), 1);
+    }
+
+    #[pg_test]
+    fn add_returns_what_get_says_next() {
+        assert_eq!(bigint("SELECT counter_add('t:add')"), 1);
+        assert_eq!(bigint("SELECT counter_add('t:add', 41)"), 42);
+        assert_eq!(
+            bigint("SELECT counter_add('t:add'::counter, sum(n)) FROM (VALUES (3::bigint), (5)) AS v (n)"),
+            50
+        );
+        assert_eq!(get("t:add"), 50);
+    }
+
+    #[pg_test(error = "argument \"delta\" is 9.99; it must be a whole number")]
+    fn a_fraction_is_no_delta() {
+        run("SELECT counter_incr('t:fraction', 9.99)");
+    }
+
+    #[pg_test(error = "a counter is an id, not a number that could be added to")]
+    fn a_counter_is_not_added_to() {
+        run("SELECT 't:number'::counter + 1");
+    }
+
+    #[pg_test]
     fn null_counts_nothing() {
         run("SELECT counter_incr(NULL::counter), counter_incr('t:null', NULL)");
         assert_eq!(get("t:null"), 0);
