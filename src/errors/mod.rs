@@ -260,7 +260,10 @@ impl CounterError {
             Self::TablesMoved => not_in_state(
                 "tables of extension counter_ext are not in schema \"counter_ext\" any more, or not as they were made",
             )
-            .hint("Undo what was done to them, for example with ALTER SCHEMA ... RENAME TO counter_ext."),
+            .hint(
+                "Undo what was done to them, for example with ALTER SCHEMA ... RENAME TO counter_ext; after an upgrade of the \
+                 library run ALTER EXTENSION counter_ext UPDATE.",
+            ),
             Self::CountedBeforeDrop => not_in_state(
                 "this transaction has counted with tables of extension counter_ext that are not there any more",
             ),
