@@ -408,6 +408,8 @@ DEALLOCATE ALL;
 -- A pass goes on with sealing where the one before left off, among many entries: the next one begins it anew.
 DO $$ BEGIN PERFORM counter_compact(); END $$;
 SELECT counter_compact() >= 0 AS sealed;
-SELECT delta, CASE actor WHEN session_user THEN 'session_user' ELSE actor END AS actor FROM counter_ext.audit_log WHERE id = 'actor:a' ORDER BY delta, actor;
+SELECT delta, CASE actor WHEN session_user THEN 'session_user' ELSE actor END AS actor
+    FROM (SELECT id, delta, actor FROM counter_ext.audit_pending UNION ALL SELECT id, delta, actor FROM counter_ext.audit_log) AS entries
+    WHERE id = 'actor:a' ORDER BY delta, actor;
 SELECT ok FROM counter_audit_verify('actor:a');
 SELECT counter_audit('actor:', false);
