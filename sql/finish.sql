@@ -113,6 +113,8 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON FUNCTION
     counter_ext.like_cursor(timestamptz, text), counter_ext.like_cursor_at(text), counter_ext.like_cursor_name(text)
     TO PUBLIC;
+-- The view counter_caches shows what pg_trigger shows to everybody.
+GRANT EXECUTE ON FUNCTION counter_ext.trigger_arguments(bytea) TO PUBLIC;
 -- A view's functions are called by whoever reads it; each checks the right to read counters, or to monitor.
 GRANT EXECUTE ON FUNCTION
     counter_ext.list_counters(), counter_ext.statistics(), counter_ext.limit_statistics()

@@ -2,6 +2,7 @@
 
 mod audit;
 mod bulk;
+mod cache_registry;
 mod caches;
 mod changes;
 mod counter_type;

@@ -74,12 +74,32 @@ pub fn verify(table: Oid, definition: &Definition, repair: bool) -> Result<Vec<D
     Ok(differences)
 }
 
+/// Makes all counters under the prefix what the rows say, also those whose keys no row could have any more: the cache's key
+/// has changed its type. Does not wait for the worker, whose step it is. How many differed.
+pub fn recount(table: Oid, definition: &Definition) -> Result<i64, CounterError> {
+    let mut source = Comparison::of(table, definition)?;
+    source.is_recount = true;
+    let tables = transaction::enter_to_count_in_rows(
+        privilege::current_user(),
+        "counter_compact",
+        xact::nest_level(),
+    )?;
+    let mut mended = 0;
+    source.mend(tables, definition, |_| {
+        mended += 1;
+        Ok(())
+    })?;
+    Ok(mended)
+}
+
 /// A table and the counters of its rows.
 struct Comparison {
     source: Source,
     column: Column,
     /// Prefixes of other caches that begin with this one's.
     others: Vec<Vec<u8>>,
+    /// Whatever is under the prefix is the cache's.
+    is_recount: bool,
 }
 
 impl Comparison {
@@ -89,7 +109,7 @@ impl Comparison {
         if privilege::row_security_applies(table, privilege::current_user()) {
             return Err(CacheError::RowSecurity { table: source.name() }.into());
         }
-        Ok(Comparison { source, column, others: Vec::new() })
+        Ok(Comparison { source, column, others: Vec::new(), is_recount: false })
     }
 
     fn mend(
@@ -112,7 +132,9 @@ impl Comparison {
             }
             .into());
         }
-        fold_buffered(tables);
+        if !self.is_recount {
+            fold_buffered(tables);
+        }
         // After this, and not before, comes the snapshot: it sees what the one before has mended.
         lock::lock_exclusive(tables.total, Subject::Key(lock::id_hash(definition.prefix())));
         // Also what committed while the lock was waited for, at any isolation level.
@@ -179,7 +201,8 @@ impl Comparison {
     }
 
     fn is_ours(&self, prefix: &[u8], id: &[u8]) -> bool {
-        is_of(prefix, self.column, &self.others, id)
+        let is_ours = if self.is_recount { is_under } else { is_of };
+        is_ours(prefix, self.column, &self.others, id)
     }
 }
 
@@ -188,6 +211,11 @@ fn is_of(prefix: &[u8], column: Column, others: &[Vec<u8>], id: &[u8]) -> bool {
     !prefix.is_empty()
         && column.text.can_say(&id[prefix.len()..])
         && !others.iter().any(|other| id.starts_with(other))
+}
+
+/// Whether a counter is under a prefix, and under no longer one of another cache.
+fn is_under(prefix: &[u8], _: Column, others: &[Vec<u8>], id: &[u8]) -> bool {
+    !prefix.is_empty() && !others.iter().any(|other| id.starts_with(other))
 }
 
 /// Brings all of a cache's counters to nothing, under the active snapshot. It has a prefix.

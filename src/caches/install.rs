@@ -5,6 +5,7 @@
 use super::definition::{self, Definition};
 use super::drift;
 use super::errors::CacheError;
+use super::registry;
 use crate::counting::change;
 use crate::errors::CounterError;
 use crate::pg::Oid;
@@ -51,5 +52,7 @@ pub fn install(table: Oid, definition: &Definition, takes_over: bool) -> Result<
         })?;
         xact::see_own_changes();
     }
-    drift::backfill(table, definition, "counter_cache", takes_over || !is_new)
+    let changed = drift::backfill(table, definition, "counter_cache", takes_over || !is_new)?;
+    registry::note_verified(table, definition)?;
+    Ok(changed)
 }

@@ -16,11 +16,13 @@ mod errors;
 mod install;
 pub mod join;
 mod moving;
+mod registry;
 mod rows;
 mod tally;
 
 pub use definition::{Definition, all, check_created};
-pub use drift::{backfill, verify};
+pub use drift::{backfill, recount, verify};
+pub use registry::uncache;
 pub use install::install;
 pub use rows::fired;
 
@@ -29,7 +31,8 @@ use crate::family::Family;
 use crate::pg::Oid;
 use crate::pg::source::Source;
 
-pub static FAMILY: Family = Family { counter_moved: moving::refuse_cached, ..Family::NONE };
+pub static FAMILY: Family =
+    Family { counter_moved: moving::refuse_cached, steps: &[registry::RECOUNT_CACHES], ..Family::NONE };
 
 /// A cached table's name as SQL writes it.
 pub fn source_name(table: Oid) -> Result<Vec<u8>, CounterError> {

@@ -140,3 +140,16 @@ pub fn may_monitor(user: Oid) -> bool {
     // SAFETY: a syscache look-up.
     unsafe { pg_sys::has_privs_of_role(user, Oid::from(pg_sys::ROLE_PG_READ_ALL_STATS)) }
 }
+
+/// Raises 42501 where the caller does not have the rights of the table's owner.
+pub fn check_owns(table: Oid, name: &[u8]) {
+    let Some(owner) = owner_of_relation(table) else { return };
+    // SAFETY: a look-up of memberships inside a transaction.
+    if !unsafe { pg_sys::has_privs_of_role(current_user(), owner) } {
+        pgrx::ereport!(
+            ERROR,
+            pgrx::PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!("must be owner of table {}", String::from_utf8_lossy(name))
+        );
+    }
+}

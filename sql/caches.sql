@@ -1,0 +1,281 @@
+-- Caches, and how each stands: a row for each prefix that a table's rows are counted under. The triggers themselves decide what is
+-- counted; this says what they were found like last, so that what happens to their table is noticed (src/api/cache_registry.rs).
+-- Dumped by name: oids of another server mean nothing here, and a table that is left out of a dump leaves its row out.
+CREATE TABLE counter_ext.cache (
+    relation text COLLATE "C" NOT NULL,
+    prefix text COLLATE "C" NOT NULL,
+    key_column text COLLATE "C" NOT NULL,
+    relid oid NOT NULL,
+    key_number smallint NOT NULL,
+    owner oid NOT NULL,
+    found text NOT NULL,
+    state text NOT NULL DEFAULT 'right',
+    verified_at timestamptz,
+    why text,
+    retry_at timestamptz,
+    PRIMARY KEY (relid, prefix, key_number),
+    CONSTRAINT cache_state CHECK (state IN ('right', 'stale', 'unverified'))
+);
+SELECT pg_catalog.pg_extension_config_dump('counter_ext.cache', '');
+COMMENT ON TABLE counter_ext.cache IS 'counter caches, and how each was found last; view counter_caches shows them';
+
+-- The arguments of a trigger, which pg_trigger has as texts that end with a NUL each.
+CREATE FUNCTION counter_ext.trigger_arguments(arguments bytea) RETURNS text[] LANGUAGE sql STABLE STRICT
+    SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pg_catalog.array_agg(pg_catalog.convert_from(pg_catalog.decode(pg_catalog.replace(part, ' ', ''), 'hex'),
+            pg_catalog.getdatabaseencoding()) ORDER BY at)
+        FROM pg_catalog.regexp_split_to_table(pg_catalog.regexp_replace(pg_catalog.regexp_replace(
+                pg_catalog.encode(arguments, 'hex'), '(..)', '\1 ', 'g'), '00 $', ''), '00 ') WITH ORDINALITY AS each (part, at)
+$$;
+
+-- Every use of counter_rows by tables that last, each by the table or the partitioned one that it is a part of.
+CREATE VIEW counter_ext.cache_trigger AS
+    SELECT t.oid AS trigger_oid, t.tgrelid, coalesce(pg_catalog.pg_partition_root(t.tgrelid), t.tgrelid::pg_catalog.regclass)::pg_catalog.oid AS relid,
+        t.tgparentid, t.tgenabled, a.arguments[1] AS prefix, a.arguments[2] AS key_column, a.arguments
+    FROM pg_catalog.pg_depend d
+    JOIN pg_catalog.pg_trigger t ON t.oid OPERATOR(pg_catalog.=) d.objid
+    JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid,
+    LATERAL (SELECT counter_ext.trigger_arguments(t.tgargs) AS arguments) AS a
+    WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+        AND d.refobjid OPERATOR(pg_catalog.=) '@extschema@.counter_rows()'::pg_catalog.regprocedure
+        AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_trigger'::pg_catalog.regclass
+        AND t.tgfoid OPERATOR(pg_catalog.=) '@extschema@.counter_rows()'::pg_catalog.regprocedure
+        AND c.relpersistence OPERATOR(pg_catalog.<>) 't'::"char" AND t.tgnargs OPERATOR(pg_catalog.>=) 2::pg_catalog.int2;
+
+-- What is different when a cache's keys, rows or triggers have changed other than by its triggers: types, collations and labels of
+-- enums, parts of the table, which triggers are switched on.
+CREATE FUNCTION counter_ext.cache_found(relation oid, prefix text, key_column text) RETURNS text LANGUAGE sql STABLE STRICT
+    SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pg_catalog.format('%s|%s|%s',
+        (SELECT pg_catalog.concat_ws(',', a.atttypid, a.attcollation,
+                (SELECT pg_catalog.string_agg(pg_catalog.encode(pg_catalog.convert_to(e.enumlabel::pg_catalog.text, 'UTF8'), 'hex'), ',' ORDER BY e.oid) FROM pg_catalog.pg_enum e JOIN pg_catalog.pg_type t
+                    ON e.enumtypid OPERATOR(pg_catalog.=) t.oid OR e.enumtypid OPERATOR(pg_catalog.=) t.typbasetype
+                    WHERE t.oid OPERATOR(pg_catalog.=) a.atttypid))
+            FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) relation AND a.attname OPERATOR(pg_catalog.=) key_column::pg_catalog.name),
+        (SELECT pg_catalog.string_agg(i.relid::pg_catalog.oid::pg_catalog.text, ',' ORDER BY i.relid::pg_catalog.oid) FROM pg_catalog.pg_partition_tree(relation) i),
+        (SELECT pg_catalog.string_agg(t.tgenabled::pg_catalog.text, ',' ORDER BY t.trigger_oid) FROM counter_ext.cache_trigger t
+            WHERE t.relid OPERATOR(pg_catalog.=) relation AND t.prefix OPERATOR(pg_catalog.=) cache_found.prefix
+                AND t.key_column OPERATOR(pg_catalog.=) cache_found.key_column))
+$$;
+
+-- Rows of a dump find their tables again by name, in sessions of any kind.
+CREATE FUNCTION counter_ext.restore_cache() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF new.relid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(new.relation)::pg_catalog.oid THEN
+        -- By our own hand, or restored where nothing has changed.
+        NULL;
+    ELSE
+        new.relid := pg_catalog.to_regclass(new.relation);
+    END IF;
+    SELECT a.attnum, c.relowner INTO new.key_number, new.owner FROM pg_catalog.pg_attribute a
+        JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
+        WHERE a.attrelid OPERATOR(pg_catalog.=) new.relid AND a.attname OPERATOR(pg_catalog.=) new.key_column::pg_catalog.name AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2;
+    IF NOT FOUND OR EXISTS (SELECT FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) new.relid
+            AND c.prefix OPERATOR(pg_catalog.=) new.prefix AND c.key_number OPERATOR(pg_catalog.=) new.key_number) THEN
+        RETURN NULL;
+    END IF;
+    new.found := coalesce(counter_ext.cache_found(new.relid, new.prefix, new.key_column), '');
+    RETURN new;
+END
+$$;
+CREATE TRIGGER restore_cache BEFORE INSERT ON counter_ext.cache FOR EACH ROW EXECUTE FUNCTION counter_ext.restore_cache();
+ALTER TABLE counter_ext.cache ENABLE ALWAYS TRIGGER restore_cache;
+
+-- Calls of the functions in the extension's schema, which go with them when that is changed.
+CREATE FUNCTION counter_ext.drop_prefix(prefix text) RETURNS bigint LANGUAGE sql VOLATILE STRICT
+BEGIN ATOMIC
+    SELECT @extschema@.counter_drop_prefix($1);
+END;
+-- Recounts one cache; where that fails, says why and lets the worker try again later, each time.
+CREATE FUNCTION counter_ext.recount_one(relation oid, prefix text, key_column text) RETURNS boolean LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $$
+DECLARE
+    message pg_catalog.text;
+BEGIN
+    BEGIN
+        PERFORM counter_ext.recount_cache($1, $2, $3);
+        UPDATE counter_ext.cache AS c SET state = 'right', verified_at = pg_catalog.clock_timestamp(), why = NULL, retry_at = NULL
+            WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.prefix OPERATOR(pg_catalog.=) $2 AND c.key_column OPERATOR(pg_catalog.=) $3;
+        RETURN true;
+    EXCEPTION WHEN OTHERS THEN
+        message := SQLERRM;
+    END;
+    UPDATE counter_ext.cache AS c SET state = 'stale', why = message,
+            retry_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => CASE WHEN c.why IS NULL THEN 1 ELSE 5 END)
+        WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.prefix OPERATOR(pg_catalog.=) $2 AND c.key_column OPERATOR(pg_catalog.=) $3;
+    RETURN false;
+END
+$$;
+
+CREATE FUNCTION counter_ext.note_verified(relation oid, prefix text, key_column text) RETURNS void LANGUAGE sql
+    SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE counter_ext.cache AS c SET state = 'right', verified_at = pg_catalog.clock_timestamp(), why = NULL, retry_at = NULL
+        WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.prefix OPERATOR(pg_catalog.=) $2 AND c.key_column OPERATOR(pg_catalog.=) $3;
+$$;
+
+-- A piece of the worker's step: the next stale cache, if one is due and nobody else has it.
+CREATE FUNCTION counter_ext.recount_next() RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    next counter_ext.cache;
+BEGIN
+    SELECT * INTO next FROM counter_ext.cache c
+        WHERE c.state OPERATOR(pg_catalog.=) 'stale' AND (c.retry_at IS NULL OR c.retry_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp())
+        ORDER BY c.retry_at NULLS FIRST LIMIT 1 FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM counter_ext.recount_one(next.relid, next.prefix, next.key_column);
+    RETURN true;
+END
+$$;
+
+-- After any command of DDL: brings the registry, and where it is cheap the counters, to what the tables are like now.
+CREATE FUNCTION counter_ext.follow_tables() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    -- What a command's own transaction recounts; more than that is left to the worker.
+    most_bytes_at_once CONSTANT pg_catalog.int8 := 16777216;
+    cache counter_ext.cache;
+    name_now pg_catalog.text;
+    found_now pg_catalog.text;
+    table_now pg_catalog.pg_class;
+    bytes_now pg_catalog.int8;
+BEGIN
+    IF pg_catalog.to_regclass('counter_ext.cache') IS NULL OR pg_catalog.to_regclass('counter_ext.total') IS NULL
+        OR pg_catalog.to_regclass('counter_ext.cache_trigger') IS NULL THEN
+        RETURN;
+    END IF;
+    FOR cache IN SELECT * FROM counter_ext.cache LOOP
+        SELECT * INTO table_now FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) cache.relid;
+        IF NOT FOUND OR NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) cache.relid
+                AND a.attnum OPERATOR(pg_catalog.=) cache.key_number AND NOT a.attisdropped) THEN
+            -- The table is gone, or the column: so are the counters, and nothing counts any more.
+            PERFORM counter_ext.remove_cache(cache.relid, cache.prefix, cache.key_column, true);
+            CONTINUE;
+        END IF;
+        name_now := (SELECT a.attname FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) cache.relid
+            AND a.attnum OPERATOR(pg_catalog.=) cache.key_number);
+        IF name_now OPERATOR(pg_catalog.<>) cache.key_column THEN
+            -- PostgreSQL has no command that changes a trigger's arguments. Whoever renames a column holds its table's lock,
+            -- and the second command has all sessions read the triggers anew.
+            UPDATE pg_catalog.pg_trigger AS t SET tgargs = pg_catalog.convert_to(cache.prefix, pg_catalog.getdatabaseencoding()) OPERATOR(pg_catalog.||) '\x00'::pg_catalog.bytea
+                    OPERATOR(pg_catalog.||) pg_catalog.convert_to(name_now, pg_catalog.getdatabaseencoding()) OPERATOR(pg_catalog.||) '\x00'::pg_catalog.bytea
+                FROM counter_ext.cache_trigger u WHERE u.trigger_oid OPERATOR(pg_catalog.=) t.oid AND u.relid OPERATOR(pg_catalog.=) cache.relid
+                    AND u.prefix OPERATOR(pg_catalog.=) cache.prefix AND u.key_column OPERATOR(pg_catalog.=) cache.key_column
+                    AND t.tgnargs OPERATOR(pg_catalog.=) 2::pg_catalog.int2;
+            UPDATE pg_catalog.pg_class AS c SET relhastriggers = true WHERE c.oid IN (SELECT u.tgrelid FROM counter_ext.cache_trigger u
+                WHERE u.relid OPERATOR(pg_catalog.=) cache.relid);
+            UPDATE counter_ext.cache AS c SET key_column = name_now WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
+                AND c.prefix OPERATOR(pg_catalog.=) cache.prefix AND c.key_number OPERATOR(pg_catalog.=) cache.key_number;
+            cache.key_column := name_now;
+        END IF;
+        IF NOT EXISTS (SELECT FROM counter_ext.cache_trigger t WHERE t.relid OPERATOR(pg_catalog.=) cache.relid
+                AND t.prefix OPERATOR(pg_catalog.=) cache.prefix AND t.key_column OPERATOR(pg_catalog.=) cache.key_column) THEN
+            -- A restore makes the triggers later. Else they were dropped: the counters stay, and are anybody's.
+            CONTINUE WHEN pg_catalog.split_part(cache.found, '|', 3) OPERATOR(pg_catalog.=) '';
+            DELETE FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
+                AND c.prefix OPERATOR(pg_catalog.=) cache.prefix AND c.key_number OPERATOR(pg_catalog.=) cache.key_number;
+            CONTINUE;
+        END IF;
+        IF table_now.relowner OPERATOR(pg_catalog.<>) cache.owner THEN
+            IF NOT (pg_catalog.has_table_privilege(table_now.relowner, 'counter_ext.total'::pg_catalog.regclass, 'INSERT')
+                AND pg_catalog.has_table_privilege(table_now.relowner, 'counter_ext.total'::pg_catalog.regclass, 'UPDATE')) THEN
+                RAISE EXCEPTION 'role "%" may not count the rows of table %', pg_catalog.pg_get_userbyid(table_now.relowner), cache.relid::pg_catalog.regclass
+                    USING ERRCODE = 'insufficient_privilege',
+                    DETAIL = pg_catalog.format('Triggers of the table count its rows into counters "%s" with the rights of its owner.', cache.prefix),
+                    HINT = pg_catalog.format('GRANT SELECT, INSERT, UPDATE ON counter_ext.total TO %I;', pg_catalog.pg_get_userbyid(table_now.relowner));
+            END IF;
+            UPDATE counter_ext.cache AS c SET owner = table_now.relowner WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
+                AND c.prefix OPERATOR(pg_catalog.=) cache.prefix AND c.key_number OPERATOR(pg_catalog.=) cache.key_number;
+        END IF;
+        IF cache.relation OPERATOR(pg_catalog.<>) cache.relid::pg_catalog.regclass::pg_catalog.text THEN
+            UPDATE counter_ext.cache AS c SET relation = cache.relid::pg_catalog.regclass::pg_catalog.text WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
+                AND c.prefix OPERATOR(pg_catalog.=) cache.prefix AND c.key_number OPERATOR(pg_catalog.=) cache.key_number;
+        END IF;
+        found_now := coalesce(counter_ext.cache_found(cache.relid, cache.prefix, cache.key_column), '');
+        IF found_now OPERATOR(pg_catalog.<>) cache.found AND TG_TAG IN ('CREATE TABLE', 'CREATE FOREIGN TABLE') THEN
+            -- A new partition has no rows.
+            UPDATE counter_ext.cache AS c SET found = found_now WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
+                AND c.prefix OPERATOR(pg_catalog.=) cache.prefix AND c.key_number OPERATOR(pg_catalog.=) cache.key_number;
+        ELSIF found_now OPERATOR(pg_catalog.<>) cache.found THEN
+            UPDATE counter_ext.cache AS c SET found = found_now,
+                    state = CASE WHEN c.state OPERATOR(pg_catalog.=) 'unverified' THEN c.state ELSE 'stale' END,
+                    why = NULL, retry_at = NULL
+                WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
+                AND c.prefix OPERATOR(pg_catalog.=) cache.prefix AND c.key_number OPERATOR(pg_catalog.=) cache.key_number
+                RETURNING c.* INTO cache;
+            bytes_now := pg_catalog.pg_relation_size(cache.relid) OPERATOR(pg_catalog.+) coalesce((SELECT pg_catalog.sum(pg_catalog.pg_relation_size(i.relid))
+                FROM pg_catalog.pg_partition_tree(cache.relid) i), 0);
+            IF cache.state OPERATOR(pg_catalog.=) 'stale' AND bytes_now OPERATOR(pg_catalog.<=) most_bytes_at_once
+                AND pg_catalog.strpos(pg_catalog.split_part(found_now, '|', 3), 'D') OPERATOR(pg_catalog.=) 0 THEN
+                PERFORM counter_ext.recount_one(cache.relid, cache.prefix, cache.key_column);
+            END IF;
+        END IF;
+    END LOOP;
+    FOR cache IN INSERT INTO counter_ext.cache AS made (relation, prefix, key_column, relid, key_number, owner, found, state)
+        SELECT DISTINCT t.relid::pg_catalog.regclass::pg_catalog.text, t.prefix, t.key_column, t.relid, a.attnum, c.relowner, '', 'unverified'
+        FROM counter_ext.cache_trigger t
+        JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relid
+        JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) t.relid AND a.attname OPERATOR(pg_catalog.=) t.key_column::pg_catalog.name
+            AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2
+        WHERE pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'INSERT')
+            AND pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'UPDATE')
+            AND NOT EXISTS (SELECT FROM counter_ext.cache k WHERE k.relid OPERATOR(pg_catalog.=) t.relid
+                AND k.prefix OPERATOR(pg_catalog.=) t.prefix AND k.key_number OPERATOR(pg_catalog.=) a.attnum)
+        RETURNING made.* LOOP
+        -- CREATE TRIGGER itself is checked by counter_ext.after_ddl.
+        IF TG_TAG OPERATOR(pg_catalog.=) 'CREATE SCHEMA' THEN
+            PERFORM counter_ext.check_cache(cache.relid, cache.prefix, cache.key_column);
+        END IF;
+    END LOOP;
+END
+$$;
+
+-- Ends a cache: its triggers, where there are some still, its row, and its counters if asked.
+CREATE FUNCTION counter_ext.remove_cache(relation oid, prefix text, key_column text, drops_counters boolean) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    made record;
+BEGIN
+    DELETE FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.prefix OPERATOR(pg_catalog.=) $2
+        AND c.key_column OPERATOR(pg_catalog.=) $3;
+    FOR made IN SELECT t.tgname, t.tgrelid::pg_catalog.regclass AS name FROM counter_ext.cache_trigger u
+            JOIN pg_catalog.pg_trigger t ON t.oid OPERATOR(pg_catalog.=) u.trigger_oid
+            WHERE u.relid OPERATOR(pg_catalog.=) $1 AND u.prefix OPERATOR(pg_catalog.=) $2 AND u.key_column OPERATOR(pg_catalog.=) $3
+                AND u.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid LOOP
+        EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', made.tgname, made.name);
+    END LOOP;
+    -- Without a prefix the counters could be anybody's. A counter of another cache never begins with this one's prefix.
+    IF drops_counters AND $2 OPERATOR(pg_catalog.<>) '' AND NOT EXISTS (SELECT FROM counter_ext.cache_trigger u WHERE u.prefix OPERATOR(pg_catalog.=) $2) THEN
+        RETURN counter_ext.drop_prefix($2);
+    END IF;
+    RETURN 0;
+END
+$$;
+
+COMMENT ON FUNCTION counter_uncache(regclass, text, boolean) IS 'ends a counter cache: drops its triggers, and its counters unless keep_counters';
+
+-- Behind counter_uncache, which has looked at whose table it is.
+CREATE FUNCTION counter_ext.uncache(relation oid, prefix text, drops_counters boolean) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    cache record;
+    dropped pg_catalog.int8 := 0;
+BEGIN
+    FOR cache IN SELECT DISTINCT t.relid, t.prefix, t.key_column FROM counter_ext.cache_trigger t
+            WHERE t.relid OPERATOR(pg_catalog.=) $1 AND t.prefix OPERATOR(pg_catalog.=) $2 LOOP
+        dropped := dropped OPERATOR(pg_catalog.+) counter_ext.remove_cache(cache.relid, cache.prefix, cache.key_column, drops_counters);
+    END LOOP;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'no triggers count the rows of table % into counters "%"', $1::pg_catalog.regclass, $2
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'View counter_caches lists the caches there are.';
+    END IF;
+    RETURN dropped;
+END
+$$;
+
+CREATE VIEW @extschema@.counter_caches AS
+    SELECT DISTINCT t.relid::pg_catalog.regclass AS "table", t.prefix, t.key_column AS key, coalesce(c.state, 'unverified') AS state, c.verified_at, c.why
+    FROM counter_ext.cache_trigger t LEFT JOIN counter_ext.cache c ON c.relid OPERATOR(pg_catalog.=) t.relid
+        AND c.prefix OPERATOR(pg_catalog.=) t.prefix AND c.key_column OPERATOR(pg_catalog.=) t.key_column;
+COMMENT ON VIEW @extschema@.counter_caches IS 'counter caches: table, prefix and key column; whether the counters are right, or stale and about to be recounted, and since when that is known';
+GRANT SELECT ON @extschema@.counter_caches TO PUBLIC;

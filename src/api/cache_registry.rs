@@ -1,0 +1,73 @@
+//! Caches follow what happens to their tables: the registry, and the event triggers that keep it (sql/caches.sql).
+
+use pgrx::prelude::*;
+
+use crate::caches::{self, Definition};
+use crate::errors::OrRaise;
+use crate::pg::Oid;
+use crate::pg::args::{RelationArg, TextArg};
+use crate::pg::ddl::CreatedTrigger;
+
+/// Ends the cache of a table under a prefix: drops its triggers, and its counters, unless they are to be kept. Returns how many
+/// counters were dropped.
+///
+/// Errors: 42501 the table is another's; 55000 no triggers count its rows into such counters; 55006 the table is in use by the
+/// caller's own query.
+#[pg_extern(strict)]
+fn counter_uncache(
+    table: RelationArg<'_>,
+    prefix: TextArg<'_>,
+    keep_counters: default!(bool, false),
+) -> i64 {
+    caches::uncache(table.0, prefix.0, keep_counters).or_raise()
+}
+
+#[pg_schema]
+mod counter_ext {
+    use super::*;
+
+    /// Makes all counters under a cache's prefix what the rows say; how many differed.
+    ///
+    /// Errors: those of `counter_backfill`.
+    #[pg_extern(strict)]
+    fn recount_cache(relation: Oid, prefix: TextArg<'_>, key_column: TextArg<'_>) -> i64 {
+        Definition::new(prefix.0, key_column.0)
+            .and_then(|definition| caches::recount(relation, &definition))
+            .or_raise()
+    }
+
+    /// Errors: 55000, 42710 a trigger that CREATE SCHEMA has made counts into another cache's counters.
+    #[pg_extern(strict)]
+    fn check_cache(relation: Oid, prefix: TextArg<'_>, key_column: TextArg<'_>) {
+        let trigger = CreatedTrigger {
+            table: relation,
+            function: b"counter_rows".to_vec(),
+            arguments: vec![prefix.0.to_vec(), key_column.0.to_vec()],
+        };
+        caches::check_created(&trigger).or_raise();
+    }
+}
+
+extension_sql_file!(
+    "../../sql/caches.sql",
+    name = "counter_cache_registry",
+    requires = [
+        "counter_caches",
+        "counter_ext_type",
+        super::bulk::counter_drop_prefix,
+        counter_uncache,
+        counter_ext::recount_cache,
+        counter_ext::check_cache
+    ]
+);
+
+extension_sql!(
+    r#"
+CREATE EVENT TRIGGER counter_ext_follow_tables ON ddl_command_end WHEN TAG IN ('ALTER TABLE', 'ALTER TYPE', 'ALTER DOMAIN',
+        'ALTER SCHEMA', 'ALTER TRIGGER', 'CREATE TRIGGER', 'CREATE SCHEMA', 'CREATE TABLE', 'CREATE FOREIGN TABLE', 'REASSIGN OWNED')
+    EXECUTE FUNCTION counter_ext.follow_tables();
+CREATE EVENT TRIGGER counter_ext_follow_drops ON sql_drop EXECUTE FUNCTION counter_ext.follow_tables();
+"#,
+    name = "counter_cache_event_triggers",
+    requires = ["counter_cache_registry", "counter_event_triggers"]
+);

@@ -1,0 +1,77 @@
+//! The registry of caches, which SQL keeps (sql/caches.sql): what Rust asks of it.
+//!
+//! A stale cache is recounted by the worker's step, a cache in a piece, or by counter_compact where there is no worker. All state is in
+//! rows of counter_ext.cache: a crash in the middle of a piece leaves the cache stale, and the next pass takes it up again.
+//! What fails is put off, with its reason in the row.
+
+use std::time::Duration;
+
+use super::definition::Definition;
+use crate::errors::CounterError;
+use crate::family::pass::{How, Progress, Step, Work};
+use crate::pg::Oid;
+use crate::pg::privilege;
+use crate::pg::snapshot::ActiveSnapshot;
+use crate::pg::source::Source;
+use crate::pg::spi::{Parameter, Spi};
+use crate::rows::access::{self, Tables, as_owner};
+
+pub const RECOUNT_CACHES: Step = Step {
+    name: "recounting caches",
+    every: Duration::ZERO,
+    is_essential: false,
+    begin: || Box::new(RecountCaches),
+};
+
+struct RecountCaches;
+
+impl Work for RecountCaches {
+    fn next(&mut self, tables: Tables, _how: How) -> Result<Progress, CounterError> {
+        let rows = ask(tables, b"SELECT counter_ext.recount_next()", &[])?;
+        let recounted = rows.as_deref() == Some(b"t");
+        Ok(Progress { rows: u64::from(recounted), is_done: !recounted, ..Progress::default() })
+    }
+}
+
+/// Ends a cache, and drops its counters unless they are to be kept; how many. Errors: 42501 the table is another's; 55000 there is no
+/// such cache.
+pub fn uncache(table: Oid, prefix: &[u8], keeps_counters: bool) -> Result<i64, CounterError> {
+    let source = Source::open(table)?;
+    privilege::check_owns(table, &source.name());
+    source.check_not_in_use(c"counter_uncache");
+    drop(source);
+    let flag: &[u8] = if keeps_counters { b"f" } else { b"t" };
+    let dropped = ask(
+        access::tables()?,
+        b"SELECT counter_ext.uncache($1::pg_catalog.oid, $2, $3::pg_catalog.bool)",
+        &[Parameter::Bigint(u32::from(table).into()), Parameter::Text(prefix), Parameter::Text(flag)],
+    )?;
+    Ok(dropped.and_then(|text| str::from_utf8(&text).ok()?.parse().ok()).unwrap_or(0))
+}
+
+/// Notes that the cache's counters are right as of now.
+pub fn note_verified(table: Oid, definition: &Definition) -> Result<(), CounterError> {
+    let parameters = [
+        Parameter::Bigint(u32::from(table).into()),
+        Parameter::Text(definition.prefix()),
+        Parameter::Text(definition.column.to_bytes()),
+    ];
+    ask(access::tables()?, b"SELECT counter_ext.note_verified($1::pg_catalog.oid, $2, $3)", &parameters)?;
+    Ok(())
+}
+
+/// Calls a function of the registry as the tables' owner, under a snapshot of now.
+fn ask(
+    tables: Tables,
+    query: &[u8],
+    parameters: &[Parameter<'_>],
+) -> Result<Option<Vec<u8>>, CounterError> {
+    as_owner(tables, |confined| {
+        let active = ActiveSnapshot::push_latest();
+        let spi = Spi::connect(confined)?;
+        let rows = spi.rows_with(query, parameters)?;
+        drop(spi);
+        drop(active);
+        Ok(rows.into_iter().next().and_then(|row| row.into_iter().next().flatten()))
+    })
+}
