@@ -34,8 +34,8 @@ CREATE VIEW counter_ext.cache_trigger AS
         t.tgparentid, t.tgenabled, a.arguments[1] AS prefix, a.arguments[2] AS key_column, a.arguments
     FROM pg_catalog.pg_depend d
     JOIN pg_catalog.pg_trigger t ON t.oid OPERATOR(pg_catalog.=) d.objid
-    JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid,
-    LATERAL (SELECT counter_ext.trigger_arguments(t.tgargs) AS arguments) AS a
+    JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid
+    CROSS JOIN counter_ext.trigger_arguments(t.tgargs) AS a (arguments)
     WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
         AND d.refobjid OPERATOR(pg_catalog.=) '@extschema@.counter_rows()'::pg_catalog.regprocedure
         AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_trigger'::pg_catalog.regclass
@@ -88,7 +88,7 @@ BEGIN ATOMIC
 END;
 -- Recounts one cache; where that fails, says why and lets the worker try again later, each time.
 CREATE FUNCTION counter_ext.recount_one(relation oid, prefix text, key_column text) RETURNS boolean LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $$
+    SET search_path = pg_catalog, pg_temp SET lock_timeout TO '100ms' AS $$
 DECLARE
     message pg_catalog.text;
 BEGIN
@@ -140,6 +140,11 @@ DECLARE
     table_now pg_catalog.pg_class;
     bytes_now pg_catalog.int8;
 BEGIN
+    -- PostgreSQL takes no filter by REASSIGN OWNED, so the commands that matter are told apart here.
+    IF TG_EVENT OPERATOR(pg_catalog.=) 'ddl_command_end' AND TG_TAG NOT IN ('ALTER TABLE', 'ALTER TYPE', 'ALTER DOMAIN', 'ALTER SCHEMA',
+            'ALTER TRIGGER', 'CREATE TRIGGER', 'CREATE SCHEMA', 'CREATE TABLE', 'CREATE FOREIGN TABLE', 'REASSIGN OWNED') THEN
+        RETURN;
+    END IF;
     IF pg_catalog.to_regclass('counter_ext.cache') IS NULL OR pg_catalog.to_regclass('counter_ext.total') IS NULL
         OR pg_catalog.to_regclass('counter_ext.cache_trigger') IS NULL THEN
         RETURN;
@@ -230,6 +235,15 @@ BEGIN
 END
 $$;
 
+-- A table is about to be rewritten: its keys may be others, of the same type too.
+CREATE FUNCTION counter_ext.follow_rewrites() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE counter_ext.cache AS c SET found = pg_catalog.concat(c.found, '*')
+        WHERE c.relid OPERATOR(pg_catalog.=) coalesce(pg_catalog.pg_partition_root(pg_catalog.pg_event_trigger_table_rewrite_oid()),
+            pg_catalog.pg_event_trigger_table_rewrite_oid()::pg_catalog.regclass)::pg_catalog.oid;
+END
+$$;
+
 -- Ends a cache: its triggers, where there are some still, its row, and its counters if asked.
 CREATE FUNCTION counter_ext.remove_cache(relation oid, prefix text, key_column text, drops_counters boolean) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -256,7 +270,7 @@ COMMENT ON FUNCTION counter_uncache(regclass, text, boolean) IS 'ends a counter 
 
 -- Behind counter_uncache, which has looked at whose table it is.
 CREATE FUNCTION counter_ext.uncache(relation oid, prefix text, drops_counters boolean) RETURNS bigint
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     cache record;
     dropped pg_catalog.int8 := 0;

@@ -1,4 +1,6 @@
 //! Caches follow what happens to their tables: the registry, and the event triggers that keep it (sql/caches.sql).
+//!
+//! BOUND: a prefix and a name, as pg_trigger has them.
 
 use pgrx::prelude::*;
 
@@ -14,11 +16,7 @@ use crate::pg::ddl::CreatedTrigger;
 /// Errors: 42501 the table is another's; 55000 no triggers count its rows into such counters; 55006 the table is in use by the
 /// caller's own query.
 #[pg_extern(strict)]
-fn counter_uncache(
-    table: RelationArg<'_>,
-    prefix: TextArg<'_>,
-    keep_counters: default!(bool, false),
-) -> i64 {
+fn counter_uncache(table: RelationArg<'_>, prefix: TextArg<'_>, keep_counters: default!(bool, false)) -> i64 {
     caches::uncache(table.0, prefix.0, keep_counters).or_raise()
 }
 
@@ -39,6 +37,7 @@ mod counter_ext {
     /// Errors: 55000, 42710 a trigger that CREATE SCHEMA has made counts into another cache's counters.
     #[pg_extern(strict)]
     fn check_cache(relation: Oid, prefix: TextArg<'_>, key_column: TextArg<'_>) {
+        // BOUND: a prefix and a name, as pg_trigger has them.
         let trigger = CreatedTrigger {
             table: relation,
             function: b"counter_rows".to_vec(),
@@ -54,7 +53,7 @@ extension_sql_file!(
     requires = [
         "counter_caches",
         "counter_ext_type",
-        super::bulk::counter_drop_prefix,
+        "counter_bulk",
         counter_uncache,
         counter_ext::recount_cache,
         counter_ext::check_cache
@@ -63,9 +62,8 @@ extension_sql_file!(
 
 extension_sql!(
     r#"
-CREATE EVENT TRIGGER counter_ext_follow_tables ON ddl_command_end WHEN TAG IN ('ALTER TABLE', 'ALTER TYPE', 'ALTER DOMAIN',
-        'ALTER SCHEMA', 'ALTER TRIGGER', 'CREATE TRIGGER', 'CREATE SCHEMA', 'CREATE TABLE', 'CREATE FOREIGN TABLE', 'REASSIGN OWNED')
-    EXECUTE FUNCTION counter_ext.follow_tables();
+CREATE EVENT TRIGGER counter_ext_follow_tables ON ddl_command_end EXECUTE FUNCTION counter_ext.follow_tables();
+CREATE EVENT TRIGGER counter_ext_follow_rewrites ON table_rewrite EXECUTE FUNCTION counter_ext.follow_rewrites();
 CREATE EVENT TRIGGER counter_ext_follow_drops ON sql_drop EXECUTE FUNCTION counter_ext.follow_tables();
 "#,
     name = "counter_cache_event_triggers",

@@ -22,8 +22,8 @@ mod tally;
 
 pub use definition::{Definition, all, check_created};
 pub use drift::{backfill, recount, verify};
-pub use registry::uncache;
 pub use install::install;
+pub use registry::uncache;
 pub use rows::fired;
 
 use crate::errors::CounterError;

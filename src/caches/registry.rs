@@ -6,14 +6,14 @@
 
 use std::time::Duration;
 
-use super::definition::Definition;
+use super::definition::{self, Definition};
+use crate::counting::zeroes;
 use crate::errors::CounterError;
 use crate::family::pass::{How, Progress, Step, Work};
-use crate::pg::Oid;
-use crate::pg::privilege;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::source::Source;
 use crate::pg::spi::{Parameter, Spi};
+use crate::pg::{Oid, privilege, process, xact};
 use crate::rows::access::{self, Tables, as_owner};
 
 pub const RECOUNT_CACHES: Step = Step {
@@ -28,9 +28,33 @@ struct RecountCaches;
 impl Work for RecountCaches {
     fn next(&mut self, tables: Tables, _how: How) -> Result<Progress, CounterError> {
         let rows = ask(tables, b"SELECT counter_ext.recount_next()", &[])?;
-        let recounted = rows.as_deref() == Some(b"t");
-        Ok(Progress { rows: u64::from(recounted), is_done: !recounted, ..Progress::default() })
+        if rows.as_deref() == Some(b"t") {
+            return Ok(Progress { rows: 1, ..Progress::default() });
+        }
+        let removed = remove_zeroes(tables)?;
+        Ok(Progress { rows: removed.unwrap_or(0), is_done: removed.is_none(), ..Progress::default() })
     }
+}
+
+/// Removes counters of caches that no row refers to any more, a batch of those that were folded; `None` when there are none. Those
+/// of a stale cache stay: its recount decides what they are.
+fn remove_zeroes(tables: Tables) -> Result<Option<u64>, CounterError> {
+    const BATCH: usize = 256;
+    let ids = zeroes::take(BATCH);
+    if ids.is_empty() {
+        return Ok(None);
+    }
+    let caches = definition::all()?;
+    let mut removed = 0;
+    for id in ids {
+        process::check_for_interrupts();
+        let is_cached =
+            caches.iter().any(|(_, cache)| !cache.prefix().is_empty() && id.starts_with(cache.prefix()));
+        if is_cached && xact::in_scratch_memory(|| zeroes::remove_if_zero(tables, &id))? {
+            removed += 1;
+        }
+    }
+    Ok(Some(removed))
 }
 
 /// Ends a cache, and drops its counters unless they are to be kept; how many. Errors: 42501 the table is another's; 55000 there is no
@@ -61,11 +85,7 @@ pub fn note_verified(table: Oid, definition: &Definition) -> Result<(), CounterE
 }
 
 /// Calls a function of the registry as the tables' owner, under a snapshot of now.
-fn ask(
-    tables: Tables,
-    query: &[u8],
-    parameters: &[Parameter<'_>],
-) -> Result<Option<Vec<u8>>, CounterError> {
+fn ask(tables: Tables, query: &[u8], parameters: &[Parameter<'_>]) -> Result<Option<Vec<u8>>, CounterError> {
     as_owner(tables, |confined| {
         let active = ActiveSnapshot::push_latest();
         let spi = Spi::connect(confined)?;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::read;
+use super::{read, zeroes};
 use crate::errors::CounterError;
 use crate::fallible;
 use crate::family::pass::{How, Progress, Step, Work};
@@ -119,6 +119,9 @@ fn fold_each(
         let folded = xact::in_scratch_memory(|| folder.fold(id, share));
         batch.progress.rows += folded.rows;
         batch.progress.overflowed += u64::from(folded.overflowed);
+        if folded.amount < 0 {
+            zeroes::note(id);
+        }
         let busy = (folded.amount.unsigned_abs(), fallible::boxed(id, WHAT)?);
         fallible::push(&mut batch.busiest, busy, WHAT)?;
         if folded.width > 1 {

@@ -26,6 +26,7 @@ mod settle;
 mod slot_choice;
 mod state;
 pub mod transaction;
+pub mod zeroes;
 
 use crate::family::Family;
 

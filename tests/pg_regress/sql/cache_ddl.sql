@@ -1,0 +1,153 @@
+-- Caches follow what happens to their table.
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS counter_ext;
+RESET client_min_messages;
+\set SHOW_CONTEXT never
+CREATE VIEW cd_caches AS SELECT prefix, key, state, verified_at IS NOT NULL AS verified, why FROM counter_caches ORDER BY prefix;
+
+-- A column, a table and a schema get other names, also in a transaction that is rolled back.
+CREATE TABLE cd_rows (id int, room int);
+SELECT counter_cache('cd_rows', 'cd:', 'room');
+INSERT INTO cd_rows VALUES (1, 1);
+BEGIN;
+ALTER TABLE cd_rows RENAME COLUMN room TO place;
+INSERT INTO cd_rows VALUES (2, 1);
+SELECT counter_get('cd:1');
+ROLLBACK;
+INSERT INTO cd_rows VALUES (3, 1);
+ALTER TABLE cd_rows RENAME COLUMN room TO "the ""place'";
+INSERT INTO cd_rows VALUES (4, 1);
+UPDATE cd_rows SET "the ""place'" = 2 WHERE id = 1;
+CREATE SCHEMA cd_elsewhere;
+ALTER TABLE cd_rows SET SCHEMA cd_elsewhere;
+ALTER SCHEMA cd_elsewhere RENAME TO cd_there;
+ALTER TABLE cd_there.cd_rows RENAME TO cd_renamed;
+DELETE FROM cd_there.cd_renamed WHERE id = 3;
+SELECT counter_get('cd:1') AS one, counter_get('cd:2') AS two;
+SELECT * FROM counter_verify('cd_there.cd_renamed', 'cd:', 'the "place''');
+SELECT "table", prefix, key, state FROM counter_caches;
+SELECT relation, key_column FROM counter_ext.cache;
+
+-- The key gets another type, by a USING of the same type too.
+ALTER TABLE cd_there.cd_renamed RENAME COLUMN "the ""place'" TO room;
+ALTER TABLE cd_there.cd_renamed ALTER COLUMN room TYPE text USING 'r' || room;
+SELECT id, value FROM counters WHERE starts_with(id, 'cd:') AND value <> 0 ORDER BY 1;
+ALTER TABLE cd_there.cd_renamed ALTER COLUMN room TYPE text USING room || 'x';
+SELECT id, value FROM counters WHERE starts_with(id, 'cd:') AND value <> 0 ORDER BY 1;
+SELECT * FROM cd_caches;
+
+-- The column goes, and the counters with it; rolled back, nothing has happened.
+BEGIN;
+ALTER TABLE cd_there.cd_renamed DROP COLUMN room;
+SELECT count(*) FROM counters WHERE starts_with(id, 'cd:');
+SELECT * FROM cd_caches;
+ROLLBACK;
+SELECT id, value FROM counters WHERE starts_with(id, 'cd:') AND value <> 0 ORDER BY 1;
+SELECT * FROM cd_caches;
+ALTER TABLE cd_there.cd_renamed DROP COLUMN room;
+SELECT count(*) FROM counters WHERE starts_with(id, 'cd:');
+INSERT INTO cd_there.cd_renamed VALUES (9);
+DROP SCHEMA cd_there CASCADE;
+
+-- A table goes, with its schema or by itself; it is made again in the same transaction and in a later one.
+CREATE SCHEMA cd_gone CREATE TABLE lots (id int, lot int);
+SELECT counter_cache('cd_gone.lots', 'cd:', 'lot');
+INSERT INTO cd_gone.lots VALUES (1, 1), (2, 1);
+DROP SCHEMA cd_gone CASCADE;
+SELECT count(*) FROM counters WHERE starts_with(id, 'cd:');
+CREATE TABLE cd_lots (id int, lot int);
+SELECT counter_cache('cd_lots', 'cd:', 'lot');
+INSERT INTO cd_lots VALUES (1, 1), (2, 1);
+BEGIN;
+DROP TABLE cd_lots;
+SELECT counter_get('cd:1');
+ROLLBACK;
+SELECT counter_get('cd:1');
+BEGIN;
+DROP TABLE cd_lots;
+CREATE TABLE cd_lots (id int, lot int);
+SELECT counter_cache('cd_lots', 'cd:', 'lot');
+INSERT INTO cd_lots VALUES (1, 1);
+COMMIT;
+SELECT counter_get('cd:1');
+SELECT * FROM cd_caches;
+
+-- Triggers are switched off and on.
+ALTER TABLE cd_lots DISABLE TRIGGER USER;
+INSERT INTO cd_lots VALUES (2, 1);
+SELECT state FROM cd_caches;
+ALTER TABLE cd_lots ENABLE TRIGGER USER;
+SELECT counter_get('cd:1'), state FROM cd_caches;
+
+-- counter_uncache.
+CREATE ROLE cd_other;
+SET ROLE cd_other;
+SELECT counter_uncache('cd_lots', 'cd:');
+SELECT prefix, state FROM counter_caches;
+RESET ROLE;
+SELECT counter_uncache('cd_lots', 'other:');
+SELECT counter_uncache('cd_lots', 'cd:', keep_counters => true);
+SELECT counter_get('cd:1'), (SELECT count(*) FROM cd_caches) AS caches, (SELECT count(*) FROM pg_trigger WHERE tgrelid = 'cd_lots'::regclass) AS triggers;
+SELECT counter_cache('cd_lots', 'cd:', 'lot');
+SELECT counter_uncache('cd_lots', 'cd:');
+SELECT counter_get('cd:1');
+DROP TABLE cd_lots;
+
+-- A label of an enum.
+CREATE TYPE cd_mood AS ENUM ('glum', 'merry');
+CREATE TABLE cd_days (id int, mood cd_mood);
+INSERT INTO cd_days VALUES (1, 'glum'), (2, 'glum'), (3, 'merry');
+SELECT counter_cache('cd_days', 'cd:', 'mood');
+ALTER TYPE cd_mood RENAME VALUE 'glum' TO 'blue';
+DELETE FROM cd_days WHERE id = 1;
+SELECT id, value FROM counters WHERE starts_with(id, 'cd:') AND value <> 0 ORDER BY 1;
+
+-- Another owner must have the right to count.
+ALTER TABLE cd_days OWNER TO cd_other;
+CREATE ROLE cd_mine;
+GRANT SELECT, INSERT, UPDATE ON counter_ext.total TO cd_mine;
+ALTER TABLE cd_days OWNER TO cd_mine;
+REASSIGN OWNED BY cd_mine TO cd_other;
+GRANT SELECT, INSERT, UPDATE ON counter_ext.total TO cd_other;
+REASSIGN OWNED BY cd_mine TO cd_other;
+DELETE FROM cd_days WHERE id = 2;
+SELECT counter_get('cd:blue');
+DROP TABLE cd_days;
+DROP TYPE cd_mood;
+REVOKE ALL ON counter_ext.total FROM cd_other, cd_mine;
+DROP ROLE cd_other, cd_mine;
+
+-- Partitions come and go.
+CREATE TABLE cd_events (day int, device int) PARTITION BY RANGE (day);
+CREATE TABLE cd_events_1 PARTITION OF cd_events FOR VALUES FROM (1) TO (2);
+CREATE TABLE cd_events_2 PARTITION OF cd_events FOR VALUES FROM (2) TO (3);
+SELECT counter_cache('cd_events', 'cd:', 'device');
+CREATE TABLE cd_events_3 PARTITION OF cd_events FOR VALUES FROM (3) TO (4);
+INSERT INTO cd_events SELECT 1 + g % 3, 7 FROM generate_series(1, 30) g;
+DROP TABLE cd_events_1;
+SELECT counter_get('cd:7');
+ALTER TABLE cd_events DETACH PARTITION cd_events_2;
+SELECT counter_get('cd:7');
+INSERT INTO cd_events_2 VALUES (2, 7);
+ALTER TABLE cd_events ATTACH PARTITION cd_events_2 FOR VALUES FROM (2) TO (3);
+SELECT counter_get('cd:7');
+ALTER TABLE cd_events RENAME COLUMN device TO thing;
+INSERT INTO cd_events VALUES (2, 7);
+INSERT INTO cd_events_3 VALUES (3, 7);
+SELECT counter_get('cd:7');
+SELECT * FROM counter_verify('cd_events', 'cd:', 'thing');
+SELECT * FROM cd_caches;
+DROP TABLE cd_events;
+
+-- Triggers made by hand show, and those that CREATE SCHEMA makes are looked at too.
+CREATE SCHEMA cd_made
+    CREATE TABLE one (k int)
+    CREATE TRIGGER t AFTER INSERT OR DELETE OR UPDATE ON one FOR EACH ROW EXECUTE FUNCTION counter_rows('cd:', 'k');
+SELECT "table", prefix, key, state FROM counter_caches;
+CREATE SCHEMA cd_overlaps
+    CREATE TABLE two (k int)
+    CREATE TRIGGER t AFTER INSERT OR DELETE OR UPDATE ON two FOR EACH ROW EXECUTE FUNCTION counter_rows('cd:x:', 'k');
+DROP TABLE cd_made.one;
+DROP SCHEMA cd_made;
+DROP VIEW cd_caches;
+SELECT count(*) FROM counter_ext.cache;
