@@ -16,7 +16,7 @@ SELECT c.oid::regclass AS relation, a.privilege_type FROM pg_class c, aclexplode
 SELECT a.privilege_type FROM pg_namespace, aclexplode(nspacl) a WHERE nspname = 'counter_ext' AND a.grantee = 0;
 SELECT c.oid::regclass AS relation, a.privilege_type FROM pg_depend d JOIN pg_class c ON c.oid = d.objid, aclexplode(relacl) a
     WHERE d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'counter_ext') AND d.classid = 'pg_class'::regclass
-    AND d.deptype = 'e' AND a.grantee = 0 ORDER BY 1;
+    AND d.deptype = 'e' AND a.grantee = 0 ORDER BY c.relname COLLATE "C";
 
 -- Everything else there is refused, whatever it is called with.
 SET ROLE counter_ext_counts;
