@@ -134,7 +134,8 @@ CREATE FUNCTION counter_ext.follow_tables() RETURNS event_trigger LANGUAGE plpgs
 DECLARE
     -- What a command's own transaction recounts; more than that is left to the worker.
     most_bytes_at_once CONSTANT pg_catalog.int8 := 16777216;
-    cache counter_ext.cache;
+    -- Of counter_ext.cache. The type is not named here, or nothing could be done any more where somebody has renamed that schema.
+    cache record;
     name_now pg_catalog.text;
     found_now pg_catalog.text;
     table_now pg_catalog.pg_class;
