@@ -198,8 +198,8 @@ BEGIN
                 AND c.prefix OPERATOR(pg_catalog.=) cache.prefix AND c.key_number OPERATOR(pg_catalog.=) cache.key_number;
         END IF;
         found_now := coalesce(counter_ext.cache_found(cache.relid, cache.prefix, cache.key_column), '');
-        IF found_now OPERATOR(pg_catalog.<>) cache.found AND TG_TAG IN ('CREATE TABLE', 'CREATE FOREIGN TABLE') THEN
-            -- A new partition has no rows.
+        IF found_now OPERATOR(pg_catalog.<>) cache.found AND TG_TAG IN ('CREATE TABLE', 'CREATE FOREIGN TABLE', 'CREATE TRIGGER') THEN
+            -- A new partition has no rows. A restore makes triggers of counters that are right, one after the other.
             UPDATE counter_ext.cache AS c SET found = found_now WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
                 AND c.prefix OPERATOR(pg_catalog.=) cache.prefix AND c.key_number OPERATOR(pg_catalog.=) cache.key_number;
         ELSIF found_now OPERATOR(pg_catalog.<>) cache.found THEN
