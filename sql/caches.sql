@@ -13,6 +13,8 @@ CREATE TABLE counter_ext.cache (
     verified_at timestamptz,
     why text,
     retry_at timestamptz,
+    -- Its keys have other texts now: counters of old ones are the cache's too.
+    is_rekeyed boolean NOT NULL DEFAULT false,
     PRIMARY KEY (relid, prefix, key_number),
     CONSTRAINT cache_state CHECK (state IN ('right', 'stale', 'unverified'))
 );
@@ -61,6 +63,8 @@ $$;
 -- Rows of a dump find their tables again by name, in sessions of any kind.
 CREATE FUNCTION counter_ext.restore_cache() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    -- A parallel restore fills this table while another session makes the triggers.
+    PERFORM pg_catalog.pg_advisory_xact_lock('counter_ext.cache'::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8);
     IF new.relid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(new.relation)::pg_catalog.oid THEN
         -- By our own hand, or restored where nothing has changed.
         NULL;
@@ -93,8 +97,9 @@ DECLARE
     message pg_catalog.text;
 BEGIN
     BEGIN
-        PERFORM counter_ext.recount_cache($1, $2, $3);
-        UPDATE counter_ext.cache AS c SET state = 'right', verified_at = pg_catalog.clock_timestamp(), why = NULL, retry_at = NULL
+        PERFORM counter_ext.recount_cache($1, $2, $3, (SELECT pg_catalog.bool_or(c.is_rekeyed) FROM counter_ext.cache c
+            WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.prefix OPERATOR(pg_catalog.=) $2 AND c.key_column OPERATOR(pg_catalog.=) $3));
+        UPDATE counter_ext.cache AS c SET state = 'right', verified_at = pg_catalog.clock_timestamp(), why = NULL, retry_at = NULL, is_rekeyed = false
             WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.prefix OPERATOR(pg_catalog.=) $2 AND c.key_column OPERATOR(pg_catalog.=) $3;
         RETURN true;
     EXCEPTION WHEN OTHERS THEN
@@ -205,7 +210,8 @@ BEGIN
         ELSIF found_now OPERATOR(pg_catalog.<>) cache.found THEN
             UPDATE counter_ext.cache AS c SET found = found_now,
                     state = CASE WHEN c.state OPERATOR(pg_catalog.=) 'unverified' THEN c.state ELSE 'stale' END,
-                    why = NULL, retry_at = NULL
+                    why = NULL, retry_at = NULL, is_rekeyed = c.is_rekeyed OR pg_catalog.right(c.found, 1) OPERATOR(pg_catalog.=) '*'
+                        OR pg_catalog.split_part(c.found, '|', 1) OPERATOR(pg_catalog.<>) pg_catalog.split_part(found_now, '|', 1)
                 WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
                 AND c.prefix OPERATOR(pg_catalog.=) cache.prefix AND c.key_number OPERATOR(pg_catalog.=) cache.key_number
                 RETURNING c.* INTO cache;
@@ -227,7 +233,7 @@ BEGIN
             AND pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'UPDATE')
             AND NOT EXISTS (SELECT FROM counter_ext.cache k WHERE k.relid OPERATOR(pg_catalog.=) t.relid
                 AND k.prefix OPERATOR(pg_catalog.=) t.prefix AND k.key_number OPERATOR(pg_catalog.=) a.attnum)
-        RETURNING made.* LOOP
+        ON CONFLICT DO NOTHING RETURNING made.* LOOP
         -- CREATE TRIGGER itself is checked by counter_ext.after_ddl.
         IF TG_TAG OPERATOR(pg_catalog.=) 'CREATE SCHEMA' THEN
             PERFORM counter_ext.check_cache(cache.relid, cache.prefix, cache.key_column);

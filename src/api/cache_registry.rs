@@ -28,9 +28,9 @@ mod counter_ext {
     ///
     /// Errors: those of `counter_backfill`.
     #[pg_extern(strict)]
-    fn recount_cache(relation: Oid, prefix: TextArg<'_>, key_column: TextArg<'_>) -> i64 {
+    fn recount_cache(relation: Oid, prefix: TextArg<'_>, key_column: TextArg<'_>, is_rekeyed: bool) -> i64 {
         Definition::new(prefix.0, key_column.0)
-            .and_then(|definition| caches::recount(relation, &definition))
+            .and_then(|definition| caches::recount(relation, &definition, is_rekeyed))
             .or_raise()
     }
 

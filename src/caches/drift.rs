@@ -74,11 +74,12 @@ pub fn verify(table: Oid, definition: &Definition, repair: bool) -> Result<Vec<D
     Ok(differences)
 }
 
-/// Makes all counters under the prefix what the rows say, also those whose keys no row could have any more: the cache's key
-/// has changed its type. Does not wait for the worker, whose step it is. How many differed.
-pub fn recount(table: Oid, definition: &Definition) -> Result<i64, CounterError> {
+/// Makes the counters what the rows say; where the cache's key has changed its type, also those whose keys no row could have any
+/// more. Does not wait for the worker, whose step it is. How many differed.
+pub fn recount(table: Oid, definition: &Definition, is_rekeyed: bool) -> Result<i64, CounterError> {
     let mut source = Comparison::of(table, definition)?;
     source.is_recount = true;
+    source.is_rekeyed = is_rekeyed;
     let tables = transaction::enter_to_count_in_rows(
         privilege::current_user(),
         "counter_compact",
@@ -98,8 +99,10 @@ struct Comparison {
     column: Column,
     /// Prefixes of other caches that begin with this one's.
     others: Vec<Vec<u8>>,
-    /// Whatever is under the prefix is the cache's.
+    /// It does not wait for the worker.
     is_recount: bool,
+    /// Whatever is under the prefix is the cache's.
+    is_rekeyed: bool,
 }
 
 impl Comparison {
@@ -109,7 +112,7 @@ impl Comparison {
         if privilege::row_security_applies(table, privilege::current_user()) {
             return Err(CacheError::RowSecurity { table: source.name() }.into());
         }
-        Ok(Comparison { source, column, others: Vec::new(), is_recount: false })
+        Ok(Comparison { source, column, others: Vec::new(), is_recount: false, is_rekeyed: false })
     }
 
     fn mend(
@@ -201,7 +204,7 @@ impl Comparison {
     }
 
     fn is_ours(&self, prefix: &[u8], id: &[u8]) -> bool {
-        let is_ours = if self.is_recount { is_under } else { is_of };
+        let is_ours = if self.is_rekeyed { is_under } else { is_of };
         is_ours(prefix, self.column, &self.others, id)
     }
 }
