@@ -66,6 +66,10 @@ impl Purpose {
     fn bit(self) -> u8 {
         1 << self as u8
     }
+
+    fn changes(self) -> bool {
+        self != Purpose::Read
+    }
 }
 
 const HINT: &str =
@@ -80,13 +84,25 @@ struct FoundTables {
 /// Purposes that were checked and allowed for a user.
 #[derive(Clone, Copy)]
 struct Allowed {
+    /// Those that it holds for.
+    tables: Option<Tables>,
     user: u32,
     purposes: u8,
     relations_version: u64,
     roles_version: u64,
 }
 
-const NOBODY: Allowed = Allowed { user: 0, purposes: 0, relations_version: 0, roles_version: 0 };
+impl Allowed {
+    /// Whether it holds for a user, now.
+    fn is_for(&self, user: Oid) -> bool {
+        self.user == u32::from(user)
+            && self.relations_version == version()
+            && self.roles_version == catalog::roles_version()
+    }
+}
+
+const NOBODY: Allowed =
+    Allowed { tables: None, user: 0, purposes: 0, relations_version: 0, roles_version: 0 };
 
 thread_local! {
     static WATCH: &'static Watch = Watch::begin();
@@ -150,18 +166,31 @@ pub fn enter_for(
     nest_level: u32,
     to_slots: bool,
 ) -> Result<Tables, CounterError> {
-    let tables = match purpose {
-        Purpose::Count | Purpose::Take | Purpose::Drop | Purpose::Move => {
-            lock_for_writing(nest_level, to_slots)?
-        }
-        _ => tables()?,
-    };
+    // All but the first call of a transaction end here.
+    let allowed = ALLOWED.get();
+    if allowed.is_for(user)
+        && allowed.purposes & purpose.bit() != 0
+        && (!purpose.changes() || is_locked_for_writing(to_slots))
+        && let Some(tables) = allowed.tables
+    {
+        return Ok(tables);
+    }
+    enter_anew(user, purpose, nest_level, to_slots)
+}
+
+#[cold]
+fn enter_anew(user: Oid, purpose: Purpose, nest_level: u32, to_slots: bool) -> Result<Tables, CounterError> {
+    let tables = if purpose.changes() { lock_for_writing(nest_level, to_slots)? } else { tables()? };
     check_rights(tables, user, purpose)?;
     Ok(tables)
 }
 
+fn is_locked_for_writing(to_slots: bool) -> bool {
+    LOCKED.get() != 0 && (!to_slots || SLOT_LOCKED.get() != 0)
+}
+
 fn lock_for_writing(nest_level: u32, to_slots: bool) -> Result<Tables, CounterError> {
-    if LOCKED.get() != 0 && (!to_slots || SLOT_LOCKED.get() != 0) {
+    if is_locked_for_writing(to_slots) {
         return tables();
     }
     loop {
@@ -213,14 +242,13 @@ pub fn lock_for_reading(tables: Tables) {
 
 fn check_rights(tables: Tables, user: Oid, purpose: Purpose) -> Result<(), CounterError> {
     let mut allowed = ALLOWED.get();
-    let current = allowed.user == u32::from(user)
-        && allowed.relations_version == version()
-        && allowed.roles_version == catalog::roles_version();
-    if current && allowed.purposes & purpose.bit() != 0 {
+    let is_current = allowed.is_for(user) && allowed.tables == Some(tables);
+    if is_current && allowed.purposes & purpose.bit() != 0 {
         return Ok(());
     }
-    if !current {
+    if !is_current {
         allowed = Allowed {
+            tables: Some(tables),
             user: u32::from(user),
             purposes: 0,
             relations_version: version(),

@@ -5,9 +5,9 @@
 use std::cell::Cell;
 
 use crate::errors::CounterError;
-use crate::pg::privilege::Rights;
+use crate::pg::privilege::{self, Rights};
 use crate::pg::table::Access;
-use crate::pg::{Oid, lock, xact};
+use crate::pg::{Oid, catalog, lock, xact};
 use crate::rows::access::{self, FamilyTable, Tables};
 use crate::rows::column_types::*;
 
@@ -56,7 +56,18 @@ impl Purpose {
     }
 }
 
+/// What `enter` found last, and for which purposes a user was allowed. It holds until anything about any relation or role changes.
+#[derive(Clone, Copy)]
+struct Entered {
+    tables: VisitorTables,
+    user: u32,
+    purposes: u8,
+    relations_version: u64,
+    roles_version: u64,
+}
+
 thread_local! {
+    static ENTERED: Cell<Option<Entered>> = const { Cell::new(None) };
     /// Nest level at which the transaction locked the tables for writing; 0 when it has not.
     static LOCKED: Cell<u32> = const { Cell::new(0) };
 }
@@ -68,11 +79,27 @@ pub fn find() -> Option<VisitorTables> {
 
 /// Finds the tables and checks the caller's rights on them. Nothing is locked: memory may answer. Errors: 42501, 55000.
 pub fn enter(purpose: Purpose) -> Result<VisitorTables, CounterError> {
+    // The versions are read before the look-up: a change in between makes the next call look again.
+    let (relations_version, roles_version) = (catalog::any_relation_version(), catalog::roles_version());
+    let user = u32::from(privilege::current_user());
+    let entered = ENTERED.get().filter(|entered| {
+        entered.user == user
+            && entered.relations_version == relations_version
+            && entered.roles_version == roles_version
+    });
+    let bit = 1 << purpose as u8;
+    if let Some(entered) = entered
+        && entered.purposes & bit != 0
+    {
+        return Ok(entered.tables);
+    }
     let tables = find().ok_or(CounterError::NotInstalled)?;
     let (rights, needed) = purpose.rights();
     VISITORS.check_rights(tables.visitors, rights, needed)?;
     // Row security is not wanted there either.
     VISIT.check_rights(tables.visit, Rights::NONE, needed)?;
+    let purposes = entered.map_or(0, |entered| entered.purposes) | bit;
+    ENTERED.set(Some(Entered { tables, user, purposes, relations_version, roles_version }));
     Ok(tables)
 }
 
