@@ -159,8 +159,12 @@ BEGIN
         SELECT * INTO table_now FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) cache.relid;
         IF NOT FOUND OR NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) cache.relid
                 AND a.attnum OPERATOR(pg_catalog.=) cache.key_number AND NOT a.attisdropped) THEN
-            -- The table is gone, or the column: so are the counters, and nothing counts any more.
-            PERFORM counter_ext.remove_cache(cache.relid, cache.prefix, cache.key_column, true);
+            -- The table is gone, or the column: so are the counters, and nothing counts any more. Counters that were never found to
+            -- be the cache's stay. So do those that visitors were noted beside, where the owner could not drop these himself.
+            PERFORM counter_ext.remove_cache(cache.relid, cache.prefix, cache.key_column, cache.state OPERATOR(pg_catalog.<>) 'unverified'
+                AND (pg_catalog.has_table_privilege(cache.owner, 'counter_ext.visitors'::pg_catalog.regclass, 'DELETE') OR NOT EXISTS (
+                    SELECT FROM counter_ext.visitors v WHERE pg_catalog.starts_with(v.id, cache.prefix) UNION ALL
+                    SELECT FROM counter_ext.visit v WHERE pg_catalog.starts_with(v.id, cache.prefix))));
             CONTINUE;
         END IF;
         name_now := (SELECT a.attname FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) cache.relid

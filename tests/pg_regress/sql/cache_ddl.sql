@@ -147,3 +147,26 @@ DROP TABLE cd_made.one;
 DROP SCHEMA cd_made;
 DROP VIEW cd_caches;
 SELECT count(*) FROM counter_ext.cache;
+
+-- Who may only count drops no visitors by dropping a table, and what no cache was ever found to count stays.
+CREATE ROLE ddl_counter;
+GRANT SELECT, INSERT, UPDATE ON counter_ext.total TO ddl_counter;
+CREATE TABLE ddl_mine (k text);
+ALTER TABLE ddl_mine OWNER TO ddl_counter;
+DO $$ BEGIN PERFORM counter_incr('ddl-mine:a', 5), counter_visit('ddl-mine:a', 'v'); END $$;
+SET ROLE ddl_counter;
+SELECT counter_cache('ddl_mine', 'ddl-mine:', 'k', take_over => true);
+DROP TABLE ddl_mine;
+RESET ROLE;
+SELECT counter_visitors('ddl-mine:a');
+CREATE TABLE ddl_mine (k text);
+ALTER TABLE ddl_mine OWNER TO ddl_counter;
+SET ROLE ddl_counter;
+CREATE TRIGGER mine AFTER INSERT ON ddl_mine FOR EACH ROW EXECUTE FUNCTION counter_rows('ddl-other:', 'k');
+RESET ROLE;
+DO $$ BEGIN PERFORM counter_incr('ddl-other:a', 7); END $$;
+DROP TABLE ddl_mine;
+SELECT counter_get('ddl-other:a');
+SELECT counter_drop('ddl-mine:a'), counter_drop('ddl-other:a');
+DROP OWNED BY ddl_counter;
+DROP ROLE ddl_counter;
