@@ -95,7 +95,9 @@ GRANT EXECUTE ON FUNCTION
     counter_ext.text_eq(text, text),
     counter_ext.no_arithmetic(counter, double precision), counter_ext.no_arithmetic(double precision, counter), counter_ext.no_arithmetic(counter, counter),
     counter_ext.counter_hll_eq(counter_hll, counter_hll), counter_ext.counter_hll_ne(counter_hll, counter_hll),
-    counter_ext.counter_hll_union(counter_hll, counter_hll)
+    counter_ext.counter_hll_lt(counter_hll, counter_hll), counter_ext.counter_hll_le(counter_hll, counter_hll),
+    counter_ext.counter_hll_gt(counter_hll, counter_hll), counter_ext.counter_hll_ge(counter_hll, counter_hll),
+    counter_ext.counter_hll_cmp(counter_hll, counter_hll), counter_ext.counter_hll_union(counter_hll, counter_hll)
     TO PUBLIC;
 -- So do casts. Those to numbers check the right to read the counter.
 GRANT EXECUTE ON FUNCTION

@@ -35,7 +35,8 @@ CREATE CAST (counter_hll AS counter_hll)
     WITH FUNCTION counter_ext.counter_hll_check(counter_hll, integer, boolean) AS IMPLICIT;
 CREATE FUNCTION counter_ext.counter_hll_from_bytea(bytea) RETURNS counter_hll
     AS 'MODULE_PATHNAME', 'counter_hll_from_bytea_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
-CREATE CAST (bytea AS counter_hll) WITH FUNCTION counter_ext.counter_hll_from_bytea(bytea);
+CREATE CAST (bytea AS counter_hll) WITH FUNCTION counter_ext.counter_hll_from_bytea(bytea) AS ASSIGNMENT;
+CREATE CAST (text AS counter_hll) WITH INOUT AS ASSIGNMENT;
 CREATE CAST (counter_hll AS bytea) WITHOUT FUNCTION;
 
 -- Equal sketches have equal bytes: whatever comes in is brought into one form.
@@ -49,7 +50,7 @@ CREATE FUNCTION counter_ext.counter_hll_hash_extended(counter_hll, bigint) RETUR
     AS 'hashvarlenaextended' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
 CREATE OPERATOR @extschema@.= (
     LEFTARG = counter_hll, RIGHTARG = counter_hll, FUNCTION = counter_ext.counter_hll_eq,
-    COMMUTATOR = OPERATOR(@extschema@.=), NEGATOR = OPERATOR(@extschema@.<>), RESTRICT = pg_catalog.eqsel, JOIN = pg_catalog.eqjoinsel, HASHES
+    COMMUTATOR = OPERATOR(@extschema@.=), NEGATOR = OPERATOR(@extschema@.<>), RESTRICT = pg_catalog.eqsel, JOIN = pg_catalog.eqjoinsel, HASHES, MERGES
 );
 CREATE OPERATOR @extschema@.<> (
     LEFTARG = counter_hll, RIGHTARG = counter_hll, FUNCTION = counter_ext.counter_hll_ne,
@@ -60,13 +61,44 @@ CREATE OPERATOR CLASS counter_hll_hash_ops DEFAULT FOR TYPE counter_hll USING ha
     FUNCTION 1 counter_ext.counter_hll_hash(counter_hll),
     FUNCTION 2 counter_ext.counter_hll_hash_extended(counter_hll, bigint);
 
+-- An order of bytes. It says nothing about sketches; DISTINCT, PARTITION BY, unique indexes and whatever else sorts go by it.
+CREATE FUNCTION counter_ext.counter_hll_lt(counter_hll, counter_hll) RETURNS boolean
+    AS 'bytealt' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF;
+CREATE FUNCTION counter_ext.counter_hll_le(counter_hll, counter_hll) RETURNS boolean
+    AS 'byteale' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF;
+CREATE FUNCTION counter_ext.counter_hll_gt(counter_hll, counter_hll) RETURNS boolean
+    AS 'byteagt' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF;
+CREATE FUNCTION counter_ext.counter_hll_ge(counter_hll, counter_hll) RETURNS boolean
+    AS 'byteage' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF;
+CREATE FUNCTION counter_ext.counter_hll_cmp(counter_hll, counter_hll) RETURNS integer
+    AS 'byteacmp' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF;
+CREATE OPERATOR @extschema@.< (
+    LEFTARG = counter_hll, RIGHTARG = counter_hll, FUNCTION = counter_ext.counter_hll_lt,
+    COMMUTATOR = OPERATOR(@extschema@.>), NEGATOR = OPERATOR(@extschema@.>=), RESTRICT = pg_catalog.scalarltsel, JOIN = pg_catalog.scalarltjoinsel
+);
+CREATE OPERATOR @extschema@.<= (
+    LEFTARG = counter_hll, RIGHTARG = counter_hll, FUNCTION = counter_ext.counter_hll_le,
+    COMMUTATOR = OPERATOR(@extschema@.>=), NEGATOR = OPERATOR(@extschema@.>), RESTRICT = pg_catalog.scalarlesel, JOIN = pg_catalog.scalarlejoinsel
+);
+CREATE OPERATOR @extschema@.> (
+    LEFTARG = counter_hll, RIGHTARG = counter_hll, FUNCTION = counter_ext.counter_hll_gt,
+    COMMUTATOR = OPERATOR(@extschema@.<), NEGATOR = OPERATOR(@extschema@.<=), RESTRICT = pg_catalog.scalargtsel, JOIN = pg_catalog.scalargtjoinsel
+);
+CREATE OPERATOR @extschema@.>= (
+    LEFTARG = counter_hll, RIGHTARG = counter_hll, FUNCTION = counter_ext.counter_hll_ge,
+    COMMUTATOR = OPERATOR(@extschema@.<=), NEGATOR = OPERATOR(@extschema@.<), RESTRICT = pg_catalog.scalargesel, JOIN = pg_catalog.scalargejoinsel
+);
+CREATE OPERATOR CLASS counter_hll_ops DEFAULT FOR TYPE counter_hll USING btree AS
+    OPERATOR 1 @extschema@.<, OPERATOR 2 @extschema@.<=, OPERATOR 3 @extschema@.=, OPERATOR 4 @extschema@.>=, OPERATOR 5 @extschema@.>,
+    FUNCTION 1 counter_ext.counter_hll_cmp(counter_hll, counter_hll);
+
 CREATE FUNCTION counter_hll_count(sketch counter_hll) RETURNS bigint
     AS 'MODULE_PATHNAME', 'counter_hll_count_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION counter_hll_count(counter_hll) IS 'distinct values that the sketch has seen: exact while they are few, else an estimate';
 CREATE OPERATOR @extschema@.# (RIGHTARG = counter_hll, FUNCTION = @extschema@.counter_hll_count);
 
 CREATE FUNCTION counter_ext.counter_hll_union(counter_hll, counter_hll) RETURNS counter_hll
-    AS 'MODULE_PATHNAME', 'counter_hll_union_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+    AS 'MODULE_PATHNAME', 'counter_hll_union_wrapper' LANGUAGE c IMMUTABLE PARALLEL SAFE;
 CREATE OPERATOR @extschema@.|| (
     LEFTARG = counter_hll, RIGHTARG = counter_hll, FUNCTION = counter_ext.counter_hll_union, COMMUTATOR = OPERATOR(@extschema@.||)
 );

@@ -109,15 +109,20 @@ pub(super) fn rounded<A: Allocator + Copy>(sketch: &Sketch<A>) -> Result<i64, Co
     if count < 9_223_372_036_854_775_808.0 { Ok(count.round() as i64) } else { Err(SketchError::Full.into()) }
 }
 
-/// All that either has seen. Errors: 22023 their parameters differ.
+/// All that either has seen. NULL has seen nothing, so that a day without a sketch takes nothing from a month; NULL where both are.
+///
+/// Errors: 22023 their parameters differ.
 #[pg_extern(sql = false, name = "counter_hll_union")]
-fn counter_hll_union(left: SketchArg<'_>, right: SketchArg<'_>) -> SketchBytes {
-    let unite = || -> Result<Vec<u8>, CounterError> {
-        let mut united = Sketch::decode(left.0)?;
-        united.unite_encoded(right.0)?;
+fn counter_hll_union(left: Option<SketchArg<'_>>, right: Option<SketchArg<'_>>) -> Option<SketchBytes> {
+    let unite = |one: SketchArg<'_>, other: Option<SketchArg<'_>>| -> Result<Vec<u8>, CounterError> {
+        let mut united = Sketch::decode(one.0)?;
+        if let Some(other) = other {
+            united.unite_encoded(other.0)?;
+        }
         Ok(united.encode()?)
     };
-    SketchBytes(unite().or_raise())
+    let (one, other) = if left.is_some() { (left?, right) } else { (right?, None) };
+    Some(SketchBytes(unite(one, other).or_raise()))
 }
 
 /// A sketch that has seen nothing. Errors: 22023 a parameter out of range.
