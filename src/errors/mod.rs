@@ -101,6 +101,10 @@ pub enum CounterError {
     NotInstalled,
     /// The extension is installed, but its tables are not where they were put.
     TablesMoved,
+    /// DDL holds the table, and is not waited for any longer.
+    TableLocked {
+        table: &'static str,
+    },
     /// Counted, then dropped the extension, then counted again, all in one transaction.
     CountedBeforeDrop,
     AfterSettling,
@@ -264,6 +268,11 @@ impl CounterError {
                 "Undo what was done to them, for example with ALTER SCHEMA ... RENAME TO counter_ext; after an upgrade of the \
                  library run ALTER EXTENSION counter_ext UPDATE.",
             ),
+            Self::TableLocked { table } => Explanation::new(
+                ERRCODE_LOCK_NOT_AVAILABLE,
+                format!("table counter_ext.{table} is locked by another command"),
+            )
+            .hint(TRY_AGAIN),
             Self::CountedBeforeDrop => not_in_state(
                 "this transaction has counted with tables of extension counter_ext that are not there any more",
             ),

@@ -11,6 +11,7 @@
 //! the next one is told, as backends are of DDL, before it can take that lock. A crash leaves rows and note, or neither.
 
 use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 use super::access::{FamilyTable, Tables};
 use super::column_types::*;
@@ -20,7 +21,7 @@ use crate::pg::lock::{self, Subject};
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::spi::{Parameter, Spi};
 use crate::pg::table::Access;
-use crate::pg::{confined, table, xact};
+use crate::pg::{Oid, confined, process, table, xact};
 use crate::settings;
 
 /// counter_ext.replicated
@@ -65,9 +66,11 @@ fn is_replicated(tables: Tables, node: i32) -> Result<bool, CounterError> {
     let version = WATCH.with(|watch| watch.version());
     let Some(replicated) = REPLICATED.find() else { return Ok(false) };
     WATCH.with(|watch| watch.set(&[replicated]));
-    // Whoever drops the extension may hold it already, and wait for counter_ext.total.
-    if !lock::try_lock_table(replicated, Access::Read) || REPLICATED.find() != Some(replicated) {
-        return Err(CounterError::Internal("table counter_ext.replicated is locked by DDL".to_owned()));
+    if !locks_in_time(replicated) {
+        return Err(CounterError::TableLocked { table: REPLICATED.name });
+    }
+    if REPLICATED.find() != Some(replicated) {
+        return Err(CounterError::NotInstalled);
     }
     // The caller may have waited for the compaction lock with a snapshot from before what he waited for.
     let active = ActiveSnapshot::push_latest();
@@ -78,6 +81,27 @@ fn is_replicated(tables: Tables, node: i32) -> Result<bool, CounterError> {
     KNOWN.set((node, !rows.is_empty()));
     KNOWN_VERSION.set(version);
     Ok(!rows.is_empty())
+}
+
+/// Locks the table for reading. VACUUM FULL and the like are waited for, but not for ever: whoever drops the extension may hold the
+/// table already and wait for counter_ext.total, which the caller has.
+fn locks_in_time(replicated: Oid) -> bool {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    const INTERVAL_US: i64 = 5000;
+    let until = Instant::now() + PATIENCE;
+    while !lock::try_lock_table(replicated, Access::Read) {
+        if Instant::now() >= until {
+            return false;
+        }
+        process::check_for_interrupts();
+        process::sleep_us(INTERVAL_US);
+    }
+    true
+}
+
+/// Locks the table for reading unless somebody holds a conflicting lock: the worker waits for nobody.
+pub fn try_lock() -> bool {
+    REPLICATED.find().is_some_and(|table| lock::try_lock_table(table, Access::Read))
 }
 
 /// What a table holds.

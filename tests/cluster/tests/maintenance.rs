@@ -2,6 +2,8 @@
 
 use counter_ext_cluster_tests::{Cluster, Ledger, Settings, Traffic, under_load, watch};
 use std::sync::atomic::Ordering::SeqCst;
+use std::thread;
+use std::time::Duration;
 
 const STATEMENTS: [&str; 9] = [
     "VACUUM counter_ext.slot",
@@ -35,5 +37,39 @@ fn vacuum_full_and_reindex_under_load_lose_nothing() {
     ledger.settle(&mut admin, "after the load");
     watch::wait_until_folded(&mut admin);
     ledger.settle(&mut admin, "folded");
+    cluster.finish();
+}
+
+/// The worker finds each of the extension's tables locked in turn, while there is work of every kind: it waits for nobody, fails at
+/// nothing, and goes on when the lock is gone.
+#[test]
+fn a_table_locked_by_ddl_is_no_failure_of_the_worker() {
+    let cluster = Cluster::start(Settings::restless().with("statement_timeout", "20s"));
+    let (mut admin, mut other) = (cluster.connect(), cluster.connect());
+    admin.must("SELECT counter_audit('audited:', true)");
+    let tables: Vec<(String, String)> = admin.pairs(
+        "SELECT c.oid::regclass::text, c.relkind::text FROM pg_class c
+         WHERE c.relnamespace = 'counter_ext'::regnamespace AND c.relkind IN ('r', 'p') ORDER BY 1",
+    );
+    assert!(tables.len() > 10, "{tables:?}");
+    let work = "SELECT counter_incr('plain'), counter_incr('audited:a'), counter_visit('page', 'somebody'),
+                       counter_like('item', 'actor' || random())";
+    let mut counted = 0;
+    for (table, _) in &tables {
+        let mut session = cluster.connect();
+        admin.must(&format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"));
+        // Where the locked table is one that it needs, it waits until the lock is gone.
+        let writer = thread::spawn(move || session.must(work));
+        // What the worker has found out about the table holds no longer, as after DDL.
+        other.must(&format!("UPDATE pg_class SET relpages = relpages WHERE oid = '{table}'::regclass"));
+        thread::sleep(Duration::from_millis(150));
+        admin.must("COMMIT");
+        writer.join().expect("the writer");
+        counted += 1;
+    }
+    watch::wait_until_folded(&mut admin);
+    for id in ["plain", "audited:a"] {
+        assert_eq!(admin.get(id).expect("get"), counted, "{id}");
+    }
     cluster.finish();
 }
