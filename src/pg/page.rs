@@ -392,7 +392,21 @@ impl<'p, 't> Version<'p, 't> {
 
     /// The version's columns. Bytes borrowed from it stay readable while the page is pinned.
     pub fn columns(&mut self) -> Columns<'p> {
-        Columns::of(&mut self.tuple, self.page.table)
+        let mut columns = Columns {
+            values: [pg_sys::Datum::null(); MAX_COLUMNS],
+            nulls: [true; MAX_COLUMNS],
+            page: std::marker::PhantomData,
+        };
+        // SAFETY: Table::open checked that the descriptor has at most MAX_COLUMNS columns.
+        unsafe {
+            pg_sys::heap_deform_tuple(
+                &mut self.tuple,
+                self.page.table.descriptor(),
+                columns.values.as_mut_ptr(),
+                columns.nulls.as_mut_ptr(),
+            );
+        }
+        columns
     }
 
     pub(super) fn page(&self) -> &'p Page<'t> {
@@ -417,9 +431,6 @@ fn is_lock_only(mask: u32) -> bool {
         || mask & (pg_sys::HEAP_XMAX_IS_MULTI | pg_sys::HEAP_LOCK_MASK) == pg_sys::HEAP_XMAX_EXCL_LOCK
 }
 
-/// Values and which of them are NULL, as PostgreSQL takes them apart and puts them together.
-pub(super) type RawColumns = ([pg_sys::Datum; MAX_COLUMNS], [bool; MAX_COLUMNS]);
-
 /// Decoded columns of one version. Column numbers start at 0.
 pub struct Columns<'p> {
     values: [pg_sys::Datum; MAX_COLUMNS],
@@ -428,22 +439,6 @@ pub struct Columns<'p> {
 }
 
 impl<'p> Columns<'p> {
-    /// Decodes a row of the table, whose page the caller keeps pinned for `'p`.
-    pub(super) fn of(tuple: &mut pg_sys::HeapTupleData, table: &Table) -> Columns<'p> {
-        let mut values = [pg_sys::Datum::null(); MAX_COLUMNS];
-        let mut nulls = [true; MAX_COLUMNS];
-        // SAFETY: Table::open checked that the descriptor has at most MAX_COLUMNS columns.
-        unsafe {
-            pg_sys::heap_deform_tuple(tuple, table.descriptor(), values.as_mut_ptr(), nulls.as_mut_ptr());
-        }
-        Columns { values, nulls, page: std::marker::PhantomData }
-    }
-
-    /// What heap_form_tuple takes.
-    pub(super) fn into_raw(self) -> RawColumns {
-        (self.values, self.nulls)
-    }
-
     /// A short text column's bytes. Our ids are at most 255 bytes, which PostgreSQL neither compresses nor
     /// moves out of line at the columns' storage settings; anything else is not ours and reads as empty.
     pub fn text(&self, column: usize) -> &'p [u8] {

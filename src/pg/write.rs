@@ -3,7 +3,7 @@
 
 use pgrx::pg_sys;
 
-use super::page::{Columns, Page, RawColumns, Tid, Version};
+use super::page::{Page, Tid, Version};
 use super::table::{MAX_COLUMNS, Table};
 
 /// A column's new value.
@@ -61,8 +61,6 @@ pub struct Candidate<'t> {
     header: pg_sys::HeapTupleData,
     /// This transaction locked the row before, and nobody else holds it.
     is_locked_by_us: bool,
-    /// The version's columns, where they have been decoded already; they point into the pinned page.
-    decoded: Option<RawColumns>,
 }
 
 impl<'t> Candidate<'t> {
@@ -79,13 +77,7 @@ impl<'t> Candidate<'t> {
                 t_data: tuple.t_data,
             },
             is_locked_by_us,
-            decoded: None,
         }
-    }
-
-    /// As `new`, for who has decoded the version's columns already.
-    pub fn decoded(version: &mut Version<'_, 't>, columns: Columns<'_>) -> Candidate<'t> {
-        Candidate { decoded: Some(columns.into_raw()), ..Candidate::new(version) }
     }
 
     pub fn tid(&self) -> Tid {
@@ -95,16 +87,23 @@ impl<'t> Candidate<'t> {
     /// Replaces some columns, if it still is the latest version and nobody else holds it; returns where the new version is.
     pub fn update(mut self, changes: &[(usize, Value<'_>)]) -> Result<Tid, Taken> {
         let table = self.page.table();
-        let (mut datums, mut nulls) =
-            self.decoded.take().unwrap_or_else(|| Columns::of(&mut self.header, table).into_raw());
+        let mut datums = [pg_sys::Datum::null(); MAX_COLUMNS];
+        let nulls = [false; MAX_COLUMNS];
+        let mut replace = [false; MAX_COLUMNS];
         for (column, value) in changes {
             datums[*column] = value.datum();
-            nulls[*column] = false;
+            replace[*column] = true;
         }
-        // SAFETY: the candidate's bytes, to which columns point, are on the page that it pins; heap_update takes its own lock and
-        // says whether this is still the latest version.
+        // SAFETY: the candidate's bytes are on the page that it pins; heap_update takes its own lock and says whether this is
+        // still the latest version.
         unsafe {
-            let tuple = pg_sys::heap_form_tuple(table.descriptor(), datums.as_mut_ptr(), nulls.as_mut_ptr());
+            let tuple = pg_sys::heap_modify_tuple(
+                &mut self.header,
+                table.descriptor(),
+                datums.as_mut_ptr(),
+                nulls.as_ptr().cast_mut(),
+                replace.as_mut_ptr(),
+            );
             let is_locked = self.is_locked_by_us || assertions_enabled();
             if is_locked {
                 self.lock_without_waiting(pg_sys::LockTupleMode::LockTupleNoKeyExclusive)?;

@@ -229,7 +229,7 @@ fn examine<'t>(page: &LockedPage<'_, 't>, offset: u16, id: &[u8], slot: i64) -> 
         match version.status() {
             Status::Free => {
                 let delta = columns.bigint(slot_columns::DELTA);
-                return Found::Free(Candidate::decoded(&mut version, columns), delta);
+                return Found::Free(Candidate::new(&mut version), delta);
             }
             Status::Changing(_) | Status::Locked(_) | Status::Mine => return Found::Held(version.tid()),
             Status::Updated => match version.next() {
