@@ -212,6 +212,10 @@ BEGIN
             UPDATE counter_ext.cache AS c SET found = found_now WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
                 AND c.prefix OPERATOR(pg_catalog.=) cache.prefix AND c.key_number OPERATOR(pg_catalog.=) cache.key_number;
         ELSIF found_now OPERATOR(pg_catalog.<>) cache.found THEN
+            IF pg_catalog.split_part(cache.found, '|', 1) OPERATOR(pg_catalog.<>) pg_catalog.split_part(found_now, '|', 1) THEN
+                -- A key of another type must be one that names counters still: better refused now than at the next INSERT.
+                PERFORM counter_ext.check_cache(cache.relid, cache.prefix, cache.key_column);
+            END IF;
             UPDATE counter_ext.cache AS c SET found = found_now,
                     state = CASE WHEN c.state OPERATOR(pg_catalog.=) 'unverified' THEN c.state ELSE 'stale' END,
                     why = NULL, retry_at = NULL, is_rekeyed = c.is_rekeyed OR pg_catalog.right(c.found, 1) OPERATOR(pg_catalog.=) '*'

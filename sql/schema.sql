@@ -203,7 +203,9 @@ CREATE OPERATOR @extschema@.>= (
 );
 CREATE OPERATOR CLASS counter_ops DEFAULT FOR TYPE counter USING btree AS
     OPERATOR 1 @extschema@.<, OPERATOR 2 @extschema@.<=, OPERATOR 3 @extschema@.=, OPERATOR 4 @extschema@.>=, OPERATOR 5 @extschema@.>,
-    FUNCTION 1 counter_ext.counter_cmp(counter, counter);
+    FUNCTION 1 counter_ext.counter_cmp(counter, counter),
+    -- Equal ones are the same bytes.
+    FUNCTION 4 pg_catalog.btequalimage(oid);
 CREATE OPERATOR CLASS counter_hash_ops DEFAULT FOR TYPE counter USING hash AS
     OPERATOR 1 @extschema@.=,
     FUNCTION 1 counter_ext.counter_hash(counter),

@@ -2,6 +2,7 @@
 
 mod audit;
 mod bulk;
+mod cache_ids;
 mod cache_registry;
 mod caches;
 mod changes;

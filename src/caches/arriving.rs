@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::CString;
 
 use super::definition;
+use super::key_id;
 use crate::errors::CounterError;
 use crate::fallible;
 use crate::pg::catalog;
@@ -47,7 +48,9 @@ pub fn begin_insert() -> Result<(), CounterError> {
 /// Whether the counter's rows are counted as they arrive.
 pub fn is_counted(id: &[u8]) -> bool {
     ARRIVING.with_borrow(|arriving| {
-        arriving.iter().any(|cache| id.strip_prefix(&*cache.prefix).is_some_and(|key| cache.key.can_say(key)))
+        arriving
+            .iter()
+            .any(|cache| id.strip_prefix(&*cache.prefix).is_some_and(|key| key_id::can_be_of(cache.key, key)))
     })
 }
 

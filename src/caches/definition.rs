@@ -5,6 +5,7 @@
 use std::ffi::{CStr, CString};
 
 use super::errors::CacheError;
+use super::key_id;
 use crate::errors::{CounterError, check_id};
 use crate::pg::ddl::CreatedTrigger;
 use crate::pg::lock::{self, Subject};
@@ -42,6 +43,7 @@ impl Definition {
         if !prefix.is_empty() {
             check_id(prefix)?;
         }
+        key_id::check_prefix(prefix)?;
         let text = |bytes: &[u8]| {
             CString::new(bytes).map_err(|_| CounterError::Internal("a text with a NUL".to_owned()))
         };
@@ -160,9 +162,9 @@ pub fn check_created(trigger: &CreatedTrigger) -> Result<(), CounterError> {
         return Ok(());
     }
     check_creator()?;
-    // What no id can begin with is refused when it fires.
-    let Ok(definition) = Definition::new(prefix, column) else { return Ok(()) };
+    let definition = Definition::new(prefix, column)?;
     let source = Source::open(trigger.table)?;
+    source.column(&definition.column)?;
     if !may_count(tables, source.owner()) {
         // It cannot count, so it takes no prefix, and keeps nobody waiting.
         return Ok(());
@@ -349,6 +351,8 @@ mod tests {
     fn a_prefix_is_the_beginning_of_an_id() {
         assert!(Definition::new(b"", b"c").is_ok());
         assert!(Definition::new(b"post:", b"c").is_ok());
+        assert!(Definition::new(&[b'x'; 183], b"c").is_ok());
+        assert!(Definition::new(&[b'x'; 184], b"c").is_err());
         assert_eq!(Definition::new(&[b'x'; 256], b"c").err(), Some(CounterError::LongId { bytes: 256 }));
         assert_eq!(Definition::new(b"\x01likes", b"c").err(), Some(CounterError::ReservedId));
     }

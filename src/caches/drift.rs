@@ -5,6 +5,7 @@
 use super::definition::{self, Definition};
 use super::errors::CacheError;
 use super::join;
+use super::key_id;
 use crate::counting::{change, read, reserved, transaction};
 use crate::errors::{CounterError, MAX_ID_BYTES, check_id};
 use crate::fallible;
@@ -177,7 +178,8 @@ impl Comparison {
         confined::as_owner_of_all_rows(self.source.owner(), |confined| {
             let active = ActiveSnapshot::push_latest();
             let spi = Spi::connect(confined)?;
-            let mut keys = spi.pairs(&self.source.count_query(&definition.column, self.column.text))?;
+            let query = key_id::count_query(&self.source, &definition.column, self.column, prefix.len());
+            let mut keys = spi.pairs(&query)?;
             let rows = || {
                 process::check_for_interrupts();
                 let Some((key, rows)) = keys.next_pair() else { return Ok(None) };
@@ -212,7 +214,7 @@ impl Comparison {
 /// Whether a counter that no row belongs to is one of a cache's. Where there is no prefix it could be anybody's.
 fn is_of(prefix: &[u8], column: Column, others: &[Vec<u8>], id: &[u8]) -> bool {
     !prefix.is_empty()
-        && column.text.can_say(&id[prefix.len()..])
+        && key_id::can_be_of(column.text, &id[prefix.len()..])
         && !others.iter().any(|other| id.starts_with(other))
 }
 

@@ -10,6 +10,8 @@ pub enum CacheError {
     TriggerMisuse { why: &'static str },
     /// A counter under a new cache's prefix that has counted something else.
     CountsElse { id: Vec<u8>, counted: i128, rows: i64 },
+    /// A prefix that leaves no room for a long key's digest.
+    LongPrefix { bytes: usize, most: usize },
     /// A table of the extension's own.
     OurTable { table: Vec<u8> },
     /// Rows that the caller may not see cannot be counted.
@@ -52,6 +54,11 @@ impl Explain for CacheError {
                 "Give the rows a prefix of their own; or call counter_cache(..., take_over => true), which makes every \
                  counter under the prefix what the rows say.",
             ),
+            Self::LongPrefix { bytes, most } => Explanation::new(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("prefix is {bytes} bytes long, a cache's has {most} at most"),
+            )
+            .hint("Behind it there must be room for the digest of a long key."),
             Self::OurTable { table } => Explanation::new(
                 ERRCODE_WRONG_OBJECT_TYPE,
                 format!("\"{}\" is a table of the extension's own, written past its triggers", text(table)),

@@ -15,6 +15,7 @@ pub mod drift;
 mod errors;
 mod install;
 pub mod join;
+pub mod key_id;
 mod moving;
 mod registry;
 mod rows;

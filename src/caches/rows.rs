@@ -8,9 +8,10 @@
 use super::definition::Definition;
 use super::drift;
 use super::errors::CacheError;
+use super::key_id;
 use super::tally::Tally;
 use crate::counting::change;
-use crate::errors::{CounterError, check_id};
+use crate::errors::CounterError;
 use crate::pg::Oid;
 use crate::pg::confined::{self, Confined};
 use crate::pg::snapshot::ActiveSnapshot;
@@ -59,20 +60,21 @@ struct Counter<'a> {
 
 impl Counter<'_> {
     fn row(&self, fired: &Fired<'_>, changes: &mut Changes) -> Result<(), CounterError> {
+        let prefix_bytes = self.prefix.len();
         let key = |side| {
             let mut id = self.prefix.to_vec();
             fired.row_key(side, self.column, &mut id).then_some(id)
         };
         match fired.event() {
-            Event::Insert => changes.add(key(Side::New), 1),
-            Event::Delete => changes.add(key(Side::Old), -1),
+            Event::Insert => changes.add(key(Side::New), prefix_bytes, 1),
+            Event::Delete => changes.add(key(Side::Old), prefix_bytes, -1),
             _ => {
                 let (old, new) = (key(Side::Old), key(Side::New));
                 if old == new {
                     return Ok(());
                 }
-                changes.add(old, -1)?;
-                changes.add(new, 1)
+                changes.add(old, prefix_bytes, -1)?;
+                changes.add(new, prefix_bytes, 1)
             }
         }
     }
@@ -109,7 +111,7 @@ impl Counter<'_> {
         let mut id = self.prefix.to_vec();
         while let Some(key) = rows.next_key(&mut id) {
             if key == Key::There {
-                changes.add_id(&id, delta)?;
+                changes.add_key(&mut id, self.prefix.len(), delta)?;
                 id.truncate(self.prefix.len());
             }
         }
@@ -134,10 +136,10 @@ impl Counter<'_> {
                 continue;
             }
             if old == Some(Key::There) {
-                changes.add_id(&old_id, -1)?;
+                changes.add_key(&mut old_id, self.prefix.len(), -1)?;
             }
             if new == Some(Key::There) {
-                changes.add_id(&new_id, 1)?;
+                changes.add_key(&mut new_id, self.prefix.len(), 1)?;
             }
         }
     }
@@ -150,13 +152,14 @@ struct Changes {
 }
 
 impl Changes {
-    fn add(&mut self, id: Option<Vec<u8>>, delta: i64) -> Result<(), CounterError> {
-        id.map_or(Ok(()), |id| self.add_id(&id, delta))
+    fn add(&mut self, key: Option<Vec<u8>>, prefix_bytes: usize, delta: i64) -> Result<(), CounterError> {
+        key.map_or(Ok(()), |mut key| self.add_key(&mut key, prefix_bytes, delta))
     }
 
-    fn add_id(&mut self, id: &[u8], delta: i64) -> Result<(), CounterError> {
-        check_id(id)?;
-        self.tally.add(id, delta)?;
+    /// `key` is a key's text behind the prefix, and becomes its counter's id.
+    fn add_key(&mut self, key: &mut Vec<u8>, prefix_bytes: usize, delta: i64) -> Result<(), CounterError> {
+        key_id::complete(key, prefix_bytes)?;
+        self.tally.add(key, delta)?;
         if self.tally.is_full() { self.count() } else { Ok(()) }
     }
 
@@ -201,12 +204,12 @@ fn empty_keys_of_rows(
 ) -> Result<(), CounterError> {
     const BATCH: usize = 1000;
     let spi = Spi::connect(confined)?;
-    let mut keys = spi.pairs(&table.count_query(&definition.column, column.text))?;
+    let mut keys = spi.pairs(&key_id::count_query(table, &definition.column, column, 0))?;
     loop {
         let batch: Vec<_> = std::iter::from_fn(|| keys.next_pair()).map(|(key, _)| key).take(BATCH).collect();
         if batch.is_empty() {
             return Ok(());
         }
-        change::empty(entered, batch.iter().filter(|id| check_id(id).is_ok()))?;
+        change::empty(entered, batch.iter())?;
     }
 }

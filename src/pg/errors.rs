@@ -20,6 +20,22 @@ pub enum SourceError {
     KeyType {
         type_name: Vec<u8>,
     },
+    /// A column of a type that calls values equal whose texts differ, as far as is known.
+    KeyEquality {
+        type_name: Vec<u8>,
+    },
+    /// A column of a type whose values cannot be told to be equal.
+    NoEquality {
+        type_name: Vec<u8>,
+    },
+    /// A column of a collation that calls texts equal whose bytes differ.
+    KeyCollation {
+        collation: Vec<u8>,
+    },
+    /// A generated column that is not stored.
+    VirtualKey {
+        column: Vec<u8>,
+    },
     NotHashable {
         type_name: Vec<u8>,
     },
@@ -53,6 +69,41 @@ impl Explain for SourceError {
                 format!("cannot name counters by a column of type {}", text(type_name)),
             )
             .hint("Use a column of type text, an integer type or uuid; a generated column can hold the text."),
+            Self::KeyEquality { type_name } => Explanation::new(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!(
+                    "cannot name counters by a column of type {}: equal values of it can have different texts",
+                    text(type_name)
+                ),
+            )
+            .hint(
+                "Count by a generated column that has one text for them, for example ALTER TABLE ... ADD key text \
+                 GENERATED ALWAYS AS (lower(name::text)) STORED for a citext.",
+            ),
+            Self::NoEquality { type_name } => Explanation::new(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!(
+                    "cannot name counters by a column of type {}, which has no equality",
+                    text(type_name)
+                ),
+            )
+            .hint("Use a column of type text, an integer type or uuid; a generated column can hold the text."),
+            Self::KeyCollation { collation } => Explanation::new(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!(
+                    "cannot name counters by a column of collation {}: it calls different texts equal",
+                    text(collation)
+                ),
+            )
+            .hint(
+                "Count by a generated column that has one text for them, for example ALTER TABLE ... ADD key text \
+                 GENERATED ALWAYS AS (lower(name COLLATE \"und-x-icu\")) STORED where the case does not matter.",
+            ),
+            Self::VirtualKey { column } => Explanation::new(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("cannot count by column \"{}\": it is generated, and not stored", text(column)),
+            )
+            .hint("Triggers do not see virtual columns. Declare it GENERATED ALWAYS AS (...) STORED."),
             Self::NotHashable { type_name } => Explanation::new(
                 ERRCODE_UNDEFINED_FUNCTION,
                 format!("could not identify a hash function for type {}", text(type_name)),

@@ -14,6 +14,10 @@ use super::{Oid, type_ids};
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
 
+/// A btree support function, in nbtree.h: whether equal values are the same bytes.
+const EQUAL_IMAGE: i16 = 4;
+const NUMERIC_OUT: Oid = Oid::from_u32(pg_sys::F_NUMERIC_OUT);
+
 /// How the values of a column become text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyText {
@@ -26,6 +30,8 @@ pub enum KeyText {
     /// As its cast to text: `true` or `false`.
     Boolean,
     Uuid,
+    /// Without zeros at the end of a fraction, as 1.50 and 1.5 are equal.
+    Numeric,
     /// By this output function.
     Output(Oid),
 }
@@ -41,6 +47,7 @@ impl KeyText {
             type_ids::BPCHAR => KeyText::BlankPadded,
             type_ids::BOOL => KeyText::Boolean,
             type_ids::UUID => KeyText::Uuid,
+            type_ids::NUMERIC => KeyText::Numeric,
             _ => {
                 // SAFETY: syscache look-ups inside a transaction.
                 let base = unsafe { pg_sys::getBaseType(oid) };
@@ -51,6 +58,31 @@ impl KeyText {
             }
         };
         Ok(text)
+    }
+
+    /// Checks that values of the type, in the collation, have the same text where they are equal, and else not. PostgreSQL itself has
+    /// to know this of a type, to keep equal values once in an index. Errors: 0A000.
+    pub fn check_equality(self, oid: Oid, collation: Oid) -> Result<(), CounterError> {
+        match self {
+            KeyText::Int2 | KeyText::Int4 | KeyText::Int8 => return Ok(()),
+            KeyText::Boolean | KeyText::Uuid | KeyText::Numeric => return Ok(()),
+            KeyText::Text | KeyText::BlankPadded | KeyText::Output(_) => {}
+        }
+        // SAFETY: a syscache look-up inside a transaction; the result is a palloc'd string.
+        unsafe {
+            if collation != pg_sys::InvalidOid && !pg_sys::get_collation_isdeterministic(collation) {
+                let name = CStr::from_ptr(pg_sys::get_collation_name(collation));
+                return Err(SourceError::KeyCollation { collation: name.to_bytes().to_vec() }.into());
+            }
+        }
+        if !matches!(self, KeyText::Output(_)) {
+            return Ok(());
+        }
+        match equality(oid, collation) {
+            Equality::OfTexts => Ok(()),
+            Equality::OfMore => Err(SourceError::KeyEquality { type_name: type_name(oid) }.into()),
+            Equality::Unknown => Err(SourceError::NoEquality { type_name: type_name(oid) }.into()),
+        }
     }
 
     /// Whether a text can be one of a value's. Only the usual types are known that well.
@@ -71,6 +103,7 @@ impl KeyText {
             }
             KeyText::Boolean => matches!(text, "true" | "false"),
             KeyText::BlankPadded => !text.ends_with(' '),
+            KeyText::Numeric => is_number(text),
             KeyText::Text | KeyText::Output(_) => true,
         }
     }
@@ -107,6 +140,12 @@ impl KeyText {
             },
             // SAFETY: by the caller's promise a pointer to a uuid's sixteen bytes.
             KeyText::Uuid => append_uuid(unsafe { &*datum.cast_mut_ptr::<[u8; 16]>() }, text),
+            // SAFETY: by the caller's promise; the text is palloc'd.
+            KeyText::Numeric => unsafe {
+                let output = pg_sys::OidOutputFunctionCall(NUMERIC_OUT, datum);
+                append(text, without_final_zeros(CStr::from_ptr(output).to_bytes()));
+                pg_sys::pfree(output.cast());
+            },
             // SAFETY: the type's own output function; its result is palloc'd.
             KeyText::Output(function) => unsafe {
                 let output = pg_sys::OidOutputFunctionCall(function, datum);
@@ -125,6 +164,66 @@ fn append(text: &mut Vec<u8>, bytes: &[u8]) {
 fn append_number(number: i64, text: &mut Vec<u8>) {
     // Writing to a Vec cannot fail.
     let _ = write!(text, "{number}");
+}
+
+/// A number without zeros at the end of its fraction.
+fn without_final_zeros(number: &[u8]) -> &[u8] {
+    if !number.contains(&b'.') {
+        return number;
+    }
+    let length = number.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
+    let number = &number[..length];
+    number.strip_suffix(b".").unwrap_or(number)
+}
+
+/// Whether the text is a number's without zeros at the end of its fraction.
+fn is_number(text: &str) -> bool {
+    if matches!(text, "NaN" | "Infinity" | "-Infinity") {
+        return true;
+    }
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "1"));
+    let are_digits = |digits: &str| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+    are_digits(whole)
+        && are_digits(fraction)
+        && (whole == "0" || !whole.starts_with('0'))
+        && !fraction.ends_with('0')
+        && text != "-0"
+}
+
+/// What two values being equal says of their texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Equality {
+    /// That they are the same.
+    OfTexts,
+    /// Nothing, as far as is known.
+    OfMore,
+    /// There is no such thing.
+    Unknown,
+}
+
+fn equality(oid: Oid, collation: Oid) -> Equality {
+    // SAFETY: syscache look-ups inside a transaction; the support function takes the type's oid.
+    unsafe {
+        let base = pg_sys::getBaseType(oid);
+        let class = pg_sys::GetDefaultOpClass(base, pg_sys::BTREE_AM_OID);
+        if class == pg_sys::InvalidOid {
+            let hash = pg_sys::GetDefaultOpClass(base, pg_sys::HASH_AM_OID);
+            return if hash == pg_sys::InvalidOid { Equality::Unknown } else { Equality::OfMore };
+        }
+        let input = pg_sys::get_opclass_input_type(class);
+        let family = pg_sys::get_opclass_family(class);
+        let function = pg_sys::get_opfamily_proc(family, input, input, EQUAL_IMAGE);
+        let is_of_texts = function != pg_sys::InvalidOid
+            && pg_sys::OidFunctionCall1Coll(function, collation, pg_sys::Datum::from(input)).value() as u8
+                != 0;
+        if is_of_texts { Equality::OfTexts } else { Equality::OfMore }
+    }
+}
+
+fn type_name(oid: Oid) -> Vec<u8> {
+    // SAFETY: a syscache look-up inside a transaction; the result is a palloc'd string.
+    unsafe { CStr::from_ptr(pg_sys::format_type_be(oid)).to_bytes().to_vec() }
 }
 
 fn append_uuid(uuid: &[u8; 16], text: &mut Vec<u8>) {
@@ -173,8 +272,7 @@ fn output_function(base: Oid) -> Result<Oid, CounterError> {
         // Composites, ranges and arrays hold values of other types.
         let is_simple = matches!(category, b'b' | b'e') && !is_array;
         if !is_simple || DEPENDENT.contains(&base) {
-            let type_name = CStr::from_ptr(pg_sys::format_type_be(base)).to_bytes().to_vec();
-            return Err(SourceError::KeyType { type_name }.into());
+            return Err(SourceError::KeyType { type_name: type_name(base) }.into());
         }
         pg_sys::getTypeOutputInfo(base, &mut function, &mut is_varlena);
     }
@@ -204,6 +302,20 @@ mod tests {
         assert!(!KeyText::Int2.can_say(b"40000"));
         assert!(!KeyText::Int8.can_say(b"\xff"));
         assert!(KeyText::Text.can_say(b"\xff"));
+    }
+
+    #[test]
+    fn equal_numbers_are_said_alike() {
+        for (number, text) in
+            [("1.50", "1.5"), ("1.00", "1"), ("100", "100"), ("0.00", "0"), ("-0.10", "-0.1"), ("NaN", "NaN")]
+        {
+            assert_eq!(without_final_zeros(number.as_bytes()), text.as_bytes());
+            assert!(KeyText::Numeric.can_say(text.as_bytes()), "{text}");
+            assert!(number == text || !KeyText::Numeric.can_say(number.as_bytes()), "{number}");
+        }
+        for text in ["", "-", ".5", "5.", "01", "-0", "1.5.1", "1e3", " 1", "+1"] {
+            assert!(!KeyText::Numeric.can_say(text.as_bytes()), "{text}");
+        }
     }
 
     proptest! {

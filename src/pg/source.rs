@@ -68,6 +68,9 @@ impl Declared {
     }
 }
 
+/// `pg_attribute.attgenerated` of a column whose values are in no row, from PostgreSQL 18 on.
+const VIRTUAL: u8 = b'v';
+
 /// A table that is open.
 pub struct Source {
     rel: pg_sys::Relation,
@@ -150,16 +153,26 @@ impl Source {
         if self.is_partitioned() { name } else { [b"ONLY ".as_slice(), &name].concat() }
     }
 
-    /// A column by its name. Errors: 42703 there is none; 0A000 its type.
+    /// A column by its name. Errors: 42703 there is none; 0A000 its values do not name counters.
     pub fn column(&self, name: &CStr) -> Result<Column, CounterError> {
         // SAFETY: looks through the open relation's description.
         let number = unsafe { pg_sys::attnameAttNum(self.rel, name.as_ptr(), false) };
         if number <= 0 {
             return Err(SourceError::NoColumn { column: name.to_bytes().to_vec(), table: self.name() }.into());
         }
-        // SAFETY: a column of the open relation.
-        let oid = unsafe { pg_sys::attnumTypeId(self.rel, number) };
-        Ok(Column { number: number as i16, text: KeyText::of_type(oid)? })
+        let (mut oid, mut collation, mut modifier) = (pg_sys::InvalidOid, pg_sys::InvalidOid, 0);
+        // SAFETY: syscache look-ups of a column of the open relation, which write what the pointers are to.
+        let generated = unsafe {
+            pg_sys::get_atttypetypmodcoll(self.oid(), number as i16, &mut oid, &mut modifier, &mut collation);
+            pg_sys::get_attgenerated(self.oid(), number as i16)
+        };
+        if generated as u8 == VIRTUAL {
+            // Triggers do not see its values.
+            return Err(SourceError::VirtualKey { column: name.to_bytes().to_vec() }.into());
+        }
+        let text = KeyText::of_type(oid)?;
+        text.check_equality(oid, collation)?;
+        Ok(Column { number: number as i16, text })
     }
 
     /// Its triggers.
@@ -222,23 +235,32 @@ impl Source {
         }
     }
 
-    /// The query for how many rows each key has, in the order of the keys' bytes. `format` calls the type's output function.
+    /// The query for how many rows each key has, in the order of the keys' bytes.
     pub fn count_query(&self, column: &CStr, text: KeyText) -> Vec<u8> {
+        [&self.unordered_count_query(column, text), b" ORDER BY 1".as_slice()].concat()
+    }
+
+    /// The same in any order, in columns `key` and `count`. `format` calls the type's output function.
+    pub fn unordered_count_query(&self, column: &CStr, text: KeyText) -> Vec<u8> {
         let column = spi::identifier(column);
         // As `KeyText` says it: by the output function, but for these.
-        let cast = match text {
-            KeyText::Boolean | KeyText::BlankPadded => b"::pg_catalog.text".as_slice(),
-            _ => b"",
+        let (function, cast) = match text {
+            KeyText::Boolean | KeyText::BlankPadded => (b"".as_slice(), b"::pg_catalog.text".as_slice()),
+            KeyText::Numeric => (b"pg_catalog.trim_scale".as_slice(), b"".as_slice()),
+            _ => (b"".as_slice(), b"".as_slice()),
         };
         [
             b"SELECT pg_catalog.format('%s', ".as_slice(),
+            function,
+            b"(",
             &column,
+            b")",
             cast,
             b") COLLATE pg_catalog.\"C\" AS key, pg_catalog.count(*) FROM ",
             &self.what_triggers_see(),
             b" WHERE ",
             &column,
-            b" IS NOT NULL GROUP BY 1 ORDER BY 1",
+            b" IS NOT NULL GROUP BY 1",
         ]
         .concat()
     }

@@ -13,6 +13,7 @@ pub const INT4: u32 = pg_sys::INT4OID.to_u32();
 pub const INT8: u32 = pg_sys::INT8OID.to_u32();
 pub const INTERVAL: u32 = pg_sys::INTERVALOID.to_u32();
 pub const NAME: u32 = pg_sys::NAMEOID.to_u32();
+pub const NUMERIC: u32 = pg_sys::NUMERICOID.to_u32();
 pub const OID: u32 = pg_sys::OIDOID.to_u32();
 pub const TEXT: u32 = pg_sys::TEXTOID.to_u32();
 pub const TIME: u32 = pg_sys::TIMEOID.to_u32();
