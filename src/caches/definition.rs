@@ -164,7 +164,7 @@ pub fn check_created(trigger: &CreatedTrigger) -> Result<(), CounterError> {
     check_creator()?;
     let definition = Definition::new(prefix, column)?;
     let source = Source::open(trigger.table)?;
-    source.column(&definition.column)?;
+    source.key_column(&definition.column)?;
     if !may_count(tables, source.owner()) {
         // It cannot count, so it takes no prefix, and keeps nobody waiting.
         return Ok(());

@@ -26,7 +26,7 @@ pub fn install(table: Oid, definition: &Definition, takes_over: bool) -> Result<
         return Err(CacheError::OurTable { table: source.name() }.into());
     }
     source.check_may_create_triggers(privilege::current_user());
-    source.column(&definition.column)?;
+    source.key_column(&definition.column)?;
     source.check_not_in_use(c"counter_cache");
     source.lock_against_writers();
     let owner = source.owner();

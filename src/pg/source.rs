@@ -27,6 +27,8 @@ pub enum Event {
 pub struct Column {
     pub(super) number: i16,
     pub text: KeyText,
+    type_oid: Oid,
+    collation: Oid,
 }
 
 /// What a trigger on a table is, as far as it matters here.
@@ -153,7 +155,14 @@ impl Source {
         if self.is_partitioned() { name } else { [b"ONLY ".as_slice(), &name].concat() }
     }
 
-    /// A column by its name. Errors: 42703 there is none; 0A000 its values do not name counters.
+    /// A column that counters are to be named by. Errors: those of `column`; 0A000 equal values of it may have different texts.
+    pub fn key_column(&self, name: &CStr) -> Result<Column, CounterError> {
+        let column = self.column(name)?;
+        column.text.check_equality(column.type_oid, column.collation)?;
+        Ok(column)
+    }
+
+    /// A column by its name. Errors: 42703 there is none; 0A000 its values have no text, or are in no row.
     pub fn column(&self, name: &CStr) -> Result<Column, CounterError> {
         // SAFETY: looks through the open relation's description.
         let number = unsafe { pg_sys::attnameAttNum(self.rel, name.as_ptr(), false) };
@@ -170,9 +179,7 @@ impl Source {
             // Triggers do not see its values.
             return Err(SourceError::VirtualKey { column: name.to_bytes().to_vec() }.into());
         }
-        let text = KeyText::of_type(oid)?;
-        text.check_equality(oid, collation)?;
-        Ok(Column { number: number as i16, text })
+        Ok(Column { number: number as i16, text: KeyText::of_type(oid)?, type_oid: oid, collation })
     }
 
     /// Its triggers.
