@@ -112,10 +112,15 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION counter_ext.note_verified(relation oid, prefix text, key_column text) RETURNS void LANGUAGE sql
+-- A repair is no conflict of the caller's transaction: where another one has written the row since this one began, that stands.
+CREATE FUNCTION counter_ext.note_verified(relation oid, prefix text, key_column text) RETURNS void LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
     UPDATE counter_ext.cache AS c SET state = 'right', verified_at = pg_catalog.clock_timestamp(), why = NULL, retry_at = NULL
         WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.prefix OPERATOR(pg_catalog.=) $2 AND c.key_column OPERATOR(pg_catalog.=) $3;
+EXCEPTION WHEN serialization_failure THEN
+    NULL;
+END
 $$;
 
 -- A piece of the worker's step: the next stale cache, if one is due and nobody else has it.
@@ -134,6 +139,33 @@ BEGIN
 END
 $$;
 
+-- Tables that have another owner now, who must have the right to count: a command that gives one of these tables, or of all where NULL, to
+-- one without it is refused. Where no command told of it (REASSIGN OWNED without the library preloaded), the cache says it.
+CREATE FUNCTION counter_ext.follow_owners(relations oid[]) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    changed record;
+BEGIN
+    FOR changed IN SELECT k.relid, k.prefix, k.key_number, k.state, c.relowner,
+                pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'INSERT')
+                AND pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'UPDATE') AS may_count
+            FROM counter_ext.cache k JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.relid
+            WHERE c.relowner OPERATOR(pg_catalog.<>) k.owner LOOP
+        IF changed.may_count THEN
+            UPDATE counter_ext.cache AS c SET owner = changed.relowner WHERE c.relid OPERATOR(pg_catalog.=) changed.relid
+                AND c.prefix OPERATOR(pg_catalog.=) changed.prefix AND c.key_number OPERATOR(pg_catalog.=) changed.key_number;
+        ELSIF relations IS NULL OR changed.relid OPERATOR(pg_catalog.=) ANY (relations) THEN
+            RAISE EXCEPTION 'role "%" may not count the rows of table %', pg_catalog.pg_get_userbyid(changed.relowner), changed.relid::pg_catalog.regclass
+                USING ERRCODE = 'insufficient_privilege',
+                DETAIL = pg_catalog.format('Triggers of the table count its rows into counters "%s" with the rights of its owner.', changed.prefix),
+                HINT = pg_catalog.format('GRANT SELECT, INSERT, UPDATE ON counter_ext.total TO %I;', pg_catalog.pg_get_userbyid(changed.relowner));
+        ELSIF changed.state OPERATOR(pg_catalog.=) 'right' THEN
+            UPDATE counter_ext.cache AS c SET state = 'stale', why = NULL, retry_at = NULL WHERE c.relid OPERATOR(pg_catalog.=) changed.relid
+                AND c.prefix OPERATOR(pg_catalog.=) changed.prefix AND c.key_number OPERATOR(pg_catalog.=) changed.key_number;
+        END IF;
+    END LOOP;
+END
+$$;
+
 -- After any command of DDL: brings the registry, and where it is cheap the counters, to what the tables are like now.
 CREATE FUNCTION counter_ext.follow_tables() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -146,15 +178,16 @@ DECLARE
     table_now pg_catalog.pg_class;
     bytes_now pg_catalog.int8;
 BEGIN
-    -- PostgreSQL takes no filter by REASSIGN OWNED, so the commands that matter are told apart here.
     IF TG_EVENT OPERATOR(pg_catalog.=) 'ddl_command_end' AND TG_TAG NOT IN ('ALTER TABLE', 'ALTER TYPE', 'ALTER DOMAIN', 'ALTER SCHEMA',
-            'ALTER TRIGGER', 'CREATE TRIGGER', 'CREATE SCHEMA', 'CREATE TABLE', 'CREATE FOREIGN TABLE', 'REASSIGN OWNED') THEN
+            'ALTER TRIGGER', 'CREATE TRIGGER', 'CREATE SCHEMA', 'CREATE TABLE', 'CREATE FOREIGN TABLE') THEN
         RETURN;
     END IF;
     IF pg_catalog.to_regclass('counter_ext.cache') IS NULL OR pg_catalog.to_regclass('counter_ext.total') IS NULL
         OR pg_catalog.to_regclass('counter_ext.cache_trigger') IS NULL THEN
         RETURN;
     END IF;
+    PERFORM counter_ext.follow_owners(CASE TG_EVENT WHEN 'ddl_command_end' THEN ARRAY(SELECT c.objid FROM pg_catalog.pg_event_trigger_ddl_commands() c
+        WHERE c.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass) ELSE '{}' END);
     FOR cache IN SELECT * FROM counter_ext.cache LOOP
         SELECT * INTO table_now FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) cache.relid;
         IF NOT FOUND OR NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) cache.relid
@@ -190,17 +223,6 @@ BEGIN
             DELETE FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
                 AND c.prefix OPERATOR(pg_catalog.=) cache.prefix AND c.key_number OPERATOR(pg_catalog.=) cache.key_number;
             CONTINUE;
-        END IF;
-        IF table_now.relowner OPERATOR(pg_catalog.<>) cache.owner THEN
-            IF NOT (pg_catalog.has_table_privilege(table_now.relowner, 'counter_ext.total'::pg_catalog.regclass, 'INSERT')
-                AND pg_catalog.has_table_privilege(table_now.relowner, 'counter_ext.total'::pg_catalog.regclass, 'UPDATE')) THEN
-                RAISE EXCEPTION 'role "%" may not count the rows of table %', pg_catalog.pg_get_userbyid(table_now.relowner), cache.relid::pg_catalog.regclass
-                    USING ERRCODE = 'insufficient_privilege',
-                    DETAIL = pg_catalog.format('Triggers of the table count its rows into counters "%s" with the rights of its owner.', cache.prefix),
-                    HINT = pg_catalog.format('GRANT SELECT, INSERT, UPDATE ON counter_ext.total TO %I;', pg_catalog.pg_get_userbyid(table_now.relowner));
-            END IF;
-            UPDATE counter_ext.cache AS c SET owner = table_now.relowner WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
-                AND c.prefix OPERATOR(pg_catalog.=) cache.prefix AND c.key_number OPERATOR(pg_catalog.=) cache.key_number;
         END IF;
         IF cache.relation OPERATOR(pg_catalog.<>) cache.relid::pg_catalog.regclass::pg_catalog.text THEN
             UPDATE counter_ext.cache AS c SET relation = cache.relid::pg_catalog.regclass::pg_catalog.text WHERE c.relid OPERATOR(pg_catalog.=) cache.relid

@@ -45,12 +45,15 @@ mod worker;
 
 pgrx::pg_module_magic!(name, version);
 
+use errors::OrRaise;
+
 static SERVER_HOOKS: pg::hooks::Hooks = pg::hooks::Hooks {
     request_shared_memory: memory::request,
     start_shared_memory: memory::start,
     before_database_command: worker::database_commands::make_room,
     after_database_command: worker::database_commands::let_in_again,
     before_chosen_database_oid: worker::database_commands::forget,
+    owners_reassigned,
     relation_dropped,
 };
 
@@ -80,6 +83,10 @@ pub extern "C-unwind" fn _PG_init() {
         pg::hooks::install(&SERVER_HOOKS);
         worker::register();
     }
+}
+
+fn owners_reassigned() {
+    caches::follow_owners().or_raise();
 }
 
 fn relation_dropped(relation: pg::Oid) {

@@ -6,6 +6,7 @@ use super::definition::{self, Definition};
 use super::errors::CacheError;
 use super::join;
 use super::key_id;
+use super::registry;
 use crate::counting::{change, read, reserved, transaction};
 use crate::errors::{CounterError, MAX_ID_BYTES, check_id};
 use crate::fallible;
@@ -49,6 +50,7 @@ pub fn backfill(
         mended += 1;
         Ok(())
     })?;
+    registry::note_verified(table, definition)?;
     Ok(mended)
 }
 
@@ -67,6 +69,7 @@ pub fn verify(table: Oid, definition: &Definition, repair: bool) -> Result<Vec<D
             xact::nest_level(),
         )?;
         source.mend(tables, definition, keep)?;
+        registry::note_verified(table, definition)?;
     } else {
         fold_buffered(tables);
         source.others = definition.longer_prefixes(&source.source, &definition::function()?)?;

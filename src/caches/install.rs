@@ -5,7 +5,6 @@
 use super::definition::{self, Definition};
 use super::drift;
 use super::errors::CacheError;
-use super::registry;
 use crate::counting::change;
 use crate::errors::CounterError;
 use crate::pg::Oid;
@@ -52,7 +51,5 @@ pub fn install(table: Oid, definition: &Definition, takes_over: bool) -> Result<
         })?;
         xact::see_own_changes();
     }
-    let changed = drift::backfill(table, definition, "counter_cache", takes_over || !is_new)?;
-    registry::note_verified(table, definition)?;
-    Ok(changed)
+    drift::backfill(table, definition, "counter_cache", takes_over || !is_new)
 }

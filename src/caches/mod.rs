@@ -24,7 +24,7 @@ mod tally;
 pub use definition::{Definition, all, check_created};
 pub use drift::{backfill, recount, verify};
 pub use install::install;
-pub use registry::uncache;
+pub use registry::{follow_owners, uncache};
 pub use rows::fired;
 
 use crate::errors::CounterError;

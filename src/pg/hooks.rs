@@ -22,6 +22,8 @@ pub struct Hooks {
     pub after_database_command: fn(),
     /// A database is about to be made with an oid that its maker has chosen, and that no database has.
     pub before_chosen_database_oid: fn(Oid),
+    /// Everything that some roles owned here belongs to another one now.
+    pub owners_reassigned: fn(),
     /// A relation is about to be dropped by this transaction.
     pub relation_dropped: fn(Oid),
 }
@@ -165,8 +167,10 @@ unsafe extern "C-unwind" fn on_utility(
             ),
         }
     }
-    if left == Left::AllOnDatabase {
-        after_database_command();
+    match left {
+        Left::AllOnDatabase => after_database_command(),
+        Left::AllOfOwners => after_reassigning(),
+        Left::All | Left::Nothing => {}
     }
 }
 
@@ -177,6 +181,8 @@ enum Left {
     All,
     /// All of it, and it needs a database without connections.
     AllOnDatabase,
+    /// All of it, and it gives away what roles own.
+    AllOfOwners,
     /// It was carried out.
     Nothing,
 }
@@ -185,10 +191,14 @@ enum Left {
 extern "C-unwind" fn before_utility(statement: *mut pg_sys::PlannedStmt) -> Left {
     let Some(hooks) = HOOKS.get() else { return Left::All };
     // SAFETY: the statement's utility node is valid for the call.
-    let (command, chosen_oid, extension_command) = unsafe {
+    let (command, chosen_oid, extension_command, reassigns) = unsafe {
         let node = (*statement).utilityStmt;
-        (database_command(node), chosen_oid(node), extension_commands::command(node))
+        let reassigns = (*node).type_ == pg_sys::NodeTag::T_ReassignOwnedStmt;
+        (database_command(node), chosen_oid(node), extension_commands::command(node), reassigns)
     };
+    if reassigns {
+        return Left::AllOfOwners;
+    }
     if extension_command.is_some_and(|command| command.carry_out().or_raise()) {
         return Left::Nothing;
     }
@@ -206,6 +216,13 @@ extern "C-unwind" fn before_utility(statement: *mut pg_sys::PlannedStmt) -> Left
 extern "C-unwind" fn after_database_command() {
     if let Some(hooks) = HOOKS.get() {
         (hooks.after_database_command)();
+    }
+}
+
+#[pg_guard]
+extern "C-unwind" fn after_reassigning() {
+    if let Some(hooks) = HOOKS.get() {
+        (hooks.owners_reassigned)();
     }
 }
 

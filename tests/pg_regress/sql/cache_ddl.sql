@@ -102,10 +102,21 @@ ALTER TYPE cd_mood RENAME VALUE 'glum' TO 'blue';
 DELETE FROM cd_days WHERE id = 1;
 SELECT id, value FROM counters WHERE starts_with(id, 'cd:') AND value <> 0 ORDER BY 1;
 
--- Another owner must have the right to count.
+-- Another owner must have the right to count, whichever command makes him one.
 ALTER TABLE cd_days OWNER TO cd_other;
+CREATE ROLE cd_leaves;
+GRANT SELECT, INSERT, UPDATE ON counter_ext.total TO cd_leaves;
+ALTER TABLE cd_days OWNER TO cd_leaves;
+REASSIGN OWNED BY cd_leaves TO cd_other;
+INSERT INTO cd_days VALUES (4, 'merry');
+SELECT counter_get('cd:merry'), (SELECT relowner::regrole FROM pg_class WHERE oid = 'cd_days'::regclass) AS owner;
+ALTER TABLE cd_days OWNER TO CURRENT_USER;
 GRANT SELECT, INSERT, UPDATE ON counter_ext.total TO cd_other;
-ALTER TABLE cd_days OWNER TO cd_other;
+ALTER TABLE cd_days OWNER TO cd_leaves;
+REASSIGN OWNED BY cd_leaves TO cd_other;
+SELECT relowner::regrole FROM pg_class WHERE oid = 'cd_days'::regclass;
+DROP OWNED BY cd_leaves;
+DROP ROLE cd_leaves;
 DELETE FROM cd_days WHERE id = 2;
 SELECT counter_get('cd:blue');
 DROP TABLE cd_days;
@@ -134,6 +145,23 @@ SELECT counter_get('cd:7');
 SELECT * FROM counter_verify('cd_events', 'cd:', 'thing');
 SELECT * FROM cd_caches;
 DROP TABLE cd_events;
+
+-- Filled or repaired, a cache is known to be right as of then.
+CREATE TABLE cd_filled (k int);
+CREATE TRIGGER t AFTER INSERT OR DELETE OR UPDATE ON cd_filled FOR EACH ROW EXECUTE FUNCTION counter_rows('cd:', 'k');
+SELECT * FROM cd_caches;
+SELECT counter_backfill('cd_filled', 'cd:', 'k');
+SELECT * FROM cd_caches;
+SELECT verified_at AS filled_at FROM counter_caches WHERE prefix = 'cd:' \gset
+SELECT count(*) FROM counter_verify('cd_filled', 'cd:', 'k');
+SELECT verified_at = :'filled_at' AS as_before FROM counter_caches WHERE prefix = 'cd:';
+SELECT count(*) FROM counter_verify('cd_filled', 'cd:', 'k', repair => true);
+SELECT verified_at > :'filled_at' AS later FROM counter_caches WHERE prefix = 'cd:';
+SELECT count(*) FROM counter_verify(repair => true) WHERE source = 'public.cd_filled';
+BEGIN;
+SELECT counter_backfill('cd_filled', 'cd:', 'k');
+ROLLBACK;
+DROP TABLE cd_filled;
 
 -- Triggers made by hand show, and those that CREATE SCHEMA makes are looked at too.
 CREATE SCHEMA cd_made
