@@ -3,6 +3,7 @@
 use pgrx::PgSqlErrorCode::*;
 
 use crate::errors::{Explain, Explanation};
+use crate::memory::limits::MOST_TOGETHER;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LimitError {
@@ -10,6 +11,10 @@ pub enum LimitError {
     NotPreloaded { function: &'static str },
     /// All windows that a key of this database may have are in use.
     NoRoom,
+    /// Arrays of one call, of which each has an element a limit.
+    LengthsDiffer { keys: usize, argument: &'static str, elements: usize },
+    /// More limits in one call than are locked together.
+    TooManyTogether { count: usize },
     /// A period longer than anybody may fill shared memory for.
     LongPeriod { argument: &'static str, longest_s: i64 },
 }
@@ -28,6 +33,14 @@ impl Explain for LimitError {
             )
             .hint(
                 "Raise counter_ext.max_limits and restart the server, or use fewer keys or shorter periods.",
+            ),
+            Self::LengthsDiffer { keys, argument, elements } => Explanation::new(
+                ERRCODE_ARRAY_ELEMENT_ERROR,
+                format!("arrays differ in length: {keys} keys, {elements} {argument}"),
+            ),
+            Self::TooManyTogether { count } => Explanation::new(
+                ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                format!("{count} limits at once are more than {MOST_TOGETHER}"),
             ),
             Self::LongPeriod { argument, longest_s } => Explanation::new(
                 ERRCODE_INVALID_PARAMETER_VALUE,

@@ -4,10 +4,11 @@
 use super::check_period;
 use super::errors::LimitError;
 use super::policy::{self, Policy, Ruling};
+use super::{address, settings};
 use crate::counting::reserved::{self, Kind};
 use crate::counting::{change, read};
 use crate::errors::CounterError;
-use crate::memory::limits::{self, LimitKey, LimitSubject, Taken};
+use crate::memory::limits::{self, LimitKey, LimitSubject, Request, Taken};
 use crate::memory::statistics;
 use crate::pg::catalog;
 
@@ -43,6 +44,7 @@ fn is_within(policy: Policy, id: &[u8], actor: &[u8]) -> Result<bool, CounterErr
     let min_interval_us =
         policy.min_interval_us.map(|per_us| check_period("min_interval", per_us)).transpose()?;
     let rate = policy.rate.map(|rate| check_period("per", rate.per_us).map(|_| rate)).transpose()?;
+    let actor = &*address::of_name(actor, settings::ipv6_prefix());
     let at_item = min_interval_us.map(|per_us| LimitKey {
         database,
         subject: LimitSubject::ActorAtItem { id, actor },
@@ -59,7 +61,8 @@ fn is_within(policy: Policy, id: &[u8], actor: &[u8]) -> Result<bool, CounterErr
     let prefix = &id[..policy.prefix_length];
     let subject = LimitSubject::ActorRate { prefix, actor };
     let of_actor = LimitKey { database, subject, per_us: rate.per_us };
-    let taken = limits::take(&of_actor, rate.max, 1).ok_or_else(not_preloaded)? == Taken::Yes;
+    let request = Request { key: of_actor, max: u64::from(rate.max), cost: 1 };
+    let taken = limits::take(&request).ok_or_else(not_preloaded)? == Taken::Yes;
     if let Some((key, begun)) = begun
         && !taken
     {

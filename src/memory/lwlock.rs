@@ -7,7 +7,7 @@ use pgrx::pg_sys;
 
 unsafe extern "C-unwind" {
     // lwlock.h. Without the guard that pgrx's bindings put round every call: the only error that acquiring knows, too
-    // many locks at once, cannot happen to those who take two at most.
+    // many locks at once, cannot happen to those who take a few.
     fn LWLockAcquire(lock: *mut pg_sys::LWLock, mode: pg_sys::LWLockMode::Type) -> bool;
     fn LWLockRelease(lock: *mut pg_sys::LWLock);
 }

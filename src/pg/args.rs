@@ -9,6 +9,8 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 };
 use pgrx::{FromDatum, IntoDatum};
 
+use std::net::IpAddr;
+
 use super::interval::Interval;
 use super::type_ids;
 use crate::errors::OrRaise;
@@ -342,6 +344,66 @@ impl FromDatum for BigintArray<'_> {
     }
 }
 
+/// `interval[]`
+#[derive(Clone, Copy, Debug)]
+pub struct IntervalArray<'fcx>(ArrayArg, std::marker::PhantomData<&'fcx ()>);
+
+sql_type!(IntervalArray<'_>, "interval[]");
+
+impl<'fcx> IntervalArray<'fcx> {
+    /// The elements in order; `None` for NULL.
+    pub fn elements(self) -> impl ExactSizeIterator<Item = Option<Interval>> + Clone + use<'fcx> {
+        let datums = self.0.elements(type_ids::INTERVAL, 16, false, b'd');
+        // SAFETY: non-null elements of an array that lives as long as the call.
+        datums.iter().map(|datum| datum.map(|d| unsafe { Interval::read(d.cast_mut_ptr()) }))
+    }
+
+    pub fn dimensions(self) -> i32 {
+        self.0.dimensions()
+    }
+}
+
+impl FromDatum for IntervalArray<'_> {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _typoid: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: declared as interval[], and not null here.
+        (!is_null).then(|| IntervalArray(unsafe { ArrayArg::new(datum) }, std::marker::PhantomData))
+    }
+}
+
+/// An argument of type `inet`: its address; what it says of a network is left out.
+#[derive(Clone, Copy, Debug)]
+pub struct AddressArg<'fcx>(pub IpAddr, std::marker::PhantomData<&'fcx ()>);
+
+sql_type!(AddressArg<'_>, "inet");
+
+/// The address in the payload of an `inet`: family, bits of the network, address.
+pub(super) fn inet_address(payload: &[u8]) -> Option<IpAddr> {
+    let address = payload.get(2..)?;
+    address
+        .first_chunk::<16>()
+        .map(|bytes| IpAddr::from(*bytes))
+        .or_else(|| address.first_chunk::<4>().map(|bytes| IpAddr::from(*bytes)))
+}
+
+impl FromDatum for AddressArg<'_> {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _typoid: pg_sys::Oid,
+    ) -> Option<Self> {
+        if is_null {
+            return None;
+        }
+        // SAFETY: `inet` is a varlena type, and the datum is not null here.
+        let address = inet_address(unsafe { argument_bytes(datum) })?;
+        Some(AddressArg(address, std::marker::PhantomData))
+    }
+}
+
 macro_rules! argument {
     ($($type:ident),*) => {
         $(
@@ -389,7 +451,9 @@ argument!(
     IntervalArg,
     MessageArg,
     TextArray,
-    BigintArray
+    BigintArray,
+    IntervalArray,
+    AddressArg
 );
 
 pub(super) fn bytes_datum(bytes: &[u8]) -> pg_sys::Datum {

@@ -4,9 +4,11 @@
 //! BOUND: an integer or a uuid; text is appended fallibly.
 
 use std::ffi::CStr;
+use std::net::IpAddr;
 
 use pgrx::pg_sys;
 
+use super::args::{argument_bytes, inet_address};
 use super::errors::SourceError;
 use super::key_text::KeyText;
 use super::{Oid, type_ids};
@@ -29,6 +31,13 @@ pub fn name_of(argument: &'static str, value: &pgrx::AnyElement) -> Result<Vec<u
     // SAFETY: PostgreSQL passes an argument of the type it says, which is not NULL here.
     unsafe { text.append(value.datum(), &mut name) };
     Ok(name)
+}
+
+/// The address of a value of type `inet` or `cidr`.
+pub fn address_of(value: &pgrx::AnyElement) -> Option<IpAddr> {
+    let is_address = matches!(value.oid(), pg_sys::INETOID | pg_sys::CIDROID);
+    // SAFETY: PostgreSQL passes an argument of the type it says, which is not NULL here, and these two are varlenas.
+    if is_address { inet_address(unsafe { argument_bytes(value.datum()) }) } else { None }
 }
 
 fn text_of_type(argument: &'static str, oid: Oid) -> Result<KeyText, CounterError> {

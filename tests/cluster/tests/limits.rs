@@ -87,6 +87,74 @@ fn no_window_ever_has_more_than_its_maximum() {
     cluster.finish();
 }
 
+/// Clients take from some of these keys together, in whatever order, alone, and give back: what is left is what nobody has. Their
+/// locks are taken in one order, so no two of them wait for each other.
+#[test]
+fn limits_are_taken_together_or_not_at_all() {
+    const KEYS: usize = 24;
+    const MAX: i64 = 500;
+    let cluster = Cluster::start(Settings::preloaded().with("counter_ext.max_limits", "2048"));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| {
+            let address = cluster.address();
+            thread::spawn(move || take_together(&mut address.connect(), client, KEYS, MAX))
+        })
+        .collect();
+    wait::until("nobody waits for ever", load_time(3.0) + Duration::from_secs(60), || {
+        clients.iter().all(thread::JoinHandle::is_finished)
+    });
+    let mut taken = [0; KEYS];
+    for client in clients {
+        let of_client = client.join().expect("a client");
+        taken.iter_mut().zip(of_client).for_each(|(all, some)| *all += some);
+    }
+    let mut session = cluster.connect();
+    for (key, taken) in taken.iter().enumerate() {
+        let left: i64 = session
+            .value(&format!("SELECT remaining FROM counter_limit('together:{key}', {MAX}, '1 hour', 0)"));
+        assert_eq!(left, MAX - taken, "key {key}");
+    }
+    assert!(taken.iter().any(|taken| *taken > 0));
+    cluster.finish();
+}
+
+fn take_together(session: &mut Session, client: u64, keys: usize, max: i64) -> Vec<i64> {
+    let mut random = chance::generator(client);
+    let mut taken = vec![0; keys];
+    let until = Instant::now() + load_time(3.0);
+    while Instant::now() < until {
+        let chosen: Vec<usize> =
+            (0..random.random_range(1..12)).map(|_| random.random_range(0..keys)).collect();
+        let list = |each: &dyn Fn(&usize) -> String| {
+            format!("'{{{}}}'", chosen.iter().map(each).collect::<Vec<_>>().join(","))
+        };
+        let cost = random.random_range(1..4i64);
+        let arguments = format!(
+            "{}, {}, {}, {}",
+            list(&|key| format!("together:{key}")),
+            list(&|_| max.to_string()),
+            list(&|_| "1 hour".to_owned()),
+            list(&|_| cost.to_string())
+        );
+        if !session.value::<bool>(&format!("SELECT counter_allow_all({arguments})")) {
+            continue;
+        }
+        chosen.iter().for_each(|key| taken[*key] += cost);
+        if random.random_ratio(1, 2) {
+            for key in &chosen {
+                session
+                    .must(&format!("SELECT counter_limit_refund('together:{key}', {max}, '1 hour', {cost})"));
+                taken[*key] -= cost;
+            }
+        }
+        let alone = random.random_range(0..keys);
+        if session.value::<bool>(&format!("SELECT counter_allow('together:{alone}', {max}, '1 hour')")) {
+            taken[alone] += 1;
+        }
+    }
+    taken
+}
+
 #[test]
 fn counted_and_filtered_are_all_that_committed() {
     let mut cluster = Cluster::start(Settings::restless().with("fsync", "on"));
@@ -333,6 +401,12 @@ fn a_standby_limits_and_a_dump_keeps_policies() {
         "SELECT count(*) FILTER (WHERE counter_allow('standby', 3, '1 hour')) FROM generate_series(1, 9)";
     assert_eq!(on_standby.value::<i64>(allowed), 3);
     assert_eq!(session.value::<i64>(allowed), 3, "each server has its own");
+    let told = "SELECT array_agg(remaining) FROM counter_limit_all('{standby,standby}', '{3,5}', '{1 hour,2 hours}', '{0,2}')";
+    assert_sqlstate("limit", on_standby.run("SELECT counter_limit('standby', 3, '0')"), "22023");
+    assert_eq!(on_standby.value::<Vec<i64>>(told), [0, 5], "refused, so nothing is taken");
+    assert_eq!(on_standby.value::<i64>("SELECT counter_limit_refund('standby', 3, '1 hour', 2)"), 2);
+    assert_eq!(on_standby.value::<Vec<i64>>(told), [2, 3]);
+    assert!(on_standby.value::<bool>("SELECT counter_limit_reset('standby')"));
     assert_sqlstate("counter_incr_from", on_standby.run("SELECT counter_incr_from('page', 'x')"), READ_ONLY);
     wait::until("the standby catches up", Duration::from_secs(30), || {
         on_standby.value("SELECT counter_filtered('page') = 7")

@@ -118,6 +118,8 @@ fn value_of(kind: &str) -> &'static str {
         "bigint" => "5::pg_catalog.int8",
         "boolean" => "true",
         "interval" => "'1 hour'::pg_catalog.interval",
+        "interval[]" => "ARRAY['1 hour', '1 day']::pg_catalog.interval[]",
+        "inet" => "'2001:db8::1'::pg_catalog.inet",
         "date" => "NULL::pg_catalog.date",
         "oid" => "0::pg_catalog.oid",
         "uuid" => "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::pg_catalog.uuid",
@@ -231,6 +233,8 @@ fn nothing_of_the_callers_search_path_runs() {
          GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA counter_ext TO trap_app;
          GRANT TRUNCATE ON counter_ext.liked, counter_ext.liked_0 TO trap_app;
          GRANT pg_read_all_stats TO trap_app;
+         DO $$ DECLARE f regprocedure; BEGIN FOR f IN SELECT oid FROM pg_proc WHERE proname ~ '^counter_(allow|limit)' LOOP
+             EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO trap_app', f); END LOOP; END $$;
          CREATE TABLE public.trapped (n serial, kind text);
          ALTER TABLE public.trapped OWNER TO trap_app;
          GRANT CREATE ON SCHEMA public TO trap_app;

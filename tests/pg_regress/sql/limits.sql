@@ -173,7 +173,7 @@ INSERT INTO counter_ext.blocked VALUES ('boss');
 SELECT * FROM counter_ext.limit_statistics();
 RESET ROLE;
 REVOKE INSERT ON counter_ext.total FROM regress_limited;
-GRANT EXECUTE ON FUNCTION counter_allow(text, integer, interval, integer) TO regress_limited;
+GRANT EXECUTE ON FUNCTION counter_allow(text, bigint, interval, bigint) TO regress_limited;
 SET ROLE regress_limited;
 SELECT counter_incr_from('role:a', 'x');
 SELECT counter_allow('allow:role', 1, '1 hour');

@@ -38,10 +38,12 @@ SELECT c::regclass AS table, condition FROM pg_extension, unnest(extconfig, extc
     WHERE extname = 'counter_ext' ORDER BY c::regclass::text COLLATE "C";
 
 -- Everything belongs to the extension.
+\pset format unaligned
 SELECT p.oid::regprocedure AS function, pg_get_function_result(p.oid) AS result, provolatile, proisstrict AS strict, proparallel
     FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
     JOIN pg_extension e ON d.refobjid = e.oid
     WHERE extname = 'counter_ext' AND pronamespace = extnamespace ORDER BY p.oid::regprocedure::text COLLATE "C";
+\pset format aligned
 SELECT attrelid::regclass AS view, attname AS column, format_type(atttypid, atttypmod) AS type FROM pg_attribute
     WHERE attrelid IN ('counters'::regclass, 'counter_stats'::regclass) AND attnum > 0 ORDER BY attrelid::regclass::text COLLATE "C", attnum;
 SELECT attrelid::regclass AS table, attname AS column, format_type(atttypid, atttypmod) AS type, attnotnull AS not_null, collname AS collation
