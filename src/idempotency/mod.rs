@@ -2,16 +2,18 @@
 //!
 //! Token and offset are rows of the caller's transaction, as the increments are: they commit or roll back together.
 
-mod errors;
+pub mod batch;
+pub mod errors;
 mod offset_rows;
 mod settings;
 mod token_rows;
 
 use std::time::Duration;
 
-use self::offset_rows::OFFSETS;
+use self::batch::Borders;
+use self::offset_rows::{Advanced, OFFSETS};
 use self::token_rows::TOKENS;
-use crate::counting::change;
+use crate::counting::{change, transaction};
 use crate::errors::CounterError;
 use crate::family::Family;
 use crate::family::pass::{How, Progress, Step, Work};
@@ -25,6 +27,14 @@ use crate::rows::emptying;
 /// Tokens one transaction forgets, and how long it takes for that at most.
 const PURGE_BATCH: u64 = 10_000;
 const PURGE_TIME: Duration = Duration::from_millis(100);
+
+/// What one offset of a batch adds to a counter, if to any.
+#[derive(Clone, Copy, Debug)]
+pub struct Delta<Id> {
+    pub offset: i64,
+    pub id: Option<Id>,
+    pub delta: i64,
+}
 
 pub static FAMILY: Family = Family {
     define_settings: settings::define,
@@ -53,34 +63,45 @@ impl Work for ForgetTokens {
     }
 }
 
-/// Adds a delta to a counter if the token has not been seen for it. Returns whether it did.
+/// Adds a delta to a counter if the token has not been seen for it. Returns whether it did. Errors: 22023 it has been seen with another
+/// delta.
 pub fn increment_once(id: &[u8], delta: i64, token: &[u8]) -> Result<bool, CounterError> {
     let entered = change::enter("counter_incr_once")?;
     let table = TOKENS.enter_to_write(Rights::INSERT, "INSERT")?;
-    let is_new = xact::in_scratch_memory(|| token_rows::insert_once(table, token, id))?;
+    let is_new = xact::in_scratch_memory(|| token_rows::insert_once(table, token, id, delta))?;
     if is_new {
         change::increment(entered, id, delta)?;
     }
     Ok(is_new)
 }
 
-/// Adds a batch of deltas if its offset is past what its source has delivered. Returns whether it did.
-pub fn apply(
+/// Adds those deltas of a batch whose offsets are past what its source has delivered. Returns whether it reaches past that.
+pub fn apply<Id: AsRef<[u8]>>(
     source: &[u8],
-    upto: i64,
+    borders: Borders,
     count: usize,
-    deltas: impl Iterator<Item = (impl AsRef<[u8]>, i64)>,
+    deltas: impl Iterator<Item = Delta<Id>>,
 ) -> Result<bool, CounterError> {
     let entered = change::enter("counter_apply")?;
     let table = OFFSETS.enter_to_write(Rights::INSERT.and(Rights::UPDATE), "INSERT and UPDATE")?;
     lock::lock_exclusive(table, Subject::Key(lock::id_hash(source)));
-    if !xact::in_scratch_memory(|| offset_rows::advance(table, source, upto, count))? {
-        return Ok(false);
-    }
-    for (id, delta) in deltas {
-        change::increment(entered, id.as_ref(), delta)?;
+    let advanced = xact::in_scratch_memory(|| offset_rows::advance(table, source, borders, count))?;
+    let Advanced::From(before) = advanced else { return Ok(false) };
+    for Delta { offset, id, delta } in deltas {
+        if let Some(id) = id.filter(|_| batch::is_new(offset, before)) {
+            change::increment(entered, id.as_ref(), delta)?;
+        }
     }
     Ok(true)
+}
+
+/// Lets a source begin anew: its next batch counts, whatever its offsets are. Returns how far it had delivered, if it had
+/// delivered anything. A batch that another transaction has just applied is waited for.
+pub fn reset(source: &[u8]) -> Result<Option<i64>, CounterError> {
+    transaction::check_may_change("counter_apply_reset")?;
+    let table = OFFSETS.enter_to_write(Rights::SELECT.and(Rights::DELETE), "SELECT and DELETE")?;
+    lock::lock_exclusive(table, Subject::Key(lock::id_hash(source)));
+    xact::in_scratch_memory(|| offset_rows::reset(table, source))
 }
 
 /// Forgets tokens that are older than the retention, from a time on, a bounded number of them. Returns up to when; `None` where there

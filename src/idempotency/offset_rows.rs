@@ -5,14 +5,15 @@
 //!
 //! BOUND: what is copied here without asking is an id, a token, a prefix or an actor of at most 255 bytes.
 
+use super::batch::{Borders, Place};
 use super::errors::IdempotencyError;
 use crate::errors::CounterError;
 use crate::pg::id_scan::Range;
 use crate::pg::page::Columns;
 use crate::pg::table::Access;
-use crate::pg::write::{self, Value};
-use crate::pg::{Oid, xact};
-use crate::rows::access::FamilyTable;
+use crate::pg::write::{self, Candidate, Value};
+use crate::pg::{Oid, privilege, xact};
+use crate::rows::access::{FamilyTable, Keyed};
 use crate::rows::column_types::*;
 use crate::rows::latest::{self, Latest};
 
@@ -20,46 +21,125 @@ use crate::rows::latest::{self, Latest};
 pub const OFFSETS: FamilyTable = FamilyTable {
     name: "source_offset",
     relation: c"source_offset",
-    columns: &[TEXT, INT8, INT8, INT8, TIMESTAMPTZ],
+    columns: &[TEXT, INT8, INT8, INT8, TIMESTAMPTZ, INT8, INT8, INT8, INT8, TIMESTAMPTZ, TEXT],
     key: "source",
-    hint: "GRANT it on counter_ext.source_offset.",
+    hint: "GRANT it on counter_ext.source_offset: applying needs INSERT and UPDATE, counter_apply_reset SELECT and DELETE.",
 };
 
 const UPTO: usize = 1;
 const SKIPPED: usize = 2;
 const BATCHES: usize = 3;
 const UPDATED_AT: usize = 4;
+const PASSED_OVER: usize = 5;
+const PASSED_UPTO: usize = 6;
+const RESETS: usize = 7;
+const RESET_FROM: usize = 8;
+const RESET_AT: usize = 9;
+const RESET_BY: usize = 10;
 
-/// Moves a source on to an offset, with as many deltas as came with it. Returns false, and changes nothing, when it is
-/// there already. The caller holds the source's lock.
-pub fn advance(table: Oid, source: &[u8], upto: i64, deltas: usize) -> Result<bool, CounterError> {
-    let offsets = OFFSETS.open(table, Access::Write)?;
-    let held = || CounterError::from(IdempotencyError::SourceHeld { source: source.to_vec() });
-    let read = |columns: &Columns<'_>| [UPTO, SKIPPED, BATCHES].map(|column| columns.bigint(column));
-    let found = match latest::find(&offsets, Range::Id(source), |_| true, read) {
-        Latest::Free(candidate, numbers) => Some((candidate, numbers)),
-        Latest::InDoubt(_) | Latest::Locked(_) | Latest::Mine => return Err(held()),
-        Latest::Absent => None,
-    };
-    if let Some((candidate, [before, skipped, batches])) = found {
-        if upto <= before {
-            return Ok(false);
+/// What a row says of its source.
+#[derive(Clone, Copy)]
+struct Delivered {
+    /// `None` after a reset.
+    upto: Option<i64>,
+    skipped: i64,
+    batches: i64,
+    passed_over: i64,
+    resets: i64,
+}
+
+impl Delivered {
+    fn read(columns: &Columns<'_>) -> Delivered {
+        Delivered {
+            upto: (!columns.is_null(UPTO)).then(|| columns.bigint(UPTO)),
+            skipped: columns.bigint(SKIPPED),
+            batches: columns.bigint(BATCHES),
+            passed_over: columns.bigint(PASSED_OVER),
+            resets: columns.bigint(RESETS),
         }
-        let passed = i128::from(upto) - i128::from(before) - deltas as i128;
-        let skipped = skipped.saturating_add(passed.clamp(0, i128::from(i64::MAX)) as i64);
-        let changes = [
-            (UPTO, Value::Bigint(upto)),
-            (SKIPPED, Value::Bigint(skipped)),
-            (BATCHES, Value::Bigint(batches.saturating_add(1))),
-            (UPDATED_AT, Value::Now),
-        ];
-        candidate.update(&changes).map_err(|_| held())?;
-    } else {
-        write::insert(
-            &offsets.table,
-            &[Value::Text(source), Value::Bigint(upto), Value::Bigint(0), Value::Bigint(1), Value::Now],
-        );
     }
+}
+
+/// What came of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advanced {
+    /// Its source has delivered as far before; that it came again is noted.
+    Not,
+    /// Its source had delivered this far, if anything.
+    From(Option<i64>),
+}
+
+/// Moves a source on to the end of a batch with so many deltas. The caller holds the source's lock.
+pub fn advance(table: Oid, source: &[u8], borders: Borders, deltas: usize) -> Result<Advanced, CounterError> {
+    let offsets = OFFSETS.open(table, Access::Write)?;
+    let Some((row, before)) = find(&offsets, source)? else {
+        let zero = Value::Bigint(0);
+        let upto = Value::Bigint(borders.upto);
+        let values = [Value::Text(source), upto, zero, Value::Bigint(1), Value::Now, zero, Value::Null, zero];
+        write::insert(&offsets.table, &values);
+        xact::see_own_changes();
+        return Ok(Advanced::From(None));
+    };
+    match borders.place(before.upto, deltas) {
+        Place::Behind => {
+            let changes = [
+                (PASSED_OVER, Value::Bigint(before.passed_over.saturating_add(1))),
+                (PASSED_UPTO, Value::Bigint(borders.upto)),
+            ];
+            change(row, source, &changes)?;
+            Ok(Advanced::Not)
+        }
+        Place::Ahead { skipped } => {
+            let changes = [
+                (UPTO, Value::Bigint(borders.upto)),
+                (SKIPPED, Value::Bigint(before.skipped.saturating_add(skipped))),
+                (BATCHES, Value::Bigint(before.batches.saturating_add(1))),
+                (UPDATED_AT, Value::Now),
+                (PASSED_OVER, Value::Bigint(0)),
+                (PASSED_UPTO, Value::Null),
+            ];
+            change(row, source, &changes)?;
+            Ok(Advanced::From(before.upto))
+        }
+    }
+}
+
+/// Forgets how far a source has delivered, and keeps who did so; returns how far that was. The caller holds the source's lock.
+pub fn reset(table: Oid, source: &[u8]) -> Result<Option<i64>, CounterError> {
+    let offsets = OFFSETS.open(table, Access::Write)?;
+    let Some((row, before)) = find(&offsets, source)? else { return Ok(None) };
+    let Some(upto) = before.upto else { return Ok(None) };
+    let by = privilege::session_user_name();
+    let zero = Value::Bigint(0);
+    let changes = [
+        (UPTO, Value::Null),
+        (SKIPPED, zero),
+        (BATCHES, zero),
+        (PASSED_OVER, zero),
+        (PASSED_UPTO, Value::Null),
+        (RESETS, Value::Bigint(before.resets.saturating_add(1))),
+        (RESET_FROM, Value::Bigint(upto)),
+        (RESET_AT, Value::Now),
+        (RESET_BY, Value::Text(&by)),
+    ];
+    change(row, source, &changes)?;
+    Ok(Some(upto))
+}
+
+fn find<'t>(offsets: &'t Keyed, source: &[u8]) -> Result<Option<(Candidate<'t>, Delivered)>, CounterError> {
+    match latest::find(offsets, Range::Id(source), |_| true, Delivered::read) {
+        Latest::Free(row, delivered) => Ok(Some((row, delivered))),
+        Latest::InDoubt(_) | Latest::Locked(_) | Latest::Mine => Err(held(source)),
+        Latest::Absent => Ok(None),
+    }
+}
+
+fn change(row: Candidate<'_>, source: &[u8], changes: &[(usize, Value<'_>)]) -> Result<(), CounterError> {
+    row.update(changes).map_err(|_| held(source))?;
     xact::see_own_changes();
-    Ok(true)
+    Ok(())
+}
+
+fn held(source: &[u8]) -> CounterError {
+    IdempotencyError::SourceHeld { source: source.to_vec() }.into()
 }

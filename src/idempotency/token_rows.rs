@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::errors::IdempotencyError;
 use crate::errors::CounterError;
+use crate::fallible;
 use crate::pg::id_scan::{IdScan, Range};
+use crate::pg::page::Columns;
 use crate::pg::table::{Access, Index, Table};
 use crate::pg::write::Value;
 use crate::pg::{Oid, catalog};
@@ -16,15 +19,28 @@ use crate::rows::pairs::{self, Pair};
 pub const TOKENS: FamilyTable = FamilyTable {
     name: "token",
     relation: c"token",
-    columns: &[TEXT, TEXT, TIMESTAMPTZ],
+    columns: &[TEXT, TEXT, TIMESTAMPTZ, INT8],
     key: "token, id",
     hint: "GRANT it on counter_ext.token.",
 };
 
-/// Inserts the token for an id unless it is there. Returns whether it was inserted.
-pub fn insert_once(table: Oid, token: &[u8], id: &[u8]) -> Result<bool, CounterError> {
+const AT: usize = 2;
+const DELTA: usize = 3;
+
+/// Inserts the token for an id unless it is there. Returns whether it was inserted. Errors: 22023 it is there with another delta. A row that
+/// somebody has made by hand without a delta stands for any.
+pub fn insert_once(table: Oid, token: &[u8], id: &[u8], delta: i64) -> Result<bool, CounterError> {
     let tokens = TOKENS.open(table, Access::Write)?;
-    Ok(pairs::insert_once(table, &tokens, Pair(token, id), Value::Now))
+    let row = [Value::Text(token), Value::Text(id), Value::Now, Value::Bigint(delta)];
+    let is_same = |columns: &Columns<'_>| columns.is_null(DELTA) || columns.bigint(DELTA) == delta;
+    match pairs::insert_once(table, &tokens, Pair(token, id), &row, is_same) {
+        None => Ok(true),
+        Some(true) => Ok(false),
+        Some(false) => {
+            let (token, id) = (fallible::copy(token, "a token")?, fallible::copy(id, "an id")?);
+            Err(IdempotencyError::OtherDelta { token, id, delta }.into())
+        }
+    }
 }
 
 /// What one piece of a purge came to.
@@ -38,7 +54,6 @@ pub struct Purged {
 /// Forgets tokens from one time on and before another that nobody holds. It stops after so many tokens or so much time, whatever
 /// comes first: under a held snapshot there may be any number of dead rows to go past. The table is locked.
 pub fn purge(table: Oid, from_us: i64, before_us: i64, limit: u64, time: Duration) -> Purged {
-    const AT: usize = 2;
     let started = Instant::now();
     let mut purged = Purged { tokens: 0, reached_us: None };
     let Some(by_time) = catalog::relation(c"counter_ext", c"token_at") else { return purged };

@@ -20,7 +20,8 @@ pub const LIKED: FamilyTable = FamilyTable {
 /// Inserts a like unless it is there. Returns whether it was inserted. The table is locked.
 pub fn insert(table: Oid, item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
     let partition = LIKED.open_partition(table, item, Access::Write)?;
-    Ok(pairs::insert_once(table, &partition, Pair(item, actor), Value::Now))
+    let row = [Value::Text(item), Value::Text(actor), Value::Now];
+    Ok(pairs::insert_once(table, &partition, Pair(item, actor), &row, |_| ()).is_none())
 }
 
 /// Deletes a like if it is there. Returns whether it was. The table is locked.

@@ -15,11 +15,16 @@ pub enum Value<'a> {
     Bigint(i64),
     /// Also a date: days since 2000-01-01.
     Int(i32),
+    Null,
     /// The transaction's start time, as `now()`.
     Now,
 }
 
 impl Value<'_> {
+    fn is_null(self) -> bool {
+        matches!(self, Value::Null)
+    }
+
     fn datum(self) -> pg_sys::Datum {
         match self {
             // SAFETY: copies the bytes into the current memory context.
@@ -28,6 +33,7 @@ impl Value<'_> {
             }),
             Value::Bigint(value) => pg_sys::Datum::from(value),
             Value::Int(value) => pg_sys::Datum::from(value),
+            Value::Null => pg_sys::Datum::null(),
             // SAFETY: a plain read of transaction state.
             Value::Now => pg_sys::Datum::from(unsafe { pg_sys::GetCurrentTransactionStartTimestamp() }),
         }
@@ -40,7 +46,7 @@ pub fn insert(table: &Table, values: &[Value<'_>]) -> Tid {
     let mut nulls = [true; MAX_COLUMNS];
     for (column, value) in values.iter().enumerate() {
         datums[column] = value.datum();
-        nulls[column] = false;
+        nulls[column] = value.is_null();
     }
     // SAFETY: Table::open checked that the descriptor has at most MAX_COLUMNS columns.
     unsafe {
@@ -88,10 +94,11 @@ impl<'t> Candidate<'t> {
     pub fn update(mut self, changes: &[(usize, Value<'_>)]) -> Result<Tid, Taken> {
         let table = self.page.table();
         let mut datums = [pg_sys::Datum::null(); MAX_COLUMNS];
-        let nulls = [false; MAX_COLUMNS];
+        let mut nulls = [false; MAX_COLUMNS];
         let mut replace = [false; MAX_COLUMNS];
         for (column, value) in changes {
             datums[*column] = value.datum();
+            nulls[*column] = value.is_null();
             replace[*column] = true;
         }
         // SAFETY: the candidate's bytes are on the page that it pins; heap_update takes its own lock and says whether this is
@@ -101,7 +108,7 @@ impl<'t> Candidate<'t> {
                 &mut self.header,
                 table.descriptor(),
                 datums.as_mut_ptr(),
-                nulls.as_ptr().cast_mut(),
+                nulls.as_mut_ptr(),
                 replace.as_mut_ptr(),
             );
             let is_locked = self.is_locked_by_us || assertions_enabled();

@@ -5,12 +5,14 @@
 //! since an uncommitted row is seen by the next one's look. Whoever deletes needs no such lock: the row itself is one. A crash
 //! between any two steps leaves an aborted transaction.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use super::access::Keyed;
 use super::latest::{self, Latest};
 use crate::pg::id_scan::Range;
 use crate::pg::lock::{self, Subject};
+use crate::pg::page::Columns;
 use crate::pg::write::{self, Value};
 use crate::pg::{Oid, process, xact};
 
@@ -25,23 +27,35 @@ impl Pair<'_> {
     }
 }
 
-/// Inserts the pair, and `more` columns after it, unless it is there. Returns whether it was inserted. Locks are taken in the
-/// name of `locked`, the table or the one it is a partition of.
-pub fn insert_once(locked: Oid, keyed: &Keyed, pair: Pair<'_>, more: Value<'_>) -> bool {
+/// Inserts a row that begins with the pair, unless there is one. Returns what `read` finds in the one that is there, `None` where
+/// it was inserted. Locks are taken in the name of `locked`, the table or the one it is a partition of.
+pub fn insert_once<T>(
+    locked: Oid,
+    keyed: &Keyed,
+    pair: Pair<'_>,
+    row: &[Value<'_>],
+    read: impl Fn(&Columns<'_>) -> T,
+) -> Option<T> {
     let subject = Subject::Key(pair.hash());
+    // Also of a row that somebody locks, or that the running command made: the search ends at the version that it shows last.
+    let there = Cell::new(None);
+    let see = |columns: &Columns<'_>| {
+        there.set(Some(read(columns)));
+        true
+    };
     loop {
         lock::lock_exclusive(locked, subject);
-        let look = look(keyed, pair);
+        let look = latest::find(keyed, Range::Pair(pair.0, pair.1), see, |_| ());
         if matches!(look, Latest::Absent) {
-            write::insert(&keyed.table, &[Value::Text(pair.0), Value::Text(pair.1), more]);
+            write::insert(&keyed.table, row);
         }
         lock::unlock_exclusive(locked, subject);
         match look {
             // A row that is locked at most is there, however the lockers end.
-            Latest::Free(..) | Latest::Locked(_) | Latest::Mine => return false,
+            Latest::Free(..) | Latest::Locked(_) | Latest::Mine => return there.take(),
             Latest::Absent => {
                 xact::see_own_changes();
-                return true;
+                return None;
             }
             Latest::InDoubt(xid) => lock::wait_for_transaction(xid),
         }

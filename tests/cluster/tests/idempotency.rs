@@ -40,6 +40,105 @@ fn deliver_batches(address: &Address, source: i64, actor: u64) {
     }
 }
 
+const CUT_SOURCES: i64 = 4;
+const MESSAGES: i64 = 4000;
+
+/// What the message at an offset counts. A topic has no message at some offsets: compaction took it, or it marks a transaction.
+fn message(source: i64, offset: i64) -> Option<Vec<(i64, i64)>> {
+    match (source + offset) % 7 {
+        0 => None,
+        1 => Some(Vec::new()),
+        2 => Some(vec![(offset % COUNTERS, 1), ((offset + source) % COUNTERS, offset)]),
+        _ => Some(vec![((source + offset) % COUNTERS, -offset)]),
+    }
+}
+
+/// A poll's messages as a batch. Where each of them counts at most one thing, now and then without offsets.
+fn cut_batch(source: i64, polled: &[i64], random: &mut rand::rngs::StdRng) -> String {
+    let (first, upto) = (polled[0], polled[polled.len() - 1]);
+    let list = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(",");
+    let of = |offset: i64| message(source, offset).unwrap_or_default();
+    let (ids, deltas, offsets);
+    if polled.iter().all(|offset| of(*offset).len() < 2) && random.random_ratio(1, 2) {
+        let each = || (first..=upto).map(|offset| of(offset).first().copied());
+        let or_null = |value: Option<String>| value.unwrap_or_else(|| "NULL".to_owned());
+        ids = list(&mut each().map(|one| or_null(one.map(|(counter, _)| format!("'cut:{counter}'")))));
+        deltas = list(&mut each().map(|one| or_null(one.map(|(_, delta)| delta.to_string()))));
+        offsets = "NULL".to_owned();
+    } else {
+        let each = || polled.iter().flat_map(|offset| of(*offset).into_iter().map(|one| (*offset, one)));
+        ids = list(&mut each().map(|(_, (counter, _))| format!("'cut:{counter}'")));
+        deltas = list(&mut each().map(|(_, (_, delta))| delta.to_string()));
+        offsets = format!("ARRAY[{}]::bigint[]", list(&mut each().map(|(offset, _)| offset.to_string())));
+    }
+    format!(
+        "SELECT counter_apply('cut:{source}', {first}, {upto}, ARRAY[{ids}]::text[], ARRAY[{deltas}]::bigint[], {offsets})"
+    )
+}
+
+/// A partition in polls of any length. A consumer dies now and then: the next one goes on from an offset that the broker knows, which lies
+/// somewhere before, and gets the same messages in other batches.
+fn deliver_cut_batches(address: &Address, source: i64, actor: u64) {
+    let mut random = chance::generator(actor);
+    let mut session = None;
+    let mut next = 0;
+    while next < MESSAGES {
+        let length = random.random_range(1..60);
+        let polled: Vec<i64> =
+            (next..MESSAGES).filter(|offset| message(source, *offset).is_some()).take(length).collect();
+        let Some(last) = polled.last() else { break };
+        let sql = cut_batch(source, &polled, &mut random);
+        deliver(address, &mut session, &mut random, &sql);
+        next = last + 1;
+        if random.random_ratio(1, 3) {
+            next -= random.random_range(0..=next.min(80));
+        }
+    }
+}
+
+#[test]
+fn batches_cut_anywhere_count_each_offset_once() {
+    let mut cluster = Cluster::start(Settings::restless().with("fsync", "on"));
+    let address = cluster.address();
+    thread::scope(|scope| {
+        let mut actors = Vec::new();
+        for source in 0..CUT_SOURCES {
+            for twin in 0..2 {
+                let address = &address;
+                let actor = (201 + source * 2 + twin) as u64;
+                actors.push(scope.spawn(move || deliver_cut_batches(address, source, actor)));
+            }
+        }
+        for death in [Death::Postmaster, Death::Everything, Death::Immediate] {
+            thread::sleep(Duration::from_millis(700));
+            if !actors.iter().all(|actor| actor.is_finished()) {
+                cluster.die(death);
+                cluster.start_again();
+            }
+        }
+    });
+    let mut session = cluster.connect();
+    for counter in 0..COUNTERS {
+        let expected: i64 = (0..CUT_SOURCES)
+            .flat_map(|source| (0..MESSAGES).filter_map(move |offset| message(source, offset)))
+            .flatten()
+            .filter(|(of, _)| *of == counter)
+            .map(|(_, delta)| delta)
+            .sum();
+        assert_eq!(session.get(&format!("cut:{counter}")).expect("get"), expected, "cut:{counter}");
+    }
+    let last_message =
+        |source| (0..MESSAGES).rev().find(|offset| message(source, *offset).is_some()).expect("one");
+    let offsets: Vec<(String, i64)> =
+        session.pairs("SELECT source, upto FROM counter_ext.source_offset ORDER BY source");
+    let expected: Vec<(String, i64)> =
+        (0..CUT_SOURCES).map(|source| (format!("cut:{source}"), last_message(source))).collect();
+    assert_eq!(offsets, expected);
+    watch::wait_for_compactor(&mut session);
+    watch::wait_until_folded(&mut session);
+    cluster.finish_allowing(&["was terminated by signal 9"]);
+}
+
 /// All events, in an order of its own.
 fn deliver_events(address: &Address, actor: u64) {
     let mut random = chance::generator(actor);
@@ -142,4 +241,31 @@ fn forgetting_many_old_tokens_holds_up_no_pass() {
     wait::until("all old tokens are forgotten", Duration::from_secs(60), || tokens(&mut session) == 0);
     reader.must("ROLLBACK");
     cluster.finish();
+}
+
+/// After a restore a replay is still one, and an event under a used token still another event.
+#[test]
+fn a_dump_keeps_what_has_counted() {
+    let original = Cluster::start(Settings::compacted_by_hand());
+    let mut session = original.connect();
+    session.must("SELECT counter_incr_once('a', 5, 'token')");
+    session.must("SELECT counter_apply('old', 1, 9, array_fill('a'::text, ARRAY[9]), NULL), counter_apply_reset('old')");
+    session.must("SELECT counter_apply('new', 1, 9, array_fill('a'::text, ARRAY[9]), NULL)");
+    let archive = original.file("dump.custom");
+    original.tool("pg_dump", &["-Fc", "--file", &archive]);
+    let copy = Cluster::start(Settings::restless().without_extension());
+    copy.tool("pg_restore", &["--exit-on-error", "-d", "postgres", &archive]);
+    let mut after = copy.connect();
+    for table in ["token", "source_offset"] {
+        let rows = format!("SELECT t::text, '' FROM counter_ext.{table} AS t ORDER BY t");
+        assert_eq!(after.pairs::<String, String>(&rows), session.pairs::<String, String>(&rows), "{table}");
+    }
+    assert!(!after.value::<bool>("SELECT counter_incr_once('a', 5, 'token')"), "a replay");
+    assert!(after.run("SELECT counter_incr_once('a', 6, 'token')").is_err(), "another event");
+    assert!(after.value::<bool>("SELECT counter_apply('new', 5, 12, array_fill('a'::text, ARRAY[8]), NULL)"));
+    assert!(after.value::<bool>("SELECT counter_apply('old', 1, 2, array_fill('a'::text, ARRAY[2]), NULL)"));
+    after.assert_count("a", 5 + 9 + 9 + 3 + 2);
+    drop((session, after));
+    original.finish();
+    copy.finish_allowing(&["has counted for counter"]);
 }

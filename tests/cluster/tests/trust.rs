@@ -125,7 +125,8 @@ fn value_of(kind: &str) -> &'static str {
         "uuid" => "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::pg_catalog.uuid",
         "regclass" => "'public.trapped'::pg_catalog.regclass",
         "text[]" => "ARRAY['trap:a', 'trap:b']::pg_catalog.text[]",
-        "bigint[]" => "ARRAY[1, 2]::pg_catalog.int8[]",
+        // Offsets, too, of a batch from 5 to 5.
+        "bigint[]" => "ARRAY[5, 5]::pg_catalog.int8[]",
         "anyelement" => "'anna'::pg_catalog.varchar",
         "\"any\"" => "'trap:y'::pg_catalog.varchar",
         "numeric" => "3::pg_catalog.numeric",
