@@ -20,11 +20,19 @@ pub fn spelled(address: IpAddr, ipv6_prefix: u32) -> String {
 
 /// The name of whoever has this one: as `spelled`, if it is an address.
 pub fn of_name(name: &[u8], ipv6_prefix: u32) -> Cow<'_, [u8]> {
-    let address = std::str::from_utf8(name).ok().and_then(|name| name.parse().ok());
-    match address {
+    match parse(name) {
         Some(address) => Cow::Owned(spelled(address, ipv6_prefix).into_bytes()),
         None => Cow::Borrowed(name),
     }
+}
+
+/// An address as a client writes it, or as the text of an `inet`, which says behind a slash that it is no network.
+fn parse(name: &[u8]) -> Option<IpAddr> {
+    let name = std::str::from_utf8(name).ok()?;
+    let (address, mask) = name.split_once('/').map_or((name, None), |(address, mask)| (address, Some(mask)));
+    let address: IpAddr = address.parse().ok()?;
+    let whole = if address.is_ipv4() { "32" } else { "128" };
+    mask.is_none_or(|mask| mask == whole).then_some(address)
 }
 
 fn network(address: Ipv6Addr, prefix: u32) -> Ipv6Addr {
@@ -61,13 +69,28 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_a_name() {
-        for name in
-            ["", "ann", "7", "1.2.3", "1.2.3.4.5", "1.2.3.4/24", "::1/64", "::g", "[::1]", " ::1", "01.2.3.4"]
-        {
+        for name in [
+            "",
+            "ann",
+            "7",
+            "1.2.3",
+            "1.2.3.4.5",
+            "1.2.3.4/24",
+            "::1/64",
+            "::1/32",
+            "1.2.3.4/128",
+            "/32",
+            "::g",
+            "[::1]",
+            " ::1",
+            "01.2.3.4",
+        ] {
             assert_eq!(of_name(name.as_bytes(), 64), Cow::Borrowed(name.as_bytes()));
         }
         assert_eq!(of_name(b"\xff::1", 64), Cow::Borrowed(b"\xff::1"));
         assert_eq!(of_name(b"2001:DB8::1", 64), Cow::<[u8]>::Borrowed(b"2001:db8::/64"));
+        assert_eq!(of_name(b"2001:DB8::1/128", 64), Cow::<[u8]>::Borrowed(b"2001:db8::/64"));
+        assert_eq!(of_name(b"203.0.113.7/32", 64), Cow::<[u8]>::Borrowed(b"203.0.113.7"));
         assert_eq!(of_name(b"2001:DB8::1", WHOLE), Cow::<[u8]>::Borrowed(b"2001:db8::1"));
     }
 
