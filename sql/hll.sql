@@ -109,6 +109,21 @@ CREATE FUNCTION counter_hll_empty(
     AS 'MODULE_PATHNAME', 'counter_hll_empty_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION counter_hll_empty(integer, integer, bigint, integer) IS 'a sketch that has seen nothing';
 
+CREATE FUNCTION counter_hll_fold(sketch counter_hll, log2m integer) RETURNS counter_hll
+    AS 'MODULE_PATHNAME', 'counter_hll_fold_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION counter_hll_fold(counter_hll, integer) IS 'the sketch that the same values make with a smaller log2m';
+CREATE FUNCTION counter_ext.hll_header(counter_hll) RETURNS bigint[]
+    AS 'MODULE_PATHNAME', 'counter_hll_header_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION counter_hll_info(
+    sketch counter_hll, OUT log2m integer, OUT regwidth integer, OUT expthresh bigint, OUT sparseon integer, OUT stage text
+) LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT header[1]::pg_catalog.int4, header[2]::pg_catalog.int4, header[3], header[4]::pg_catalog.int4,
+        ('{undefined,empty,explicit,sparse,full}'::pg_catalog.text[])[header[5] OPERATOR(pg_catalog.+) 1]
+        FROM (SELECT counter_ext.hll_header($1) AS header OFFSET 0) AS read;
+END;
+COMMENT ON FUNCTION counter_hll_info(counter_hll) IS 'what the sketch was made with, and how it is stored: empty and explicit ones are exact';
+
 -- The overload for text is what an untyped literal resolves to.
 CREATE FUNCTION counter_hll_add(sketch counter_hll, element anyelement) RETURNS counter_hll
     AS 'MODULE_PATHNAME', 'counter_hll_add_wrapper' LANGUAGE c IMMUTABLE PARALLEL SAFE;

@@ -9,15 +9,21 @@ use pgrx::prelude::*;
 use crate::errors::SketchError;
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible::{self, OutOfMemory};
-use crate::hll::{Differ, Malformed, Parameters, Sketch};
+use crate::hll::{Differ, Malformed, Parameters, Sketch, Stored};
 use crate::pg::args::{self, MessageArg, SketchArg, SketchBytes, TextArg, TypeModifiers};
 use crate::pg::{Oid, hashing};
 
 /// Reads a sketch's bytes into their one form, with the parameters that a column asks for (-1: any).
 fn checked(bytes: &[u8], typmod: i32) -> Result<SketchBytes, CounterError> {
-    let sketch = Sketch::decode(bytes)?;
-    check_modifier(sketch.parameters(), typmod)?;
-    Ok(SketchBytes(sketch.encode()?))
+    let sketch = Sketch::decode_foreign(bytes)?;
+    match Parameters::from_typmod(typmod) {
+        // It says nothing, in whatever parameters.
+        Some(wanted) if sketch.is_undefined() => Ok(SketchBytes(Sketch::undefined(wanted).encode()?)),
+        _ => {
+            check_modifier(sketch.parameters(), typmod)?;
+            Ok(SketchBytes(sketch.encode()?))
+        }
+    }
 }
 
 fn check_modifier(parameters: Parameters, typmod: i32) -> Result<(), CounterError> {
@@ -63,9 +69,14 @@ fn counter_hll_from_bytea(bytes: SketchArg<'_>) -> SketchBytes {
 /// Checks a sketch's parameters against a column's. Errors: 22023 they differ.
 #[pg_extern(sql = false, name = "counter_hll_check")]
 fn counter_hll_check(sketch: SketchArg<'_>, typmod: i32, _is_explicit: bool) -> SketchBytes {
-    let check = || check_modifier(Sketch::parameters_of(sketch.0)?, typmod);
-    check().or_raise();
-    SketchBytes(fallible::copy(sketch.0, WHAT).or_raise())
+    let check = || -> Result<SketchBytes, CounterError> {
+        if Sketch::stored_as(sketch.0)? == Stored::Undefined {
+            return checked(sketch.0, typmod);
+        }
+        check_modifier(Sketch::parameters_of(sketch.0)?, typmod)?;
+        Ok(SketchBytes(fallible::copy(sketch.0, WHAT)?))
+    };
+    check().or_raise()
 }
 
 /// `counter_hll(log2m, regwidth, expthresh, sparseon)` as a type modifier. Errors: 22023 out of range.
@@ -94,19 +105,55 @@ fn counter_hll_typmod_out(typmod: i32) -> std::ffi::CString {
 
 /// Distinct values that a sketch has seen: exact while it keeps them one by one, else an estimate with a standard
 /// error of 1.04 / sqrt(2^log2m). O. Ertl, "New cardinality estimation algorithms for HyperLogLog sketches" (2017).
+/// NULL for postgresql-hll's "undefined" sketch.
 ///
 /// Errors: 22003 every register is full.
 #[pg_extern(sql = false, name = "counter_hll_count")]
-fn counter_hll_count(sketch: SketchArg<'_>) -> i64 {
-    let count = || rounded(&Sketch::decode(sketch.0)?);
+fn counter_hll_count(sketch: SketchArg<'_>) -> Option<i64> {
+    let count = || {
+        let sketch = Sketch::decode(sketch.0)?;
+        if sketch.is_undefined() { Ok(None) } else { rounded(&sketch).map(Some) }
+    };
     count().or_raise()
 }
 
-/// An estimate as bigint.
+/// An estimate as bigint, of a sketch that has one.
 pub(super) fn rounded<A: Allocator + Copy>(sketch: &Sketch<A>) -> Result<i64, CounterError> {
     let count = sketch.count();
     // 2^63, which no bigint holds.
     if count < 9_223_372_036_854_775_808.0 { Ok(count.round() as i64) } else { Err(SketchError::Full.into()) }
+}
+
+/// The sketch that the same values would have made with fewer registers: so sketches of several `log2m` can be united. Exact, but for
+/// values whose hash left no trace in the larger one: one of 2^(64 - log2m).
+///
+/// Errors: 22023 `log2m` is out of range, or larger than the sketch's own.
+#[pg_extern(sql = false, name = "counter_hll_fold")]
+fn counter_hll_fold(sketch: SketchArg<'_>, log2m: i32) -> SketchBytes {
+    let fold = || -> Result<Vec<u8>, CounterError> {
+        let sketch = Sketch::decode(sketch.0)?;
+        let to = sketch.parameters().and_log2m(i64::from(log2m))?;
+        Ok(sketch.fold(to)?.encode()?)
+    };
+    SketchBytes(fold().or_raise())
+}
+
+/// What a sketch was made with, and its stage: log2m, regwidth, expthresh, sparseon, 0 undefined to 4 full. For `counter_hll_info` alone.
+#[pg_extern(sql = false, name = "counter_hll_header")]
+fn counter_hll_header(sketch: SketchArg<'_>) -> Vec<i64> {
+    let header = || -> Result<Vec<i64>, CounterError> {
+        let parameters = Sketch::parameters_of(sketch.0)?;
+        let stage = Sketch::stored_as(sketch.0)?;
+        // BOUND: five numbers.
+        Ok(vec![
+            i64::from(parameters.log2m()),
+            i64::from(parameters.regwidth()),
+            parameters.expthresh(),
+            i64::from(parameters.sparseon()),
+            stage as i64,
+        ])
+    };
+    header().or_raise()
 }
 
 /// All that either has seen. NULL has seen nothing, so that a day without a sketch takes nothing from a month; NULL where both are.

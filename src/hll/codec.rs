@@ -1,7 +1,7 @@
 //! Sketches as bytes: Aggregate Knowledge HLL storage specification v1.0.0.
 //!
 //! Byte 0: version (1) and stage. Byte 1: `regwidth` - 1 in three bits, `log2m` in five. Byte 2: `sparseon` in bit 6,
-//! the explicit threshold in the lower six. Then, by stage: EMPTY nothing; EXPLICIT the hashes, eight bytes each,
+//! the explicit threshold in the lower six. Then, by stage: UNDEFINED, of which nobody knows what it has seen, nothing; EMPTY nothing; EXPLICIT the hashes, eight bytes each,
 //! ascending as signed numbers; SPARSE for each register that is not zero its index and value, packed; FULL all
 //! registers, packed. Everything is big-endian, the last byte padded with zero bits.
 
@@ -37,9 +37,6 @@ impl<'a> Packed<'a> {
             return Err(Malformed::Version(first >> 4));
         }
         let stage = first & 0x0f;
-        if stage == UNDEFINED {
-            return Err(Malformed::Undefined);
-        }
         if stage > FULL {
             return Err(Malformed::Stage(stage));
         }
@@ -100,6 +97,35 @@ impl Sketch {
     pub fn parameters_of(bytes: &[u8]) -> Result<Parameters, Malformed> {
         Packed::open(bytes).map(|packed| packed.parameters)
     }
+
+    /// How the bytes hold what the sketch has seen.
+    pub fn stored_as(bytes: &[u8]) -> Result<Stored, Malformed> {
+        Ok(match Packed::open(bytes)?.stage {
+            UNDEFINED => Stored::Undefined,
+            EMPTY => Stored::Empty,
+            EXPLICIT => Stored::Explicit,
+            SPARSE => Stored::Sparse,
+            _ => Stored::Full,
+        })
+    }
+
+    /// Reads a sketch as others may write it: the undefined one also as its first byte alone, which says no parameters.
+    pub fn decode_foreign(bytes: &[u8]) -> Result<Sketch, Refused> {
+        if bytes == [VERSION << 4 | UNDEFINED] {
+            return Ok(Sketch::undefined(Parameters::default()));
+        }
+        Sketch::decode(bytes)
+    }
+}
+
+/// The stages of the storage format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    Undefined,
+    Empty,
+    Explicit,
+    Sparse,
+    Full,
 }
 
 impl<A: Allocator + Copy> Sketch<A> {
@@ -119,8 +145,16 @@ impl<A: Allocator + Copy> Sketch<A> {
     }
 
     fn take_in(&mut self, packed: Packed<'_>) -> Result<(), Refused> {
+        if self.is_undefined() {
+            // It stays so; what comes is read to be checked.
+            return Sketch::new(packed.parameters).take_in(packed);
+        }
         match packed.stage {
             EMPTY if packed.body.is_empty() => Ok(()),
+            UNDEFINED if packed.body.is_empty() => {
+                self.make_undefined();
+                Ok(())
+            }
             EXPLICIT => Ok(self.unite_explicit(&packed.hashes()?)?),
             SPARSE => {
                 // Also one without entries is past the stage of hashes.
@@ -144,6 +178,7 @@ impl<A: Allocator + Copy> Sketch<A> {
             Ok(bytes)
         };
         match &self.stage {
+            Stage::Undefined(_) => begin(UNDEFINED, 0),
             Stage::Explicit(hashes) if hashes.is_empty() => begin(EMPTY, 0),
             Stage::Explicit(hashes) => {
                 let mut bytes = begin(EXPLICIT, 8 * hashes.len())?;

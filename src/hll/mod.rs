@@ -6,8 +6,8 @@
 //! | file | responsibility |
 //! | --- | --- |
 //! | `parameters` | what a sketch was made with, in its header and as a type modifier |
-//! | `sketch` | adding hashes, union, membership |
-//! | `refused` | why a sketch was not read, or not united |
+//! | `sketch` | adding hashes, union, membership, folding |
+//! | `refused` | why a sketch was not read, not united, or not folded |
 //! | `codec` | bytes to sketch and back, every byte checked |
 //! | `registers` | packed registers, eight at a time |
 //! | `estimate` | the number of distinct hashes behind registers |
@@ -21,6 +21,7 @@ pub mod refused;
 pub mod registers;
 pub mod sketch;
 
+pub use codec::Stored;
 pub use parameters::{BadParameter, Parameters};
-pub use refused::{Differ, Malformed, Refused};
+pub use refused::{Differ, Malformed, Refused, TooCoarse};
 pub use sketch::Sketch;

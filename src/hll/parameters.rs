@@ -76,6 +76,11 @@ impl Parameters {
         Parameters::new(log2m, 5, -1, 1)
     }
 
+    /// The same with another number of registers.
+    pub fn and_log2m(self, log2m: i64) -> Result<Parameters, BadParameter> {
+        Parameters::new(log2m, i64::from(self.regwidth), self.expthresh(), i64::from(self.sparseon))
+    }
+
     /// The second and third byte of a sketch; `None` where they are not parameters that this code works with.
     pub(super) fn from_header(header: [u8; 2]) -> Option<Parameters> {
         let [registers, rest] = header;

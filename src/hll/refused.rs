@@ -1,4 +1,4 @@
-//! Why a sketch was not read, or not united with another.
+//! Why a sketch was not read, not united with another, or not folded.
 
 use std::fmt;
 
@@ -12,8 +12,6 @@ pub enum Malformed {
     Version(u8),
     /// Text that should be hexadecimal.
     Hex,
-    /// postgresql-hll's "undefined" sketch, which has no count.
-    Undefined,
     Stage(u8),
     Parameters([u8; 2]),
     /// Not as long as stage and parameters say.
@@ -34,7 +32,6 @@ impl fmt::Display for Malformed {
         match self {
             Malformed::TooShort => write!(f, "it is shorter than its header of {HEADER_BYTES} bytes"),
             Malformed::Version(version) => write!(f, "its version is {version}, not {VERSION}"),
-            Malformed::Undefined => write!(f, "it is the undefined sketch, which has no count"),
             Malformed::Stage(stage) => write!(f, "there is no stage {stage}"),
             Malformed::Parameters([a, b]) => {
                 let (log2m, regwidth) = (a & 0x1f, (a >> 5) + 1);
@@ -61,17 +58,40 @@ pub struct Differ {
     pub right: Parameters,
 }
 
+impl Differ {
+    /// The larger and the smaller log2m, where nothing else differs.
+    pub fn larger_log2m(&self) -> Option<(u8, u8)> {
+        let (left, right) = (self.left.log2m(), self.right.log2m());
+        let is_all = self.left.and_log2m(i64::from(right)) == Ok(self.right);
+        (is_all && left != right).then_some((left.max(right), left.min(right)))
+    }
+}
+
 impl fmt::Display for Differ {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sketches of parameters {} and {} cannot be united", self.left, self.right)
     }
 }
 
-/// Why a sketch was not read, or not united with another.
+/// A sketch that cannot be folded, since it knows less than the parameters ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooCoarse {
+    pub from: Parameters,
+    pub to: Parameters,
+}
+
+impl fmt::Display for TooCoarse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a sketch of parameters {} cannot be folded to {}", self.from, self.to)
+    }
+}
+
+/// Why a sketch was not read, not united with another, or not folded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     Malformed(Malformed),
     Differ(Differ),
+    TooCoarse(TooCoarse),
     OutOfMemory(OutOfMemory),
 }
 
@@ -84,6 +104,12 @@ impl From<Malformed> for Refused {
 impl From<Differ> for Refused {
     fn from(differ: Differ) -> Refused {
         Refused::Differ(differ)
+    }
+}
+
+impl From<TooCoarse> for Refused {
+    fn from(coarse: TooCoarse) -> Refused {
+        Refused::TooCoarse(coarse)
     }
 }
 

@@ -8,7 +8,7 @@ use allocator_api2::vec::Vec;
 
 use super::estimate;
 use super::parameters::Parameters;
-use super::refused::{Differ, Refused};
+use super::refused::{Differ, Refused, TooCoarse};
 use super::registers;
 use crate::fallible::{self, OutOfMemory};
 
@@ -20,6 +20,8 @@ pub(super) enum Stage<A: Allocator> {
     Explicit(Vec<i64, A>),
     /// One byte a register.
     Registers(Vec<u8, A>),
+    /// Nobody knows what it has seen: postgresql-hll has such a sketch, and so has whatever it is united with.
+    Undefined(A),
 }
 
 /// A HyperLogLog sketch.
@@ -40,6 +42,11 @@ impl<A: Allocator + Copy, B: Allocator + Copy> PartialEq<Sketch<B>> for Sketch<A
 impl Sketch {
     pub fn new(parameters: Parameters) -> Sketch {
         Sketch::new_in(parameters, Global)
+    }
+
+    /// A sketch of which nobody knows what it has seen.
+    pub fn undefined(parameters: Parameters) -> Sketch {
+        Sketch { parameters, stage: Stage::Undefined(Global) }
     }
 
     /// A sketch from registers, one byte each.
@@ -82,6 +89,7 @@ impl<A: Allocator + Copy> Sketch<A> {
         match &self.stage {
             Stage::Explicit(hashes) => copy.stage = Stage::Explicit(copied(hashes, memory)?),
             Stage::Registers(registers) => copy.stage = Stage::Registers(copied(registers, memory)?),
+            Stage::Undefined(_) => copy.stage = Stage::Undefined(memory),
         }
         Ok(copy)
     }
@@ -90,6 +98,7 @@ impl<A: Allocator + Copy> Sketch<A> {
         match &self.stage {
             Stage::Explicit(hashes) => *hashes.allocator(),
             Stage::Registers(registers) => *registers.allocator(),
+            Stage::Undefined(memory) => *memory,
         }
     }
 
@@ -101,18 +110,26 @@ impl<A: Allocator + Copy> Sketch<A> {
         matches!(&self.stage, Stage::Explicit(hashes) if hashes.is_empty())
     }
 
+    pub fn is_undefined(&self) -> bool {
+        matches!(self.stage, Stage::Undefined(_))
+    }
+
+    pub(super) fn make_undefined(&mut self) {
+        self.stage = Stage::Undefined(self.memory());
+    }
+
     /// The hashes themselves while the sketch is exact.
     pub fn explicit(&self) -> Option<&[i64]> {
         match &self.stage {
             Stage::Explicit(hashes) => Some(hashes),
-            Stage::Registers(_) => None,
+            Stage::Registers(_) | Stage::Undefined(_) => None,
         }
     }
 
     /// One byte a register, once the sketch is not exact any more.
     pub fn registers(&self) -> Option<&[u8]> {
         match &self.stage {
-            Stage::Explicit(_) => None,
+            Stage::Explicit(_) | Stage::Undefined(_) => None,
             Stage::Registers(registers) => Some(registers),
         }
     }
@@ -123,6 +140,7 @@ impl<A: Allocator + Copy> Sketch<A> {
         match &mut self.stage {
             Stage::Registers(registers) => Ok(raise(self.parameters, registers, hash)),
             Stage::Explicit(_) => self.add_explicit(hash),
+            Stage::Undefined(_) => Ok(false),
         }
     }
 
@@ -134,7 +152,7 @@ impl<A: Allocator + Copy> Sketch<A> {
                 raise(self.parameters, registers, hash);
                 true
             }
-            Stage::Explicit(_) => false,
+            Stage::Explicit(_) | Stage::Undefined(_) => false,
         }
     }
 
@@ -146,6 +164,7 @@ impl<A: Allocator + Copy> Sketch<A> {
                 let (index, rank) = self.parameters.place(hash);
                 registers[index] >= rank
             }
+            Stage::Undefined(_) => true,
         }
     }
 
@@ -176,7 +195,7 @@ impl<A: Allocator + Copy> Sketch<A> {
         }
         match &mut self.stage {
             Stage::Registers(registers) => Ok(registers),
-            Stage::Explicit(_) => unreachable!("just promoted"),
+            Stage::Explicit(_) | Stage::Undefined(_) => unreachable!("just promoted"),
         }
     }
 
@@ -184,10 +203,41 @@ impl<A: Allocator + Copy> Sketch<A> {
     pub fn unite<B: Allocator>(&mut self, other: &Sketch<B>) -> Result<(), Refused> {
         self.check(other.parameters)?;
         match &other.stage {
+            _ if self.is_undefined() => {}
             Stage::Explicit(hashes) => self.unite_explicit(hashes)?,
             Stage::Registers(others) => registers::raise_to(self.promote()?, others),
+            Stage::Undefined(_) => self.make_undefined(),
         }
         Ok(())
+    }
+
+    /// What the sketch would be, made of the same values with other parameters: no more registers, and none wider.
+    ///
+    /// Of 2^p registers, register i is one of those that the lowest q bits of its number name; the other bits of the number are lowest bits
+    /// of what ranks are counted in. A hash whose bits above the p lowest are all zero has left no trace, and leaves none here.
+    pub fn fold(&self, to: Parameters) -> Result<Sketch, Refused> {
+        let from = self.parameters;
+        if to.log2m() > from.log2m() || to.regwidth() > from.regwidth() {
+            return Err(TooCoarse { from, to }.into());
+        }
+        let mut folded = Sketch::new(to);
+        match &self.stage {
+            Stage::Undefined(_) => folded.make_undefined(),
+            Stage::Explicit(hashes) => folded.add_all(hashes)?,
+            Stage::Registers(registers) => {
+                let into = folded.promote()?;
+                let seen = registers.iter().enumerate().filter(|(_, rank)| **rank > 0);
+                for (number, rank) in seen {
+                    let (low, high) = (number & (into.len() - 1), number >> to.log2m());
+                    let rank = match high {
+                        0 => rank.saturating_add(from.log2m() - to.log2m()),
+                        high => high.trailing_zeros() as u8 + 1,
+                    };
+                    into[low] = into[low].max(rank.min(to.max_register()));
+                }
+            }
+        }
+        Ok(folded)
     }
 
     pub(super) fn check(&self, right: Parameters) -> Result<(), Differ> {
@@ -244,10 +294,11 @@ impl<A: Allocator + Copy> Sketch<A> {
     }
 
     /// How many distinct hashes the sketch has seen: exact while they are kept one by one, else an estimate with a
-    /// standard error of 1.04 / sqrt(m).
+    /// standard error of 1.04 / sqrt(m). NaN where it is undefined.
     pub fn count(&self) -> f64 {
         match &self.stage {
             Stage::Explicit(hashes) => hashes.len() as f64,
+            Stage::Undefined(_) => f64::NAN,
             Stage::Registers(registers) => {
                 let histogram = estimate::histogram(registers);
                 estimate::estimate(&histogram, self.parameters.log2m(), self.parameters.regwidth())

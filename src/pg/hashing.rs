@@ -2,7 +2,7 @@
 //!
 //! Types that are their bytes are hashed by MurmurHash3 with seed 0, as postgresql-hll's `hll_hash_boolean`, `_smallint`,
 //! `_integer`, `_bigint`, `_bytea` and `_text` do; so are dates, times and uuids. Everything else goes through the type's
-//! own hash support, which knows which values are equal (1.0 and 1.00), and then through MurmurHash3. Text is hashed by its
+//! own hash support, which knows which values are equal (1.0 and 1.00), and then through MurmurHash3. A `counter` is its id's text. Text is hashed by its
 //! bytes, also where a nondeterministic collation calls different bytes equal. An enum is
 //! hashed by its label, since its number is another one after a restore (inside an array or a record it is
 //! hashed by that number all the same). postgresql-hll's `hll_hashval` is taken as it is.
@@ -88,6 +88,9 @@ impl Hasher {
             }
             if is_hash_value(base) {
                 return Ok(Hasher::Hash);
+            }
+            if is_id(base) {
+                return Ok(Hasher::Bytes);
             }
             if pg_sys::type_is_enum(base) {
                 return Ok(Hasher::Enum);
@@ -181,7 +184,7 @@ pub fn hash_text(bytes: &[u8]) -> u64 {
     murmur::hash(bytes)
 }
 
-fn without_trailing_blanks(bytes: &[u8]) -> &[u8] {
+pub(super) fn without_trailing_blanks(bytes: &[u8]) -> &[u8] {
     let length = bytes.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1);
     &bytes[..length]
 }
@@ -213,6 +216,17 @@ fn is_hash_value(oid: Oid) -> bool {
     // SAFETY: catalog look-ups inside a transaction.
     unsafe {
         pg_sys::get_typlen(oid) == 8 && pg_sys::get_typbyval(oid) && type_name(oid).ends_with(b"hll_hashval")
+    }
+}
+
+/// Whether it is the type `counter`: an id's text, and hashed as that, since it becomes text by itself.
+fn is_id(oid: Oid) -> bool {
+    // SAFETY: catalog look-ups inside a transaction.
+    unsafe {
+        let extension = pg_sys::getExtensionOfObject(pg_sys::TypeRelationId, oid);
+        u32::from(extension) != 0
+            && extension == pg_sys::get_extension_oid(c"counter_ext".as_ptr(), true)
+            && pg_sys::IsBinaryCoercible(oid, pg_sys::TEXTOID)
     }
 }
 

@@ -24,7 +24,7 @@ fn check(bytes: &[u8]) {
 }
 
 fn check_encoding(sketch: &Sketch) {
-    assert!(!sketch.count().is_nan(), "no count");
+    assert_eq!(sketch.count().is_nan(), sketch.is_undefined(), "no count");
     let encoded = sketch.encode().expect("memory");
     let again = Sketch::decode(&encoded).expect("what was written is a sketch");
     assert!(again == *sketch, "what was written reads differently");

@@ -90,7 +90,8 @@ SELECT ''::counter_hll;
 SELECT '\x118e'::counter_hll;
 SELECT 'abc'::counter_hll;
 SELECT '\x218e7f'::counter_hll;
-SELECT '\x108e7f'::counter_hll;
+SELECT '\x108e7f00'::counter_hll;
+SELECT '\x108e'::counter_hll;
 SELECT '\x158e7f'::counter_hll;
 SELECT '\x11837f'::counter_hll;
 SELECT '\x11997f'::counter_hll;
@@ -127,6 +128,15 @@ COPY sketches (any_kind) FROM STDIN;
 SELECT '\x118e7f'::text::counter_hll;
 SELECT '\x118e7f00'::text::counter_hll;
 SELECT ARRAY['\x118e7f', '\x']::counter_hll[];
+-- Of postgresql-hll's undefined sketch nobody knows what it has seen. It has parameters, but for its first byte alone, and so has what it is united with.
+\set VERBOSITY default
+SELECT '\x10'::counter_hll, '\x10'::counter_hll(11), '\x108b7f'::counter_hll, '\x10'::bytea::counter_hll, #'\x10'::counter_hll IS NULL AS no_count,
+    counter_hll_add('\x108b7f', 1), '\x108b7f'::counter_hll || counter_hll_agg(1, 11) AS "union", counter_hll_agg(1, 11) || '\x108b7f' AS noinu, '\x108b7f' = '\x10'::counter_hll(11) AS same;
+SELECT counter_hll_union_agg(s) AS "union", #counter_hll_union_agg(s) IS NULL AS no_count FROM (VALUES (counter_hll_add(NULL, 1)), ('\x10'), (counter_hll_add(NULL, 2)), (NULL)) AS v (s);
+SELECT counter_hll_union_agg(s ORDER BY n DESC) AS "union" FROM (VALUES (1, counter_hll_add(NULL, 1)), (2, '\x10')) AS v (n, s);
+SELECT '\x108b7f'::counter_hll(14), '\x108b7f'::counter_hll::counter_hll(12);
+SELECT '\x10'::counter_hll || counter_hll_agg(1, 11);
+\set VERBOSITY sqlstate
 -- There is no least sketch, and no way from or to anything but bytes.
 SELECT min(visitors) FROM days;
 SELECT 1::counter_hll;
@@ -376,6 +386,38 @@ INSERT INTO pages VALUES ('a');
 UPDATE pages SET visitors = counter_hll_add(visitors, 'somebody');
 UPDATE pages SET visitors = counter_hll_add(visitors, 'somebody else');
 SELECT page, visits FROM pages;
+
+-- What a sketch was made with, and how it is stored; with that the odd ones are found, and folded down.
+CREATE TABLE odd (day int, users counter_hll);
+INSERT INTO odd SELECT d, CASE d WHEN 2 THEN counter_hll_agg(v, 11) WHEN 3 THEN counter_hll_agg(v, 12, 6, 0, 0) ELSE counter_hll_agg(v) END
+    FROM generate_series(1, 4) d, generate_series(1, 50 + d * d * d * 20) v GROUP BY d;
+INSERT INTO odd VALUES (5, counter_hll_empty(16)), (6, '\x10'), (7, counter_hll_add(counter_hll_empty(24, 8, 1, 0), 1)), (8, NULL);
+SELECT day, info.* FROM odd, counter_hll_info(users) AS info ORDER BY day;
+SELECT day, (counter_hll_info(users)).log2m FROM odd WHERE (counter_hll_info(users)).log2m <> 14 ORDER BY day;
+SELECT counter_hll_info(users), pg_typeof(counter_hll_info(users)) FROM odd WHERE day = 1;
+SELECT #counter_hll_union_agg(users) FROM odd WHERE day IN (1, 2, 4);
+SELECT #counter_hll_union_agg(counter_hll_fold(users, 11)) AS folded, #counter_hll_agg(v, 11) AS anew FROM odd, (SELECT generate_series(1, 50 + 64 * 20) AS v) AS v WHERE day IN (1, 2, 4);
+-- A folded sketch is the one that the same values make.
+SELECT n, log2m, counter_hll_fold(counter_hll_agg(v), log2m) = counter_hll_agg(v, log2m) AS same
+    FROM unnest('{0,1,160,161,1280,1281,20000}'::int[]) n CROSS JOIN unnest('{4,11,13,14}'::int[]) log2m LEFT JOIN LATERAL generate_series(1, n) v ON true
+    GROUP BY n, log2m HAVING counter_hll_fold(counter_hll_agg(v), log2m) <> counter_hll_agg(v, log2m);
+SELECT counter_hll_fold('\x10', 11), counter_hll_fold(counter_hll_empty(24, 8, 0, 0), 4), counter_hll_fold(NULL, 11) IS NULL AS sketch, counter_hll_fold(counter_hll_empty(), NULL) IS NULL AS log2m;
+SELECT counter_hll_fold(counter_hll_agg(1, 11), 14);
+SELECT counter_hll_fold(counter_hll_agg(1), 3);
+SELECT counter_hll_fold(counter_hll_agg(1), -2147483648);
+UPDATE odd SET users = counter_hll_fold(users, 11) WHERE day <> 8;
+SELECT DISTINCT (counter_hll_info(users)).log2m FROM odd WHERE users IS NOT NULL;
+DROP TABLE odd;
+
+-- One value more is hashed as the aggregate hashes it: text and what becomes text by itself, a counter, and anything else.
+CREATE TYPE hll_mood AS ENUM ('sad', 'ok');
+CREATE DOMAIN hll_domain AS counter;
+SELECT call FROM unnest(ARRAY[$$'a'$$, $$'a'::text$$, $$'a'::varchar$$, $$'a'::char(9)$$, $$'a'::name$$, $$'a'::counter$$, $$'a'::hll_domain$$,
+        $$'sad'::hll_mood$$, '7', '7::smallint', '7::bigint', '7.50', '7::float8', 'true', $$'2026-01-01'::date$$, $$'2026-01-01 00:00+00'::timestamptz$$,
+        $$'0a000000-0000-0000-0000-0000000000ff'::uuid$$, $$'10.0.0.1'::inet$$, $$'\x0a'::bytea$$, 'ARRAY[1]', 'ROW(1)', $$'{}'::jsonb$$, '1::oid', $$interval '1 day'$$]) AS call
+    WHERE (SELECT query_to_xml(format('SELECT counter_hll_add(counter_hll_empty(), v) = counter_hll_agg(v) AS s FROM (SELECT %s AS v) AS v GROUP BY v', call), true, false, '')::text) NOT LIKE '%<s>true</s>%';
+DROP TYPE hll_mood;
+DROP DOMAIN hll_domain;
 
 -- COPY, as text, CSV and binary; a sketch out of line among them.
 INSERT INTO pages SELECT 'large', counter_hll_agg(v, 11) FROM generate_series(1, 100000) v;

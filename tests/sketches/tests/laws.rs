@@ -1,7 +1,7 @@
 //! Laws of sketches: what holds for all parameters, all stages and all bytes.
 
 use counter_ext_sketches::hll::parameters::MAX_EXPLICIT;
-use counter_ext_sketches::hll::{Parameters, Refused, Sketch};
+use counter_ext_sketches::hll::{Parameters, Refused, Sketch, TooCoarse};
 use counter_ext_sketches::simulation::Randomness;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -76,7 +76,7 @@ fn check_any_bytes(bytes: &[u8]) -> Result<(), TestCaseError> {
     prop_assert_eq!(again.as_ref(), Ok(&sketch));
     prop_assert_eq!(again.expect("a sketch").encode().unwrap(), encoded);
     prop_assert_eq!(Sketch::parameters_of(bytes), Ok(sketch.parameters()));
-    prop_assert!(!sketch.count().is_nan());
+    prop_assert_eq!(sketch.count().is_nan(), sketch.is_undefined());
     Ok(())
 }
 
@@ -193,6 +193,38 @@ proptest! {
         prop_assert_eq!((differ.left, differ.right), (left, right));
         prop_assert_eq!(a.unite_encoded(&b.encode().unwrap()), Err(refused));
         prop_assert_eq!(a, before);
+    }
+
+    /// A folded sketch is the one that the same hashes make with the smaller parameters.
+    #[test]
+    fn folding_is_making_it_anew(parameters in parameters(), log2m in 4i64..=12, regwidth in 1i64..=8, hashes in hashes()) {
+        // What leaves no trace in many registers may leave one in few.
+        let hashes: Vec<u64> = hashes.into_iter().filter(|hash| hash >> parameters.log2m() != 0).collect();
+        let sketch = sketch_of(parameters, &hashes);
+        // An expthresh of -1 keeps fewer hashes where registers are fewer, so what is folded was never past them too early.
+        let to = Parameters::new(log2m, regwidth, parameters.expthresh(), i64::from(parameters.sparseon())).expect("within the ranges");
+        if to.log2m() <= parameters.log2m() && to.regwidth() <= parameters.regwidth() {
+            prop_assert_eq!(sketch.fold(to), Ok(sketch_of(to, &hashes)));
+        } else {
+            prop_assert_eq!(sketch.fold(to), Err(Refused::TooCoarse(TooCoarse { from: parameters, to })));
+        }
+    }
+
+    /// So it does not matter whether sketches are folded first or united first.
+    #[test]
+    fn unions_fold_to_the_union(parameters in parameters(), smaller in 0i64..4, a in hashes(), b in hashes()) {
+        let log2m = (i64::from(parameters.log2m()) - smaller).max(4);
+        let to = Parameters::new(log2m, i64::from(parameters.regwidth()), parameters.expthresh(), 1).expect("within the ranges");
+        let (a, b) = (sketch_of(parameters, &a), sketch_of(parameters, &b));
+        let fold = |sketch: &Sketch| sketch.fold(to).expect("smaller");
+        let (first, later) = (united(&fold(&a), &fold(&b)), fold(&united(&a, &b)));
+        prop_assert_eq!(first.registers().is_some(), later.registers().is_some());
+        // Of hashes that are still kept one by one on one side, those without a trace are seen in fewer registers.
+        if let (Some(first), Some(later)) = (first.registers(), later.registers()) {
+            prop_assert!(first.iter().zip(later).all(|(first, later)| first >= later));
+        } else {
+            prop_assert_eq!(first, later);
+        }
     }
 
     /// Hashes beyond the threshold, which another maker may have written, are kept as they are; a union of such must

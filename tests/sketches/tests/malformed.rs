@@ -1,7 +1,7 @@
 //! Bytes that are not a sketch, and what is said of them.
 
 use counter_ext_sketches::hll::parameters::MAX_EXPLICIT;
-use counter_ext_sketches::hll::{Malformed, Parameters, Refused, Sketch};
+use counter_ext_sketches::hll::{Malformed, Parameters, Refused, Sketch, Stored};
 
 /// log2m 4, regwidth 5, expthresh -1, sparseon 1: an index and a value take 9 bits, all registers 10 bytes.
 const PARAMETERS: [u8; 2] = [0x84, 0x7f];
@@ -60,8 +60,39 @@ fn version() {
 
 #[test]
 fn undefined() {
-    assert_eq!(decode(0x10, &[]), Err(Malformed::Undefined));
-    assert_eq!(decode(0x10, &[1, 2, 3]), Err(Malformed::Undefined));
+    assert_eq!(decode(0x10, &[1, 2, 3]), Err(Malformed::Length { bytes: 6 }));
+    assert_eq!(read_sketch(&[0x10]), Err(Malformed::TooShort), "only where parameters are known");
+    for wrong in [&[0x10, 0x84][..], &[0x11]] {
+        let read = Sketch::decode_foreign(wrong);
+        assert_eq!(read, Err(Refused::Malformed(Malformed::TooShort)));
+    }
+}
+
+#[test]
+fn what_is_undefined_stays_so() {
+    let undefined = decode(0x10, &[]).expect("a sketch");
+    assert!(undefined.is_undefined() && undefined.count().is_nan() && !undefined.is_empty());
+    assert_eq!(undefined.encode().as_deref(), Ok(&[0x10, 0x84, 0x7f][..]));
+    assert_eq!(undefined, Sketch::undefined(undefined.parameters()));
+    assert_eq!(Sketch::decode_foreign(&[0x10]), Ok(Sketch::undefined(Parameters::default())));
+    assert_eq!(Sketch::stored_as(&[0x10, 0x84, 0x7f]), Ok(Stored::Undefined));
+    let some = explicit(&[-7, 3]).expect("a sketch");
+    assert_ne!(undefined, some);
+    assert_ne!(undefined, Sketch::new(some.parameters()));
+    for (mut left, right) in [(undefined.clone(), &some), (some.clone(), &undefined)] {
+        let mut encoded = left.clone();
+        left.unite(right).expect("equal parameters");
+        assert_eq!(left, undefined);
+        encoded.unite_encoded(&right.encode().expect("memory")).expect("equal parameters");
+        assert_eq!(encoded, undefined);
+    }
+    let mut added = undefined.clone();
+    assert_eq!(added.add(5), Ok(false));
+    assert!(added.covers(5) && !added.add_to_registers(5));
+    assert_eq!(added, undefined);
+    let malformed = Malformed::Length { bytes: 4 };
+    assert_eq!(added.unite_encoded(&[0x11, 0x84, 0x7f, 0]), Err(Refused::Malformed(malformed)));
+    assert_eq!(undefined.fold(undefined.parameters()).as_ref(), Ok(&undefined));
 }
 
 #[test]
@@ -157,7 +188,6 @@ fn every_reason_reads_as_a_sentence() {
     for (malformed, text) in [
         (Malformed::TooShort, "it is shorter than its header of 3 bytes"),
         (Malformed::Version(2), "its version is 2, not 1"),
-        (Malformed::Undefined, "it is the undefined sketch, which has no count"),
         (Malformed::Stage(9), "there is no stage 9"),
         (
             Malformed::Parameters([0x83, 0x7f]),
