@@ -4,12 +4,12 @@
 //! BOUND: numbers and names; other values are appended fallibly.
 
 use std::ffi::CStr;
-use std::io::Write;
 
 use pgrx::pg_sys;
 
 use super::args::inline_varlena;
 use super::errors::SourceError;
+use super::short_name::ShortName;
 use super::{Oid, type_ids};
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
@@ -162,8 +162,7 @@ fn append(text: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 fn append_number(number: i64, text: &mut Vec<u8>) {
-    // Writing to a Vec cannot fail.
-    let _ = write!(text, "{number}");
+    text.extend_from_slice(ShortName::of_integer(number).bytes());
 }
 
 /// A number without zeros at the end of its fraction.
@@ -227,15 +226,7 @@ fn type_name(oid: Oid) -> Vec<u8> {
 }
 
 fn append_uuid(uuid: &[u8; 16], text: &mut Vec<u8>) {
-    let mut digits = [0; 32];
-    // Two digits a byte always fit.
-    let _ = hex::encode_to_slice(uuid, &mut digits);
-    for (at, group) in [0..8, 8..12, 12..16, 16..20, 20..32].into_iter().enumerate() {
-        if at > 0 {
-            text.push(b'-');
-        }
-        text.extend_from_slice(&digits[group]);
-    }
+    text.extend_from_slice(ShortName::of_uuid(uuid).bytes());
 }
 
 /// The output function of a type whose text is the same in every session.

@@ -31,6 +31,7 @@ pub mod privilege;
 pub mod process;
 pub mod random;
 mod report;
+pub mod short_name;
 pub mod snapshot;
 pub mod source;
 pub mod spi;

@@ -3,6 +3,7 @@
 //!
 //! BOUND: an integer or a uuid; text is appended fallibly.
 
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::net::IpAddr;
 
@@ -10,7 +11,9 @@ use pgrx::pg_sys;
 
 use super::args::{argument_bytes, inet_address};
 use super::errors::SourceError;
+use super::hashing::without_trailing_blanks;
 use super::key_text::KeyText;
+use super::short_name::ShortName;
 use super::{Oid, type_ids};
 use crate::errors::CounterError;
 use crate::fallible;
@@ -40,6 +43,111 @@ pub fn address_of(value: &pgrx::AnyElement) -> Option<IpAddr> {
     if is_address { inet_address(unsafe { argument_bytes(value.datum()) }) } else { None }
 }
 
+/// A name that was not copied.
+#[derive(Clone, Copy, Debug)]
+pub enum Name<'a> {
+    Text(&'a [u8]),
+    Short(ShortName),
+}
+
+impl Name<'_> {
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Name::Text(bytes) => bytes,
+            Name::Short(name) => name.bytes(),
+        }
+    }
+
+    /// The same name where a uuid has one spelling.
+    #[inline]
+    pub fn in_one_spelling(self) -> Self {
+        match self {
+            Name::Text(bytes) => ShortName::of_uuid_text(bytes).map_or(self, Name::Short),
+            Name::Short(_) => self,
+        }
+    }
+}
+
+thread_local! {
+    /// The type that was last asked for its base type, and that.
+    static LAST_BASE: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
+}
+
+/// The name of an integer, a uuid, or a text, which every session reads the same. `None` for any other type.
+#[inline]
+pub fn borrowed_name<'a>(value: &'a pgrx::AnyElement) -> Option<Name<'a>> {
+    let oid = u32::from(value.oid());
+    // SAFETY: PostgreSQL passes an argument of the type it says, which is not NULL here.
+    unsafe {
+        name_of_built_in(oid, value.datum()).or_else(|| name_of_built_in(base_type(oid)?, value.datum()))
+    }
+}
+
+/// # Safety
+/// `datum` must be a non-null value of that type, and an argument of the running call.
+#[inline]
+unsafe fn name_of_built_in<'a>(oid: u32, datum: pg_sys::Datum) -> Option<Name<'a>> {
+    // SAFETY: by the caller's promise the datum is what its type says.
+    unsafe {
+        Some(match oid {
+            type_ids::INT8 => Name::Short(ShortName::of_integer(datum.value() as i64)),
+            type_ids::INT4 => Name::Short(ShortName::of_integer(i64::from(datum.value() as i32))),
+            type_ids::INT2 => Name::Short(ShortName::of_integer(i64::from(datum.value() as i16))),
+            type_ids::UUID => Name::Short(ShortName::of_uuid(&*datum.cast_mut_ptr::<[u8; 16]>())),
+            type_ids::TEXT | type_ids::VARCHAR => Name::Text(argument_bytes(datum)),
+            type_ids::BPCHAR => Name::Text(without_trailing_blanks(argument_bytes(datum))),
+            type_ids::NAME => Name::Text(CStr::from_ptr(datum.cast_mut_ptr()).to_bytes()),
+            _ => return None,
+        })
+    }
+}
+
+/// What a domain is of; `None` for what is no domain.
+fn base_type(oid: u32) -> Option<u32> {
+    let (last, base) = LAST_BASE.get();
+    let base = if last == oid {
+        base
+    } else {
+        // SAFETY: a syscache look-up inside a transaction.
+        let base = u32::from(unsafe { pg_sys::getBaseType(Oid::from(oid)) });
+        LAST_BASE.set((oid, base));
+        base
+    };
+    (base != oid).then_some(base)
+}
+
+/// The name of an id that is an integer or a uuid. Errors: 42804 it is of another type.
+pub fn short_name_of<'a>(
+    argument: &'static str,
+    value: &'a pgrx::AnyElement,
+) -> Result<Name<'a>, CounterError> {
+    match borrowed_name(value) {
+        Some(name) => Ok(name),
+        // SAFETY: a catalog look-up inside a transaction; the result is a palloc'd string.
+        None => Err(SourceError::NoName { argument, type_name: unsafe { type_name(value.oid()) } }.into()),
+    }
+}
+
+/// A copy of the text of a value whose type has one that is the same in every session, of an `inet` that of its address; `None` for any
+/// other type.
+pub fn text_if_it_has_one(value: &pgrx::AnyElement) -> Option<Vec<u8>> {
+    if let Some(address) = address_of(value) {
+        return Some(address.to_string().into_bytes());
+    }
+    let text = KeyText::of_type(value.oid()).ok()?;
+    let mut name = Vec::new();
+    // SAFETY: PostgreSQL passes an argument of the type it says, which is not NULL here.
+    unsafe { text.append(value.datum(), &mut name) };
+    Some(name)
+}
+
+/// # Safety
+/// Inside a transaction.
+unsafe fn type_name(oid: Oid) -> Vec<u8> {
+    // SAFETY: a catalog look-up; the result is a palloc'd string.
+    unsafe { CStr::from_ptr(pg_sys::format_type_be(oid)) }.to_bytes().to_vec()
+}
+
 fn text_of_type(argument: &'static str, oid: Oid) -> Result<KeyText, CounterError> {
     use type_ids::*;
     if matches!(u32::from(oid), INT2 | INT4 | INT8 | UUID | TEXT | VARCHAR) {
@@ -50,7 +158,7 @@ fn text_of_type(argument: &'static str, oid: Oid) -> Result<KeyText, CounterErro
         let base = pg_sys::getBaseType(oid);
         let (mut category, mut is_preferred) = (0, false);
         pg_sys::get_type_category_preferred(base, &mut category, &mut is_preferred);
-        (base, category as u8, CStr::from_ptr(pg_sys::format_type_be(oid)).to_bytes().to_vec())
+        (base, category as u8, type_name(oid))
     };
     if matches!(u32::from(base), INT2 | INT4 | INT8 | UUID) || category == b'S' {
         return KeyText::of_type(base);

@@ -4,10 +4,27 @@ use pgrx::PgSqlErrorCode::*;
 
 use crate::errors::{Explain, Explanation, TRY_AGAIN, text};
 
+/// How late a visit may be: a leap year.
+pub const MAX_LATE_DAYS: i64 = 366;
+
+fn day(message: String) -> Explanation {
+    Explanation::new(ERRCODE_DATETIME_FIELD_OVERFLOW, message)
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VisitorError {
     /// Rows of visitors that somebody else holds cannot be dropped.
-    Held { id: Vec<u8> },
+    Held {
+        id: Vec<u8>,
+    },
+    /// A visit, or a sketch, of a day that takes none; days since today.
+    Day {
+        days: i64,
+        latest: bool,
+    },
+    NoDay,
+    /// A sketch of which nobody knows what it has seen.
+    Undefined,
 }
 
 impl Explain for VisitorError {
@@ -18,6 +35,19 @@ impl Explain for VisitorError {
                 format!("visitors of \"{}\" are being changed by another transaction", text(id)),
             )
             .hint(TRY_AGAIN),
+            Self::Day { days, latest: true } => day(format!(
+                "\"at\" is {days} days after today (UTC): a visit may be of tomorrow at the latest"
+            )),
+            Self::Day { days, latest: false } => day(format!(
+                "\"at\" is {} days before today (UTC): a visit may be {MAX_LATE_DAYS} days late",
+                -days
+            ))
+            .hint("counter_visitors_add(id, sketch, at) takes the visitors of any day of the past."),
+            Self::NoDay => day("\"at\" is infinite, which is no day".to_owned()),
+            Self::Undefined => Explanation::new(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "nobody knows what an undefined sketch has seen",
+            ),
         }
     }
 }

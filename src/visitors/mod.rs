@@ -13,6 +13,7 @@ pub mod read;
 pub mod rows;
 pub mod transaction;
 pub mod visit;
+pub mod visitor;
 
 use crate::family::Family;
 use crate::memory::sketches;

@@ -198,6 +198,11 @@ impl Pending {
         self.layer(level)?.sketches.entry(id, day, parameters)?.add(hash).map(drop)
     }
 
+    /// Adds all visits of a sketch.
+    pub fn add_all(&mut self, id: &[u8], day: i32, visits: &Sketch, level: u32) -> Result<(), Refused> {
+        self.layer(level)?.sketches.entry(id, day, visits.parameters())?.unite(visits)
+    }
+
     /// Forgets an id's visits; a savepoint's rollback brings them back. Returns whether there were any.
     pub fn forget(&mut self, id: &[u8], level: u32) -> Result<bool, OutOfMemory> {
         let had = self.of(id, |_| true).next().is_some();

@@ -18,7 +18,7 @@ use super::errors::VisitorError;
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible::{self, OutOfMemory};
 use crate::family::IdsAfter;
-use crate::hll::Sketch;
+use crate::hll::{self, Sketch};
 use crate::memory::restore_guard::NewRows;
 use crate::memory::sketches::parameters;
 use crate::pg::id_scan::{IdScan, Range};
@@ -114,7 +114,7 @@ impl VisitorReader {
         });
         let mut united = Sketch::new(parameters());
         for sketch in stored {
-            united.unite_encoded(&sketch.open())?;
+            unite_defined(&mut united, &sketch.open())?;
         }
         Ok(united)
     }
@@ -346,7 +346,7 @@ fn take_from(
         // Opened before the row goes, and its out-of-line value with it.
         let sketch = stored.open();
         candidate.delete().map_err(|_| VisitorError::Held { id: id.to_vec() })?;
-        taken.entry(day).or_insert_with(|| Sketch::new(parameters())).unite_encoded(&sketch)?;
+        unite_defined(taken.entry(day).or_insert_with(|| Sketch::new(parameters())), &sketch)?;
     }
     Ok(())
 }
@@ -364,7 +364,16 @@ enum Target<'t> {
 
 /// A stored sketch, if it is one and has our parameters.
 fn ours(stored: &Stored) -> Option<Sketch> {
-    Sketch::decode(&stored.open()).ok().filter(|sketch| sketch.parameters() == parameters())
+    let is_ours = |sketch: &Sketch| sketch.parameters() == parameters() && !sketch.is_undefined();
+    Sketch::decode(&stored.open()).ok().filter(is_ours)
+}
+
+/// Adds what a stored sketch has seen. One that is undefined was put there by hand, and says nothing.
+fn unite_defined(united: &mut Sketch, stored: &[u8]) -> Result<(), CounterError> {
+    if !matches!(Sketch::stored_as(stored), Ok(hll::Stored::Undefined)) {
+        united.unite_encoded(stored)?;
+    }
+    Ok(())
 }
 
 fn remove_from(keyed: &Keyed, id: &[u8], snapshot: &mut Snapshot) -> Result<u64, CounterError> {

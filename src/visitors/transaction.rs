@@ -67,6 +67,23 @@ pub(super) fn with_own<T>(tables: VisitorTables, look: impl FnOnce(&Pending) -> 
 
 /// Adds a visit to the transaction.
 pub(super) fn add(tables: VisitorTables, id: &[u8], day: i32, hash: u64) -> Result<(), CounterError> {
+    add_by(tables, |pending, level| Ok(pending.add(parameters(), id, day, hash, level)?))
+}
+
+/// Adds all visits of a sketch to the transaction.
+pub(super) fn add_all(
+    tables: VisitorTables,
+    id: &[u8],
+    day: i32,
+    visits: &Sketch,
+) -> Result<(), CounterError> {
+    add_by(tables, |pending, level| Ok(pending.add_all(id, day, visits, level)?))
+}
+
+fn add_by(
+    tables: VisitorTables,
+    add: impl FnOnce(&mut Pending, u32) -> Result<(), CounterError>,
+) -> Result<(), CounterError> {
     access::lock_for_writing(tables)?;
     let relation = u32::from(tables.visitors);
     if PENDING_FOR.get() != relation {
@@ -77,7 +94,7 @@ pub(super) fn add(tables: VisitorTables, id: &[u8], day: i32, hash: u64) -> Resu
     }
     IS_DIRTY.set(true);
     let level = xact::nest_level();
-    PENDING.with_borrow_mut(|pending| pending.add(parameters(), id, day, hash, level))?;
+    PENDING.with_borrow_mut(|pending| add(pending, level))?;
     let is_worth_it = |pending: &Pending| {
         pending.len() > MAX_PENDING && (level <= 1 || pending.len_of_level(level) >= MIN_SPILL)
     };

@@ -3,6 +3,7 @@
 use allocator_api2::alloc::Global;
 
 use super::access::{self, Purpose, VISIT, VISITORS, VisitorTables};
+use super::errors::{MAX_LATE_DAYS, VisitorError};
 use super::read::{self, Seen};
 use super::rows::{Days, VisitWriter};
 use super::transaction;
@@ -12,6 +13,8 @@ use crate::counting::transaction as counting;
 use crate::errors::CounterError;
 use crate::fallible;
 use crate::family::Move;
+use crate::hll::Sketch;
+use crate::memory::sketches::parameters;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::xact;
 use crate::rows::access::Tables;
@@ -27,19 +30,68 @@ pub fn enter(function: &'static str) -> Result<VisitorTables, CounterError> {
     access::enter(Purpose::Visit)
 }
 
-/// Notes a visit of a checked id by a visitor that hashes to `hash`, today in UTC. Returns whether the visitor had never
+/// Today in UTC, as days since 2000-01-01: that of the transaction's start.
+fn today() -> i32 {
+    xact::start_us().div_euclid(DAY_US) as i32
+}
+
+/// The day of a visit; `None` is today. Errors: 22008 it is infinite, too long ago, or later than tomorrow.
+pub fn day_of_visit(at: Option<i32>) -> Result<i32, CounterError> {
+    match at {
+        None => Ok(today()),
+        Some(day) => checked_day(day, MAX_LATE_DAYS),
+    }
+}
+
+/// A day within bounds. Tomorrow is, for clients whose day begins before UTC's.
+fn checked_day(day: i32, max_late_days: i64) -> Result<i32, CounterError> {
+    if matches!(day, i32::MIN | i32::MAX) {
+        return Err(VisitorError::NoDay.into());
+    }
+    let days = i64::from(day) - i64::from(today());
+    if (-max_late_days..=1).contains(&days) {
+        Ok(day)
+    } else {
+        Err(VisitorError::Day { days, latest: days > 0 }.into())
+    }
+}
+
+/// Notes a visit of a checked id on a day by a visitor that hashes to `hash`. Returns whether the visitor had never
 /// been seen there. One that the sketch cannot tell from those it has seen counts as seen.
-pub fn visit(tables: VisitorTables, id: &[u8], hash: u64) -> Result<bool, CounterError> {
-    let today = xact::start_us().div_euclid(DAY_US) as i32;
-    match read::seen(tables, id, today, hash)? {
+pub fn visit(tables: VisitorTables, id: &[u8], day: i32, hash: u64) -> Result<bool, CounterError> {
+    match read::seen(tables, id, day, hash)? {
         Seen::ThatDay => return Ok(false),
-        Seen::Before => transaction::add(tables, id, today, hash)?,
+        Seen::Before => transaction::add(tables, id, day, hash)?,
         Seen::Never => {
-            transaction::add(tables, id, today, hash)?;
+            transaction::add(tables, id, day, hash)?;
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Notes the visits of all that a sketch has seen, on a day. Returns whether somebody among them had never been seen
+/// there. Errors: 22008 the day is infinite, or later than tomorrow; 22023 the sketch cannot be folded to our parameters.
+pub fn visit_all(
+    tables: VisitorTables,
+    id: &[u8],
+    day: i32,
+    visitors: &Sketch,
+) -> Result<bool, CounterError> {
+    let day = checked_day(day, i64::MAX)?;
+    if visitors.is_undefined() {
+        return Err(VisitorError::Undefined.into());
+    }
+    let visitors = visitors.fold(parameters())?;
+    if visitors.is_empty() {
+        return Ok(false);
+    }
+    access::lock_for_writing(tables)?;
+    let ever = read::sketch(tables, id, Days::Ever)?;
+    let mut with = ever.copy_in(Global)?;
+    with.unite(&visitors)?;
+    transaction::add_all(tables, id, day, &visitors)?;
+    Ok(with != ever)
 }
 
 /// Forgets all visitors of an id. The caller keeps compaction out. Returns whether there were any.

@@ -58,7 +58,7 @@ SELECT counter_visitors_union('{visitors:page,""}');
 SELECT counter_visitors_union(ARRAY[repeat('x', 256)]);
 \set VERBOSITY default
 
--- Visitors of any type that can be hashed: equal values of a type are one visitor.
+-- Visitors of any type that can be hashed: equal values of a type are one visitor, and integers and uuids are those of their text (visitors_people).
 CREATE TYPE mood AS ENUM ('sad', 'ok');
 CREATE DOMAIN account AS bigint CHECK (value > 0);
 CREATE TYPE device AS (owner text, number int);
