@@ -115,6 +115,8 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON FUNCTION
     counter_ext.like_cursor(timestamptz, text), counter_ext.like_cursor_at(text), counter_ext.like_cursor_name(text)
     TO PUBLIC;
+-- So does what counter_hll_info reads.
+GRANT EXECUTE ON FUNCTION counter_ext.hll_header(counter_hll) TO PUBLIC;
 -- The view counter_caches shows what pg_trigger shows to everybody.
 GRANT EXECUTE ON FUNCTION counter_ext.trigger_arguments(bytea) TO PUBLIC;
 -- A view's functions are called by whoever reads it; each checks the right to read counters, or to monitor.

@@ -229,9 +229,12 @@ fn demands<'a>(
 /// row of counter_ext.policy with the longest prefix of the id, if there is one. To a rate or interval an actor that is an IP address is what
 /// `counter_address` says of it. Returns whether it did; if not, `delta` is added to what
 /// counter_filtered(id) returns. Both belong to the caller's transaction. The rate counts calls, not deltas; that a
-/// view was let through is remembered in shared memory also when its transaction rolls back.
+/// view was let through is remembered in shared memory also when its transaction rolls back. A NULL actor, nobody knows who, is on no
+/// list and has no rate: it counts, unless the policy counts nobody.
 ///
-/// Errors: those of `counter_incr`; 22004 NULL argument; 22023 empty or over-long actor, id of 255 bytes, a rate or interval
+/// counter_ext.blocked has actors, in capitals or not, and networks: an actor that is an address is in the networks that it is in.
+///
+/// Errors: those of `counter_incr`; 22004 NULL id or delta; 22023 empty or over-long actor, id of 255 bytes, a rate or interval
 /// applies that is longer than counter_ext.max_limit_period; 55000 one applies, and the library is not preloaded.
 #[pg_extern]
 fn counter_incr_from(
@@ -239,7 +242,7 @@ fn counter_incr_from(
     actor: Option<TextArg<'_>>,
     delta: default!(Option<i64>, 1),
 ) -> bool {
-    let increment = || increment_from(given("id", id)?.0, given("actor", actor)?.0, given("delta", delta)?);
+    let increment = || increment_from(given("id", id)?.0, actor.map(|actor| actor.0), given("delta", delta)?);
     increment().or_raise()
 }
 
@@ -248,19 +251,21 @@ fn counter_incr_from(
 #[pg_extern(sql = false)]
 fn counter_incr_from_of(id: Option<AnyElement>, actor: Option<AnyElement>, delta: Option<i64>) -> bool {
     let increment = || {
-        let (id, actor, delta) = (given("id", id)?, given("actor", actor)?, given("delta", delta)?);
-        let actor = match address_of(&actor) {
-            Some(address) => limits::address_text(address).into_bytes(),
-            None => name_of("actor", &actor)?,
-        };
-        increment_from(&name_of("id", &id)?, &actor, delta)
+        let (id, delta) = (given("id", id)?, given("delta", delta)?);
+        let actor = actor.as_ref().map(|actor| match address_of(actor) {
+            Some(address) => Ok(limits::address_text(address).into_bytes()),
+            None => name_of("actor", actor),
+        });
+        increment_from(&name_of("id", &id)?, actor.transpose()?.as_deref(), delta)
     };
     increment().or_raise()
 }
 
-fn increment_from(id: &[u8], actor: &[u8], delta: i64) -> Result<bool, CounterError> {
+fn increment_from(id: &[u8], actor: Option<&[u8]>, delta: i64) -> Result<bool, CounterError> {
     check_id(id)?;
-    check_key("actor", actor)?;
+    if let Some(actor) = actor {
+        check_key("actor", actor)?;
+    }
     limits::increment_from(id, actor, delta)
 }
 

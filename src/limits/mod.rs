@@ -1,4 +1,5 @@
-//! Limits: `counter_allow` and `counter_limit`, a sliding window a key; `counter_incr_from`, which counts what a policy allows.
+//! Limits: `counter_allow` and `counter_limit`, a sliding window a key; `counter_incr_from`, which counts what a policy allows; the
+//! block list, which visits are held to as well.
 //!
 //! Windows are in shared memory alone: a call writes nothing and takes no transaction id, so it works on a standby and in a
 //! read-only transaction, and what it took stays taken when the transaction rolls back.
@@ -6,11 +7,12 @@
 mod address;
 pub mod errors;
 mod filter;
+mod network;
 mod policy;
 mod policy_rows;
 mod settings;
 
-pub use filter::{filtered, increment_from};
+pub use filter::{count_filtered, filtered, increment_from, turns_away};
 pub use policy::note_change;
 
 use std::net::IpAddr;

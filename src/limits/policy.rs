@@ -4,14 +4,18 @@
 //! committed before the call began holds, and the transaction's own changes from the next command on; at every isolation
 //! level, as a policy is no data of the query.
 
-use std::cell::RefCell;
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
+use super::address;
+use super::network::{Network, Networks};
 use super::period_us;
 use super::policy_rows::{self, PolicyRow, PolicyTables};
 use crate::errors::CounterError;
 use crate::fallible;
 use crate::pg::catalog::{self, Watch};
+use crate::pg::short_name::ShortName;
 use crate::pg::{Oid, process};
 
 const WHAT: &str = "policies of limits";
@@ -20,6 +24,9 @@ type Map<V> = HashMap<Box<[u8]>, V, foldhash::fast::RandomState>;
 
 /// Actors whose place on the block list a backend remembers.
 const MAX_ACTORS: usize = 8192;
+
+/// Longest actor that the block list may have.
+const MAX_ACTOR_BYTES: usize = 255;
 
 /// How often one actor may be counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +42,12 @@ pub struct Policy {
     pub rate: Option<Rate>,
     /// Between two that count, of one actor at one item.
     pub min_interval_us: Option<i64>,
+}
+
+impl Policy {
+    pub fn counts_nobody(&self) -> bool {
+        self.rate.is_some_and(|rate| rate.max == 0)
+    }
 }
 
 /// All policies.
@@ -89,15 +102,18 @@ struct CachedPolicies {
     blocked: Option<Blocked>,
 }
 
-/// Actors looked up so far, and until when they are blocked.
+/// Networks, and actors looked up so far, with the time until which they are blocked.
 struct Blocked {
     tables: PolicyTables,
+    networks: Networks,
     until_us: Map<Option<i64>>,
 }
 
 thread_local! {
     static WATCH: &'static Watch = Watch::begin();
     static KNOWN: RefCell<Option<CachedPolicies>> = const { RefCell::new(None) };
+    /// The version at which there was no policy, and nobody blocked.
+    static EMPTY_AT: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
 /// A row of a table of policies is being changed: tells everybody when that commits.
@@ -112,19 +128,38 @@ pub enum Ruling {
     Under(Policy),
 }
 
-/// Looks at the block list, then for the item's policy. The caller holds a lock on `counter_ext.total`, which whoever drops
-/// the extension takes first.
-pub fn ruling(id: &[u8], actor: &[u8]) -> Result<Ruling, CounterError> {
+/// Whether there is no policy, and nobody is blocked: a look at a version, nearly always.
+pub fn lets_everybody_through() -> Result<bool, CounterError> {
+    let version = listen();
+    if EMPTY_AT.get() == Some(version) {
+        return Ok(true);
+    }
+    let known = known(version)?;
+    let is_empty = known.blocked.is_none() && known.policies.lengths.is_empty();
+    EMPTY_AT.set(is_empty.then_some(known.version));
+    KNOWN.set(Some(known));
+    Ok(is_empty)
+}
+
+fn listen() -> u64 {
     catalog::hear_changes();
-    let version = WATCH.with(|watch| watch.version());
-    // Taken out while rows are read: an error leaves nothing known.
-    let mut known = match KNOWN.take() {
-        Some(known) if known.version == version => known,
-        _ => read()?,
-    };
-    let is_blocked = match &mut known.blocked {
-        Some(blocked) => blocked.includes(actor)?,
-        None => false,
+    WATCH.with(|watch| watch.version())
+}
+
+/// What is known at a version, taken out while rows are read: an error leaves nothing known.
+fn known(version: u64) -> Result<CachedPolicies, CounterError> {
+    match KNOWN.take() {
+        Some(known) if known.version == version => Ok(known),
+        _ => read(),
+    }
+}
+
+/// Looks at the block list, if the actor has a name, then for the item's policy.
+pub fn ruling(id: &[u8], actor: Option<&[u8]>) -> Result<Ruling, CounterError> {
+    let mut known = known(listen())?;
+    let is_blocked = match (&mut known.blocked, actor) {
+        (Some(blocked), Some(actor)) => blocked.includes(actor)?,
+        _ => false,
     };
     let ruling = if is_blocked { Ruling::Blocked } else { Ruling::Under(known.policies.of(id)) };
     KNOWN.set(Some(known));
@@ -137,13 +172,21 @@ fn read() -> Result<CachedPolicies, CounterError> {
     // Before the rows: a change in between makes the next call read again.
     let version = WATCH.with(|watch| watch.version());
     let policies = Policies::new(policy_rows::policies(tables)?)?;
-    let blocked = policy_rows::blocks_anybody(tables)?;
-    let blocked = blocked.then(|| Blocked { tables, until_us: Map::default() });
+    let blocked = if policy_rows::blocks_anybody(tables)? {
+        let mut networks = Networks::default();
+        policy_rows::networks(tables, |network, until_us| networks.add(network, until_us))?;
+        Some(Blocked { tables, networks, until_us: Map::default() })
+    } else {
+        None
+    };
     Ok(CachedPolicies { version, policies, blocked })
 }
 
 impl Blocked {
     fn includes(&mut self, actor: &[u8]) -> Result<bool, CounterError> {
+        if actor.len() > MAX_ACTOR_BYTES {
+            return Ok(false);
+        }
         let until = match self.until_us.get(actor) {
             Some(until) => *until,
             None => self.look_up(actor)?,
@@ -154,7 +197,18 @@ impl Blocked {
     fn look_up(&mut self, actor: &[u8]) -> Result<Option<i64>, CounterError> {
         // It was another transaction, perhaps, that found and locked them.
         policy_rows::lock(self.tables)?;
-        let until = policy_rows::blocked_until(self.tables, actor)?;
+        let mut until = policy_rows::blocked_until(self.tables, actor)?;
+        if let Some(name) = ShortName::of_uuid_text(actor) {
+            until = until.max(policy_rows::blocked_until(self.tables, name.bytes())?);
+        }
+        if let Cow::Owned(spelled) = address::of_name(actor, address::WHOLE) {
+            until = until.max(policy_rows::blocked_until(self.tables, &spelled)?);
+        }
+        if !self.networks.is_empty()
+            && let Some(address) = Network::of_address(actor)
+        {
+            until = until.max(self.networks.until_us(address));
+        }
         if self.until_us.len() >= MAX_ACTORS {
             self.until_us.clear();
         }

@@ -3,14 +3,16 @@
 
 use std::ops::ControlFlow;
 
+use super::network::Network;
 use crate::errors::{CounterError, OrRaise};
-use crate::fallible;
+use crate::fallible::{self, OutOfMemory};
 use crate::pg::id_scan::Range;
 use crate::pg::interval::Interval;
+use crate::pg::page::Columns;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::{Oid, lock};
-use crate::rows::access::{self, FamilyTable, Keyed};
+use crate::rows::access::{self, FamilyTable};
 use crate::rows::column_types::*;
 use crate::rows::sum::for_each_visible;
 
@@ -26,7 +28,7 @@ const POLICY: FamilyTable = FamilyTable {
 const BLOCKED: FamilyTable = FamilyTable {
     name: "blocked",
     relation: c"blocked",
-    columns: &[TEXT, TEXT, TIMESTAMPTZ],
+    columns: &[TEXT, TEXT, TIMESTAMPTZ, CIDR],
     key: "actor",
     hint: "GRANT it on counter_ext.blocked.",
 };
@@ -35,7 +37,12 @@ const PREFIX: usize = 0;
 const MAX_PER_ACTOR: usize = 1;
 const PER: usize = 2;
 const MIN_INTERVAL: usize = 3;
+const ACTOR: usize = 0;
 const UNTIL: usize = 2;
+const NETWORK: usize = 3;
+/// Indexes of the block list: by actor in small letters, and of the rows with a network.
+const BY_FOLDED_ACTOR: &std::ffi::CStr = c"blocked_folded";
+const OF_NETWORKS: &std::ffi::CStr = c"blocked_network";
 
 /// Both tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,13 +117,51 @@ pub fn blocks_anybody(tables: PolicyTables) -> Result<bool, CounterError> {
     Ok(found)
 }
 
-/// Until when an actor is blocked, in microseconds since 2000-01-01; `None` for one that is not on the list.
+/// Until when an actor is blocked, in microseconds since 2000-01-01; `None` for one that is not on the list. Capitals are small letters, in ASCII.
 pub fn blocked_until(tables: PolicyTables, actor: &[u8]) -> Result<Option<i64>, CounterError> {
-    let keyed: Keyed = BLOCKED.open(tables.blocked, Access::Read)?;
+    let folded = actor.to_ascii_lowercase();
+    let by_folded = BLOCKED.open_by_text(tables.blocked, BY_FOLDED_ACTOR, Access::Read);
     let mut until = None;
-    for_each_visible(&keyed, Range::Id(actor), &mut Snapshot::fresh(), |columns| {
-        until = Some(if columns.is_null(UNTIL) { i64::MAX } else { columns.bigint(UNTIL) });
-        ControlFlow::Break(())
-    });
+    let mut look = |columns: &Columns<'_>| {
+        until = until.max(Some(until_us(columns)));
+        ControlFlow::Continue(())
+    };
+    match by_folded {
+        Some(keyed) => for_each_visible(&keyed, Range::Id(&folded), &mut Snapshot::fresh(), look),
+        // Somebody has dropped the index.
+        None => {
+            let keyed = BLOCKED.open(tables.blocked, Access::Read)?;
+            for_each_visible(&keyed, Range::After(b""), &mut Snapshot::fresh(), |columns| {
+                if columns.text(ACTOR).eq_ignore_ascii_case(actor) {
+                    look(columns)
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+        }
+    }
     Ok(until)
+}
+
+/// Shows the networks on the block list, each with the time until which it is blocked.
+pub fn networks(
+    tables: PolicyTables,
+    mut see: impl FnMut(Network, i64) -> Result<(), OutOfMemory>,
+) -> Result<(), CounterError> {
+    let keyed = match BLOCKED.open_by_text(tables.blocked, OF_NETWORKS, Access::Read) {
+        Some(keyed) => keyed,
+        None => BLOCKED.open(tables.blocked, Access::Read)?,
+    };
+    for_each_visible(&keyed, Range::After(b""), &mut Snapshot::fresh(), |columns| {
+        // A `cidr` is stored where its row is, as short as it is.
+        if let Some(network) = Network::read(columns.text(NETWORK)) {
+            see(network, until_us(columns)).or_raise();
+        }
+        ControlFlow::Continue(())
+    });
+    Ok(())
+}
+
+fn until_us(columns: &Columns<'_>) -> i64 {
+    if columns.is_null(UNTIL) { i64::MAX } else { columns.bigint(UNTIL) }
 }

@@ -115,6 +115,29 @@ impl Index {
         Index { rel: unsafe { pg_sys::index_open(oid, access.lock_mode()) }, access }
     }
 
+    /// The index of this name, if there is one on the table that scans by hand may use for texts: a valid btree that begins with one
+    /// column, or one expression, in the order of bytes, ascending. It may be of a part of the rows.
+    pub fn of_texts(table: &Table, oid: Oid, access: Access) -> Option<Index> {
+        // SAFETY: a syscache look-up inside a transaction.
+        if unsafe { pg_sys::get_rel_relkind(oid) } as u8 != pg_sys::RELKIND_INDEX {
+            return None;
+        }
+        let index = Index::open(oid, access);
+        // SAFETY: an open index has its pg_class and pg_index rows, and arrays of as many elements as its key has columns.
+        let is_fit = unsafe {
+            let rel = index.rel;
+            let form = (*rel).rd_index;
+            (*(*rel).rd_rel).relam == pg_sys::BTREE_AM_OID
+                && (*form).indrelid == table.oid()
+                && (*form).indisvalid
+                && *(*rel).rd_indoption == 0
+                && *(*rel).rd_opcintype == pg_sys::TEXTOID
+                && *(*rel).rd_opfamily == pg_sys::TEXT_BTREE_FAM_OID
+                && *(*rel).rd_indcollation == pg_sys::C_COLLATION_OID
+        };
+        is_fit.then_some(index)
+    }
+
     /// Whether scans by hand may use it as a key over these columns of the table, numbered from 0, in this order: a btree over
     /// them and no others, of all rows, ascending, and in the order of bytes where they are texts. Further columns may be
     /// included.

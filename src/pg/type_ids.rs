@@ -6,6 +6,7 @@ pub const BOOL: u32 = pg_sys::BOOLOID.to_u32();
 pub const BPCHAR: u32 = pg_sys::BPCHAROID.to_u32();
 pub const BYTEA: u32 = pg_sys::BYTEAOID.to_u32();
 pub const CHAR: u32 = pg_sys::CHAROID.to_u32();
+pub const CIDR: u32 = pg_sys::CIDROID.to_u32();
 pub const CSTRING: u32 = pg_sys::CSTRINGOID.to_u32();
 pub const DATE: u32 = pg_sys::DATEOID.to_u32();
 pub const INT2: u32 = pg_sys::INT2OID.to_u32();

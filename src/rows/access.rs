@@ -428,6 +428,13 @@ impl FamilyTable {
         self.open(leaf, access)
     }
 
+    /// Opens it, locked before, with another index of it, of texts. `None` where that is not there as it was made.
+    pub fn open_by_text(&self, table: Oid, index: &std::ffi::CStr, access: Access) -> Option<Keyed> {
+        let index = catalog::relation(c"counter_ext", index)?;
+        let table = Table::open(table);
+        Some(Keyed { key: Index::of_texts(&table, index, access)?, table })
+    }
+
     /// Opens it, locked before, with its primary key.
     pub fn open(&self, table: Oid, access: Access) -> Result<Keyed, CounterError> {
         Keyed::of(Table::open(table), self.name, self.key, access)

@@ -18,7 +18,7 @@ pub mod sum;
 
 /// Types of our tables' columns.
 pub(crate) mod column_types {
-    pub use crate::pg::type_ids::{BOOL, BYTEA, DATE, INT4, INT8, INTERVAL, TEXT, TIMESTAMPTZ, XID8};
+    pub use crate::pg::type_ids::{BOOL, BYTEA, CIDR, DATE, INT4, INT8, INTERVAL, TEXT, TIMESTAMPTZ, XID8};
 
     /// Stands for any type of variable length, ours among them, whose number is another one in each database.
     pub const ANY_VARLENA: u32 = 0;

@@ -120,7 +120,7 @@ fn value_of(kind: &str) -> &'static str {
         "interval" => "'1 hour'::pg_catalog.interval",
         "interval[]" => "ARRAY['1 hour', '1 day']::pg_catalog.interval[]",
         "inet" => "'2001:db8::1'::pg_catalog.inet",
-        "date" => "NULL::pg_catalog.date",
+        "date" => "CURRENT_DATE",
         "oid" => "0::pg_catalog.oid",
         "uuid" => "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::pg_catalog.uuid",
         "regclass" => "'public.trapped'::pg_catalog.regclass",
