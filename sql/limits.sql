@@ -35,7 +35,8 @@ CREATE TABLE counter_ext.blocked (
 CREATE INDEX blocked_folded ON counter_ext.blocked (pg_catalog.lower(actor));
 CREATE INDEX blocked_network ON counter_ext.blocked (actor) WHERE network IS NOT NULL;
 
--- A row names a network by its column, or by an actor that is an address with a mask; each gives the other.
+-- A row names a network by its column, or by an actor that is an address with a mask; each gives the other. So is an address a network,
+-- of itself, in any spelling but the one in which all are looked for.
 CREATE FUNCTION counter_ext.complete_blocked() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'UPDATE' THEN
@@ -49,9 +50,11 @@ BEGIN
     END IF;
     IF NEW.actor IS NULL THEN
         NEW.actor := NEW.network::text;
-    ELSIF NEW.network IS NULL AND NEW.actor ~ '^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)/[0-9]{1,3}$' THEN
+    ELSIF NEW.network IS NULL AND NEW.actor ~ '^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)(/[0-9]{1,3})?$' THEN
         BEGIN
-            NEW.network := network(NEW.actor::inet);
+            IF NEW.actor <> host(NEW.actor::inet) OR NEW.actor ~ ':.*[.]' THEN
+                NEW.network := network(NEW.actor::inet);
+            END IF;
         EXCEPTION WHEN data_exception THEN
             -- It only looks like one.
             NULL;

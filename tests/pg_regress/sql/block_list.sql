@@ -35,6 +35,14 @@ INSERT INTO counter_ext.blocked (network) VALUES ('203.0.113.7/24');
 TRUNCATE counter_ext.blocked;
 SELECT counts('203.0.113.7'), counts('::1');
 
+-- One address, in whatever spelling it is written, in the list or by the actor.
+INSERT INTO counter_ext.blocked (actor) VALUES ('2001:0DB8:5:0::1'), ('2001:db8:6::1'), ('::FFFF:198.51.100.1'), ('::1.2.3.4'), ('198.51.100.2'), ('1:2:3:4:5:6:7:8:9');
+SELECT actor, network FROM counter_ext.blocked ORDER BY actor;
+SELECT actor, counts(actor) FROM unnest('{2001:0DB8:5:0::1,2001:db8:5::1,2001:db8:5:0:0::1/128,2001:db8:5::2,2001:0db8:6:0:0::0001,198.51.100.1,::ffff:c633:6401,::102:304,::ffff:198.51.100.2,198.51.100.2/32,
+    1:2:3:4:5:6:7:8:9}'::text[]) actor;
+SELECT counter_incr_from('block:page', '2001:db8:5::1'::inet), counter_incr_from('block:page', '198.51.100.1/24'::inet), counter_incr_from('block:page', '198.51.100.3'::inet);
+TRUNCATE counter_ext.blocked;
+
 -- Letters: ASCII capitals are small ones, on both sides; rows may differ by them alone, and the latest time holds.
 INSERT INTO counter_ext.blocked (actor, until) VALUES ('GoogleBot', 'infinity'), ('googlebot', '-infinity'), ('ÄRGER', NULL), ('{A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11}', NULL), ('a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a12', NULL);
 SELECT actor, counts(actor) FROM unnest('{GoogleBot,googlebot,GOOGLEBOT,googlebots,google,Ärger,ärger,ÄRGER}'::text[]) actor;
