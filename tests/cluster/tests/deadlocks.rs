@@ -126,7 +126,7 @@ fn long_transactions_in_random_order_never_deadlock() {
 }
 
 /// One call of each kind, by itself in its transaction, under a name.
-const CALLS: [(&str, &str); 14] = [
+const CALLS: [(&str, &str); 16] = [
     ("counter_incr", "SELECT counter_incr('lock:' || $N)"),
     ("counter_get", "SELECT counter_get('lock:' || $N)"),
     ("counter_reset", "SELECT counter_reset('lock:' || $N)"),
@@ -139,6 +139,11 @@ const CALLS: [(&str, &str); 14] = [
     ("counter_likes", "SELECT counter_likes('lock:' || $N)"),
     ("counter_incr_once", "SELECT counter_incr_once('lock:' || $N, 1, $M::text)"),
     ("counter_apply", "SELECT counter_apply('source' || $N, $M, ARRAY['lock:' || $N], ARRAY[1])"),
+    (
+        "counter_apply of offsets",
+        "SELECT counter_apply('source' || $N, $M, $M + 1, ARRAY['lock:' || $N, NULL], NULL)",
+    ),
+    ("counter_apply_reset", "SELECT counter_apply_reset('source' || $N)"),
     ("counter_incr_from", "SELECT counter_incr_from('lock:' || $N, $M::text)"),
     ("counters", "SELECT count(*) FROM counters"),
 ];

@@ -89,6 +89,15 @@ fn arrays() {
         &["SELECT counter_incr_many((SELECT array_agg('m' || g) FROM generate_series(1, 80000) g))"],
     );
     limited.run("SELECT 1", &[&format!("SELECT counter_apply('source', (random() * 1e15)::bigint, {MANY})")]);
+    // Half of the batch overlaps the one before.
+    let mut of_offsets =
+        "SELECT counter_apply('offsets', n, n + 99999, (SELECT array_agg('k' || g) FROM generate_series(1, 100000) g), NULL)
+         FROM (SELECT coalesce((SELECT upto FROM counter_ext.source_offset WHERE source = 'offsets'), 0) - 50000 AS n) AS first"
+            .to_owned();
+    limited.run("SELECT 1", &[&of_offsets]);
+    of_offsets = of_offsets
+        .replace("NULL)", "NULL, (SELECT array_agg(n + g % 100000) FROM generate_series(1, 100000) g))");
+    limited.run("SELECT 1", &[&of_offsets]);
     limited.run("SELECT 1", &["SELECT counter_visitors_union(array_fill('one'::text, ARRAY[100000]))"]);
     limited.finish();
 }
