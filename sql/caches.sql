@@ -55,7 +55,10 @@ CREATE FUNCTION counter_ext.cache_found(relation oid, prefix text, key_column te
                     WHERE t.oid OPERATOR(pg_catalog.=) a.atttypid))
             FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) relation AND a.attname OPERATOR(pg_catalog.=) key_column::pg_catalog.name),
         (SELECT pg_catalog.string_agg(i.relid::pg_catalog.oid::pg_catalog.text, ',' ORDER BY i.relid::pg_catalog.oid) FROM pg_catalog.pg_partition_tree(relation) i),
-        (SELECT pg_catalog.string_agg(t.tgenabled::pg_catalog.text, ',' ORDER BY t.trigger_oid) FROM counter_ext.cache_trigger t
+        -- Whether each counts outside replicas, but those that are there for replicas only.
+        (SELECT pg_catalog.string_agg(CASE WHEN t.tgenabled OPERATOR(pg_catalog.=) 'D'::"char" OR t.tgenabled OPERATOR(pg_catalog.=) 'R'::"char"
+                AND (p.tgtype OPERATOR(pg_catalog.&) 1::pg_catalog.int2) OPERATOR(pg_catalog.=) 0::pg_catalog.int2 THEN 'D' ELSE 'O' END, ',' ORDER BY t.trigger_oid)
+            FROM counter_ext.cache_trigger t JOIN pg_catalog.pg_trigger p ON p.oid OPERATOR(pg_catalog.=) t.trigger_oid
             WHERE t.relid OPERATOR(pg_catalog.=) relation AND t.prefix OPERATOR(pg_catalog.=) cache_found.prefix
                 AND t.key_column OPERATOR(pg_catalog.=) cache_found.key_column))
 $$;
@@ -175,6 +178,7 @@ DECLARE
     cache record;
     name_now pg_catalog.text;
     found_now pg_catalog.text;
+    reset_trigger record;
     table_now pg_catalog.pg_class;
     bytes_now pg_catalog.int8;
 BEGIN
@@ -185,6 +189,17 @@ BEGIN
     IF pg_catalog.to_regclass('counter_ext.cache') IS NULL OR pg_catalog.to_regclass('counter_ext.total') IS NULL
         OR pg_catalog.to_regclass('counter_ext.cache_trigger') IS NULL THEN
         RETURN;
+    END IF;
+    IF TG_EVENT OPERATOR(pg_catalog.=) 'ddl_command_end' AND TG_TAG OPERATOR(pg_catalog.=) 'ALTER TABLE' THEN
+        -- ENABLE TRIGGER ALL, with which a restore ends, knows nothing of replicas.
+        FOR reset_trigger IN SELECT p.tgname, p.tgrelid::pg_catalog.regclass AS name, CASE WHEN pg_catalog.starts_with(p.tgname::pg_catalog.text, 'counter_rows_replica_') THEN 'REPLICA' ELSE 'ALWAYS' END AS sessions
+                FROM counter_ext.cache_trigger u JOIN pg_catalog.pg_trigger p ON p.oid OPERATOR(pg_catalog.=) u.trigger_oid
+                WHERE p.tgenabled OPERATOR(pg_catalog.=) 'O'::"char" AND p.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+                    AND (p.tgname::pg_catalog.text OPERATOR(pg_catalog.~) '^counter_rows_(replica|truncate)_[0-9a-f]{8}$'
+                        OR p.tgname::pg_catalog.text OPERATOR(pg_catalog.~) '^counter_rows_(insert|update|delete)_[0-9a-f]{8}$'
+                        AND (p.tgtype OPERATOR(pg_catalog.&) 1::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2) LOOP
+            EXECUTE pg_catalog.format('ALTER TABLE %s ENABLE %s TRIGGER %I', reset_trigger.name, reset_trigger.sessions, reset_trigger.tgname);
+        END LOOP;
     END IF;
     PERFORM counter_ext.follow_owners(CASE TG_EVENT WHEN 'ddl_command_end' THEN ARRAY(SELECT c.objid FROM pg_catalog.pg_event_trigger_ddl_commands() c
         WHERE c.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass) ELSE '{}' END);

@@ -67,6 +67,10 @@ fn receive(trigger: &PgTrigger<'_>, table: Oid) -> Result<Fate, CounterError> {
     let key =
         id.as_ref().zip(node).map(|(id, node)| RowKey { id: &id.0, node, day: day.map(process::day_number) });
     let kind = if table == tables.total {
+        let is_counted = id.as_ref().map_or(Ok(false), |id| arriving::is_subscribed(&id.0))?;
+        if is_counted {
+            return Ok(Fate::LeftOut);
+        }
         Kind::Totals
     } else if VISITORS.find() == Some(table) {
         Kind::Sketches

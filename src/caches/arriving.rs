@@ -3,7 +3,9 @@
 //! A dump holds the rows of a cached table and the totals of its counters. Restored together with the table's definition, the
 //! totals are right and the rows are not counted, since triggers come last. With `--data-only` the triggers are there
 //! already, and the rows are counted: then the totals must stay out, in whatever order they and the rows come. A session
-//! whose triggers would not fire (`session_replication_role`, `--disable-triggers`) counts no rows, and needs the totals.
+//! whose triggers would not fire (`--disable-triggers`) counts no rows, and needs the totals.
+//!
+//! So with logical replication: totals of another server's cache are taken in, unless the rows that they count are subscribed to as well.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CString;
@@ -12,8 +14,9 @@ use super::definition;
 use super::key_id;
 use crate::errors::CounterError;
 use crate::fallible;
-use crate::pg::catalog;
 use crate::pg::key_text::KeyText;
+use crate::pg::spi::Spi;
+use crate::pg::{Oid, catalog, confined, xact};
 
 /// A cache whose rows are counted as they arrive in this session.
 struct Arriving {
@@ -21,18 +24,52 @@ struct Arriving {
     key: KeyText,
 }
 
+impl Arriving {
+    fn has(&self, id: &[u8]) -> bool {
+        id.strip_prefix(&*self.prefix).is_some_and(|key| key_id::can_be_of(self.key, key))
+    }
+}
+
 thread_local! {
     /// As the running INSERT found it when it began.
     static ARRIVING: RefCell<Vec<Arriving>> = const { RefCell::new(Vec::new()) };
+    /// Caches whose rows are subscribed to, as the transaction that began at this time found it.
+    static SUBSCRIBED: RefCell<(i64, Vec<Arriving>)> = const { RefCell::new((0, Vec::new())) };
     static LEAVES_OUT: Cell<bool> = const { Cell::new(false) };
 }
 
 /// An INSERT, or COPY, into the counters' tables begins.
 pub fn begin_insert() -> Result<(), CounterError> {
+    ARRIVING.set(counted_of(|_| true)?);
+    LEAVES_OUT.set(false);
+    Ok(())
+}
+
+/// Whether the rows of the counter's cache come by logical replication, and are counted as they do.
+pub fn is_subscribed(id: &[u8]) -> Result<bool, CounterError> {
+    let now = xact::start_us();
+    if SUBSCRIBED.with_borrow(|(at, _)| *at != now) {
+        let tables =
+            confined::as_caller(|confined| Spi::connect(confined)?.rows(SUBSCRIBED_TABLES.as_bytes()))?;
+        let is_subscribed = |table: Oid| {
+            let table = u32::from(table).to_string();
+            tables.iter().flatten().flatten().any(|subscribed| subscribed == table.as_bytes())
+        };
+        let counted = if tables.is_empty() { Vec::new() } else { counted_of(is_subscribed)? };
+        SUBSCRIBED.set((now, counted));
+    }
+    Ok(SUBSCRIBED.with_borrow(|(_, caches)| caches.iter().any(|cache| cache.has(id))))
+}
+
+const SUBSCRIBED_TABLES: &str = "SELECT DISTINCT coalesce(pg_catalog.pg_partition_root(s.srrelid), s.srrelid::pg_catalog.regclass)::pg_catalog.oid
+    FROM pg_catalog.pg_subscription_rel s";
+
+/// The caches, of some tables, whose rows are counted as they arrive in this session.
+fn counted_of(is_meant: impl Fn(Oid) -> bool) -> Result<Vec<Arriving>, CounterError> {
     let mut arriving = Vec::new();
     for (table, prefix, column) in definition::counting_inserts()? {
         // Without a prefix the id could be anybody's.
-        if prefix.is_empty() {
+        if prefix.is_empty() || !is_meant(table) {
             continue;
         }
         let Ok(column) = CString::new(column) else { continue };
@@ -40,18 +77,12 @@ pub fn begin_insert() -> Result<(), CounterError> {
             fallible::push(&mut arriving, Arriving { prefix, key }, "counter caches")?;
         }
     }
-    ARRIVING.set(arriving);
-    LEAVES_OUT.set(false);
-    Ok(())
+    Ok(arriving)
 }
 
 /// Whether the counter's rows are counted as they arrive.
 pub fn is_counted(id: &[u8]) -> bool {
-    ARRIVING.with_borrow(|arriving| {
-        arriving
-            .iter()
-            .any(|cache| id.strip_prefix(&*cache.prefix).is_some_and(|key| key_id::can_be_of(cache.key, key)))
-    })
+    ARRIVING.with_borrow(|arriving| arriving.iter().any(|cache| cache.has(id)))
 }
 
 /// A row is left out. Returns whether it is the first of the running INSERT.

@@ -70,7 +70,9 @@ impl Definition {
         triggers.retain(|trigger| trigger.function == function.oid && self.is_of(&trigger.arguments));
         let mut uncounted = Vec::new();
         for &event in events {
-            let mut counting = triggers.iter().filter(|trigger| trigger.is_for(event));
+            let mut counting = triggers
+                .iter()
+                .filter(|trigger| trigger.is_for(event) && !trigger.is_for_replicas(event, &triggers));
             match (counting.next(), counting.next()) {
                 (None, _) => uncounted.push(event),
                 (Some(one), None) if one.covers(event) => {}

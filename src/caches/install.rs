@@ -5,6 +5,7 @@
 use super::definition::{self, Definition};
 use super::drift;
 use super::errors::CacheError;
+use super::replicas;
 use crate::counting::change;
 use crate::errors::CounterError;
 use crate::pg::Oid;
@@ -51,5 +52,6 @@ pub fn install(table: Oid, definition: &Definition, takes_over: bool) -> Result<
         })?;
         xact::see_own_changes();
     }
+    replicas::complete(table, definition.prefix(), &function)?;
     drift::backfill(table, definition, "counter_cache", takes_over || !is_new)
 }

@@ -18,6 +18,7 @@ pub mod join;
 pub mod key_id;
 mod moving;
 mod registry;
+mod replicas;
 mod rows;
 mod tally;
 

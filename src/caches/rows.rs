@@ -35,6 +35,9 @@ pub fn fired(call: TriggerCall<'_>) -> Result<(), CounterError> {
         (Event::Truncate, _) => return misuse("a trigger for TRUNCATE must be BEFORE it"),
         _ => return misuse("the trigger must be AFTER the event"),
     }
+    if fired.is_left_to_another() {
+        return Ok(());
+    }
     let table = fired.table();
     let counter = Counter { prefix: prefix.to_bytes(), column: table.column(column)? };
     if fired.event() == Event::Truncate {

@@ -34,6 +34,7 @@ pub struct Column {
 /// What a trigger on a table is, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Declared {
+    pub name: Vec<u8>,
     pub function: Oid,
     pub arguments: Vec<Vec<u8>>,
     pub for_each_row: bool,
@@ -43,9 +44,28 @@ pub struct Declared {
     has_old_table: bool,
     has_new_table: bool,
     events: u32,
+    /// `pg_trigger.tgenabled`: O in sessions that are not replicas, R in those that are, A always, D never.
+    enabled: u8,
 }
 
 impl Declared {
+    /// Whether it fires in sessions that are replicas, or in those that are not.
+    pub fn fires(&self, in_replicas: bool) -> bool {
+        self.enabled == b'A' || self.enabled == if in_replicas { b'R' } else { b'O' }
+    }
+
+    /// Whether it is one of a pair that counts in replicas only, for the event: see `caches::replicas`.
+    pub fn is_for_replicas(&self, event: Event, all: &[Declared]) -> bool {
+        self.for_each_row
+            && (self.enabled == b'R'
+                || all.iter().any(|other| {
+                    !other.for_each_row
+                        && other.function == self.function
+                        && other.arguments == self.arguments
+                        && other.is_for(event)
+                }))
+    }
+
     /// Whether it is told of the event as `counter_rows` needs it.
     pub fn covers(&self, event: Event) -> bool {
         let (before, old, new) = match event {
@@ -195,6 +215,7 @@ impl Source {
                 let kind = trigger.tgtype as u32;
                 let argument = |at: i16| CStr::from_ptr(*trigger.tgargs.add(at as usize)).to_bytes().to_vec();
                 Declared {
+                    name: CStr::from_ptr(trigger.tgname).to_bytes().to_vec(),
                     function: trigger.tgfoid,
                     arguments: (0..trigger.tgnargs).map(argument).collect(),
                     for_each_row: kind & pg_sys::TRIGGER_TYPE_ROW != 0,
@@ -206,6 +227,7 @@ impl Source {
                     has_old_table: !trigger.tgoldtable.is_null(),
                     has_new_table: !trigger.tgnewtable.is_null(),
                     events: kind & pg_sys::TRIGGER_TYPE_EVENT_MASK,
+                    enabled: trigger.tgenabled as u8,
                 }
             };
             (0..(*description).numtriggers).map(declared).collect()

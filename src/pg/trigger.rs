@@ -10,6 +10,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
 };
 
+use super::process;
 use super::source::{Column, Event, Source};
 
 /// The call of a trigger function, which is declared by hand.
@@ -135,6 +136,42 @@ impl<'fcx> Fired<'fcx> {
     pub fn table(&self) -> Source {
         // SAFETY: the trigger manager's caller keeps the relation open and locked for the call.
         unsafe { Source::of_open(self.data.tg_relation) }
+    }
+
+    /// Whether another trigger of the same function and arguments tells of the same rows in this session: where there are one for
+    /// each statement and one for each row, the latter does in replicas, the former elsewhere.
+    pub fn is_left_to_another(&self) -> bool {
+        let in_replica = process::is_replica();
+        let is_row = self.is_for_each_row();
+        if self.event() == Event::Truncate || is_row == in_replica {
+            return false;
+        }
+        let event = self.data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK;
+        let bit = match event {
+            pg_sys::TRIGGER_EVENT_INSERT => pg_sys::TRIGGER_TYPE_INSERT,
+            pg_sys::TRIGGER_EVENT_DELETE => pg_sys::TRIGGER_TYPE_DELETE,
+            _ => pg_sys::TRIGGER_TYPE_UPDATE,
+        };
+        let own_state = if in_replica { b'R' } else { b'O' };
+        // SAFETY: the table's trigger description, which has this trigger, and as many as it says; each has `tgnargs` arguments.
+        unsafe {
+            let description = (*self.data.tg_relation).trigdesc;
+            let all =
+                std::slice::from_raw_parts((*description).triggers, (*description).numtriggers as usize);
+            let argument =
+                |trigger: &pg_sys::Trigger, at: i16| CStr::from_ptr(*trigger.tgargs.add(at as usize));
+            let has_same_arguments = |other: &pg_sys::Trigger| {
+                other.tgnargs == self.trigger.tgnargs
+                    && (0..other.tgnargs).all(|at| argument(other, at) == argument(self.trigger, at))
+            };
+            all.iter().any(|other| {
+                other.tgfoid == self.trigger.tgfoid
+                    && (other.tgtype as u32 & pg_sys::TRIGGER_TYPE_ROW != 0) != is_row
+                    && other.tgtype as u32 & bit != 0
+                    && (other.tgenabled as u8 == b'A' || other.tgenabled as u8 == own_state)
+                    && has_same_arguments(other)
+            })
+        }
     }
 
     /// Whether the trigger was declared with this transition table.

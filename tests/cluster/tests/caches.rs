@@ -145,7 +145,7 @@ fn a_backfill_under_load_and_through_crashes_is_exact() {
         pause(&stop, Duration::from_millis(1500));
         assert_eq!(
             session.value::<i64>("SELECT count(*) FROM pg_trigger WHERE tgrelid = 'comments'::regclass"),
-            4
+            5
         );
         let victim: i32 = session.value(
             "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()

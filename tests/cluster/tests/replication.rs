@@ -97,3 +97,67 @@ fn a_subscriber_with_the_same_node_neither_stops_nor_counts_twice() {
     drop((publisher, own, subscriber, again));
     cluster.finish();
 }
+
+/// Tables of both kinds of triggers whose rows are counted on the publisher and on the subscriber, and totals that come along.
+#[test]
+fn rows_that_come_by_replication_are_counted_once() {
+    const CACHED: &str = "CREATE TABLE reviews (id int PRIMARY KEY, shop int);
+        CREATE TABLE visits (id int, shop int, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+        CREATE TABLE visits_1 PARTITION OF visits FOR VALUES FROM (0) TO (1000);
+        CREATE TABLE visits_2 PARTITION OF visits FOR VALUES FROM (1000) TO (2000);
+        SELECT counter_cache('reviews', 'review:', 'shop'), counter_cache('visits', 'visit:', 'shop')";
+    let cluster = Cluster::start(Settings::restless().with("wal_level", "logical"));
+    let mut publisher = cluster.connect();
+    publisher.must("CREATE DATABASE subscriber");
+    publisher.must(CACHED);
+    let mut own = cluster.connect_to("subscriber");
+    own.must("CREATE EXTENSION counter_ext");
+    own.must(CACHED);
+    publisher.must(
+        "INSERT INTO reviews SELECT n, n % 3 FROM generate_series(1, 30) n;
+         INSERT INTO visits SELECT n * 50, n % 2 FROM generate_series(1, 30) n;
+         SELECT counter_incr('review of nothing', 5); SELECT counter_compact()",
+    );
+    publisher.must("CREATE PUBLICATION everything FOR TABLE reviews, visits, counter_ext.total");
+    publisher.must("SELECT pg_create_logical_replication_slot('to_subscriber', 'pgoutput')");
+    let (host, port): (String, String) = (own.value("SHOW unix_socket_directories"), own.value("SHOW port"));
+    own.must(&format!(
+        "CREATE SUBSCRIPTION counters CONNECTION 'host={host} port={port} user=postgres dbname=postgres' PUBLICATION everything \
+         WITH (create_slot = false, slot_name = 'to_subscriber', copy_data = true)"
+    ));
+    let is_right = |session: &mut Session| {
+        session.value::<i64>("SELECT count(*) FROM counter_verify('reviews', 'review:', 'shop')") == 0
+            && session.value::<i64>("SELECT count(*) FROM counter_verify('visits', 'visit:', 'shop')") == 0
+    };
+    await_value(&mut own, "review:1", 10);
+    await_value(&mut own, "visit:1", 15);
+    // What no row is counted into comes as it does without them.
+    await_value(&mut own, "review of nothing", 5);
+    assert!(is_right(&mut own), "what was copied counts once");
+
+    publisher.must(
+        "INSERT INTO reviews SELECT n, n % 3 FROM generate_series(31, 60) n; UPDATE reviews SET shop = 1 WHERE id <= 12;
+         DELETE FROM reviews WHERE id > 50; DELETE FROM visits WHERE id < 200; UPDATE visits SET shop = 7 WHERE id >= 1000;
+         SELECT counter_compact()",
+    );
+    let mut count = |id: &str| publisher.get(id).expect("counter_get");
+    let (one, two, seven) = (count("review:1"), count("review:2"), count("visit:7"));
+    await_value(&mut own, "review:1", one);
+    await_value(&mut own, "review:2", two);
+    await_value(&mut own, "visit:7", seven);
+    publisher.must("SELECT counter_compact(); INSERT INTO reviews VALUES (100, 9)");
+    await_value(&mut own, "review:9", 1);
+    assert!(is_right(&mut own), "what was applied counts once");
+    // Rows of the subscriber's own count beside them.
+    own.must(
+        "INSERT INTO reviews VALUES (500, 1); INSERT INTO visits VALUES (500, 7) ON CONFLICT DO NOTHING",
+    );
+    await_value(&mut own, "review:1", one + 1);
+    publisher.must("TRUNCATE reviews");
+    await_value(&mut own, "review:1", 0);
+    assert!(is_right(&mut own), "what was truncated counts no more");
+    assert_eq!(errors(&mut own), 0, "apply has failed meanwhile");
+    unsubscribe(&mut publisher, &mut own);
+    drop((publisher, own));
+    cluster.finish();
+}

@@ -146,6 +146,76 @@ SELECT * FROM counter_verify('cd_events', 'cd:', 'thing');
 SELECT * FROM cd_caches;
 DROP TABLE cd_events;
 
+-- What is written in a replica's role is counted as well, once, whichever triggers somebody has enabled for it.
+CREATE TABLE cd_replica (k int);
+INSERT INTO cd_replica VALUES (1);
+SELECT counter_cache('cd_replica', 'cd:', 'k');
+SELECT tgenabled, regexp_replace(regexp_replace(pg_get_triggerdef(oid), 'EXECUTE.*', ''), '_[0-9a-f]{8} ', ' ') FROM pg_trigger WHERE tgrelid = 'cd_replica'::regclass ORDER BY tgname;
+CREATE VIEW cd_difference AS SELECT counter_get('cd:1') AS counted, (SELECT count(*) FROM cd_replica WHERE k = 1) AS rows, (SELECT count(*) FROM counter_verify('cd_replica', 'cd:', 'k')) AS differences;
+INSERT INTO cd_replica VALUES (1), (2);
+SET session_replication_role = replica;
+INSERT INTO cd_replica VALUES (1), (1), (3);
+UPDATE cd_replica SET k = 4 WHERE k = 3;
+DELETE FROM cd_replica WHERE ctid = (SELECT min(ctid) FROM cd_replica WHERE k = 1);
+SELECT * FROM cd_difference;
+TRUNCATE cd_replica;
+SELECT * FROM cd_difference;
+INSERT INTO cd_replica VALUES (1), (1), (3);
+RESET session_replication_role;
+SELECT * FROM cd_difference;
+DO $$
+DECLARE
+    trigger_name name;
+BEGIN
+    FOR trigger_name IN SELECT tgname FROM pg_trigger WHERE tgrelid = 'cd_replica'::regclass LOOP
+        EXECUTE format('ALTER TABLE cd_replica ENABLE ALWAYS TRIGGER %I', trigger_name);
+    END LOOP;
+END $$;
+INSERT INTO cd_replica VALUES (1);
+UPDATE cd_replica SET k = 1 WHERE k = 3;
+SET session_replication_role = replica;
+INSERT INTO cd_replica VALUES (1);
+DELETE FROM cd_replica WHERE ctid = (SELECT min(ctid) FROM cd_replica WHERE k = 1);
+RESET session_replication_role;
+SELECT * FROM cd_difference;
+-- As a restore ends, and fixtures.
+ALTER TABLE cd_replica DISABLE TRIGGER ALL;
+INSERT INTO cd_replica VALUES (1);
+ALTER TABLE cd_replica ENABLE TRIGGER ALL;
+SELECT * FROM cd_difference;
+SELECT string_agg(tgenabled::text, '' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = 'cd_replica'::regclass;
+SET session_replication_role = replica;
+INSERT INTO cd_replica VALUES (1);
+RESET session_replication_role;
+SELECT * FROM cd_difference;
+SELECT counter_cache('cd_replica', 'cd:', 'k'), counter_backfill('cd_replica', 'cd:', 'k');
+ALTER TABLE cd_replica RENAME COLUMN k TO l;
+SET session_replication_role = replica;
+INSERT INTO cd_replica VALUES (1);
+RESET session_replication_role;
+SELECT counter_get('cd:1'), count(*) AS differences FROM counter_verify('cd_replica', 'cd:', 'l');
+SELECT counter_uncache('cd_replica', 'cd:');
+SELECT count(*) FROM pg_trigger WHERE tgrelid = 'cd_replica'::regclass;
+DROP VIEW cd_difference;
+DROP TABLE cd_replica;
+-- Row triggers do it themselves; partitions have what their table has.
+CREATE TABLE cd_parts (day int, k int) PARTITION BY RANGE (day);
+CREATE TABLE cd_parts_1 PARTITION OF cd_parts FOR VALUES FROM (1) TO (2);
+SELECT counter_cache('cd_parts', 'cd:', 'k');
+CREATE TABLE cd_parts_2 PARTITION OF cd_parts FOR VALUES FROM (2) TO (3);
+SELECT tgrelid::regclass, string_agg(tgenabled::text, '' ORDER BY tgname) FROM pg_trigger WHERE tgrelid IN (SELECT relid FROM pg_partition_tree('cd_parts')) GROUP BY 1 ORDER BY 1;
+SET session_replication_role = replica;
+INSERT INTO cd_parts VALUES (1, 1), (2, 1);
+INSERT INTO cd_parts_2 VALUES (2, 1);
+RESET session_replication_role;
+INSERT INTO cd_parts VALUES (1, 1), (2, 1);
+SELECT counter_get('cd:1');
+SET session_replication_role = replica;
+TRUNCATE cd_parts;
+RESET session_replication_role;
+SELECT counter_get('cd:1');
+DROP TABLE cd_parts;
+
 -- Filled or repaired, a cache is known to be right as of then.
 CREATE TABLE cd_filled (k int);
 CREATE TRIGGER t AFTER INSERT OR DELETE OR UPDATE ON cd_filled FOR EACH ROW EXECUTE FUNCTION counter_rows('cd:', 'k');

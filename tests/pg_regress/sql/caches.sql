@@ -149,7 +149,7 @@ DO $$ BEGIN
     DELETE FROM counter_ext.slot WHERE id LIKE 'cc:many:%';
     DELETE FROM counter_ext.total WHERE id LIKE 'cc:many:%';
 END $$;
--- session_replication_role: rows that are replicated are counted only by triggers that say so.
+-- session_replication_role: by triggers that are made by hand rows are counted there only where they say so.
 SET session_replication_role = replica;
 INSERT INTO cc_comments (post_id) VALUES (60);
 RESET session_replication_role;
