@@ -1,4 +1,4 @@
-//! Unique visitors: `counter_visit`, `counter_visitors_add`, `counter_visitors` and the union over several ids.
+//! Unique visitors: `counter_visit`, `counter_visited`, `counter_visitors_add`, `counter_visitors` and the union over several ids.
 
 use pgrx::AnyElement;
 use pgrx::prelude::*;
@@ -10,7 +10,7 @@ use crate::errors::{CounterError, OrRaise, check_id};
 use crate::hll::Sketch;
 use crate::limits;
 use crate::pg::args::{CounterArg, SketchArg, TextArg, TextArray};
-use crate::pg::naming::short_name_of;
+use crate::pg::naming::id_name_of;
 use crate::pg::process;
 use crate::visitors::rows::{Days, EVER};
 use crate::visitors::visitor::Visitor;
@@ -58,7 +58,7 @@ fn counter_visit_of(
 ) -> Option<bool> {
     let (id, views) = (id?, views?);
     let visit = || {
-        let name = short_name_of("id", &id)?;
+        let name = id_name_of("id", &id)?;
         visit_of(name.bytes(), visitor.as_ref().map(Visitor::of), views, at)
     };
     visit().or_raise()
@@ -84,6 +84,27 @@ fn visit_of(
         change::increment(change::enter("counter_visit")?, id, views)?;
     }
     visitor.map(|visitor| visit::visit(tables, id, day, visitor.hash)).transpose()
+}
+
+/// Whether `visitor` has ever been seen at the id: exactly so up to 1280 visitors; past that also one whom the sketch cannot tell from those
+/// it has seen. Fresh, with the caller's own visits.
+///
+/// Errors: 22023 empty or over-long id; 42883 visitors of that type cannot be hashed; 42501 SELECT on counter_ext.visitors is missing.
+#[pg_extern(strict, parallel_restricted)]
+fn counter_visited(id: TextArg<'_>, visitor: TextArg<'_>) -> bool {
+    has_visited(id.0, &Visitor::of_text(visitor.0)).or_raise()
+}
+
+/// As above, for ids and visitors of other types.
+#[pg_extern(sql = false)]
+fn counter_visited_of(id: AnyElement, visitor: AnyElement) -> bool {
+    let visited = || has_visited(id_name_of("id", &id)?.bytes(), &Visitor::of(&visitor)?);
+    visited().or_raise()
+}
+
+fn has_visited(id: &[u8], visitor: &Visitor<'_>) -> Result<bool, CounterError> {
+    check_id(id)?;
+    read::has_seen(read::enter()?, id, visitor.hash)
 }
 
 /// Notes that all whom a sketch has seen were there on the day `at` (UTC), as that many calls of `counter_visit` would:
@@ -159,6 +180,20 @@ CREATE FUNCTION counter_visit(id uuid, visitor anyelement, views bigint DEFAULT 
     AS 'MODULE_PATHNAME', 'counter_visit_of_wrapper' LANGUAGE c VOLATILE;
 CREATE FUNCTION counter_visit(id uuid, visitor text, views bigint DEFAULT 0, at date DEFAULT NULL) RETURNS boolean
     AS 'MODULE_PATHNAME', 'counter_visit_of_wrapper' LANGUAGE c VOLATILE;
+CREATE FUNCTION counter_visited(id text, visitor anyelement) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_visited_of_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
+CREATE FUNCTION counter_visited(id counter, visitor text) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_visited_of_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
+CREATE FUNCTION counter_visited(id counter, visitor anyelement) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_visited_of_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
+CREATE FUNCTION counter_visited(id bigint, visitor text) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_visited_of_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
+CREATE FUNCTION counter_visited(id bigint, visitor anyelement) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_visited_of_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
+CREATE FUNCTION counter_visited(id uuid, visitor text) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_visited_of_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
+CREATE FUNCTION counter_visited(id uuid, visitor anyelement) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'counter_visited_of_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
 CREATE FUNCTION counter_visitors(id text, "from" date DEFAULT NULL, "to" date DEFAULT NULL) RETURNS bigint
     AS 'MODULE_PATHNAME', 'counter_visitors_wrapper' LANGUAGE c VOLATILE PARALLEL RESTRICTED;
 CREATE FUNCTION counter_visitors(id bigint, "from" date DEFAULT NULL, "to" date DEFAULT NULL) RETURNS bigint
@@ -175,7 +210,7 @@ CREATE FUNCTION counter_visitors_add(id uuid, sketch counter_hll, at date) RETUR
     LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_visitors_add($1::pg_catalog.text, $2, $3); END;
 "#,
     name = "counter_visitors_bigint",
-    requires = [counter_visitors, counter_visit, counter_visitors_add, "counter_hll"]
+    requires = [counter_visitors, counter_visit, counter_visited, counter_visitors_add, "counter_hll"]
 );
 
 extension_sql_file!("../../sql/visitors.sql", name = "counter_visitors_tables", requires = ["counter_hll"]);

@@ -27,7 +27,7 @@ pub fn of_name(name: &[u8], ipv6_prefix: u32) -> Cow<'_, [u8]> {
 }
 
 /// An address as a client writes it, or as the text of an `inet`, which says behind a slash that it is no network.
-fn parse(name: &[u8]) -> Option<IpAddr> {
+pub fn parse(name: &[u8]) -> Option<IpAddr> {
     let name = std::str::from_utf8(name).ok()?;
     let (address, mask) = name.split_once('/').map_or((name, None), |(address, mask)| (address, Some(mask)));
     let address: IpAddr = address.parse().ok()?;

@@ -4,7 +4,6 @@
 //! committed before the call began holds, and the transaction's own changes from the next command on; at every isolation
 //! level, as a policy is no data of the query.
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
@@ -201,13 +200,12 @@ impl Blocked {
         if let Some(name) = ShortName::of_uuid_text(actor) {
             until = until.max(policy_rows::blocked_until(self.tables, name.bytes())?);
         }
-        if let Cow::Owned(spelled) = address::of_name(actor, address::WHOLE) {
-            until = until.max(policy_rows::blocked_until(self.tables, &spelled)?);
-        }
-        if !self.networks.is_empty()
-            && let Some(address) = Network::of_address(actor)
-        {
-            until = until.max(self.networks.until_us(address));
+        if let Some(address) = address::parse(actor) {
+            let spelled = address::spelled(address, address::WHOLE);
+            if spelled.as_bytes() != actor {
+                until = until.max(policy_rows::blocked_until(self.tables, spelled.as_bytes())?);
+            }
+            until = until.max(self.networks.until_us(Network::of_address(address)));
         }
         if self.until_us.len() >= MAX_ACTORS {
             self.until_us.clear();

@@ -43,11 +43,12 @@ pub fn address_of(value: &pgrx::AnyElement) -> Option<IpAddr> {
     if is_address { inet_address(unsafe { argument_bytes(value.datum()) }) } else { None }
 }
 
-/// A name that was not copied.
-#[derive(Clone, Copy, Debug)]
+/// A name that was not copied where that could be helped.
+#[derive(Clone, Debug)]
 pub enum Name<'a> {
     Text(&'a [u8]),
     Short(ShortName),
+    Owned(Vec<u8>),
 }
 
 impl Name<'_> {
@@ -55,15 +56,16 @@ impl Name<'_> {
         match self {
             Name::Text(bytes) => bytes,
             Name::Short(name) => name.bytes(),
+            Name::Owned(bytes) => bytes,
         }
     }
 
-    /// The same name where a uuid has one spelling.
+    /// The same name, where a borrowed text that says a uuid has one spelling.
     #[inline]
     pub fn in_one_spelling(self) -> Self {
         match self {
             Name::Text(bytes) => ShortName::of_uuid_text(bytes).map_or(self, Name::Short),
-            Name::Short(_) => self,
+            Name::Short(_) | Name::Owned(_) => self,
         }
     }
 }
@@ -116,15 +118,11 @@ fn base_type(oid: u32) -> Option<u32> {
     (base != oid).then_some(base)
 }
 
-/// The name of an id that is an integer or a uuid. Errors: 42804 it is of another type.
-pub fn short_name_of<'a>(
-    argument: &'static str,
-    value: &'a pgrx::AnyElement,
-) -> Result<Name<'a>, CounterError> {
+/// The name of an id that is text, a `counter`, an integer or a uuid. Errors: 42804 it is of another type.
+pub fn id_name_of<'a>(argument: &'static str, value: &'a pgrx::AnyElement) -> Result<Name<'a>, CounterError> {
     match borrowed_name(value) {
         Some(name) => Ok(name),
-        // SAFETY: a catalog look-up inside a transaction; the result is a palloc'd string.
-        None => Err(SourceError::NoName { argument, type_name: unsafe { type_name(value.oid()) } }.into()),
+        None => name_of(argument, value).map(Name::Owned),
     }
 }
 
@@ -141,13 +139,6 @@ pub fn text_if_it_has_one(value: &pgrx::AnyElement) -> Option<Vec<u8>> {
     Some(name)
 }
 
-/// # Safety
-/// Inside a transaction.
-unsafe fn type_name(oid: Oid) -> Vec<u8> {
-    // SAFETY: a catalog look-up; the result is a palloc'd string.
-    unsafe { CStr::from_ptr(pg_sys::format_type_be(oid)) }.to_bytes().to_vec()
-}
-
 fn text_of_type(argument: &'static str, oid: Oid) -> Result<KeyText, CounterError> {
     use type_ids::*;
     if matches!(u32::from(oid), INT2 | INT4 | INT8 | UUID | TEXT | VARCHAR) {
@@ -158,7 +149,7 @@ fn text_of_type(argument: &'static str, oid: Oid) -> Result<KeyText, CounterErro
         let base = pg_sys::getBaseType(oid);
         let (mut category, mut is_preferred) = (0, false);
         pg_sys::get_type_category_preferred(base, &mut category, &mut is_preferred);
-        (base, category as u8, type_name(oid))
+        (base, category as u8, CStr::from_ptr(pg_sys::format_type_be(oid)).to_bytes().to_vec())
     };
     if matches!(u32::from(base), INT2 | INT4 | INT8 | UUID) || category == b'S' {
         return KeyText::of_type(base);

@@ -45,15 +45,34 @@ pub(super) fn seen(tables: VisitorTables, id: &[u8], day: i32, hash: u64) -> Res
 }
 
 fn covers(tables: VisitorTables, id: &[u8], day: i32, hash: u64) -> Result<bool, CounterError> {
-    if memory_serves(id) {
-        match sketches::covers(key(tables, id, day), hash) {
-            Covers::Yes => return Ok(true),
-            Covers::No => return Ok(false),
-            Covers::Unknown => {}
-        }
+    if let Some(covers) = covers_in_memory(tables, id, day, hash) {
+        return Ok(covers);
     }
     access::lock_for_writing(tables)?;
     Ok(committed(tables, id, day)?.covers(hash))
+}
+
+/// What memory says, where it has the sketch.
+fn covers_in_memory(tables: VisitorTables, id: &[u8], day: i32, hash: u64) -> Option<bool> {
+    if !memory_serves(id) {
+        return None;
+    }
+    match sketches::covers(key(tables, id, day), hash) {
+        Covers::Yes => Some(true),
+        Covers::No => Some(false),
+        Covers::Unknown => None,
+    }
+}
+
+/// Whether a visitor has been seen ever, as far as the sketch can tell.
+pub fn has_seen(tables: VisitorTables, id: &[u8], hash: u64) -> Result<bool, CounterError> {
+    if transaction::with_own(tables, |own| own.covers(id, |_| true, hash)) == Some(true) {
+        return Ok(true);
+    }
+    match covers_in_memory(tables, id, EVER, hash) {
+        Some(covers) => Ok(covers),
+        None => Ok(committed(tables, id, EVER)?.covers(hash)),
+    }
 }
 
 fn memory_serves(id: &[u8]) -> bool {

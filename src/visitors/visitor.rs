@@ -11,13 +11,11 @@ use crate::errors::CounterError;
 use crate::pg::hashing;
 use crate::pg::naming::{self, Name};
 
-#[derive(Clone, Copy)]
 enum Known<'a> {
     Name(Name<'a>),
     Value(&'a AnyElement),
 }
 
-#[derive(Clone, Copy)]
 pub struct Visitor<'a> {
     /// As sketches keep it.
     pub hash: u64,

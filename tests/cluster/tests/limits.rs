@@ -270,6 +270,41 @@ fn a_policy_holds_for_others_as_soon_as_it_is_committed() {
 }
 
 #[test]
+fn a_blocked_network_has_no_visitors_as_soon_as_it_is_committed() {
+    let cluster = Cluster::start(Settings::preloaded());
+    let (mut owner, mut viewer) = (cluster.connect(), cluster.connect());
+    let mut hosts = 1..255;
+    let mut is_new = |viewer: &mut Session| {
+        let host = hosts.next().expect("a host");
+        viewer.value::<bool>(&format!("SELECT counter_visit('now:v', '10.0.0.{host}', 1)"))
+    };
+    assert!(is_new(&mut viewer));
+    viewer.must("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    for round in 0..20 {
+        owner.must("BEGIN; INSERT INTO counter_ext.blocked (network) VALUES ('10.0.0.0/24')");
+        assert!(is_new(&mut viewer), "not before it is committed, {round}");
+        owner.must("COMMIT");
+        assert!(!is_new(&mut viewer), "committed, {round}");
+        owner.must("UPDATE counter_ext.blocked SET until = '-infinity'");
+        assert!(is_new(&mut viewer), "changed, {round}");
+        owner.must("DELETE FROM counter_ext.blocked");
+        assert!(is_new(&mut viewer), "deleted, {round}");
+    }
+    viewer.must("COMMIT");
+    assert_eq!(viewer.value::<i64>("SELECT counter_visitors('now:v')"), 61);
+    assert_eq!(viewer.get("now:v").expect("get"), 61);
+    assert_eq!(viewer.value::<i64>("SELECT counter_filtered('now:v')"), 20);
+    // The extension goes, and comes again, without a list.
+    owner.must("INSERT INTO counter_ext.blocked (network) VALUES ('10.0.0.0/24')");
+    assert!(!is_new(&mut viewer));
+    owner.must("DROP EXTENSION counter_ext; CREATE EXTENSION counter_ext");
+    assert!(is_new(&mut viewer));
+    owner.must("INSERT INTO counter_ext.blocked (network) VALUES ('10.0.0.0/24')");
+    assert!(!is_new(&mut viewer));
+    cluster.finish();
+}
+
+#[test]
 fn a_full_table_refuses_newcomers_only() {
     let cluster = Cluster::start(Settings::preloaded().with("counter_ext.max_limits", "64"));
     let mut session = cluster.connect();
@@ -392,7 +427,8 @@ fn a_standby_limits_and_a_dump_keeps_policies() {
     let mut session = primary.connect();
     session.must(
         "INSERT INTO counter_ext.policy VALUES ('', 1, '1 day', '1 min');
-         INSERT INTO counter_ext.blocked VALUES ('bot', 'why', '2100-01-01')",
+         INSERT INTO counter_ext.blocked VALUES ('bot', 'why', '2100-01-01');
+         INSERT INTO counter_ext.blocked (network) VALUES ('10.1.0.0/16')",
     );
     session.must("SELECT counter_incr_from('page', 'bot', 7), counter_incr_from('page', 'ann', 2)");
     let standby = primary.standby();
@@ -421,6 +457,7 @@ fn a_standby_limits_and_a_dump_keeps_policies() {
     assert_eq!(session.value::<i64>("SELECT counter_filtered('page')"), 7);
     assert_eq!(session.get("page").expect("get"), 2);
     assert!(!session.value::<bool>("SELECT counter_incr_from('page', 'bot')"), "blocked");
+    assert!(!session.value::<bool>("SELECT counter_incr_from('page', '10.1.2.3')"), "in a blocked network");
     assert!(session.value::<bool>("SELECT counter_incr_from('page', 'ann')"), "windows are not dumped");
     assert!(!session.value::<bool>("SELECT counter_incr_from('page', 'ann')"), "the policy is");
     primary.finish();

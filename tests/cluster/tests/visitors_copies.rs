@@ -92,7 +92,7 @@ fn original() -> Cluster {
     session.must(
         "SELECT count(counter_visit('page:' || n % 60, 'late ' || n)) FROM generate_series(1, 600) AS n;
          SELECT counter_visit('ünïcode \"quoted\" \\ id', 'x'), counter_visit('crowd', 'late', views => 1);
-         INSERT INTO counter_ext.visit SELECT 'page:1', '2026-01-01', n, counter_hll_agg(n) FROM generate_series(1, 9) AS n GROUP BY n",
+         INSERT INTO counter_ext.visit SELECT 'page:1', '2026-01-01', n, counter_hll_agg(n::text) FROM generate_series(1, 9) AS n GROUP BY n",
     );
     assert!(
         session.value::<bool>("SELECT count(*) > 50 FROM counter_ext.visitors"),

@@ -176,7 +176,7 @@ fn a_commit_a_load_and_a_change_of_rows_at_any_offset() {
                     true => drop(changing.compact().expect("counter_compact")),
                     // One visitor less of the three.
                     false => changing.must(&format!(
-                        "UPDATE counter_ext.visit SET sketch = (SELECT counter_hll_agg(v) FROM unnest(ARRAY[1, 2]) AS v)
+                        "UPDATE counter_ext.visit SET sketch = (SELECT counter_hll_agg(v::text) FROM unnest(ARRAY[1, 2]) AS v)
                          WHERE id = '{id}' AND counter_hll_count(sketch) = 3"
                     )),
                 }

@@ -57,8 +57,34 @@ DEALLOCATE ALL;
 SELECT counter_visit(790020::people_number, 1), counter_visit('0a000000-0000-0000-0000-0000000000ff'::people_uuid, 1), counter_visit(NULL::uuid, 1) IS NULL AS id,
     counter_visit('0a000000-0000-0000-0000-0000000000ff'::uuid, NULL) IS NULL AS visitor, counter_visitors(NULL::uuid) IS NULL AS visitors;
 SELECT counter_visit('0a000000-0000-0000-0000-0000000000ff'::uuid, 1, views => 3), counter_get('0a000000-0000-0000-0000-0000000000ff');
--- What is no id stays none.
+
+-- Whether somebody has been there: the same visitors, and no visit.
+SELECT counter_visited('people:7', 7), counter_visited('people:7', 7::bigint), counter_visited('people:7', '7'), counter_visited('people:7'::counter, '7'), counter_visited('people:7', 8),
+    counter_visited('people:uuid', '{A0EEBC999C0B4EF8-BB6D6BB9BD380A11}'), counter_visited('people:nobody', 7), counter_visitors('people:7');
+SELECT counter_visited(790020, 1), counter_visited(790020, '1'), counter_visited('0a000000-0000-0000-0000-0000000000ff'::uuid, 1::smallint), counter_visited('0a000000-0000-0000-0000-0000000000ff', '2'),
+    counter_visited(NULL::text, '1') IS NULL AS id, counter_visited(790020, NULL) IS NULL AS visitor;
+SELECT counter_visited('people:id', 1.5), counter_visited('people:id', ARRAY[1]), counter_visited('people:id', now());
+BEGIN;
+SELECT counter_visited('people:7', 'own'), counter_visit('people:7', 'own'), counter_visited('people:7', 'own');
+ROLLBACK;
+SELECT counter_visited('people:7', 'own');
+SELECT counter_compact() >= 0 AS compacted, counter_visited('people:7', 7), counter_visited('people:7', 8);
+PREPARE untyped AS SELECT counter_visited($1, $2);
+SELECT parameter_types FROM pg_prepared_statements WHERE name = 'untyped';
+DEALLOCATE untyped;
+BEGIN READ ONLY;
+SELECT counter_visited('people:7', 7), counter_visited('people:ids', 77);
+ROLLBACK;
+CREATE ROLE regress_people;
+SET ROLE regress_people;
+SELECT counter_visited('people:7', 7);
+RESET ROLE;
+DROP ROLE regress_people;
 \set VERBOSITY sqlstate
+SELECT counter_visited('', 7);
+SELECT counter_visited(1.5, 7);
+SELECT counter_visited('people:7', '(1,2)'::point);
+-- What is no id stays none.
 SELECT counter_visit(1.5, 1);
 SELECT counter_visit(true, 'x');
 SELECT counter_visitors(1.5);
