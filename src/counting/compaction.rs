@@ -119,7 +119,8 @@ fn fold_each(
         let folded = xact::in_scratch_memory(|| folder.fold(id, share));
         batch.progress.rows += folded.rows;
         batch.progress.overflowed += u64::from(folded.overflowed);
-        if folded.amount < 0 {
+        // Of several nodes' totals another one may be below 0.
+        if folded.is_zero || folded.amount < 0 {
             zeroes::note(id);
         }
         let busy = (folded.amount.unsigned_abs(), fallible::boxed(id, WHAT)?);

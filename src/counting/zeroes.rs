@@ -1,4 +1,4 @@
-//! Counters that folding has just taken something from: they may be at 0, and where a cache keeps them no row refers to them then.
+//! Counters that folding has just taken something from, or left at 0: they may be at 0, and where a cache keeps them no row refers to them then.
 //!
 //! BOUND: an id of at most 255 bytes, and as many ids as `MOST` says.
 //!
@@ -19,7 +19,7 @@ thread_local! {
     static LESSENED: RefCell<Vec<Id>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A counter has become less.
+/// A counter has become less, or is at 0.
 pub(super) fn note(id: &[u8]) {
     LESSENED.with_borrow_mut(|ids| {
         // Where there is no memory for it, it stays a counter at 0.

@@ -40,6 +40,8 @@ pub struct Folded {
     pub rows: u64,
     /// What moved into the total.
     pub amount: i64,
+    /// The total is 0 now.
+    pub is_zero: bool,
     /// Slot rows alive before, also those held by others.
     pub width: usize,
     /// The total would leave bigint: some rows stay unfolded.
@@ -105,6 +107,7 @@ impl Folder {
                     value: before.value + taken.value,
                     updated_at_us: before.updated_at_us.max(taken.updated_at_us),
                 };
+                folded.is_zero = folded.rows > 0 && after.value == 0;
                 // Rows that add up to nothing may still be younger than the total says.
                 if after != before && candidate.update(&after.changes()).is_err() {
                     // An administrator changed the total this moment: what was taken goes back into a slot.
@@ -115,6 +118,7 @@ impl Folder {
             Latest::Absent if self.totals.are_made() => {
                 let taken = self.take(id, share, 0, &mut folded);
                 if folded.rows > 0 {
+                    folded.is_zero = taken.value == 0;
                     self.insert_total(id, taken);
                 }
             }
