@@ -4,9 +4,12 @@
 CREATE TABLE counter_ext.cache (
     relation text COLLATE "C" NOT NULL,
     prefix text COLLATE "C" NOT NULL,
-    key_column text COLLATE "C" NOT NULL,
+    -- As its triggers have them (src/caches/arguments.rs): the prefix, a column of the key, pairs of a word and a name.
+    arguments text[] COLLATE "C" NOT NULL,
     relid oid NOT NULL,
-    key_number smallint NOT NULL,
+    -- Of the columns that the arguments name, in their places.
+    numbers smallint[] NOT NULL,
+    middle oid NOT NULL DEFAULT 0,
     owner oid NOT NULL,
     found text NOT NULL,
     state text NOT NULL DEFAULT 'right',
@@ -15,7 +18,7 @@ CREATE TABLE counter_ext.cache (
     retry_at timestamptz,
     -- Its keys have other texts now: counters of old ones are the cache's too.
     is_rekeyed boolean NOT NULL DEFAULT false,
-    PRIMARY KEY (relid, prefix, key_number),
+    PRIMARY KEY (relid, arguments),
     CONSTRAINT cache_state CHECK (state IN ('right', 'stale', 'unverified'))
 );
 SELECT pg_catalog.pg_extension_config_dump('counter_ext.cache', '');
@@ -30,10 +33,64 @@ CREATE FUNCTION counter_ext.trigger_arguments(arguments bytea) RETURNS text[] LA
                 pg_catalog.encode(arguments, 'hex'), '(..)', '\1 ', 'g'), '00 $', ''), '00 ') WITH ORDINALITY AS each (part, at)
 $$;
 
+-- The bytes of such arguments.
+CREATE FUNCTION counter_ext.argument_bytes(arguments text[]) RETURNS bytea LANGUAGE sql STABLE STRICT
+    SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pg_catalog.string_agg(pg_catalog.convert_to(a, pg_catalog.getdatabaseencoding()) OPERATOR(pg_catalog.||) '\x00'::pg_catalog.bytea, ''::pg_catalog.bytea ORDER BY at)
+        FROM pg_catalog.unnest(arguments) WITH ORDINALITY AS each (a, at)
+$$;
+-- What stands after a word.
+CREATE FUNCTION counter_ext.argument_after(arguments text[], word text) RETURNS text LANGUAGE sql IMMUTABLE STRICT
+    SET search_path = pg_catalog, pg_temp AS $$
+    SELECT arguments[at OPERATOR(pg_catalog.+) 1] FROM pg_catalog.generate_series(3, pg_catalog.cardinality(arguments), 2) AS at
+        WHERE arguments[at] OPERATOR(pg_catalog.=) word LIMIT 1
+$$;
+-- The columns of a key, as a reader is shown them.
+CREATE FUNCTION counter_ext.argument_key(arguments text[]) RETURNS text LANGUAGE sql IMMUTABLE STRICT
+    SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pg_catalog.concat_ws(', ', arguments[2], (SELECT pg_catalog.string_agg(arguments[at OPERATOR(pg_catalog.+) 1], ', ' ORDER BY at)
+        FROM pg_catalog.generate_series(3, pg_catalog.cardinality(arguments), 2) AS at WHERE arguments[at] OPERATOR(pg_catalog.=) 'key'))
+$$;
+-- The table that rows are counted through; 0 where there is none.
+CREATE FUNCTION counter_ext.argument_middle(arguments text[]) RETURNS oid LANGUAGE sql STABLE STRICT
+    SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(pg_catalog.to_regclass(counter_ext.argument_after(arguments, 'through'))::pg_catalog.oid, 0::pg_catalog.oid)
+$$;
+-- The numbers of the columns that arguments name, in their places; 0 where there is none of the name, NULL where it names no column.
+CREATE FUNCTION counter_ext.argument_numbers(relation oid, middle oid, arguments text[]) RETURNS smallint[] LANGUAGE sql STABLE STRICT
+    SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pg_catalog.array_agg(CASE WHEN place.relid IS NULL THEN NULL ELSE coalesce((SELECT a.attnum FROM pg_catalog.pg_attribute a
+            WHERE a.attrelid OPERATOR(pg_catalog.=) place.relid AND a.attname OPERATOR(pg_catalog.=) arguments[at]::pg_catalog.name
+                AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2), 0::pg_catalog.int2) END ORDER BY at)
+        FROM pg_catalog.generate_series(1, pg_catalog.cardinality(arguments)) AS at
+        CROSS JOIN LATERAL (SELECT CASE WHEN at OPERATOR(pg_catalog.=) 2 THEN relation
+            WHEN at OPERATOR(pg_catalog.%) 2 OPERATOR(pg_catalog.=) 1 THEN NULL
+            WHEN arguments[at OPERATOR(pg_catalog.-) 1] IN ('key', 'amount', 'only') THEN relation
+            WHEN arguments[at OPERATOR(pg_catalog.-) 1] IN ('by', 'to') THEN middle END) AS place (relid)
+$$;
+-- The same arguments, with the names that all has now; NULL in the place of what is gone.
+CREATE FUNCTION counter_ext.arguments_now(relation oid, middle oid, arguments text[], numbers smallint[]) RETURNS text[] LANGUAGE sql STABLE STRICT
+    SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pg_catalog.array_agg(CASE
+            WHEN at OPERATOR(pg_catalog.>) 2 AND arguments[at OPERATOR(pg_catalog.-) 1] OPERATOR(pg_catalog.=) 'through' AND at OPERATOR(pg_catalog.%) 2 OPERATOR(pg_catalog.=) 0
+                THEN counter_ext.table_name(middle)
+            WHEN numbers[at] IS NULL THEN arguments[at]
+            ELSE (SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a WHERE a.attnum OPERATOR(pg_catalog.=) numbers[at] AND NOT a.attisdropped
+                AND a.attrelid OPERATOR(pg_catalog.=) CASE WHEN at OPERATOR(pg_catalog.>) 2 AND arguments[at OPERATOR(pg_catalog.-) 1] IN ('by', 'to') THEN middle ELSE relation END)
+            END ORDER BY at)
+        FROM pg_catalog.generate_series(1, pg_catalog.cardinality(arguments)) AS at
+$$;
+-- A table's name with its schema, as SQL writes it.
+CREATE FUNCTION counter_ext.table_name(relation oid) RETURNS text LANGUAGE sql STABLE STRICT
+    SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+        WHERE c.oid OPERATOR(pg_catalog.=) relation
+$$;
+
 -- Every use of counter_rows by tables that last, each by the table or the partitioned one that it is a part of.
-CREATE VIEW counter_ext.cache_trigger AS
+CREATE VIEW counter_ext.counting_trigger AS
     SELECT t.oid AS trigger_oid, t.tgrelid, coalesce(pg_catalog.pg_partition_root(t.tgrelid), t.tgrelid::pg_catalog.regclass)::pg_catalog.oid AS relid,
-        t.tgparentid, t.tgenabled, a.arguments[1] AS prefix, a.arguments[2] AS key_column, a.arguments
+        t.tgparentid, t.tgenabled, a.arguments[1] AS prefix, a.arguments, counter_ext.argument_after(a.arguments, 'of') AS of_table
     FROM pg_catalog.pg_depend d
     JOIN pg_catalog.pg_trigger t ON t.oid OPERATOR(pg_catalog.=) d.objid
     JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid
@@ -43,24 +100,35 @@ CREATE VIEW counter_ext.cache_trigger AS
         AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_trigger'::pg_catalog.regclass
         AND t.tgfoid OPERATOR(pg_catalog.=) '@extschema@.counter_rows()'::pg_catalog.regprocedure
         AND c.relpersistence OPERATOR(pg_catalog.<>) 't'::"char" AND t.tgnargs OPERATOR(pg_catalog.>=) 2::pg_catalog.int2;
+-- Those of counted tables, and those of the tables that rows are counted through.
+CREATE VIEW counter_ext.cache_trigger AS
+    SELECT trigger_oid, tgrelid, relid, tgparentid, tgenabled, prefix, arguments FROM counter_ext.counting_trigger WHERE of_table IS NULL;
+CREATE VIEW counter_ext.middle_trigger AS
+    SELECT trigger_oid, tgrelid, relid, tgparentid, tgenabled, prefix, arguments, of_table FROM counter_ext.counting_trigger WHERE of_table IS NOT NULL;
 
 -- What is different when a cache's keys, rows or triggers have changed other than by its triggers: types, collations and labels of
 -- enums, parts of the table, which triggers are switched on.
-CREATE FUNCTION counter_ext.cache_found(relation oid, prefix text, key_column text) RETURNS text LANGUAGE sql STABLE STRICT
+CREATE FUNCTION counter_ext.cache_found(relation oid, arguments text[]) RETURNS text LANGUAGE sql STABLE STRICT
     SET search_path = pg_catalog, pg_temp AS $$
     SELECT pg_catalog.format('%s|%s|%s',
-        (SELECT pg_catalog.concat_ws(',', a.atttypid, a.attcollation,
+        (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(',', a.atttypid, a.attcollation,
                 (SELECT pg_catalog.string_agg(pg_catalog.encode(pg_catalog.convert_to(e.enumlabel::pg_catalog.text, 'UTF8'), 'hex'), ',' ORDER BY e.oid) FROM pg_catalog.pg_enum e JOIN pg_catalog.pg_type t
                     ON e.enumtypid OPERATOR(pg_catalog.=) t.oid OR e.enumtypid OPERATOR(pg_catalog.=) t.typbasetype
-                    WHERE t.oid OPERATOR(pg_catalog.=) a.atttypid))
-            FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) relation AND a.attname OPERATOR(pg_catalog.=) key_column::pg_catalog.name),
-        (SELECT pg_catalog.string_agg(i.relid::pg_catalog.oid::pg_catalog.text, ',' ORDER BY i.relid::pg_catalog.oid) FROM pg_catalog.pg_partition_tree(relation) i),
+                    WHERE t.oid OPERATOR(pg_catalog.=) a.atttypid)), ';' ORDER BY n.at)
+            FROM pg_catalog.unnest(counter_ext.argument_numbers(relation, named.middle, arguments)) WITH ORDINALITY AS n (number, at)
+            JOIN pg_catalog.pg_attribute a ON a.attnum OPERATOR(pg_catalog.=) n.number AND a.attrelid OPERATOR(pg_catalog.=) CASE
+                WHEN n.at OPERATOR(pg_catalog.>) 2 AND arguments[n.at OPERATOR(pg_catalog.-) 1] IN ('by', 'to') THEN named.middle ELSE relation END),
+        (SELECT pg_catalog.string_agg(i.relid::pg_catalog.oid::pg_catalog.text, ',' ORDER BY i.relid::pg_catalog.oid) FROM
+            (SELECT t.relid FROM pg_catalog.pg_partition_tree(relation) t UNION ALL SELECT t.relid FROM pg_catalog.pg_partition_tree(named.middle) t) i),
         -- Whether each counts outside replicas, but those that are there for replicas only.
-        (SELECT pg_catalog.string_agg(CASE WHEN t.tgenabled OPERATOR(pg_catalog.=) 'D'::"char" OR t.tgenabled OPERATOR(pg_catalog.=) 'R'::"char"
-                AND (p.tgtype OPERATOR(pg_catalog.&) 1::pg_catalog.int2) OPERATOR(pg_catalog.=) 0::pg_catalog.int2 THEN 'D' ELSE 'O' END, ',' ORDER BY t.trigger_oid)
-            FROM counter_ext.cache_trigger t JOIN pg_catalog.pg_trigger p ON p.oid OPERATOR(pg_catalog.=) t.trigger_oid
-            WHERE t.relid OPERATOR(pg_catalog.=) relation AND t.prefix OPERATOR(pg_catalog.=) cache_found.prefix
-                AND t.key_column OPERATOR(pg_catalog.=) cache_found.key_column))
+        (SELECT pg_catalog.string_agg(CASE WHEN p.tgenabled OPERATOR(pg_catalog.=) 'D'::"char" OR p.tgenabled OPERATOR(pg_catalog.=) 'R'::"char"
+                AND (p.tgtype OPERATOR(pg_catalog.&) 1::pg_catalog.int2) OPERATOR(pg_catalog.=) 0::pg_catalog.int2 THEN 'D' ELSE 'O' END, ',' ORDER BY p.oid)
+            FROM pg_catalog.pg_trigger p JOIN (
+                SELECT u.trigger_oid FROM counter_ext.cache_trigger u WHERE u.relid OPERATOR(pg_catalog.=) relation
+                    AND u.arguments OPERATOR(pg_catalog.=) cache_found.arguments
+                UNION ALL SELECT u.trigger_oid FROM counter_ext.middle_trigger u WHERE u.relid OPERATOR(pg_catalog.=) named.middle
+                    AND u.prefix OPERATOR(pg_catalog.=) cache_found.arguments[1]) t ON p.oid OPERATOR(pg_catalog.=) t.trigger_oid))
+    FROM counter_ext.argument_middle(arguments) AS named (middle)
 $$;
 
 -- Rows of a dump find their tables again by name, in sessions of any kind.
@@ -74,14 +142,17 @@ BEGIN
     ELSE
         new.relid := pg_catalog.to_regclass(new.relation);
     END IF;
-    SELECT a.attnum, c.relowner INTO new.key_number, new.owner FROM pg_catalog.pg_attribute a
-        JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
-        WHERE a.attrelid OPERATOR(pg_catalog.=) new.relid AND a.attname OPERATOR(pg_catalog.=) new.key_column::pg_catalog.name AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2;
-    IF NOT FOUND OR EXISTS (SELECT FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) new.relid
-            AND c.prefix OPERATOR(pg_catalog.=) new.prefix AND c.key_number OPERATOR(pg_catalog.=) new.key_number) THEN
+    SELECT c.relowner INTO new.owner FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) new.relid;
+    IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    new.found := coalesce(counter_ext.cache_found(new.relid, new.prefix, new.key_column), '');
+    new.middle := counter_ext.argument_middle(new.arguments);
+    new.numbers := counter_ext.argument_numbers(new.relid, new.middle, new.arguments);
+    IF pg_catalog.array_position(new.numbers, 0::pg_catalog.int2) IS NOT NULL OR EXISTS (SELECT FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) new.relid
+            AND c.arguments OPERATOR(pg_catalog.=) new.arguments) THEN
+        RETURN NULL;
+    END IF;
+    new.found := coalesce(counter_ext.cache_found(new.relid, new.arguments), '');
     RETURN new;
 END
 $$;
@@ -94,33 +165,33 @@ BEGIN ATOMIC
     SELECT @extschema@.counter_drop_prefix($1);
 END;
 -- Recounts one cache; where that fails, says why and lets the worker try again later, each time.
-CREATE FUNCTION counter_ext.recount_one(relation oid, prefix text, key_column text) RETURNS boolean LANGUAGE plpgsql
+CREATE FUNCTION counter_ext.recount_one(relation oid, arguments text[]) RETURNS boolean LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp SET lock_timeout TO '100ms' AS $$
 DECLARE
     message pg_catalog.text;
 BEGIN
     BEGIN
-        PERFORM counter_ext.recount_cache($1, $2, $3, (SELECT pg_catalog.bool_or(c.is_rekeyed) FROM counter_ext.cache c
-            WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.prefix OPERATOR(pg_catalog.=) $2 AND c.key_column OPERATOR(pg_catalog.=) $3));
+        PERFORM counter_ext.recount_cache($1, $2, (SELECT pg_catalog.bool_or(c.is_rekeyed) FROM counter_ext.cache c
+            WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2));
         UPDATE counter_ext.cache AS c SET state = 'right', verified_at = pg_catalog.clock_timestamp(), why = NULL, retry_at = NULL, is_rekeyed = false
-            WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.prefix OPERATOR(pg_catalog.=) $2 AND c.key_column OPERATOR(pg_catalog.=) $3;
+            WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2;
         RETURN true;
     EXCEPTION WHEN OTHERS THEN
         message := SQLERRM;
     END;
     UPDATE counter_ext.cache AS c SET state = 'stale', why = message,
             retry_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => CASE WHEN c.why IS NULL THEN 1 ELSE 5 END)
-        WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.prefix OPERATOR(pg_catalog.=) $2 AND c.key_column OPERATOR(pg_catalog.=) $3;
+        WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2;
     RETURN false;
 END
 $$;
 
 -- A repair is no conflict of the caller's transaction: where another one has written the row since this one began, that stands.
-CREATE FUNCTION counter_ext.note_verified(relation oid, prefix text, key_column text) RETURNS void LANGUAGE plpgsql
+CREATE FUNCTION counter_ext.note_verified(relation oid, arguments text[]) RETURNS void LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE counter_ext.cache AS c SET state = 'right', verified_at = pg_catalog.clock_timestamp(), why = NULL, retry_at = NULL
-        WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.prefix OPERATOR(pg_catalog.=) $2 AND c.key_column OPERATOR(pg_catalog.=) $3;
+        WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2;
 EXCEPTION WHEN serialization_failure THEN
     NULL;
 END
@@ -137,7 +208,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    PERFORM counter_ext.recount_one(next.relid, next.prefix, next.key_column);
+    PERFORM counter_ext.recount_one(next.relid, next.arguments);
     RETURN true;
 END
 $$;
@@ -148,24 +219,43 @@ CREATE FUNCTION counter_ext.follow_owners(relations oid[]) RETURNS void LANGUAGE
 DECLARE
     changed record;
 BEGIN
-    FOR changed IN SELECT k.relid, k.prefix, k.key_number, k.state, c.relowner,
+    FOR changed IN SELECT k.relid, k.prefix, k.arguments, k.middle, k.state, c.relowner,
                 pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'INSERT')
-                AND pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'UPDATE') AS may_count
+                AND pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'UPDATE') AS may_count,
+                (SELECT coalesce(pg_catalog.bool_and(pg_catalog.has_column_privilege(c.relowner, k.middle, n.number, 'SELECT')), true)
+                    FROM pg_catalog.unnest(k.numbers) WITH ORDINALITY AS n (number, at) WHERE n.at OPERATOR(pg_catalog.>) 2
+                        AND k.arguments[n.at OPERATOR(pg_catalog.-) 1] IN ('by', 'to')) AS may_read
             FROM counter_ext.cache k JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.relid
             WHERE c.relowner OPERATOR(pg_catalog.<>) k.owner LOOP
-        IF changed.may_count THEN
+        IF changed.may_count AND changed.may_read THEN
             UPDATE counter_ext.cache AS c SET owner = changed.relowner WHERE c.relid OPERATOR(pg_catalog.=) changed.relid
-                AND c.prefix OPERATOR(pg_catalog.=) changed.prefix AND c.key_number OPERATOR(pg_catalog.=) changed.key_number;
+                AND c.arguments OPERATOR(pg_catalog.=) changed.arguments;
         ELSIF relations IS NULL OR changed.relid OPERATOR(pg_catalog.=) ANY (relations) THEN
+            IF changed.may_count THEN
+                RAISE EXCEPTION 'role "%" may not read table %', pg_catalog.pg_get_userbyid(changed.relowner), changed.middle::pg_catalog.regclass
+                    USING ERRCODE = 'insufficient_privilege',
+                    DETAIL = pg_catalog.format('Rows of table %s are counted through it, with the rights of their table''s owner.', changed.relid::pg_catalog.regclass),
+                    HINT = pg_catalog.format('GRANT SELECT ON %s TO %I;', changed.middle::pg_catalog.regclass, pg_catalog.pg_get_userbyid(changed.relowner));
+            END IF;
             RAISE EXCEPTION 'role "%" may not count the rows of table %', pg_catalog.pg_get_userbyid(changed.relowner), changed.relid::pg_catalog.regclass
                 USING ERRCODE = 'insufficient_privilege',
                 DETAIL = pg_catalog.format('Triggers of the table count its rows into counters "%s" with the rights of its owner.', changed.prefix),
                 HINT = pg_catalog.format('GRANT SELECT, INSERT, UPDATE ON counter_ext.total TO %I;', pg_catalog.pg_get_userbyid(changed.relowner));
         ELSIF changed.state OPERATOR(pg_catalog.=) 'right' THEN
             UPDATE counter_ext.cache AS c SET state = 'stale', why = NULL, retry_at = NULL WHERE c.relid OPERATOR(pg_catalog.=) changed.relid
-                AND c.prefix OPERATOR(pg_catalog.=) changed.prefix AND c.key_number OPERATOR(pg_catalog.=) changed.key_number;
+                AND c.arguments OPERATOR(pg_catalog.=) changed.arguments;
         END IF;
     END LOOP;
+END
+$$;
+
+-- PostgreSQL has no command that changes a trigger's arguments. Whoever renames what they name holds that table's lock. The second
+-- command has all sessions read the trigger's table anew.
+CREATE FUNCTION counter_ext.set_arguments(trigger_oid oid, relation oid, arguments text[]) RETURNS void LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE pg_catalog.pg_trigger AS t SET tgargs = counter_ext.argument_bytes($3) WHERE t.oid OPERATOR(pg_catalog.=) $1;
+    UPDATE pg_catalog.pg_class AS c SET relhastriggers = true WHERE c.oid OPERATOR(pg_catalog.=) $2;
 END
 $$;
 
@@ -176,7 +266,8 @@ DECLARE
     most_bytes_at_once CONSTANT pg_catalog.int8 := 16777216;
     -- Of counter_ext.cache. The type is not named here, or nothing could be done any more where somebody has renamed that schema.
     cache record;
-    name_now pg_catalog.text;
+    arguments_now pg_catalog.text[];
+    middle_now pg_catalog.text[];
     found_now pg_catalog.text;
     reset_trigger record;
     table_now pg_catalog.pg_class;
@@ -193,7 +284,7 @@ BEGIN
     IF TG_EVENT OPERATOR(pg_catalog.=) 'ddl_command_end' AND TG_TAG OPERATOR(pg_catalog.=) 'ALTER TABLE' THEN
         -- ENABLE TRIGGER ALL, with which a restore ends, knows nothing of replicas.
         FOR reset_trigger IN SELECT p.tgname, p.tgrelid::pg_catalog.regclass AS name, CASE WHEN pg_catalog.starts_with(p.tgname::pg_catalog.text, 'counter_rows_replica_') THEN 'REPLICA' ELSE 'ALWAYS' END AS sessions
-                FROM counter_ext.cache_trigger u JOIN pg_catalog.pg_trigger p ON p.oid OPERATOR(pg_catalog.=) u.trigger_oid
+                FROM counter_ext.counting_trigger u JOIN pg_catalog.pg_trigger p ON p.oid OPERATOR(pg_catalog.=) u.trigger_oid
                 WHERE p.tgenabled OPERATOR(pg_catalog.=) 'O'::"char" AND p.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
                     AND (p.tgname::pg_catalog.text OPERATOR(pg_catalog.~) '^counter_rows_(replica|truncate)_[0-9a-f]{8}$'
                         OR p.tgname::pg_catalog.text OPERATOR(pg_catalog.~) '^counter_rows_(insert|update|delete)_[0-9a-f]{8}$'
@@ -205,83 +296,83 @@ BEGIN
         WHERE c.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass) ELSE '{}' END);
     FOR cache IN SELECT * FROM counter_ext.cache LOOP
         SELECT * INTO table_now FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) cache.relid;
-        IF NOT FOUND OR NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) cache.relid
-                AND a.attnum OPERATOR(pg_catalog.=) cache.key_number AND NOT a.attisdropped) THEN
+        arguments_now := counter_ext.arguments_now(cache.relid, cache.middle, cache.arguments, cache.numbers);
+        IF table_now.oid IS NULL OR pg_catalog.array_position(arguments_now, NULL) IS NOT NULL THEN
             -- The table is gone, or the column: so are the counters, and nothing counts any more. Counters that were never found to
             -- be the cache's stay. So do those that visitors were noted beside, where the owner could not drop these himself.
-            PERFORM counter_ext.remove_cache(cache.relid, cache.prefix, cache.key_column, cache.state OPERATOR(pg_catalog.<>) 'unverified'
+            PERFORM counter_ext.remove_cache(cache.relid, cache.arguments, cache.state OPERATOR(pg_catalog.<>) 'unverified'
                 AND (pg_catalog.has_table_privilege(cache.owner, 'counter_ext.visitors'::pg_catalog.regclass, 'DELETE') OR NOT EXISTS (
                     SELECT FROM counter_ext.visitors v WHERE pg_catalog.starts_with(v.id, cache.prefix) UNION ALL
                     SELECT FROM counter_ext.visit v WHERE pg_catalog.starts_with(v.id, cache.prefix))));
             CONTINUE;
         END IF;
-        name_now := (SELECT a.attname FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) cache.relid
-            AND a.attnum OPERATOR(pg_catalog.=) cache.key_number);
-        IF name_now OPERATOR(pg_catalog.<>) cache.key_column THEN
-            -- PostgreSQL has no command that changes a trigger's arguments. Whoever renames a column holds its table's lock,
-            -- and the second command has all sessions read the triggers anew.
-            UPDATE pg_catalog.pg_trigger AS t SET tgargs = pg_catalog.convert_to(cache.prefix, pg_catalog.getdatabaseencoding()) OPERATOR(pg_catalog.||) '\x00'::pg_catalog.bytea
-                    OPERATOR(pg_catalog.||) pg_catalog.convert_to(name_now, pg_catalog.getdatabaseencoding()) OPERATOR(pg_catalog.||) '\x00'::pg_catalog.bytea
-                FROM counter_ext.cache_trigger u WHERE u.trigger_oid OPERATOR(pg_catalog.=) t.oid AND u.relid OPERATOR(pg_catalog.=) cache.relid
-                    AND u.prefix OPERATOR(pg_catalog.=) cache.prefix AND u.key_column OPERATOR(pg_catalog.=) cache.key_column
-                    AND t.tgnargs OPERATOR(pg_catalog.=) 2::pg_catalog.int2;
-            UPDATE pg_catalog.pg_class AS c SET relhastriggers = true WHERE c.oid IN (SELECT u.tgrelid FROM counter_ext.cache_trigger u
-                WHERE u.relid OPERATOR(pg_catalog.=) cache.relid);
-            UPDATE counter_ext.cache AS c SET key_column = name_now WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
-                AND c.prefix OPERATOR(pg_catalog.=) cache.prefix AND c.key_number OPERATOR(pg_catalog.=) cache.key_number;
-            cache.key_column := name_now;
+        IF arguments_now OPERATOR(pg_catalog.<>) cache.arguments THEN
+            PERFORM counter_ext.set_arguments(u.trigger_oid, u.tgrelid, arguments_now) FROM counter_ext.cache_trigger u
+                WHERE u.relid OPERATOR(pg_catalog.=) cache.relid AND u.arguments OPERATOR(pg_catalog.=) cache.arguments;
+            UPDATE counter_ext.cache AS c SET arguments = arguments_now WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
+                AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
         END IF;
+        IF cache.middle OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN
+            -- Also where the counted table has another name now.
+            middle_now := ARRAY[cache.prefix, counter_ext.argument_after(arguments_now, 'by'), 'to', counter_ext.argument_after(arguments_now, 'to'),
+                'of', counter_ext.table_name(cache.relid)];
+            PERFORM counter_ext.set_arguments(u.trigger_oid, u.tgrelid, middle_now) FROM counter_ext.middle_trigger u
+                WHERE u.relid OPERATOR(pg_catalog.=) cache.middle AND u.prefix OPERATOR(pg_catalog.=) cache.prefix
+                    AND u.arguments OPERATOR(pg_catalog.<>) middle_now AND pg_catalog.cardinality(u.arguments) OPERATOR(pg_catalog.=) 6;
+        END IF;
+        cache.arguments := arguments_now;
         IF NOT EXISTS (SELECT FROM counter_ext.cache_trigger t WHERE t.relid OPERATOR(pg_catalog.=) cache.relid
-                AND t.prefix OPERATOR(pg_catalog.=) cache.prefix AND t.key_column OPERATOR(pg_catalog.=) cache.key_column) THEN
+                AND t.arguments OPERATOR(pg_catalog.=) cache.arguments) THEN
             -- A restore makes the triggers later. Else they were dropped: the counters stay, and are anybody's.
             CONTINUE WHEN pg_catalog.split_part(cache.found, '|', 3) OPERATOR(pg_catalog.=) '';
             DELETE FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
-                AND c.prefix OPERATOR(pg_catalog.=) cache.prefix AND c.key_number OPERATOR(pg_catalog.=) cache.key_number;
+                AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
             CONTINUE;
         END IF;
         IF cache.relation OPERATOR(pg_catalog.<>) cache.relid::pg_catalog.regclass::pg_catalog.text THEN
             UPDATE counter_ext.cache AS c SET relation = cache.relid::pg_catalog.regclass::pg_catalog.text WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
-                AND c.prefix OPERATOR(pg_catalog.=) cache.prefix AND c.key_number OPERATOR(pg_catalog.=) cache.key_number;
+                AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
         END IF;
-        found_now := coalesce(counter_ext.cache_found(cache.relid, cache.prefix, cache.key_column), '');
+        found_now := coalesce(counter_ext.cache_found(cache.relid, cache.arguments), '');
         IF found_now OPERATOR(pg_catalog.<>) cache.found AND TG_TAG IN ('CREATE TABLE', 'CREATE FOREIGN TABLE', 'CREATE TRIGGER') THEN
             -- A new partition has no rows. A restore makes triggers of counters that are right, one after the other.
             UPDATE counter_ext.cache AS c SET found = found_now WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
-                AND c.prefix OPERATOR(pg_catalog.=) cache.prefix AND c.key_number OPERATOR(pg_catalog.=) cache.key_number;
+                AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
         ELSIF found_now OPERATOR(pg_catalog.<>) cache.found THEN
             IF pg_catalog.split_part(cache.found, '|', 1) OPERATOR(pg_catalog.<>) pg_catalog.split_part(found_now, '|', 1) THEN
                 -- A key of another type must be one that names counters still: better refused now than at the next INSERT.
-                PERFORM counter_ext.check_cache(cache.relid, cache.prefix, cache.key_column);
+                PERFORM counter_ext.check_cache(cache.relid, cache.arguments);
             END IF;
             UPDATE counter_ext.cache AS c SET found = found_now,
                     state = CASE WHEN c.state OPERATOR(pg_catalog.=) 'unverified' THEN c.state ELSE 'stale' END,
                     why = NULL, retry_at = NULL, is_rekeyed = c.is_rekeyed OR pg_catalog.right(c.found, 1) OPERATOR(pg_catalog.=) '*'
                         OR pg_catalog.split_part(c.found, '|', 1) OPERATOR(pg_catalog.<>) pg_catalog.split_part(found_now, '|', 1)
                 WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
-                AND c.prefix OPERATOR(pg_catalog.=) cache.prefix AND c.key_number OPERATOR(pg_catalog.=) cache.key_number
+                AND c.arguments OPERATOR(pg_catalog.=) cache.arguments
                 RETURNING c.* INTO cache;
             bytes_now := pg_catalog.pg_relation_size(cache.relid) OPERATOR(pg_catalog.+) coalesce((SELECT pg_catalog.sum(pg_catalog.pg_relation_size(i.relid))
-                FROM pg_catalog.pg_partition_tree(cache.relid) i), 0);
+                FROM (SELECT t.relid FROM pg_catalog.pg_partition_tree(cache.relid) t UNION ALL SELECT t.relid FROM pg_catalog.pg_partition_tree(cache.middle) t) i), 0);
             IF cache.state OPERATOR(pg_catalog.=) 'stale' AND bytes_now OPERATOR(pg_catalog.<=) most_bytes_at_once
                 AND pg_catalog.strpos(pg_catalog.split_part(found_now, '|', 3), 'D') OPERATOR(pg_catalog.=) 0 THEN
-                PERFORM counter_ext.recount_one(cache.relid, cache.prefix, cache.key_column);
+                PERFORM counter_ext.recount_one(cache.relid, cache.arguments);
             END IF;
         END IF;
     END LOOP;
-    FOR cache IN INSERT INTO counter_ext.cache AS made (relation, prefix, key_column, relid, key_number, owner, found, state)
-        SELECT DISTINCT t.relid::pg_catalog.regclass::pg_catalog.text, t.prefix, t.key_column, t.relid, a.attnum, c.relowner, '', 'unverified'
+    FOR cache IN INSERT INTO counter_ext.cache AS made (relation, prefix, arguments, relid, numbers, middle, owner, found, state)
+        SELECT DISTINCT t.relid::pg_catalog.regclass::pg_catalog.text, t.prefix, t.arguments, t.relid,
+            counter_ext.argument_numbers(t.relid, named.middle, t.arguments), named.middle, c.relowner, '', 'unverified'
         FROM counter_ext.cache_trigger t
         JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relid
-        JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) t.relid AND a.attname OPERATOR(pg_catalog.=) t.key_column::pg_catalog.name
-            AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2
+        CROSS JOIN counter_ext.argument_middle(t.arguments) AS named (middle)
         WHERE pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'INSERT')
             AND pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'UPDATE')
             AND NOT EXISTS (SELECT FROM counter_ext.cache k WHERE k.relid OPERATOR(pg_catalog.=) t.relid
-                AND k.prefix OPERATOR(pg_catalog.=) t.prefix AND k.key_number OPERATOR(pg_catalog.=) a.attnum)
+                AND k.arguments OPERATOR(pg_catalog.=) t.arguments)
+            AND pg_catalog.array_position(counter_ext.argument_numbers(t.relid, named.middle, t.arguments), 0::pg_catalog.int2) IS NULL
         ON CONFLICT DO NOTHING RETURNING made.* LOOP
         -- CREATE TRIGGER itself is checked by counter_ext.after_ddl.
         IF TG_TAG OPERATOR(pg_catalog.=) 'CREATE SCHEMA' THEN
-            PERFORM counter_ext.check_cache(cache.relid, cache.prefix, cache.key_column);
+            PERFORM counter_ext.check_cache(cache.relid, cache.arguments);
         END IF;
     END LOOP;
 END
@@ -291,28 +382,35 @@ $$;
 CREATE FUNCTION counter_ext.follow_rewrites() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE counter_ext.cache AS c SET found = pg_catalog.concat(c.found, '*')
-        WHERE c.relid OPERATOR(pg_catalog.=) coalesce(pg_catalog.pg_partition_root(pg_catalog.pg_event_trigger_table_rewrite_oid()),
-            pg_catalog.pg_event_trigger_table_rewrite_oid()::pg_catalog.regclass)::pg_catalog.oid;
+        WHERE coalesce(pg_catalog.pg_partition_root(pg_catalog.pg_event_trigger_table_rewrite_oid()),
+            pg_catalog.pg_event_trigger_table_rewrite_oid()::pg_catalog.regclass)::pg_catalog.oid IN (c.relid, c.middle);
 END
 $$;
 
 -- Ends a cache: its triggers, where there are some still, its row, and its counters if asked.
-CREATE FUNCTION counter_ext.remove_cache(relation oid, prefix text, key_column text, drops_counters boolean) RETURNS bigint
+CREATE FUNCTION counter_ext.remove_cache(relation oid, arguments text[], drops_counters boolean) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     made record;
+    table_name CONSTANT pg_catalog.text := counter_ext.table_name($1);
+    known counter_ext.cache;
 BEGIN
-    DELETE FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.prefix OPERATOR(pg_catalog.=) $2
-        AND c.key_column OPERATOR(pg_catalog.=) $3;
+    DELETE FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2 RETURNING c.* INTO known;
+    -- A table that is gone has left the other's triggers, with its last name.
     FOR made IN SELECT t.tgname, t.tgrelid::pg_catalog.regclass AS name FROM counter_ext.cache_trigger u
             JOIN pg_catalog.pg_trigger t ON t.oid OPERATOR(pg_catalog.=) u.trigger_oid
-            WHERE u.relid OPERATOR(pg_catalog.=) $1 AND u.prefix OPERATOR(pg_catalog.=) $2 AND u.key_column OPERATOR(pg_catalog.=) $3
+            WHERE u.relid OPERATOR(pg_catalog.=) $1 AND u.arguments OPERATOR(pg_catalog.=) $2
+                AND u.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+        UNION ALL SELECT t.tgname, t.tgrelid::pg_catalog.regclass FROM counter_ext.middle_trigger u
+            JOIN pg_catalog.pg_trigger t ON t.oid OPERATOR(pg_catalog.=) u.trigger_oid
+            WHERE u.relid OPERATOR(pg_catalog.=) coalesce(known.middle, counter_ext.argument_middle($2)) AND u.prefix OPERATOR(pg_catalog.=) $2[1]
+                AND (table_name IS NULL OR u.of_table OPERATOR(pg_catalog.=) table_name)
                 AND u.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid LOOP
         EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', made.tgname, made.name);
     END LOOP;
     -- Without a prefix the counters could be anybody's. A counter of another cache never begins with this one's prefix.
-    IF drops_counters AND $2 OPERATOR(pg_catalog.<>) '' AND NOT EXISTS (SELECT FROM counter_ext.cache_trigger u WHERE u.prefix OPERATOR(pg_catalog.=) $2) THEN
-        RETURN counter_ext.drop_prefix($2);
+    IF drops_counters AND $2[1] OPERATOR(pg_catalog.<>) '' AND NOT EXISTS (SELECT FROM counter_ext.cache_trigger u WHERE u.prefix OPERATOR(pg_catalog.=) $2[1]) THEN
+        RETURN counter_ext.drop_prefix($2[1]);
     END IF;
     RETURN 0;
 END
@@ -327,9 +425,9 @@ DECLARE
     cache record;
     dropped pg_catalog.int8 := 0;
 BEGIN
-    FOR cache IN SELECT DISTINCT t.relid, t.prefix, t.key_column FROM counter_ext.cache_trigger t
+    FOR cache IN SELECT DISTINCT t.relid, t.arguments FROM counter_ext.cache_trigger t
             WHERE t.relid OPERATOR(pg_catalog.=) $1 AND t.prefix OPERATOR(pg_catalog.=) $2 LOOP
-        dropped := dropped OPERATOR(pg_catalog.+) counter_ext.remove_cache(cache.relid, cache.prefix, cache.key_column, drops_counters);
+        dropped := dropped OPERATOR(pg_catalog.+) counter_ext.remove_cache(cache.relid, cache.arguments, drops_counters);
     END LOOP;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'no triggers count the rows of table % into counters "%"', $1::pg_catalog.regclass, $2
@@ -340,8 +438,11 @@ END
 $$;
 
 CREATE VIEW @extschema@.counter_caches AS
-    SELECT DISTINCT t.relid::pg_catalog.regclass AS "table", t.prefix, t.key_column AS key, coalesce(c.state, 'unverified') AS state, c.verified_at, c.why
+    SELECT DISTINCT t.relid::pg_catalog.regclass AS "table", t.prefix, counter_ext.argument_key(t.arguments) AS key, coalesce(c.state, 'unverified') AS state, c.verified_at, c.why,
+        counter_ext.argument_after(t.arguments, 'amount') AS amount, counter_ext.argument_after(t.arguments, 'only') AS "only",
+        counter_ext.argument_after(t.arguments, 'through') OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||)
+            pg_catalog.quote_ident(counter_ext.argument_after(t.arguments, 'to')) AS through
     FROM counter_ext.cache_trigger t LEFT JOIN counter_ext.cache c ON c.relid OPERATOR(pg_catalog.=) t.relid
-        AND c.prefix OPERATOR(pg_catalog.=) t.prefix AND c.key_column OPERATOR(pg_catalog.=) t.key_column;
-COMMENT ON VIEW @extschema@.counter_caches IS 'counter caches: table, prefix and key column; whether the counters are right, or stale and about to be recounted, and since when that is known';
+        AND c.arguments OPERATOR(pg_catalog.=) t.arguments;
+COMMENT ON VIEW @extschema@.counter_caches IS 'counter caches: table, prefix and key column; what they sum, count only, and count through; whether the counters are right, or stale and about to be recounted, and since when that is known';
 GRANT SELECT ON @extschema@.counter_caches TO PUBLIC;

@@ -4,10 +4,11 @@
 
 use pgrx::prelude::*;
 
-use crate::caches::{self, Definition};
-use crate::errors::OrRaise;
+use crate::caches;
+use crate::caches::arguments::Role;
+use crate::errors::{CounterError, OrRaise, given};
 use crate::pg::Oid;
-use crate::pg::args::{RelationArg, TextArg};
+use crate::pg::args::{RelationArg, TextArg, TextArray};
 use crate::pg::ddl::CreatedTrigger;
 
 /// Ends the cache of a table under a prefix: drops its triggers, and its counters, unless they are to be kept. Returns how many
@@ -24,27 +25,35 @@ fn counter_uncache(table: RelationArg<'_>, prefix: TextArg<'_>, keep_counters: d
 mod counter_ext {
     use super::*;
 
-    /// Makes all counters under a cache's prefix what the rows say; how many differed.
+    /// Makes all counters under a cache's prefix what the rows say; how many differed. The cache is what a trigger with these
+    /// arguments counts.
     ///
     /// Errors: those of `counter_backfill`.
     #[pg_extern(strict)]
-    fn recount_cache(relation: Oid, prefix: TextArg<'_>, key_column: TextArg<'_>, is_rekeyed: bool) -> i64 {
-        Definition::new(prefix.0, key_column.0)
-            .and_then(|definition| caches::recount(relation, &definition, is_rekeyed))
-            .or_raise()
+    fn recount_cache(relation: Oid, arguments: TextArray<'_>, is_rekeyed: bool) -> i64 {
+        let recount = || {
+            let arguments = given_arguments(arguments)?;
+            match Role::of(&arguments)? {
+                Role::Counted(definition) => caches::recount(relation, &definition, is_rekeyed),
+                Role::Middle(_) => Ok(0),
+            }
+        };
+        recount().or_raise()
     }
 
     /// Errors: 55000, 42710 a trigger that CREATE SCHEMA has made counts into another cache's counters.
     #[pg_extern(strict)]
-    fn check_cache(relation: Oid, prefix: TextArg<'_>, key_column: TextArg<'_>) {
-        // BOUND: a prefix and a name, as pg_trigger has them.
-        let trigger = CreatedTrigger {
-            table: relation,
-            function: b"counter_rows".to_vec(),
-            arguments: vec![prefix.0.to_vec(), key_column.0.to_vec()],
+    fn check_cache(relation: Oid, arguments: TextArray<'_>) {
+        let check = || {
+            let (function, arguments) = (b"counter_rows".to_vec(), given_arguments(arguments)?);
+            caches::check_created(&CreatedTrigger { table: relation, function, arguments })
         };
-        caches::check_created(&trigger).or_raise();
+        check().or_raise();
     }
+}
+
+fn given_arguments(arguments: TextArray<'_>) -> Result<Vec<Vec<u8>>, CounterError> {
+    arguments.elements().map(|argument| Ok(given("arguments", argument)?.to_vec())).collect()
 }
 
 extension_sql_file!(

@@ -8,25 +8,26 @@
 //! So with logical replication: totals of another server's cache are taken in, unless the rows that they count are subscribed to as well.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::CString;
 
 use super::definition;
 use super::key_id;
+use super::opened::Opened;
 use crate::errors::CounterError;
 use crate::fallible;
-use crate::pg::key_text::KeyText;
+use crate::pg::key_form::KeyForm;
+use crate::pg::source::Source;
 use crate::pg::spi::Spi;
-use crate::pg::{Oid, catalog, confined, xact};
+use crate::pg::{Oid, confined, xact};
 
 /// A cache whose rows are counted as they arrive in this session.
 struct Arriving {
     prefix: Vec<u8>,
-    key: KeyText,
+    key: KeyForm,
 }
 
 impl Arriving {
     fn has(&self, id: &[u8]) -> bool {
-        id.strip_prefix(&*self.prefix).is_some_and(|key| key_id::can_be_of(self.key, key))
+        id.strip_prefix(&*self.prefix).is_some_and(|key| key_id::can_be_of(&self.key, key))
     }
 }
 
@@ -67,14 +68,16 @@ const SUBSCRIBED_TABLES: &str = "SELECT DISTINCT coalesce(pg_catalog.pg_partitio
 /// The caches, of some tables, whose rows are counted as they arrive in this session.
 fn counted_of(is_meant: impl Fn(Oid) -> bool) -> Result<Vec<Arriving>, CounterError> {
     let mut arriving = Vec::new();
-    for (table, prefix, column) in definition::counting_inserts()? {
+    for (table, definition) in definition::counting_inserts()? {
         // Without a prefix the id could be anybody's.
-        if prefix.is_empty() || !is_meant(table) {
+        if definition.prefix().is_empty() || !is_meant(table) {
             continue;
         }
-        let Ok(column) = CString::new(column) else { continue };
-        if let Some(key) = catalog::column_type(table, &column).and_then(|oid| KeyText::of_type(oid).ok()) {
-            fallible::push(&mut arriving, Arriving { prefix, key }, "counter caches")?;
+        if let Ok(opened) = Source::open(table).and_then(|source| Opened::of(source, &definition)) {
+            // BOUND: a prefix, and how the columns of a key become text.
+            let arriving_here =
+                Arriving { prefix: definition.prefix().to_vec(), key: opened.key_form().clone() };
+            fallible::push(&mut arriving, arriving_here, "counter caches")?;
         }
     }
     Ok(arriving)

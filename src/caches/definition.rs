@@ -2,25 +2,20 @@
 //!
 //! BOUND: what is copied here without asking are names and arguments of one table's triggers, as long as the catalogs hold.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 
+use super::arguments::{Definition, Role};
 use super::errors::CacheError;
-use super::key_id;
-use crate::errors::{CounterError, check_id};
+use super::opened::Opened;
+use crate::errors::CounterError;
 use crate::pg::ddl::CreatedTrigger;
-use crate::pg::lock::{self, Subject};
+use crate::pg::lock::{self, Subject, key_hash};
 use crate::pg::privilege::{self, Rights};
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::source::{Event, Source};
 use crate::pg::spi::Spi;
 use crate::pg::{Oid, confined, spi};
 use crate::rows::access::{self, Tables};
-
-/// A prefix of counters, and the column that names the rest.
-pub struct Definition {
-    pub prefix: CString,
-    pub column: CString,
-}
 
 /// The trigger function, wherever the extension was put.
 pub struct Function {
@@ -34,67 +29,65 @@ struct Other {
     is_of_same_table: bool,
     name: Vec<u8>,
     prefix: Vec<u8>,
-    column: Vec<u8>,
+    arguments: Vec<Vec<u8>>,
+}
+
+/// The events, of those asked for, that no trigger of the table with these arguments is for. Errors: 55000 some are counted twice,
+/// or in part.
+pub fn uncounted(
+    arguments: &[CString],
+    source: &Source,
+    function: &Function,
+    events: &[Event],
+) -> Result<Vec<Event>, CounterError> {
+    let mut triggers = source.triggers();
+    triggers.retain(|trigger| {
+        let is_same = |(one, other): (&Vec<u8>, &CString)| one == other.to_bytes();
+        trigger.function == function.oid
+            && trigger.arguments.len() == arguments.len()
+            && trigger.arguments.iter().zip(arguments).all(is_same)
+    });
+    let mut uncounted = Vec::new();
+    for &event in events {
+        let mut counting = triggers
+            .iter()
+            .filter(|trigger| trigger.is_for(event) && !trigger.is_for_replicas(event, &triggers));
+        match (counting.next(), counting.next()) {
+            (None, _) => uncounted.push(event),
+            (Some(one), None) if one.covers(event) => {}
+            _ => {
+                let prefix = arguments.first().map_or_else(Vec::new, |prefix| prefix.to_bytes().to_vec());
+                return Err(CacheError::CountedOtherwise { table: source.name(), prefix }.into());
+            }
+        }
+    }
+    Ok(uncounted)
+}
+
+/// The definition of a table's cache under a prefix and by a key, as its triggers say it; by that alone where there are none.
+pub fn of_table(table: Oid, prefix: &[u8], keys: &[&[u8]]) -> Result<Definition, CounterError> {
+    let asked = Definition::new(prefix, keys)?;
+    let source = Source::open(table)?;
+    let function = function()?;
+    let triggers = source.triggers().into_iter().filter(|trigger| trigger.function == function.oid);
+    let found =
+        triggers.filter_map(|trigger| Role::of(&trigger.arguments).ok()).find_map(|role| match role {
+            Role::Counted(found) if found.prefix == asked.prefix && found.keys == asked.keys => Some(found),
+            _ => None,
+        });
+    Ok(found.unwrap_or(asked))
 }
 
 impl Definition {
-    /// Errors: 22023 no id can begin like this.
-    pub fn new(prefix: &[u8], column: &[u8]) -> Result<Definition, CounterError> {
-        if !prefix.is_empty() {
-            check_id(prefix)?;
-        }
-        key_id::check_prefix(prefix)?;
-        let text = |bytes: &[u8]| {
-            CString::new(bytes).map_err(|_| CounterError::Internal("a text with a NUL".to_owned()))
-        };
-        Ok(Definition { prefix: text(prefix)?, column: text(column)? })
-    }
-
-    pub fn prefix(&self) -> &[u8] {
-        self.prefix.to_bytes()
-    }
-
-    fn is_of(&self, arguments: &[Vec<u8>]) -> bool {
-        matches!(arguments, [prefix, column]
-            if prefix == self.prefix.to_bytes() && column == self.column.to_bytes())
-    }
-
-    /// The events, of those asked for, that no trigger of the table counts. Errors: 55000 some are counted twice, or in part.
-    pub fn uncounted(
-        &self,
-        source: &Source,
-        function: &Function,
-        events: &[Event],
-    ) -> Result<Vec<Event>, CounterError> {
-        let mut triggers = source.triggers();
-        triggers.retain(|trigger| trigger.function == function.oid && self.is_of(&trigger.arguments));
-        let mut uncounted = Vec::new();
-        for &event in events {
-            let mut counting = triggers
-                .iter()
-                .filter(|trigger| trigger.is_for(event) && !trigger.is_for_replicas(event, &triggers));
-            match (counting.next(), counting.next()) {
-                (None, _) => uncounted.push(event),
-                (Some(one), None) if one.covers(event) => {}
-                _ => {
-                    return Err(CacheError::CountedOtherwise {
-                        table: source.name(),
-                        prefix: self.prefix().to_vec(),
-                    }
-                    .into());
-                }
-            }
-        }
-        Ok(uncounted)
-    }
-
-    /// Errors: 55000 rows of another table, or by another column, are counted into the same counters; 42710 one of two prefixes
+    /// Errors: 55000 rows of another table, or otherwise, are counted into the same counters; 42710 one of two prefixes
     /// begins with the other.
     pub fn check_alone(&self, source: &Source, function: &Function) -> Result<(), CounterError> {
         let prefix = self.prefix();
-        for Other { is_of_same_table, name, prefix: other, column } in others(function, source)? {
+        let own = self.arguments();
+        for Other { is_of_same_table, name, prefix: other, arguments } in others(function, source)? {
             if other == prefix {
-                if !is_of_same_table || column != self.column.to_bytes() {
+                let is_same = arguments.iter().map(Vec::as_slice).eq(own.iter().map(|own| own.to_bytes()));
+                if !is_of_same_table || !is_same {
                     return Err(CacheError::SharedPrefix { prefix: other, table: name }.into());
                 }
             } else if overlap(prefix, &other) {
@@ -157,16 +150,16 @@ fn overlap(one: &[u8], other: &[u8]) -> bool {
 /// until this transaction ends. Errors: those of `Definition::check_alone`.
 pub fn check_created(trigger: &CreatedTrigger) -> Result<(), CounterError> {
     const ALL_PREFIXES: &[u8] = b"prefixes of counter caches";
-    let (Some(tables), [prefix, column]) = (access::find_tables(), trigger.arguments.as_slice()) else {
-        return Ok(());
-    };
+    let Some(tables) = access::find_tables() else { return Ok(()) };
     if trigger.function != b"counter_rows" {
         return Ok(());
     }
     check_creator()?;
-    let definition = Definition::new(prefix, column)?;
-    let source = Source::open(trigger.table)?;
-    source.key_column(&definition.column)?;
+    // A middle table's trigger counts what the counted table's say.
+    let Role::Counted(definition) = Role::of(&trigger.arguments)? else { return Ok(()) };
+    let opened = Opened::of(Source::open(trigger.table)?, &definition)?;
+    opened.check_keys(&definition)?;
+    let source = opened.source;
     if !may_count(tables, source.owner()) {
         // It cannot count, so it takes no prefix, and keeps nobody waiting.
         return Ok(());
@@ -231,28 +224,24 @@ fn others(function: &Function, source: &Source) -> Result<Vec<Other>, CounterErr
     let other = |row: Vec<Option<Vec<u8>>>| {
         let mut columns = row.into_iter();
         let (is_of_same_table, name) = (columns.next()?? == b"t", columns.next()??);
-        let (prefix, column) = arguments(&columns.next()??)?;
-        Some(Other { is_of_same_table, name, prefix, column })
+        let arguments = arguments(&columns.next()??);
+        is_of_counted(&arguments).then(|| Other {
+            is_of_same_table,
+            name,
+            prefix: arguments[0].clone(),
+            arguments,
+        })
     };
     Ok(rows.into_iter().filter_map(other).collect())
 }
 
-/// Every cache, of tables whose owner may count: its table, prefix and column.
+/// Every cache, of tables whose owner may count, and its table.
 pub fn all() -> Result<Vec<(Oid, Definition)>, CounterError> {
-    let mut all = Vec::new();
-    for (table, prefix, column) in uses(&owner_may_count()?)? {
-        if let Ok(definition) = Definition::new(&prefix, &column) {
-            all.push((table, definition));
-        }
-    }
-    Ok(all)
+    uses(&owner_may_count()?)
 }
 
-/// A table, and the prefix and the column that its rows are counted by.
-type Use = (Oid, Vec<u8>, Vec<u8>);
-
-/// Tables, prefixes and columns that a row inserted by this session is counted by.
-pub fn counting_inserts() -> Result<Vec<Use>, CounterError> {
+/// The caches that a row inserted by this session is counted by.
+pub fn counting_inserts() -> Result<Vec<(Oid, Definition)>, CounterError> {
     // Bit 2 is INSERT. A trigger fires in a session of this role, in the other, always, or never.
     uses(
         "(t.tgtype OPERATOR(pg_catalog.&) 4::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2
@@ -264,7 +253,7 @@ pub fn counting_inserts() -> Result<Vec<Use>, CounterError> {
 
 /// Different uses of the function by triggers that a condition holds for, each by the table, or the partitioned one that it is
 /// a part of.
-fn uses(condition: &str) -> Result<Vec<Use>, CounterError> {
+fn uses(condition: &str) -> Result<Vec<(Oid, Definition)>, CounterError> {
     let function = u32::from(function()?.oid);
     let query = format!(
         "SELECT DISTINCT coalesce(pg_catalog.pg_partition_root(t.tgrelid), t.tgrelid::pg_catalog.regclass)::pg_catalog.oid,
@@ -275,17 +264,24 @@ fn uses(condition: &str) -> Result<Vec<Use>, CounterError> {
     let each = |row: Vec<Option<Vec<u8>>>| {
         let mut columns = row.into_iter();
         let table = number(columns.next()??)?;
-        let (prefix, column) = arguments(&columns.next()??)?;
-        Some((table, prefix, column))
+        match Role::of(&arguments(&columns.next()??)) {
+            Ok(Role::Counted(definition)) => Some((table, definition)),
+            _ => None,
+        }
     };
     Ok(rows(query.as_bytes())?.into_iter().filter_map(each).collect())
 }
 
-/// Prefix and column of a trigger.
-fn arguments(hex: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+/// Whether the arguments are those of a counted table's trigger; a middle table's counts nothing of its own.
+fn is_of_counted(arguments: &[Vec<u8>]) -> bool {
+    !arguments.is_empty() && !matches!(Role::of(arguments), Ok(Role::Middle(_)))
+}
+
+/// The arguments of a trigger.
+fn arguments(hex: &[u8]) -> Vec<Vec<u8>> {
     let bytes = from_hex(hex);
-    let mut arguments = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec);
-    Some((arguments.next()?, arguments.next()?))
+    let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
+    bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
 }
 
 /// The rows of a query about the catalogs.
@@ -302,15 +298,17 @@ fn from_hex(text: &[u8]) -> Vec<u8> {
     text.chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
 }
 
-/// `CREATE TRIGGER` for an event. The name says what it is for: another prefix or column has another.
+/// `CREATE TRIGGER` for an event. The name says what it is for: other arguments have another.
 pub fn create_trigger(
-    definition: &Definition,
+    arguments: &[CString],
     source: &Source,
     function: &Function,
     event: Event,
     for_each_row: bool,
-    number: u32,
 ) -> Vec<u8> {
+    let [all @ .., last] = arguments else { return Vec::new() };
+    let number =
+        key_hash(all.iter().flat_map(|argument| argument.to_bytes_with_nul()).chain(last.to_bytes()));
     let (name, when, tables) = match event {
         Event::Insert => ("insert", "AFTER INSERT", "REFERENCING NEW TABLE AS new_rows"),
         Event::Delete => ("delete", "AFTER DELETE", "REFERENCING OLD TABLE AS old_rows"),
@@ -324,16 +322,14 @@ pub fn create_trigger(
         _ if for_each_row => ("", "ROW"),
         _ => (tables, "STATEMENT"),
     };
-    let literal = |text: &CStr| spi::literal(text);
+    let literals: Vec<Vec<u8>> = arguments.iter().map(|argument| spi::literal(argument)).collect();
     [
         format!("CREATE TRIGGER counter_rows_{name}_{number:08x} {when} ON ").as_bytes(),
         &source.qualified_name(),
         format!(" {tables} FOR EACH {level} EXECUTE FUNCTION ").as_bytes(),
         &function.qualified_name,
         b"(",
-        &literal(&definition.prefix),
-        b", ",
-        &literal(&definition.column),
+        &literals.join(b", ".as_slice()),
         b")",
     ]
     .concat()
@@ -347,15 +343,5 @@ mod tests {
     fn hexadecimal_reads_as_bytes() {
         assert_eq!(from_hex(b"706f73743a00"), b"post:\0");
         assert_eq!(from_hex(b"FFe"), b"\xff");
-    }
-
-    #[test]
-    fn a_prefix_is_the_beginning_of_an_id() {
-        assert!(Definition::new(b"", b"c").is_ok());
-        assert!(Definition::new(b"post:", b"c").is_ok());
-        assert!(Definition::new(&[b'x'; 183], b"c").is_ok());
-        assert!(Definition::new(&[b'x'; 184], b"c").is_err());
-        assert_eq!(Definition::new(&[b'x'; 256], b"c").err(), Some(CounterError::LongId { bytes: 256 }));
-        assert_eq!(Definition::new(b"\x01likes", b"c").err(), Some(CounterError::ReservedId));
     }
 }

@@ -2,19 +2,19 @@
 //!
 //! BOUND: what is copied here without asking is an id, a token, a prefix or an actor of at most 255 bytes.
 
-use super::definition::{self, Definition};
+use super::arguments::Definition;
 use super::errors::CacheError;
-use super::join;
-use super::key_id;
-use super::registry;
+use super::opened::Opened;
+use super::{definition, join, key_id, registry, through};
 use crate::counting::{change, read, reserved, transaction};
 use crate::errors::{CounterError, MAX_ID_BYTES, check_id};
 use crate::fallible;
 use crate::memory::epochs::{self, JournalState};
 use crate::memory::{buffer, workers};
+use crate::pg::key_form::KeyForm;
 use crate::pg::lock::{self, Subject};
 use crate::pg::snapshot::ActiveSnapshot;
-use crate::pg::source::{Column, Event, Source};
+use crate::pg::source::{Event, Source};
 use crate::pg::spi::Spi;
 use crate::pg::{Oid, catalog, confined, privilege, process, xact};
 use crate::rows::access::Tables;
@@ -24,7 +24,7 @@ use crate::rows::access::Tables;
 pub struct Difference {
     pub id: Vec<u8>,
     pub counted: i128,
-    pub rows: i64,
+    pub rows: i128,
 }
 
 /// Counters mended in one go.
@@ -54,9 +54,16 @@ pub fn backfill(
     Ok(mended)
 }
 
-/// The counters that differ from their rows; with `repair`, also mends them. Errors: 55000 no triggers keep what is to be mended.
-pub fn verify(table: Oid, definition: &Definition, repair: bool) -> Result<Vec<Difference>, CounterError> {
+/// The counters that differ from their rows, or one of them, by the rest of its id; with `repair`, also mends them. Errors: 55000 no
+/// triggers keep what is to be mended.
+pub fn verify(
+    table: Oid,
+    definition: &Definition,
+    repair: bool,
+    key: Option<&[u8]>,
+) -> Result<Vec<Difference>, CounterError> {
     let mut source = Comparison::of(table, definition)?;
+    source.key = key.map(<[u8]>::to_vec);
     let tables = read::enter()?;
     let mut differences = Vec::new();
     let mut keep = |difference: &Difference| {
@@ -69,10 +76,12 @@ pub fn verify(table: Oid, definition: &Definition, repair: bool) -> Result<Vec<D
             xact::nest_level(),
         )?;
         source.mend(tables, definition, keep)?;
-        registry::note_verified(table, definition)?;
+        if key.is_none() {
+            registry::note_verified(table, definition)?;
+        }
     } else {
         fold_buffered(tables);
-        source.others = definition.longer_prefixes(&source.source, &definition::function()?)?;
+        source.others = definition.longer_prefixes(&source.opened.source, &definition::function()?)?;
         source.compare(tables, definition, |difference| keep(&difference))?;
     }
     Ok(differences)
@@ -99,8 +108,9 @@ pub fn recount(table: Oid, definition: &Definition, is_rekeyed: bool) -> Result<
 
 /// A table and the counters of its rows.
 struct Comparison {
-    source: Source,
-    column: Column,
+    opened: Opened,
+    /// Only this one, of all keys.
+    key: Option<Vec<u8>>,
     /// Prefixes of other caches that begin with this one's.
     others: Vec<Vec<u8>>,
     /// It does not wait for the worker.
@@ -111,12 +121,14 @@ struct Comparison {
 
 impl Comparison {
     fn of(table: Oid, definition: &Definition) -> Result<Comparison, CounterError> {
-        let source = Source::open(table)?;
-        let column = source.column(&definition.column)?;
-        if privilege::row_security_applies(table, privilege::current_user()) {
-            return Err(CacheError::RowSecurity { table: source.name() }.into());
+        let opened = Opened::of(Source::open(table)?, definition)?;
+        let middle = opened.middle.as_ref().map(|middle| &middle.source);
+        for source in std::iter::once(&opened.source).chain(middle) {
+            if privilege::row_security_applies(source.oid(), privilege::current_user()) {
+                return Err(CacheError::RowSecurity { table: source.name() }.into());
+            }
         }
-        Ok(Comparison { source, column, others: Vec::new(), is_recount: false, is_rekeyed: false })
+        Ok(Comparison { opened, key: None, others: Vec::new(), is_recount: false, is_rekeyed: false })
     }
 
     fn mend(
@@ -125,19 +137,28 @@ impl Comparison {
         definition: &Definition,
         mut see: impl FnMut(&Difference) -> Result<(), CounterError>,
     ) -> Result<(), CounterError> {
-        self.source.check_not_in_use(c"counter_backfill");
-        if !definition::may_count(tables, self.source.owner()) {
+        let source = &self.opened.source;
+        source.check_not_in_use(c"counter_backfill");
+        if let Some(middle) = &self.opened.middle {
+            middle.source.check_not_in_use(c"counter_backfill");
+        }
+        if !definition::may_count(tables, source.owner()) {
             // Whoever may not count decides over no counter by what he puts into a table of his own.
-            return Err(CacheError::OwnerMayNotCount { table: self.source.name() }.into());
+            return Err(CacheError::OwnerMayNotCount { table: source.name() }.into());
         }
         let function = definition::function()?;
         let events = [Event::Insert, Event::Delete, Event::Update];
-        if !definition.uncounted(&self.source, &function, &events)?.is_empty() {
-            return Err(CacheError::NotCached {
-                table: self.source.name(),
-                prefix: definition.prefix().to_vec(),
+        let is_counted = |arguments: &[std::ffi::CString], source: &Source| {
+            if definition::uncounted(arguments, source, &function, &events)?.is_empty() {
+                return Ok(());
             }
-            .into());
+            let (table, prefix) = (source.name(), definition.prefix().to_vec());
+            Err(CounterError::from(CacheError::NotCached { table, prefix }))
+        };
+        is_counted(&definition.arguments(), source)?;
+        if let (Some(middle), Some(said)) = (&self.opened.middle, definition.middle(source.qualified_name())?)
+        {
+            is_counted(&said.arguments(), &middle.source)?;
         }
         if !self.is_recount {
             fold_buffered(tables);
@@ -146,13 +167,16 @@ impl Comparison {
         lock::lock_exclusive(tables.total, Subject::Key(lock::id_hash(definition.prefix())));
         // Also what committed while the lock was waited for, at any isolation level.
         let latest = ActiveSnapshot::push_latest();
-        definition.check_alone(&self.source, &function)?;
-        self.others = definition.longer_prefixes(&self.source, &function)?;
+        definition.check_alone(source, &function)?;
+        self.others = definition.longer_prefixes(source, &function)?;
         drop(latest);
+        if self.opened.middle.is_some() {
+            through::restart(definition.prefix())?;
+        }
         let mut batch = fallible::with_room(BATCH, "what is to be mended")?;
         self.compare(tables, definition, |difference| {
             see(&difference)?;
-            let drift = i128::from(difference.rows) - difference.counted;
+            let drift = difference.rows - difference.counted;
             batch.push((difference.id, drift));
             if batch.len() >= BATCH {
                 change::mend(tables, std::mem::take(&mut batch))?;
@@ -172,30 +196,46 @@ impl Comparison {
         definition: &Definition,
         mut see: impl FnMut(Difference) -> Result<(), CounterError>,
     ) -> Result<(), CounterError> {
+        let source = &self.opened.source;
         // The rows are read with the owner's rights, so that what the owner has put into an index or a policy runs with no others. The
         // caller needs the right all the same.
-        if !self.source.may_read(self.column, privilege::current_user()) {
-            return Err(CacheError::MayNotRead { table: self.source.name() }.into());
+        if !self.opened.may_be_read(privilege::current_user()) {
+            return Err(CacheError::MayNotRead { table: source.name() }.into());
+        }
+        if let Some(middle) = &self.opened.middle {
+            middle.check_is_read_by(source.owner())?;
         }
         let prefix = definition.prefix();
-        confined::as_owner_of_all_rows(self.source.owner(), |confined| {
+        let query = match &self.key {
+            None => Some(self.opened.count_query(prefix.len())),
+            Some(key) => self.opened.count_query_of(key, prefix.len()),
+        };
+        let asked = [prefix, self.key.as_deref().unwrap_or(b"")].concat();
+        let is_asked = |id: &[u8]| self.key.is_none() || id == asked;
+        confined::as_owner_of_all_rows(source.owner(), |confined| {
             let active = ActiveSnapshot::push_latest();
             let spi = Spi::connect(confined)?;
-            let query = key_id::count_query(&self.source, &definition.column, self.column, prefix.len());
-            let mut keys = spi.pairs(&query)?;
+            let mut keys = query.map(|query| spi.pairs(&query)).transpose()?;
             let rows = || {
                 process::check_for_interrupts();
-                let Some((key, rows)) = keys.next_pair() else { return Ok(None) };
+                let next = keys.as_mut().and_then(|keys| {
+                    std::iter::from_fn(|| keys.next_pair())
+                        .find(|(key, _)| self.key.as_ref().is_none_or(|asked| asked == key))
+                });
+                let Some((key, rows)) = next else { return Ok(None) };
                 let id = [prefix, &key].concat();
                 check_id(&id)?;
                 Ok(Some((id, rows)))
             };
             // What this transaction has counted and not written yet is in no row; what it mends goes past that.
-            let own = transaction::own_after_prefix(tables, prefix)?;
-            let counted = join::sum(committed(tables, prefix), own);
+            let mut own = transaction::own_after_prefix(tables, &asked)?;
+            own.retain(|(id, _)| is_asked(id));
+            let mut committed = committed(tables, &asked);
+            let committed = || Ok::<_, CounterError>(committed()?.filter(|(id, _)| is_asked(id)));
+            let counted = join::sum(committed, own);
             join::full_outer(rows, counted, |id, rows, counted| {
                 let difference = Difference { rows: rows.unwrap_or(0), counted: counted.unwrap_or(0), id };
-                let differs = i128::from(difference.rows) != difference.counted;
+                let differs = difference.rows != difference.counted;
                 if differs && (rows.is_some() || self.is_ours(prefix, &difference.id)) {
                     see(difference)?;
                 }
@@ -210,33 +250,28 @@ impl Comparison {
 
     fn is_ours(&self, prefix: &[u8], id: &[u8]) -> bool {
         let is_ours = if self.is_rekeyed { is_under } else { is_of };
-        is_ours(prefix, self.column, &self.others, id)
+        is_ours(prefix, self.opened.key_form(), &self.others, id)
     }
 }
 
 /// Whether a counter that no row belongs to is one of a cache's. Where there is no prefix it could be anybody's.
-fn is_of(prefix: &[u8], column: Column, others: &[Vec<u8>], id: &[u8]) -> bool {
+fn is_of(prefix: &[u8], key: &KeyForm, others: &[Vec<u8>], id: &[u8]) -> bool {
     !prefix.is_empty()
-        && key_id::can_be_of(column.text, &id[prefix.len()..])
+        && key_id::can_be_of(key, &id[prefix.len()..])
         && !others.iter().any(|other| id.starts_with(other))
 }
 
 /// Whether a counter is under a prefix, and under no longer one of another cache.
-fn is_under(prefix: &[u8], _: Column, others: &[Vec<u8>], id: &[u8]) -> bool {
+fn is_under(prefix: &[u8], _: &KeyForm, others: &[Vec<u8>], id: &[u8]) -> bool {
     !prefix.is_empty() && !others.iter().any(|other| id.starts_with(other))
 }
 
 /// Brings all of a cache's counters to nothing, under the active snapshot. It has a prefix.
-pub fn empty(
-    entered: (Tables, u32),
-    source: &Source,
-    definition: &Definition,
-    column: Column,
-) -> Result<(), CounterError> {
+pub fn empty(entered: (Tables, u32), opened: &Opened, definition: &Definition) -> Result<(), CounterError> {
     let (tables, _) = entered;
     let prefix = definition.prefix();
-    let others = definition.longer_prefixes(source, &definition::function()?)?;
-    let is_ours = |id: &[u8]| is_of(prefix, column, &others, id);
+    let others = definition.longer_prefixes(&opened.source, &definition::function()?)?;
+    let is_ours = |id: &[u8]| is_of(prefix, opened.key_form(), &others, id);
     // Those that are in no row: buffered by hand, or pending in this transaction.
     let buffered = buffer::unfolded(u32::from(catalog::my_database()), u32::from(tables.total));
     let buffered = buffered.into_iter().map(|amount| amount.id);

@@ -9,7 +9,7 @@ pub enum CacheError {
     /// counter_rows as a trigger that cannot count.
     TriggerMisuse { why: &'static str },
     /// A counter under a new cache's prefix that has counted something else.
-    CountsElse { id: Vec<u8>, counted: i128, rows: i64 },
+    CountsElse { id: Vec<u8>, counted: i128, rows: i128 },
     /// A prefix that leaves no room for a long key's digest.
     LongPrefix { bytes: usize, most: usize },
     /// A table of the extension's own.
@@ -28,6 +28,18 @@ pub enum CacheError {
     CountedOtherwise { table: Vec<u8>, prefix: Vec<u8> },
     /// Another table, named with its schema, or another column of it, is counted into the same counters.
     SharedPrefix { prefix: Vec<u8>, table: Vec<u8> },
+    /// A key of no column.
+    NoKey,
+    /// A middle table, by its name with its schema, that is not there.
+    NoSuchTable { table: Vec<u8> },
+    /// What `through` says is no column of a table.
+    NoColumnOfATable { through: Vec<u8> },
+    /// A middle table that the key does not lead to.
+    NoWay { table: Vec<u8>, middle: Vec<u8> },
+    /// A middle table whose column cannot be compared with the key.
+    MiddleKeyType { table: Vec<u8> },
+    /// A key of several columns that is to lead to a middle table.
+    ManyKeysThrough,
     /// One of two caches' prefixes begins with the other's, so that both could mean the same counter.
     NestedPrefix { prefix: Vec<u8>, other: Vec<u8>, table: Vec<u8> },
 }
@@ -102,6 +114,38 @@ impl Explain for CacheError {
                 text(table)
             ))
             .hint("Give each table and column a prefix of its own."),
+            Self::NoKey => Explanation::new(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "rows cannot be counted by a key of no column".to_owned(),
+            ),
+            Self::NoSuchTable { table } => Explanation::new(
+                ERRCODE_UNDEFINED_TABLE,
+                format!("table {} does not exist, which rows are counted through", text(table)),
+            )
+            .hint("If it was dropped, end the cache with counter_uncache."),
+            Self::NoColumnOfATable { through } => Explanation::new(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("\"{}\" is not a column of a table", text(through)),
+            )
+            .hint("Give the middle table and its column that names counters: through => 'books.author_id'."),
+            Self::NoWay { table, middle } => Explanation::new(
+                ERRCODE_INVALID_FOREIGN_KEY,
+                format!(
+                    "the key column of table \"{}\" does not refer to a row of table \"{}\"",
+                    text(table),
+                    text(middle)
+                ),
+            )
+            .hint("Make it a foreign key to that table, or give the table a primary key of one column."),
+            Self::MiddleKeyType { table } => Explanation::new(
+                ERRCODE_DATATYPE_MISMATCH,
+                format!("the key and the column of table \"{}\" that it refers to are of different types", text(table)),
+            )
+            .hint("Give both columns the same type; the integer types match each other."),
+            Self::ManyKeysThrough => Explanation::new(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                "rows are counted through another table by a key of one column only".to_owned(),
+            ),
             Self::NestedPrefix { prefix, other, table } => Explanation::new(
                 ERRCODE_DUPLICATE_OBJECT,
                 format!(

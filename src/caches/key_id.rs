@@ -9,15 +9,12 @@
 //!
 //! BOUND: a query.
 
-use std::ffi::CStr;
-
 use sha2::{Digest, Sha256};
 
 use super::errors::CacheError;
 use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES, check_id};
 use crate::fallible;
-use crate::pg::key_text::KeyText;
-use crate::pg::source::{Column, Source};
+use crate::pg::key_form::KeyForm;
 
 const MARK: &[u8] = b"~sha256:";
 const DIGEST_BYTES: usize = MARK.len() + 64;
@@ -70,19 +67,21 @@ fn is_digest(key: &[u8]) -> bool {
         })
 }
 
-/// Whether what an id has behind the prefix can be one of a column's keys.
-pub fn can_be_of(text: KeyText, key: &[u8]) -> bool {
-    text.can_say(key) || text == KeyText::Numeric && is_digest(key)
+/// Whether what an id has behind the prefix can be a key's.
+pub fn can_be_of(form: &KeyForm, key: &[u8]) -> bool {
+    form.can_say(key) || is_digest_of(form, key)
 }
 
-/// The query for how many rows each key has, as `complete` makes them, in the order of their bytes.
-pub fn count_query(source: &Source, name: &CStr, column: Column, prefix_bytes: usize) -> Vec<u8> {
-    let always_fits = match column.text {
-        KeyText::Int2 | KeyText::Int4 | KeyText::Int8 | KeyText::Boolean | KeyText::Uuid => true,
-        KeyText::Text | KeyText::BlankPadded | KeyText::Numeric | KeyText::Output(_) => false,
-    };
-    if always_fits {
-        return source.count_query(name, column.text);
+/// Whether it can be the digest of a key.
+pub fn is_digest_of(form: &KeyForm, key: &[u8]) -> bool {
+    !form.is_short() && is_digest(key)
+}
+
+/// The query for what the rows of each key count for, as `complete` makes keys, in the order of their bytes. `unordered` has keys' texts
+/// in column `key`, and what they count for in column `count`.
+pub fn count_query(unordered: &[u8], form: &KeyForm, prefix_bytes: usize) -> Vec<u8> {
+    if form.is_short() {
+        return [unordered, b" ORDER BY 1"].concat();
     }
     let most = MAX_ID_BYTES - prefix_bytes.min(MAX_PREFIX_BYTES);
     let cannot_begin = if prefix_bytes == 0 { " OR k.key OPERATOR(pg_catalog.<) E'\\x03'" } else { "" };
@@ -95,7 +94,7 @@ pub fn count_query(source: &Source, name: &CStr, column: Column, prefix_bytes: u
                 ELSE k.key END) COLLATE pg_catalog.\"C\", k.count FROM ("
         )
         .as_bytes(),
-        &source.unordered_count_query(name, column.text),
+        unordered,
         b") AS k ORDER BY 1",
     ]
     .concat()
@@ -104,6 +103,7 @@ pub fn count_query(source: &Source, name: &CStr, column: Column, prefix_bytes: u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pg::key_text::KeyText;
     use proptest::prelude::*;
 
     fn id(prefix: &[u8], key: &[u8]) -> Vec<u8> {
@@ -127,7 +127,8 @@ mod tests {
         assert!(is_digest(&id(b"", b"\x01likes")));
         assert!(is_digest(&id(b"p:", &[b'x'; 254])[2..]));
         assert_ne!(id(b"", empty), empty);
-        assert!(can_be_of(KeyText::Numeric, empty));
+        assert!(can_be_of(&KeyForm::new(vec![KeyText::Numeric]), empty));
+        assert!(!can_be_of(&KeyForm::new(vec![KeyText::Int8]), empty));
     }
 
     proptest! {

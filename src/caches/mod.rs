@@ -9,6 +9,7 @@
 //! Locks, in order: the table (AccessShare; CREATE TRIGGER's in `install`), counter_ext.total and slot, the prefix. A crash
 //! leaves nothing: all is rows of one transaction.
 
+pub mod arguments;
 pub mod arriving;
 mod definition;
 pub mod drift;
@@ -17,14 +18,21 @@ mod install;
 pub mod join;
 pub mod key_id;
 mod moving;
+mod names;
+mod opened;
+mod overlay;
+mod referenced;
 mod registry;
 mod replicas;
 mod rows;
 mod tally;
+mod through;
 
-pub use definition::{Definition, all, check_created};
-pub use drift::{backfill, recount, verify};
+pub use arguments::Definition;
+pub use definition::{all, check_created, of_table};
+pub use drift::{Difference, backfill, recount, verify};
 pub use install::install;
+pub use referenced::through;
 pub use registry::{follow_owners, uncache};
 pub use rows::fired;
 
@@ -33,8 +41,12 @@ use crate::family::Family;
 use crate::pg::Oid;
 use crate::pg::source::Source;
 
-pub static FAMILY: Family =
-    Family { counter_moved: moving::refuse_cached, steps: &[registry::RECOUNT_CACHES], ..Family::NONE };
+pub static FAMILY: Family = Family {
+    counter_moved: moving::refuse_cached,
+    transaction: Some(&through::HOOKS),
+    steps: &[registry::RECOUNT_CACHES],
+    ..Family::NONE
+};
 
 /// A cached table's name as SQL writes it.
 pub fn source_name(table: Oid) -> Result<Vec<u8>, CounterError> {

@@ -6,13 +6,14 @@
 
 use std::time::Duration;
 
-use super::definition::{self, Definition};
+use super::arguments::Definition;
+use super::definition;
 use crate::counting::zeroes;
 use crate::errors::CounterError;
 use crate::family::pass::{How, Progress, Step, Work};
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::source::Source;
-use crate::pg::spi::{Parameter, Spi};
+use crate::pg::spi::{Parameter, Spi, text_array};
 use crate::pg::{Oid, privilege, process, xact};
 use crate::rows::access::{self, Tables, as_owner};
 
@@ -83,12 +84,14 @@ pub fn follow_owners() -> Result<(), CounterError> {
 
 /// Notes that the cache's counters are right as of now.
 pub fn note_verified(table: Oid, definition: &Definition) -> Result<(), CounterError> {
-    let parameters = [
-        Parameter::Bigint(u32::from(table).into()),
-        Parameter::Text(definition.prefix()),
-        Parameter::Text(definition.column.to_bytes()),
-    ];
-    ask(access::tables()?, b"SELECT counter_ext.note_verified($1::pg_catalog.oid, $2, $3)", &parameters)?;
+    let arguments = definition.arguments();
+    let arguments = text_array(arguments.iter().map(|argument| argument.to_bytes()))?;
+    let parameters = [Parameter::Bigint(u32::from(table).into()), Parameter::Text(&arguments)];
+    ask(
+        access::tables()?,
+        b"SELECT counter_ext.note_verified($1::pg_catalog.oid, $2::pg_catalog.text[])",
+        &parameters,
+    )?;
     Ok(())
 }
 

@@ -3,32 +3,32 @@
 //! The counters are kept with the rights of the table's owner, as a foreign key's trigger works with theirs: who may write the
 //! table need not be allowed to count.
 //!
-//! BOUND: what is copied here without asking is an id, a token, a prefix or an actor of at most 255 bytes.
+//! BOUND: what is copied here without asking is an id, a prefix, or what is at hand already.
 
-use super::definition::Definition;
-use super::drift;
+use super::arguments::{Definition, Middle, Role};
 use super::errors::CacheError;
-use super::key_id;
+use super::opened::{self, Opened, OpenedMiddle};
 use super::tally::Tally;
+use super::through::{self, Cache, Moved};
+use super::{drift, key_id, names};
 use crate::counting::change;
 use crate::errors::CounterError;
-use crate::pg::Oid;
+use crate::fallible;
 use crate::pg::confined::{self, Confined};
+use crate::pg::counted::Counted;
 use crate::pg::snapshot::ActiveSnapshot;
-use crate::pg::source::{Column, Event, Source};
+use crate::pg::source::{Event, Source};
 use crate::pg::spi::Spi;
-use crate::pg::trigger::{Fired, Key, Side, Timing, TriggerCall};
+use crate::pg::trigger::{Fired, Rows, Side, Timing, TriggerCall};
+use crate::pg::{Oid, catalog};
 use crate::rows::access::Tables;
 
 /// A trigger has fired. Errors: 39P01 it is not one that can count; 42703 no such column; and those of `counter_incr`.
 pub fn fired(call: TriggerCall<'_>) -> Result<(), CounterError> {
-    let misuse = |why| Err(CounterError::from(CacheError::TriggerMisuse { why }));
     let Some(fired) = call.fired() else {
         return misuse("it was not called as a trigger");
     };
-    let Some([prefix, column]) = fired.two_arguments() else {
-        return misuse("it takes two arguments, a prefix of counters and a column");
-    };
+    let role = Role::of(&fired.arguments())?;
     match (fired.event(), fired.timing()) {
         (Event::Truncate, Timing::Before)
         | (Event::Insert | Event::Delete | Event::Update, Timing::After) => {}
@@ -38,114 +38,243 @@ pub fn fired(call: TriggerCall<'_>) -> Result<(), CounterError> {
     if fired.is_left_to_another() {
         return Ok(());
     }
-    let table = fired.table();
-    let counter = Counter { prefix: prefix.to_bytes(), column: table.column(column)? };
-    if fired.event() == Event::Truncate {
-        if table.is_partition() {
-            return misuse("a partition's rows are counted by triggers of the partitioned table");
-        }
-        return truncated(&table, &Definition::new(counter.prefix, column.to_bytes())?, counter.column);
+    if fired.event() == Event::Truncate && fired.table().is_partition() {
+        return misuse("a partition's rows are counted by triggers of the partitioned table");
     }
-    let mut changes = Changes { owner: table.owner(), tally: Tally::default() };
-    if fired.is_for_each_row() {
-        counter.row(&fired, &mut changes)?;
-    } else {
-        counter.statement(&fired, &mut changes)?;
+    match role {
+        Role::Counted(definition) => counted_changed(&fired, &definition),
+        Role::Middle(middle) => middle_changed(&fired, &middle),
+    }
+}
+
+fn misuse<T>(why: &'static str) -> Result<T, CounterError> {
+    Err(CacheError::TriggerMisuse { why }.into())
+}
+
+/// Rows of the counted table have changed.
+fn counted_changed(fired: &Fired<'_>, definition: &Definition) -> Result<(), CounterError> {
+    let opened = Opened::of(fired.table(), definition)?;
+    let owner = opened.source.owner();
+    if fired.event() == Event::Truncate {
+        truncated(owner, &opened, definition)?;
+        return if opened.middle.is_some() { through::restart_rows(definition.prefix()) } else { Ok(()) };
+    }
+    let mut changes = Changes { owner, tally: Tally::default() };
+    match &opened.middle {
+        None => {
+            let prefix_bytes = definition.prefix().len();
+            each_change(fired, &opened.counted, definition.prefix(), &mut |key, delta| {
+                changes.add(key, prefix_bytes, delta)
+            })?;
+        }
+        Some(middle) => {
+            let mut keys = Tally::default();
+            let mut hand_on = |keys: &mut Tally| {
+                let nets = fallible::collect(keys.drain(), "changes of cached counters")?;
+                through_rows(owner, definition, &opened, middle, &nets, &mut changes)
+            };
+            each_change(fired, &opened.counted, b"", &mut |key, delta| {
+                keys.add(key, delta)?;
+                if keys.is_full() { hand_on(&mut keys) } else { Ok(()) }
+            })?;
+            if !keys.is_nothing() {
+                hand_on(&mut keys)?;
+            }
+        }
     }
     changes.count()
 }
 
-/// What is counted, and where.
-struct Counter<'a> {
-    prefix: &'a [u8],
-    column: Column,
+fn through_rows(
+    owner: Oid,
+    definition: &Definition,
+    opened: &Opened,
+    middle: &OpenedMiddle,
+    nets: &[(Box<[u8]>, i128)],
+    changes: &mut Changes,
+) -> Result<(), CounterError> {
+    let (tables, _) = change::enter_to_count_in_rows(owner, "counter_rows")?;
+    let cache = Cache { tables, prefix: definition.prefix(), owner };
+    through::rows_changed(&cache, opened, middle, nets, &mut |to, delta| {
+        changes.add(&mut [definition.prefix(), to].concat(), definition.prefix().len(), delta)
+    })
 }
 
-impl Counter<'_> {
-    fn row(&self, fired: &Fired<'_>, changes: &mut Changes) -> Result<(), CounterError> {
-        let prefix_bytes = self.prefix.len();
-        let key = |side| {
-            let mut id = self.prefix.to_vec();
-            fired.row_key(side, self.column, &mut id).then_some(id)
+/// Rows of a middle table have changed. What is counted is what the counted table's triggers say, and they must say the same.
+fn middle_changed(fired: &Fired<'_>, said: &Middle) -> Result<(), CounterError> {
+    let table = fired.table();
+    let source = opened::open_by_name(said.of.to_bytes())?;
+    let root = catalog::partition_root(table.oid());
+    let Some(definition) = definition_through(&source, fired.function(), said, root) else {
+        return misuse("no trigger of the table that it names counts through this one");
+    };
+    let opened = Opened::of(source, &definition)?;
+    let Some(middle) = &opened.middle else {
+        return misuse("no trigger of the table that it names counts through this one");
+    };
+    let owner = opened.source.owner();
+    if fired.event() == Event::Truncate {
+        truncated(owner, &opened, &definition)?;
+        return through::restart_middles(definition.prefix());
+    }
+    let pairs = Pairs { by: Counted::by(&table, &said.by)?, to: Counted::by(&table, &said.to)? };
+    let mut nets = Tally::default();
+    let mut changes = Changes { owner, tally: Tally::default() };
+    let mut hand_on = |nets: &mut Tally| {
+        let moved = nets.drain().map(|(pair, net)| {
+            let (by, to) = Pairs::apart(&pair);
+            Moved { by: by.to_vec(), to: to.to_vec(), net }
+        });
+        let moved = fallible::collect(moved, "changes of cached counters")?;
+        let (tables, _) = change::enter_to_count_in_rows(owner, "counter_rows")?;
+        let cache = Cache { tables, prefix: definition.prefix(), owner };
+        let moved = (moved.as_slice(), fired.event() == Event::Insert);
+        through::middles_changed(&cache, &opened, middle, moved, &mut |to, delta| {
+            changes.add(&mut [definition.prefix(), to].concat(), definition.prefix().len(), delta)
+        })
+    };
+    each_change(fired, &pairs, b"", &mut |pair, delta| {
+        nets.add(pair, delta)?;
+        if nets.is_full() { hand_on(&mut nets) } else { Ok(()) }
+    })?;
+    if !nets.is_nothing() {
+        hand_on(&mut nets)?;
+    }
+    changes.count()
+}
+
+/// What the counted table's triggers say of a cache through the middle table.
+fn definition_through(source: &Source, function: Oid, said: &Middle, middle: Oid) -> Option<Definition> {
+    let triggers = source.triggers().into_iter().filter(|trigger| trigger.function == function);
+    triggers.filter_map(|trigger| Role::of(&trigger.arguments).ok()).find_map(|role| {
+        let Role::Counted(definition) = role else { return None };
+        let through = definition.through.as_ref()?;
+        let table = match names::parts(through.table.to_bytes()).as_deref() {
+            Some([schema, table]) => catalog::relation(schema, table)?,
+            _ => return None,
         };
-        match fired.event() {
-            Event::Insert => changes.add(key(Side::New), prefix_bytes, 1),
-            Event::Delete => changes.add(key(Side::Old), prefix_bytes, -1),
-            _ => {
-                let (old, new) = (key(Side::Old), key(Side::New));
-                if old == new {
-                    return Ok(());
-                }
-                changes.add(old, prefix_bytes, -1)?;
-                changes.add(new, prefix_bytes, 1)
-            }
-        }
+        let is_same = definition.prefix == said.prefix && through.by == said.by && through.to == said.to;
+        (is_same && table == middle).then_some(definition)
+    })
+}
+
+/// What is read of a row.
+trait Read {
+    /// Appends what the row that a row trigger fired for is counted by, and returns what it counts for.
+    fn row(&self, fired: &Fired<'_>, side: Side, key: &mut Vec<u8>) -> Option<i64>;
+    /// The same of a row of a transition table.
+    fn row_of(&self, rows: &Rows<'_>, key: &mut Vec<u8>) -> Option<i64>;
+}
+
+impl Read for Counted {
+    fn row(&self, fired: &Fired<'_>, side: Side, key: &mut Vec<u8>) -> Option<i64> {
+        fired.row(side, self, key)
     }
 
-    fn statement(&self, fired: &Fired<'_>, changes: &mut Changes) -> Result<(), CounterError> {
-        let (needs_old, needs_new) = match fired.event() {
-            Event::Insert => (false, true),
-            Event::Delete => (true, false),
-            _ => (true, true),
-        };
-        let is_missing = |needed, side| needed && !fired.has_transition_table(side);
-        if is_missing(needs_new, Side::New) {
-            return Err(CacheError::TriggerMisuse { why: "it has no NEW TABLE" }.into());
+    fn row_of(&self, rows: &Rows<'_>, key: &mut Vec<u8>) -> Option<i64> {
+        rows.row(self, key)
+    }
+}
+
+/// Two columns of a middle table, as one key.
+struct Pairs {
+    by: Counted,
+    to: Counted,
+}
+
+impl Pairs {
+    fn both(key: &mut Vec<u8>, mut read: impl FnMut(bool, &mut Vec<u8>) -> Option<i64>) -> Option<i64> {
+        let from = key.len();
+        read(true, key)?;
+        let length = (key.len() - from) as u32;
+        if read(false, key).is_none() {
+            key.truncate(from);
+            return None;
         }
-        if is_missing(needs_old, Side::Old) {
-            return Err(CacheError::TriggerMisuse { why: "it has no OLD TABLE" }.into());
-        }
-        match fired.event() {
-            Event::Insert => self.one_side(fired, Side::New, 1, changes),
-            Event::Delete => self.one_side(fired, Side::Old, -1, changes),
-            // The columns that the statement sets say nothing: one trigger may stand for several statements.
-            _ => self.both_sides(fired, changes),
-        }
+        key.extend_from_slice(&length.to_le_bytes());
+        Some(1)
     }
 
-    fn one_side(
-        &self,
-        fired: &Fired<'_>,
-        side: Side,
-        delta: i64,
-        changes: &mut Changes,
-    ) -> Result<(), CounterError> {
-        let mut rows = fired.rows(side, self.column);
-        let mut id = self.prefix.to_vec();
-        while let Some(key) = rows.next_key(&mut id) {
-            if key == Key::There {
-                changes.add_key(&mut id, self.prefix.len(), delta)?;
-                id.truncate(self.prefix.len());
-            }
-        }
-        Ok(())
+    fn apart(pair: &[u8]) -> (&[u8], &[u8]) {
+        let Some((texts, length)) = pair.split_last_chunk::<4>() else { return (pair, &[]) };
+        texts.split_at_checked(u32::from_le_bytes(*length) as usize).unwrap_or((texts, &[]))
+    }
+}
+
+impl Read for Pairs {
+    fn row(&self, fired: &Fired<'_>, side: Side, key: &mut Vec<u8>) -> Option<i64> {
+        Pairs::both(key, |is_by, key| fired.row(side, if is_by { &self.by } else { &self.to }, key))
     }
 
-    /// Old and new rows come in the same order, so a row that keeps its key costs a comparison. Where the order should differ, the
-    /// sums are right still.
-    fn both_sides(&self, fired: &Fired<'_>, changes: &mut Changes) -> Result<(), CounterError> {
-        let mut old_rows = fired.rows(Side::Old, self.column);
-        let mut new_rows = fired.rows(Side::New, self.column);
-        let (mut old_id, mut new_id) = (self.prefix.to_vec(), self.prefix.to_vec());
-        loop {
-            old_id.truncate(self.prefix.len());
-            new_id.truncate(self.prefix.len());
-            let old = old_rows.next_key(&mut old_id);
-            let new = new_rows.next_key(&mut new_id);
-            if old.is_none() && new.is_none() {
-                return Ok(());
-            }
-            if old == new && old_id == new_id {
-                continue;
-            }
-            if old == Some(Key::There) {
-                changes.add_key(&mut old_id, self.prefix.len(), -1)?;
-            }
-            if new == Some(Key::There) {
-                changes.add_key(&mut new_id, self.prefix.len(), 1)?;
-            }
-        }
+    fn row_of(&self, rows: &Rows<'_>, key: &mut Vec<u8>) -> Option<i64> {
+        Pairs::both(key, |is_by, key| rows.row(if is_by { &self.by } else { &self.to }, key))
     }
+}
+
+/// Takes a change of what a key counts for.
+type Add<'a> = dyn FnMut(&mut Vec<u8>, i128) -> Result<(), CounterError> + 'a;
+
+/// Shows each change, by a text that begins with `start` and goes on with the key.
+fn each_change(
+    fired: &Fired<'_>,
+    what: &impl Read,
+    start: &[u8],
+    add: &mut Add<'_>,
+) -> Result<(), CounterError> {
+    let (has_old, has_new) = match fired.event() {
+        Event::Insert => (false, true),
+        Event::Delete => (true, false),
+        // The columns that the statement sets say nothing: one trigger may stand for several statements.
+        _ => (true, true),
+    };
+    let (mut old_key, mut new_key) = (start.to_vec(), start.to_vec());
+    if fired.is_for_each_row() {
+        let old = if has_old { what.row(fired, Side::Old, &mut old_key) } else { None };
+        let new = if has_new { what.row(fired, Side::New, &mut new_key) } else { None };
+        return one_change((old, &mut old_key), (new, &mut new_key), add);
+    }
+    let is_missing = |needed, side| needed && !fired.has_transition_table(side);
+    if is_missing(has_new, Side::New) {
+        return misuse("it has no NEW TABLE");
+    }
+    if is_missing(has_old, Side::Old) {
+        return misuse("it has no OLD TABLE");
+    }
+    // Old and new rows come in the same order, so a row that keeps its key costs a comparison. Where the order should differ, the
+    // sums are right still.
+    let mut old_rows = has_old.then(|| fired.rows(Side::Old));
+    let mut new_rows = has_new.then(|| fired.rows(Side::New));
+    loop {
+        old_key.truncate(start.len());
+        new_key.truncate(start.len());
+        let is_old = old_rows.as_mut().is_some_and(Rows::advance);
+        let is_new = new_rows.as_mut().is_some_and(Rows::advance);
+        if !is_old && !is_new {
+            return Ok(());
+        }
+        let read = |rows: &Option<Rows<'_>>, key: &mut Vec<u8>| what.row_of(rows.as_ref()?, key);
+        let old = if is_old { read(&old_rows, &mut old_key) } else { None };
+        let new = if is_new { read(&new_rows, &mut new_key) } else { None };
+        one_change((old, &mut old_key), (new, &mut new_key), add)?;
+    }
+}
+
+/// What a row counted for, and counts for.
+fn one_change(
+    (old, old_key): (Option<i64>, &mut Vec<u8>),
+    (new, new_key): (Option<i64>, &mut Vec<u8>),
+    add: &mut Add<'_>,
+) -> Result<(), CounterError> {
+    if old == new && old_key == new_key {
+        return Ok(());
+    }
+    if let Some(amount) = old.filter(|amount| *amount != 0) {
+        add(old_key, -i128::from(amount))?;
+    }
+    if let Some(amount) = new.filter(|amount| *amount != 0) {
+        add(new_key, i128::from(amount))?;
+    }
+    Ok(())
 }
 
 /// Changes on their way to the transaction.
@@ -155,12 +284,8 @@ struct Changes {
 }
 
 impl Changes {
-    fn add(&mut self, key: Option<Vec<u8>>, prefix_bytes: usize, delta: i64) -> Result<(), CounterError> {
-        key.map_or(Ok(()), |mut key| self.add_key(&mut key, prefix_bytes, delta))
-    }
-
     /// `key` is a key's text behind the prefix, and becomes its counter's id.
-    fn add_key(&mut self, key: &mut Vec<u8>, prefix_bytes: usize, delta: i64) -> Result<(), CounterError> {
+    fn add(&mut self, key: &mut Vec<u8>, prefix_bytes: usize, delta: i128) -> Result<(), CounterError> {
         key_id::complete(key, prefix_bytes)?;
         self.tally.add(key, delta)?;
         if self.tally.is_full() { self.count() } else { Ok(()) }
@@ -173,7 +298,7 @@ impl Changes {
         let nets = self.tally.drain();
         let entered = change::enter_to_count_in_rows(self.owner, "counter_rows")?;
         for (id, net) in nets {
-            change::increment(entered, &id, net)?;
+            change::increment_wide(entered, &id, net)?;
         }
         Ok(())
     }
@@ -181,16 +306,15 @@ impl Changes {
 
 /// Before TRUNCATE: nobody else can change the table any more, and it will have no rows. So its counters are brought to nothing,
 /// whatever they are now: they may have been emptied already, by the same statement or before.
-fn truncated(table: &Source, definition: &Definition, column: Column) -> Result<(), CounterError> {
-    let owner = table.owner();
+fn truncated(owner: Oid, opened: &Opened, definition: &Definition) -> Result<(), CounterError> {
     let entered = change::enter_to_count_in_rows(owner, "counter_rows")?;
     confined::as_owner_of_all_rows(owner, |confined| {
         // Everything committed by now, at any isolation level.
         let active = ActiveSnapshot::push_latest();
         if definition.prefix().is_empty() {
-            empty_keys_of_rows(confined, entered, table, definition, column)?;
+            empty_keys_of_rows(confined, entered, opened)?;
         } else {
-            drift::empty(entered, table, definition, column)?;
+            drift::empty(entered, opened, definition)?;
         }
         drop(active);
         Ok(())
@@ -201,13 +325,11 @@ fn truncated(table: &Source, definition: &Definition, column: Column) -> Result<
 fn empty_keys_of_rows(
     confined: &Confined<'_>,
     entered: (Tables, u32),
-    table: &Source,
-    definition: &Definition,
-    column: Column,
+    opened: &Opened,
 ) -> Result<(), CounterError> {
     const BATCH: usize = 1000;
     let spi = Spi::connect(confined)?;
-    let mut keys = spi.pairs(&key_id::count_query(table, &definition.column, column, 0))?;
+    let mut keys = spi.pairs(&opened.count_query(0))?;
     loop {
         let batch: Vec<_> = std::iter::from_fn(|| keys.next_pair()).map(|(key, _)| key).take(BATCH).collect();
         if batch.is_empty() {

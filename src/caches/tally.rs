@@ -12,13 +12,13 @@ const MAX: usize = 65_536;
 
 #[derive(Debug, Default)]
 pub struct Tally {
-    nets: IndexMap<Box<[u8]>, i64, RandomState>,
+    nets: IndexMap<Box<[u8]>, i128, RandomState>,
     /// Where the last change went: rows of one key often come together.
     last: usize,
 }
 
 impl Tally {
-    pub fn add(&mut self, id: &[u8], delta: i64) -> Result<(), OutOfMemory> {
+    pub fn add(&mut self, id: &[u8], delta: i128) -> Result<(), OutOfMemory> {
         if let Some((last, net)) = self.nets.get_index_mut(self.last)
             && **last == *id
         {
@@ -43,7 +43,7 @@ impl Tally {
     }
 
     /// Takes out what is not nothing.
-    pub fn drain(&mut self) -> impl Iterator<Item = (Box<[u8]>, i64)> {
+    pub fn drain(&mut self) -> impl Iterator<Item = (Box<[u8]>, i128)> {
         self.last = 0;
         self.nets.drain(..).filter(|(_, net)| *net != 0)
     }
@@ -61,16 +61,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sums_as_a_map_does(changes in proptest::collection::vec((0..6u8, -2..3i64), 0..60)) {
+        fn sums_as_a_map_does(changes in proptest::collection::vec((0..6u8, -2..3i128), 0..60)) {
             let mut tally = Tally::default();
-            let mut model = BTreeMap::<u8, i64>::new();
+            let mut model = BTreeMap::<u8, i128>::new();
             for (id, delta) in changes {
                 tally.add(&[id], delta).expect("memory");
                 *model.entry(id).or_default() += delta;
             }
             model.retain(|_, net| *net != 0);
             prop_assert_eq!(tally.is_nothing(), model.is_empty());
-            let drained: BTreeMap<u8, i64> = tally.drain().map(|(id, net)| (id[0], net)).collect();
+            let drained: BTreeMap<u8, i128> = tally.drain().map(|(id, net)| (id[0], net)).collect();
             prop_assert_eq!(drained, model);
             prop_assert!(tally.is_nothing());
         }

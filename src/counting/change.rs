@@ -55,6 +55,12 @@ pub fn increment_by(
     tell(id, i128::from(delta), Operation::Increment, actor)
 }
 
+/// As `increment`, also by more than a bigint.
+pub fn increment_wide((tables, level): (Tables, u32), id: &[u8], delta: i128) -> Result<(), CounterError> {
+    transaction::add_wide(tables, id, delta, level)?;
+    tell(id, delta, Operation::Increment, None)
+}
+
 /// Writes what counters are to be mended by to rows at once.
 pub fn mend(tables: Tables, drifts: Vec<(Vec<u8>, i128)>) -> Result<(), CounterError> {
     for (id, drift) in &drifts {

@@ -13,7 +13,7 @@ use crate::counting::{change, read, transaction};
 use crate::errors::CounterError;
 use crate::fallible;
 use crate::memory::buffer;
-use crate::pg::key_text::KeyText;
+use crate::pg::counted::Counted;
 use crate::pg::privilege::Rights;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::source::Source;
@@ -67,7 +67,9 @@ fn compare(
     mut see: impl FnMut(&Difference) -> Result<(), CounterError>,
 ) -> Result<Vec<Difference>, CounterError> {
     let prefix = [Kind::Likes as u8];
-    let query = Source::open(liked)?.count_query(c"item", KeyText::Text);
+    let source = Source::open(liked)?;
+    let query = Counted::by(&source, c"item")?.ordered_count_query(&source);
+    drop(source);
     let mut differences = Vec::new();
     confined::as_caller(|confined| {
         let in_no_row = in_no_row(tables, &prefix)?;
@@ -77,7 +79,8 @@ fn compare(
         let likes = || {
             process::check_for_interrupts();
             let Some((item, likes)) = items.next_pair() else { return Ok(None) };
-            Ok(Some((reserved::id(Kind::Likes, &item)?, likes)))
+            // A number of rows.
+            Ok(Some((reserved::id(Kind::Likes, &item)?, likes as i64)))
         };
         let counted = join::sum(committed(tables, &prefix), in_no_row);
         join::full_outer(likes, counted, |id, likes, counted| {

@@ -14,7 +14,7 @@ use crate::counting::reserved::{self, Kind};
 use crate::counting::{change, read, transaction};
 use crate::errors::CounterError;
 use crate::family::Family;
-use crate::pg::key_text::KeyText;
+use crate::pg::counted::Counted;
 use crate::pg::privilege::Rights;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::source::Source;
@@ -82,7 +82,9 @@ pub fn count(item: &[u8], delta: i64) -> Result<(), CounterError> {
 /// brought to nothing, whatever they are now: they may have been emptied already, by the same statement or before.
 pub fn empty_all(table: Oid) -> Result<(), CounterError> {
     const BATCH: usize = 1000;
-    let query = Source::open(table)?.count_query(c"item", KeyText::Text);
+    let source = Source::open(table)?;
+    let query = Counted::by(&source, c"item")?.ordered_count_query(&source);
+    drop(source);
     let owner = table::owner(access::tables()?.total);
     let entered = change::enter_to_count_in_rows(owner, "counter_like")?;
     confined::as_caller(|confined| {

@@ -122,6 +122,21 @@ pub fn relation(schema: &CStr, name: &CStr) -> Option<Oid> {
     (oid != pg_sys::InvalidOid).then_some(oid)
 }
 
+/// The relation's oid, as the caller's search_path finds it.
+pub fn relation_on_path(name: &CStr) -> Option<Oid> {
+    // SAFETY: syscache look-ups inside a transaction.
+    let oid = unsafe { pg_sys::RelnameGetRelid(name.as_ptr()) };
+    (oid != pg_sys::InvalidOid).then_some(oid)
+}
+
+/// The partitioned table that the relation is a part of, by however many levels; itself where it is none.
+pub fn partition_root(relation: Oid) -> Oid {
+    // SAFETY: the function takes an oid, and answers NULL where that is in no tree of partitions.
+    let root =
+        unsafe { pgrx::direct_function_call::<Oid>(pg_sys::pg_partition_root, &[relation.into_datum()]) };
+    root.unwrap_or(relation)
+}
+
 /// Whether the relation belongs to the extension. A table of the same name that somebody else made does not.
 pub fn is_member(relation: Oid, extension: &CStr) -> bool {
     // SAFETY: catalog look-ups inside a transaction.
@@ -198,15 +213,6 @@ pub fn is_relation(oid: Oid, schema: &CStr, name: &CStr) -> bool {
         }
         let found = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(oid));
         !found.is_null() && CStr::from_ptr(found) == schema
-    }
-}
-
-/// The type of a relation's column, if there is such a column.
-pub fn column_type(relation: Oid, column: &CStr) -> Option<Oid> {
-    // SAFETY: syscache look-ups inside a transaction.
-    unsafe {
-        let number = pg_sys::get_attnum(relation, column.as_ptr());
-        (number > 0).then(|| pg_sys::get_atttype(relation, number))
     }
 }
 

@@ -36,6 +36,14 @@ pub enum SourceError {
     VirtualKey {
         column: Vec<u8>,
     },
+    /// A column to sum that is not of whole numbers.
+    AmountType {
+        column: Vec<u8>,
+    },
+    /// A condition that is not true or false.
+    ConditionType {
+        column: Vec<u8>,
+    },
     NotHashable {
         type_name: Vec<u8>,
     },
@@ -104,6 +112,16 @@ impl Explain for SourceError {
                 format!("cannot count by column \"{}\": it is generated, and not stored", text(column)),
             )
             .hint("Triggers do not see virtual columns. Declare it GENERATED ALWAYS AS (...) STORED."),
+            Self::AmountType { column } => Explanation::new(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("cannot sum column \"{}\": it is not smallint, integer or bigint", text(column)),
+            )
+            .hint("Sum whole numbers, cents for example; a generated column can hold them."),
+            Self::ConditionType { column } => Explanation::new(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("column \"{}\" is no condition: it is not boolean", text(column)),
+            )
+            .hint("A generated column can hold an expression: live boolean GENERATED ALWAYS AS (state = 'live') STORED."),
             Self::NotHashable { type_name } => Explanation::new(
                 ERRCODE_UNDEFINED_FUNCTION,
                 format!("could not identify a hash function for type {}", text(type_name)),

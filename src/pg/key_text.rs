@@ -108,6 +108,32 @@ impl KeyText {
         }
     }
 
+    /// Whether all texts are short, and none can be taken for something else.
+    pub fn is_short(self) -> bool {
+        matches!(self, KeyText::Int2 | KeyText::Int4 | KeyText::Int8 | KeyText::Boolean | KeyText::Uuid)
+    }
+
+    /// Whether a value's text can have a colon.
+    pub fn may_hold_colon(self) -> bool {
+        matches!(self, KeyText::Text | KeyText::BlankPadded | KeyText::Output(_))
+    }
+
+    /// Whether equal values of columns of both kinds have the same text, and can be compared.
+    pub fn refers_to(self, other: KeyText) -> bool {
+        let is_integer = |kind| matches!(kind, KeyText::Int2 | KeyText::Int4 | KeyText::Int8);
+        self == other || is_integer(self) && is_integer(other)
+    }
+
+    /// The same text as SQL says it of an expression: by the type's output function, which `format` calls, but for some.
+    pub fn sql(self, expression: &[u8]) -> Vec<u8> {
+        let (function, cast) = match self {
+            KeyText::Boolean | KeyText::BlankPadded => (b"".as_slice(), b"::pg_catalog.text".as_slice()),
+            KeyText::Numeric => (b"pg_catalog.trim_scale".as_slice(), b"".as_slice()),
+            _ => (b"".as_slice(), b"".as_slice()),
+        };
+        [b"pg_catalog.format('%s', ".as_slice(), function, b"(", expression, b")", cast, b")"].concat()
+    }
+
     /// Appends a value's text.
     ///
     /// # Safety

@@ -61,6 +61,35 @@ pub enum Subject {
     Compaction,
     /// What keys that hash to the number are being looked for, and inserted.
     Key(u32),
+    /// Rows of a middle table, of the cache that hashes to the number.
+    Middles(u32),
+    /// One of them, which hashes to the number with its cache.
+    Middle(u32),
+}
+
+/// How a subject is held that has subjects in it, as tables have rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Some are shared, each by a lock of its own. Goes with all but `Exclusive`.
+    SomeShared,
+    /// Some are held exclusively, each by a lock of its own. Goes with the two that hold some.
+    SomeExclusive,
+    /// All are shared.
+    Shared,
+    Exclusive,
+}
+
+/// Holds the subject, to the end of the transaction, also of a prepared one.
+pub fn hold(table: Oid, subject: Subject, hold: Hold) {
+    let mode = match hold {
+        Hold::SomeShared => pg_sys::RowShareLock,
+        Hold::SomeExclusive => pg_sys::RowExclusiveLock,
+        Hold::Shared => pg_sys::ShareLock,
+        Hold::Exclusive => pg_sys::ExclusiveLock,
+    };
+    let (object, sub) = subject.tag();
+    // SAFETY: as in `lock_exclusive`.
+    unsafe { pg_sys::LockDatabaseObject(table, object, sub, mode as pg_sys::LOCKMODE) }
 }
 
 /// A lock tag's number for an id, never 0.
@@ -80,6 +109,8 @@ impl Subject {
             Subject::Prepared(hash) => (Oid::from(hash), 2),
             Subject::Compaction => (Oid::from(0), 3),
             Subject::Key(hash) => (Oid::from(hash), 4),
+            Subject::Middles(hash) => (Oid::from(hash), 5),
+            Subject::Middle(hash) => (Oid::from(hash), 6),
         }
     }
 }

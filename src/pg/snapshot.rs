@@ -187,6 +187,16 @@ impl ActiveSnapshot {
         unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot()) }
         ActiveSnapshot(())
     }
+
+    /// Everything committed by now, at any isolation level, and of this transaction's own changes only those before a command.
+    pub fn push_latest_before(command: u32) -> ActiveSnapshot {
+        // SAFETY: as in `push_latest`. What is active is a copy that nobody else has, of which only the command is changed.
+        unsafe {
+            pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
+            (*pg_sys::GetActiveSnapshot()).curcid = command;
+        }
+        ActiveSnapshot(())
+    }
 }
 
 impl Drop for ActiveSnapshot {

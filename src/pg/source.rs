@@ -9,7 +9,6 @@ use pgrx::pg_sys;
 use super::Oid;
 use super::errors::SourceError;
 use super::key_text::KeyText;
-use super::privilege;
 use super::spi;
 use crate::errors::CounterError;
 
@@ -29,6 +28,12 @@ pub struct Column {
     pub text: KeyText,
     type_oid: Oid,
     collation: Oid,
+}
+
+impl Column {
+    pub fn number(self) -> i16 {
+        self.number
+    }
 }
 
 /// What a trigger on a table is, as far as it matters here.
@@ -135,11 +140,6 @@ impl Source {
         unsafe { (*self.rel).rd_id }
     }
 
-    /// Whether the user may read a column.
-    pub fn may_read(&self, column: Column, user: Oid) -> bool {
-        privilege::may_read_column(self.oid(), column.number, user)
-    }
-
     pub fn owner(&self) -> Oid {
         self.form().relowner
     }
@@ -170,7 +170,7 @@ impl Source {
 
     /// What a query's FROM reads where it is to see the rows that triggers of the table are told of: a partitioned table's with
     /// those of its partitions, any other's without those of tables that inherit from it.
-    fn what_triggers_see(&self) -> Vec<u8> {
+    pub fn what_triggers_see(&self) -> Vec<u8> {
         let name = self.qualified_name();
         if self.is_partitioned() { name } else { [b"ONLY ".as_slice(), &name].concat() }
     }
@@ -182,24 +182,50 @@ impl Source {
         Ok(column)
     }
 
-    /// A column by its name. Errors: 42703 there is none; 0A000 its values have no text, or are in no row.
+    /// A column by its name, as one of a key. Errors: 42703 there is none; 0A000 its values have no text, or are in no row.
     pub fn column(&self, name: &CStr) -> Result<Column, CounterError> {
+        let (number, oid, collation) = self.stored_column(name)?;
+        Ok(Column { number, text: KeyText::of_type(oid)?, type_oid: oid, collation })
+    }
+
+    /// A column's number, and its type without the domains over it. Errors: 42703 there is none; 0A000 its values are in no row.
+    pub(super) fn column_type(&self, name: &CStr) -> Result<(i16, Oid), CounterError> {
+        let (number, oid, _) = self.stored_column(name)?;
+        // SAFETY: a syscache look-up.
+        Ok((number, unsafe { pg_sys::getBaseType(oid) }))
+    }
+
+    fn stored_column(&self, name: &CStr) -> Result<(i16, Oid, Oid), CounterError> {
         // SAFETY: looks through the open relation's description.
         let number = unsafe { pg_sys::attnameAttNum(self.rel, name.as_ptr(), false) };
         if number <= 0 {
             return Err(SourceError::NoColumn { column: name.to_bytes().to_vec(), table: self.name() }.into());
         }
+        let number = number as i16;
         let (mut oid, mut collation, mut modifier) = (pg_sys::InvalidOid, pg_sys::InvalidOid, 0);
         // SAFETY: syscache look-ups of a column of the open relation, which write what the pointers are to.
         let generated = unsafe {
-            pg_sys::get_atttypetypmodcoll(self.oid(), number as i16, &mut oid, &mut modifier, &mut collation);
-            pg_sys::get_attgenerated(self.oid(), number as i16)
+            pg_sys::get_atttypetypmodcoll(self.oid(), number, &mut oid, &mut modifier, &mut collation);
+            pg_sys::get_attgenerated(self.oid(), number)
         };
         if generated as u8 == VIRTUAL {
             // Triggers do not see its values.
             return Err(SourceError::VirtualKey { column: name.to_bytes().to_vec() }.into());
         }
-        Ok(Column { number: number as i16, text: KeyText::of_type(oid)?, type_oid: oid, collation })
+        Ok((number, oid, collation))
+    }
+
+    /// The type of a column, without the domains over it.
+    pub fn base_type(&self, column: Column) -> Oid {
+        // SAFETY: a syscache look-up.
+        unsafe { pg_sys::getBaseType(column.type_oid) }
+    }
+
+    /// A column as SQL names it, of a table under an alias.
+    pub fn column_sql(&self, alias: &str, number: i16) -> Vec<u8> {
+        // SAFETY: a column of the open relation; its name is a palloc'd string.
+        let name = unsafe { CStr::from_ptr(pg_sys::get_attname(self.oid(), number, false)) };
+        [alias.as_bytes(), b".", &spi::identifier(name)].concat()
     }
 
     /// Its triggers.
@@ -262,36 +288,6 @@ impl Source {
         unsafe {
             pg_sys::LockRelationOid(self.oid(), pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE);
         }
-    }
-
-    /// The query for how many rows each key has, in the order of the keys' bytes.
-    pub fn count_query(&self, column: &CStr, text: KeyText) -> Vec<u8> {
-        [&self.unordered_count_query(column, text), b" ORDER BY 1".as_slice()].concat()
-    }
-
-    /// The same in any order, in columns `key` and `count`. `format` calls the type's output function.
-    pub fn unordered_count_query(&self, column: &CStr, text: KeyText) -> Vec<u8> {
-        let column = spi::identifier(column);
-        // As `KeyText` says it: by the output function, but for these.
-        let (function, cast) = match text {
-            KeyText::Boolean | KeyText::BlankPadded => (b"".as_slice(), b"::pg_catalog.text".as_slice()),
-            KeyText::Numeric => (b"pg_catalog.trim_scale".as_slice(), b"".as_slice()),
-            _ => (b"".as_slice(), b"".as_slice()),
-        };
-        [
-            b"SELECT pg_catalog.format('%s', ".as_slice(),
-            function,
-            b"(",
-            &column,
-            b")",
-            cast,
-            b") COLLATE pg_catalog.\"C\" AS key, pg_catalog.count(*) FROM ",
-            &self.what_triggers_see(),
-            b" WHERE ",
-            &column,
-            b" IS NOT NULL GROUP BY 1",
-        ]
-        .concat()
     }
 }
 

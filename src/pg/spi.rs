@@ -166,7 +166,7 @@ impl<'c> Spi<'c> {
         }
     }
 
-    /// Opens a query of a text and a bigint column, neither NULL, under the active snapshot.
+    /// Opens a query of a text column, and one of bigint or of a whole number's text, neither NULL, under the active snapshot.
     pub fn pairs(&self, sql: &[u8]) -> Result<Pairs<'_>, CounterError> {
         let sql = c_string(sql)?;
         // SAFETY: connected while the cursor lives; an invalid query is an ERROR.
@@ -198,13 +198,13 @@ impl Drop for Spi<'_> {
 /// Rows of a cursor, read in batches.
 pub struct Pairs<'spi> {
     portal: pg_sys::Portal,
-    batch: std::vec::IntoIter<(Vec<u8>, i64)>,
+    batch: std::vec::IntoIter<(Vec<u8>, i128)>,
     is_done: bool,
     _spi: PhantomData<&'spi ()>,
 }
 
 impl Pairs<'_> {
-    pub fn next_pair(&mut self) -> Option<(Vec<u8>, i64)> {
+    pub fn next_pair(&mut self) -> Option<(Vec<u8>, i128)> {
         const BATCH: i64 = 1000;
         if self.batch.as_slice().is_empty() && !self.is_done {
             // SAFETY: the portal is open while `self` lives; the query has these two columns, and each batch is freed once its
@@ -214,13 +214,20 @@ impl Pairs<'_> {
                 let table = pg_sys::SPI_tuptable;
                 let count = pg_sys::SPI_processed as usize;
                 let mut batch = fallible::with_room(count, WHAT).or_raise();
+                let is_bigint = count > 0 && pg_sys::SPI_gettypeid((*table).tupdesc, 2) == pg_sys::INT8OID;
                 for at in 0..count {
                     let row = *(*table).vals.add(at);
                     let mut is_null = false;
                     let text = pg_sys::SPI_getbinval(row, (*table).tupdesc, 1, &mut is_null);
                     let number = pg_sys::SPI_getbinval(row, (*table).tupdesc, 2, &mut is_null);
                     let text = fallible::copy(varlena_bytes(text.cast_mut_ptr()), WHAT).or_raise();
-                    batch.push((text, number.value() as i64));
+                    let number = if is_bigint {
+                        i128::from(number.value() as i64)
+                    } else {
+                        whole_number(varlena_bytes(number.cast_mut_ptr())).or_raise()
+                    };
+                    // BOUND: there is room for `count`.
+                    batch.push((text, number));
                 }
                 pg_sys::SPI_freetuptable(table);
                 self.is_done = count == 0;
@@ -238,6 +245,36 @@ impl Drop for Pairs<'_> {
             unsafe { pg_sys::SPI_cursor_close(self.portal) }
         }
     }
+}
+
+/// Texts as PostgreSQL reads an array of them.
+pub fn text_array<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<u8>, CounterError> {
+    let mut array = Vec::new();
+    for text in texts {
+        let start: &[u8] = if array.is_empty() { b"{\"" } else { b",\"" };
+        fallible::append(&mut array, start, WHAT)?;
+        for part in text.split_inclusive(|byte| matches!(byte, b'"' | b'\\')) {
+            match part.split_last() {
+                Some((special @ (b'"' | b'\\'), before)) => {
+                    fallible::append(&mut array, before, WHAT)?;
+                    fallible::append(&mut array, &[b'\\', *special], WHAT)?;
+                }
+                _ => fallible::append(&mut array, part, WHAT)?,
+            }
+        }
+        fallible::append(&mut array, b"\"", WHAT)?;
+    }
+    if array.is_empty() {
+        fallible::append(&mut array, b"{", WHAT)?;
+    }
+    fallible::append(&mut array, b"}", WHAT)?;
+    Ok(array)
+}
+
+/// A whole number, as PostgreSQL writes it.
+pub fn whole_number(text: &[u8]) -> Result<i128, CounterError> {
+    let number = str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    number.ok_or_else(|| failed("reading a whole number", 0))
 }
 
 fn c_string(sql: &[u8]) -> Result<CString, CounterError> {

@@ -10,8 +10,9 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
 };
 
-use super::process;
-use super::source::{Column, Event, Source};
+use super::counted::Counted;
+use super::source::{Event, Source};
+use super::{Oid, process};
 
 /// The call of a trigger function, which is declared by hand.
 #[derive(Clone, Copy)]
@@ -123,13 +124,17 @@ impl<'fcx> Fired<'fcx> {
         self.data.tg_event & pg_sys::TRIGGER_EVENT_ROW != 0
     }
 
-    /// The arguments that CREATE TRIGGER gave, if there are two.
-    pub fn two_arguments(&self) -> Option<[&'fcx CStr; 2]> {
-        if self.trigger.tgnargs != 2 {
-            return None;
-        }
+    /// The arguments that CREATE TRIGGER gave.
+    pub fn arguments(&self) -> Vec<&'fcx [u8]> {
         // SAFETY: `tgnargs` NUL-terminated strings, which live as long as the trigger's description.
-        Some([0, 1].map(|at| unsafe { CStr::from_ptr(*self.trigger.tgargs.add(at)) }))
+        let argument = |at: i16| unsafe { CStr::from_ptr(*self.trigger.tgargs.add(at as usize)) }.to_bytes();
+        // BOUND: arguments of one trigger.
+        (0..self.trigger.tgnargs).map(argument).collect()
+    }
+
+    /// The trigger function.
+    pub fn function(&self) -> Oid {
+        self.trigger.tgfoid
     }
 
     /// The table; of a statement that names a partitioned table, that one.
@@ -182,18 +187,18 @@ impl<'fcx> Fired<'fcx> {
         }
     }
 
-    /// Appends the key of the row that a row trigger fired for. Returns false where it is NULL.
-    pub fn row_key(&self, side: Side, column: Column, key: &mut Vec<u8>) -> bool {
+    /// Appends the key of the row that a row trigger fired for, and returns what it counts for; `None` where it does not.
+    pub fn row(&self, side: Side, counted: &Counted, key: &mut Vec<u8>) -> Option<i64> {
         let slot = match (self.event(), side) {
             (Event::Update, Side::New) => self.data.tg_newslot,
             _ => self.data.tg_trigslot,
         };
-        // SAFETY: AFTER ROW triggers are called with these slots filled; the column is the table's.
-        unsafe { append_key(slot, column, key) }
+        // SAFETY: AFTER ROW triggers are called with these slots filled; the columns are the table's.
+        unsafe { counted.read(slot, key) }
     }
 
     /// The rows of a transition table.
-    pub fn rows(&self, side: Side, column: Column) -> Rows<'fcx> {
+    pub fn rows(&self, side: Side) -> Rows<'fcx> {
         let store = match side {
             Side::Old => self.data.tg_oldtable,
             Side::New => self.data.tg_newtable,
@@ -210,35 +215,34 @@ impl<'fcx> Fired<'fcx> {
                 &raw const pg_sys::TTSOpsMinimalTuple,
             )
         };
-        Rows { store, slot, column, call: PhantomData }
+        Rows { store, slot, call: PhantomData }
     }
 }
 
-/// What a row's key is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key {
-    Null,
-    /// Appended.
-    There,
-}
-
-/// Keys of the rows of a transition table, in its order.
+/// The rows of a transition table, in its order.
 pub struct Rows<'fcx> {
     store: *mut pg_sys::Tuplestorestate,
     slot: *mut pg_sys::TupleTableSlot,
-    column: Column,
     call: PhantomData<&'fcx ()>,
 }
 
 impl Rows<'_> {
-    /// Appends the next row's key; `None` at the end.
-    pub fn next_key(&mut self, key: &mut Vec<u8>) -> Option<Key> {
+    /// Goes to the next row; false at the end.
+    pub fn advance(&mut self) -> bool {
         // SAFETY: the store and the slot live as long as `self`; the slot is of the store's kind and format.
         unsafe {
-            if self.store.is_null() || !pg_sys::tuplestore_gettupleslot(self.store, true, false, self.slot) {
+            !self.store.is_null() && pg_sys::tuplestore_gettupleslot(self.store, true, false, self.slot)
+        }
+    }
+
+    /// Appends the key of the row that `advance` went to, and returns what it counts for; `None` where it does not.
+    pub fn row(&self, counted: &Counted, key: &mut Vec<u8>) -> Option<i64> {
+        // SAFETY: empty slots are told apart; else it holds a row of the trigger's table, which `counted` is of.
+        unsafe {
+            if (*self.slot).tts_flags & pg_sys::TTS_FLAG_EMPTY as u16 != 0 {
                 return None;
             }
-            Some(if append_key(self.slot, self.column, key) { Key::There } else { Key::Null })
+            counted.read(self.slot, key)
         }
     }
 }
@@ -250,21 +254,4 @@ impl Drop for Rows<'_> {
             unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.slot) }
         }
     }
-}
-
-/// # Safety
-/// The slot must hold a row that has the column.
-unsafe fn append_key(slot: *mut pg_sys::TupleTableSlot, column: Column, key: &mut Vec<u8>) -> bool {
-    let at = column.number as usize - 1;
-    // SAFETY: by the caller's promise; after slot_getsomeattrs the arrays are filled up to the column.
-    unsafe {
-        if usize::from((*slot).tts_nvalid as u16) <= at {
-            pg_sys::slot_getsomeattrs(slot, i32::from(column.number));
-        }
-        if *(*slot).tts_isnull.add(at) {
-            return false;
-        }
-        column.text.append(*(*slot).tts_values.add(at), key);
-    }
-    true
 }

@@ -151,6 +151,12 @@ pub fn see_own_changes() {
     unsafe { pg_sys::CommandCounterIncrement() }
 }
 
+/// The number of the command that this transaction is at: changes of earlier ones are visible to it.
+pub fn current_command() -> u32 {
+    // SAFETY: a plain read of transaction state.
+    unsafe { pg_sys::GetCurrentCommandId(false) }
+}
+
 /// `READ ONLY` transaction; always so during recovery.
 pub fn is_read_only() -> bool {
     // SAFETY: a plain read of a backend variable.

@@ -139,8 +139,14 @@ fn value_of(kind: &str) -> &'static str {
 }
 
 /// Arguments that values of their types alone would not make sense of.
-fn arguments(function: &str) -> Option<&'static str> {
+fn arguments(function: &str, kinds: &str) -> Option<&'static str> {
     Some(match function {
+        "counter_cache" if kinds.contains("text[]") => {
+            "'public.trapped', 'trapmany:', ARRAY['kind']::pg_catalog.text[], NULL, NULL, NULL"
+        }
+        "counter_backfill" | "counter_verify" if kinds.contains("text[]") => {
+            "'public.trapped', 'trapped:', ARRAY['kind']::pg_catalog.text[]"
+        }
         "counter_cache" => "'public.trapped', 'trapcache:', 'kind'",
         "counter_backfill" | "counter_verify" => "'public.trapped', 'trapped:', 'kind'",
         "counter_hll_empty" => "14, 5, -1, 1",
@@ -172,8 +178,9 @@ fn everything(session: &mut Session) -> Vec<String> {
     ));
     for (name, kinds) in &functions {
         let (name, kind) = name.split_once('|').expect("a kind");
-        let given =
-            arguments(name.rsplit('.').next().unwrap_or_default()).map(str::to_owned).unwrap_or_else(|| {
+        let given = arguments(name.rsplit('.').next().unwrap_or_default(), kinds)
+            .map(str::to_owned)
+            .unwrap_or_else(|| {
                 kinds.split('|').filter(|kind| !kind.is_empty()).map(value_of).collect::<Vec<_>>().join(", ")
             });
         let from = if kind == "a" { " FROM (VALUES (1), (2)) AS v" } else { "" };

@@ -26,7 +26,7 @@ DELETE FROM cd_there.cd_renamed WHERE id = 3;
 SELECT counter_get('cd:1') AS one, counter_get('cd:2') AS two;
 SELECT * FROM counter_verify('cd_there.cd_renamed', 'cd:', 'the "place''');
 SELECT "table", prefix, key, state FROM counter_caches;
-SELECT relation, key_column FROM counter_ext.cache;
+SELECT relation, arguments FROM counter_ext.cache;
 
 -- The key gets another type, by a USING of the same type too.
 ALTER TABLE cd_there.cd_renamed RENAME COLUMN "the ""place'" TO room;

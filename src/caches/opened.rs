@@ -1,0 +1,164 @@
+//! A cache's definition with its tables open: what is counted of the rows, and as queries say the same.
+//!
+//! BOUND: what SQL says of one table's columns.
+
+use super::arguments::{Definition, Through};
+use super::errors::CacheError;
+use super::{key_id, names};
+use crate::errors::CounterError;
+use crate::pg::counted::{Counted, equality_sql};
+use crate::pg::key_form::KeyForm;
+use crate::pg::source::Source;
+use crate::pg::{Oid, catalog, privilege};
+
+/// The counted table, and the one that leads from its rows to what counters are named by.
+pub struct Opened {
+    pub source: Source,
+    pub counted: Counted,
+    pub middle: Option<OpenedMiddle>,
+}
+
+pub struct OpenedMiddle {
+    pub source: Source,
+    /// By the column that keys refer to.
+    pub by: Counted,
+    /// By the column that names counters.
+    pub to: Counted,
+}
+
+impl Opened {
+    /// Errors: 42703 no such column; 0A000 the type of one; 42P01 no such middle table; 42804 its column does not match the key's.
+    pub fn of(source: Source, definition: &Definition) -> Result<Opened, CounterError> {
+        let counted = counted(&source, definition)?;
+        let middle =
+            definition.through.as_ref().map(|through| OpenedMiddle::of(middle_source(through)?, through));
+        Opened { source, counted, middle: middle.transpose()? }.checked()
+    }
+
+    fn checked(self) -> Result<Opened, CounterError> {
+        if let Some(middle) = &self.middle
+            && !self.counted.key().text.refers_to(middle.by.key().text)
+        {
+            return Err(CacheError::MiddleKeyType { table: middle.source.name() }.into());
+        }
+        Ok(self)
+    }
+
+    /// How the rest of a counter's id is made.
+    pub fn key_form(&self) -> &KeyForm {
+        self.middle.as_ref().map_or(self.counted.form(), |middle| middle.to.form())
+    }
+
+    /// Whether the user may read what is counted.
+    pub fn may_be_read(&self, user: Oid) -> bool {
+        self.counted.may_be_read(&self.source, user)
+            && self.middle.as_ref().is_none_or(|middle| middle.may_be_read(user))
+    }
+
+    /// Errors: 0A000 equal keys may have different texts.
+    pub fn check_keys(&self, definition: &Definition) -> Result<(), CounterError> {
+        for key in &definition.keys {
+            self.source.key_column(key)?;
+        }
+        if let (Some(middle), Some(through)) = (&self.middle, &definition.through) {
+            middle.source.key_column(&through.by)?;
+            middle.source.key_column(&through.to)?;
+        }
+        Ok(())
+    }
+
+    /// The query for what the rows of each key count for, as `key_id::complete` makes keys, in the order of their bytes.
+    pub fn count_query(&self, prefix_bytes: usize) -> Vec<u8> {
+        let unordered = match &self.middle {
+            None => self.counted.count_query(&self.source),
+            Some(middle) => self.joined_query(middle, b""),
+        };
+        key_id::count_query(&unordered, self.key_form(), prefix_bytes)
+    }
+
+    /// The same of one key, through an index if there is one; of all, where the text is that of a digest.
+    pub fn count_query_of(&self, key: &[u8], prefix_bytes: usize) -> Option<Vec<u8>> {
+        if key_id::is_digest_of(self.key_form(), key) {
+            return Some(self.count_query(prefix_bytes));
+        }
+        let unordered = match &self.middle {
+            None => self.counted.count_query_of(&self.source, key)?,
+            Some(middle) => {
+                let condition = middle.to.has_key_sql(&middle.source, "m", key)?;
+                self.joined_query(middle, &[b" AND ".as_slice(), &condition].concat())
+            }
+        };
+        Some(key_id::count_query(&unordered, self.key_form(), prefix_bytes))
+    }
+
+    fn joined_query(&self, middle: &OpenedMiddle, condition: &[u8]) -> Vec<u8> {
+        let (by, key) = (middle.by.key(), self.counted.key());
+        [
+            b"SELECT ".as_slice(),
+            &middle.to.key_sql(&middle.source, "m"),
+            b" AS key, ",
+            &self.counted.amount_sql(&self.source, "c"),
+            b" AS count FROM ",
+            &self.source.what_triggers_see(),
+            b" AS c JOIN ",
+            &middle.source.what_triggers_see(),
+            b" AS m ON ",
+            &middle.source.column_sql("m", by.number()),
+            b" ",
+            &equality_sql(&middle.source, by),
+            b" ",
+            &self.source.column_sql("c", key.number()),
+            b" WHERE ",
+            &self.counted.condition_sql(&self.source, "c"),
+            b" AND ",
+            &middle.to.condition_sql(&middle.source, "m"),
+            condition,
+            b" GROUP BY 1",
+        ]
+        .concat()
+    }
+}
+
+impl OpenedMiddle {
+    pub fn of(source: Source, through: &Through) -> Result<OpenedMiddle, CounterError> {
+        let (by, to) = (Counted::by(&source, &through.by)?, Counted::by(&source, &through.to)?);
+        Ok(OpenedMiddle { source, by, to })
+    }
+
+    /// Whether the user may read all rows, as far as they are looked at.
+    pub fn may_be_read(&self, user: Oid) -> bool {
+        self.by.may_be_read(&self.source, user) && self.to.may_be_read(&self.source, user)
+    }
+
+    /// Errors: 42501 the counted table's owner, with whose rights the rows are read, does not see all of them.
+    pub fn check_is_read_by(&self, owner: Oid) -> Result<(), CounterError> {
+        if !self.may_be_read(owner) {
+            return Err(CacheError::MayNotRead { table: self.source.name() }.into());
+        }
+        // To its own owner a table hides nothing here (`confined::as_owner_of_all_rows`).
+        if self.source.owner() != owner && privilege::row_security_applies(self.source.oid(), owner) {
+            return Err(CacheError::RowSecurity { table: self.source.name() }.into());
+        }
+        Ok(())
+    }
+}
+
+fn counted(source: &Source, definition: &Definition) -> Result<Counted, CounterError> {
+    Counted::of(source, &definition.keys, definition.amount.as_deref(), definition.only.as_deref())
+}
+
+/// Opens a table by its name with its schema. Errors: 42P01.
+pub fn open_by_name(name: &[u8]) -> Result<Source, CounterError> {
+    let oid = match names::parts(name).as_deref() {
+        Some([schema, table]) => catalog::relation(schema, table),
+        _ => None,
+    };
+    let Some(oid) = oid else {
+        return Err(CacheError::NoSuchTable { table: name.to_vec() }.into());
+    };
+    Source::open(oid)
+}
+
+fn middle_source(through: &Through) -> Result<Source, CounterError> {
+    open_by_name(through.table.to_bytes())
+}
