@@ -67,14 +67,14 @@ fn seal_from(tables: Tables, from: &[u8], new_rows: NewRows) -> Result<Option<Id
     }
     as_owner(tables, |confined| {
         let taken = xact::in_scratch_memory(|| pending_rows::take(pending, from, BATCH))?;
+        if taken.is_empty() {
+            return Ok(None);
+        }
         if !new_rows.are_made() {
             // Among them may be some whose head comes later. Rolls back, to be tried again.
             return Err(CounterError::Internal(
                 "a restore began while the audit log was being sealed".to_owned(),
             ));
-        }
-        if taken.is_empty() {
-            return Ok(None);
         }
         let heads = Heads::open(heads, anchor)?;
         let mut anchor = xact::in_scratch_memory(|| heads.anchor())?;
