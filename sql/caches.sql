@@ -18,6 +18,9 @@ CREATE TABLE counter_ext.cache (
     retry_at timestamptz,
     -- Its keys have other texts now: counters of old ones are the cache's too.
     is_rekeyed boolean NOT NULL DEFAULT false,
+    -- The session that made its triggers beside rows, or amounts, that these have not counted: while it lasts, a restore goes on, and
+    -- brings the amounts of these rows.
+    restored_by text,
     PRIMARY KEY (relid, arguments),
     CONSTRAINT cache_state CHECK (state IN ('right', 'stale', 'unverified'))
 );
@@ -131,9 +134,35 @@ CREATE FUNCTION counter_ext.cache_found(relation oid, arguments text[]) RETURNS 
     FROM counter_ext.argument_middle(arguments) AS named (middle)
 $$;
 
+-- A session by its process, which no later one is called; NULL where there is none.
+CREATE FUNCTION counter_ext.session_name(pid int) RETURNS text LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pg_catalog.format('%s since %s', a.pid, pg_catalog.extract('epoch', a.backend_start)) FROM pg_catalog.pg_stat_get_activity($1) a
+$$;
+CREATE FUNCTION counter_ext.session_lasts(name text) RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce($1 OPERATOR(pg_catalog.=) counter_ext.session_name(pg_catalog.split_part($1, ' ', 1)::pg_catalog.int4), false)
+$$;
+
+-- This session, if it seems to restore a dump as it makes a trigger: the table has rows already, or counters are being written. Where
+-- definitions are restored before all data there is neither.
+CREATE FUNCTION counter_ext.restoring_session(relation oid, middle oid, prefix text) RETURNS text LANGUAGE sql STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT counter_ext.session_name(pg_catalog.pg_backend_pid()) WHERE counter_ext.is_restored()
+        OR EXISTS (SELECT FROM pg_catalog.unnest(ARRAY[$1, $2]) AS r (oid) LEFT JOIN LATERAL pg_catalog.pg_partition_tree(r.oid) i ON true
+            WHERE pg_catalog.pg_relation_size(coalesce(i.relid, r.oid)) OPERATOR(pg_catalog.>) 0::pg_catalog.int8)
+        OR (SELECT pg_catalog.starts_with(t.id, $3) FROM counter_ext.total t WHERE t.id OPERATOR(pg_catalog.>=) $3 ORDER BY t.id LIMIT 1)
+        OR (SELECT pg_catalog.starts_with(s.id, $3) FROM counter_ext.slot s WHERE s.id OPERATOR(pg_catalog.>=) $3 ORDER BY s.id LIMIT 1)
+        OR EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.mode OPERATOR(pg_catalog.=) 'RowExclusiveLock'
+            AND l.relation IN ('counter_ext.total'::pg_catalog.regclass::pg_catalog.oid, 'counter_ext.slot'::pg_catalog.regclass::pg_catalog.oid)
+            AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+            AND l.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid())
+$$;
+
 -- Rows of a dump find their tables again by name, in sessions of any kind.
 CREATE FUNCTION counter_ext.restore_cache() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    IF new.restored_by IS DISTINCT FROM counter_ext.session_name(pg_catalog.pg_backend_pid()) THEN
+        -- Dumped.
+        new.restored_by := NULL;
+    END IF;
     -- A parallel restore fills this table while another session makes the triggers.
     PERFORM pg_catalog.pg_advisory_xact_lock('counter_ext.cache'::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8);
     IF new.relid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(new.relation)::pg_catalog.oid THEN
@@ -148,7 +177,15 @@ BEGIN
     END IF;
     new.middle := counter_ext.argument_middle(new.arguments);
     new.numbers := counter_ext.argument_numbers(new.relid, new.middle, new.arguments);
-    IF pg_catalog.array_position(new.numbers, 0::pg_catalog.int2) IS NOT NULL OR EXISTS (SELECT FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) new.relid
+    -- What is known of it is the dump's, in whichever order triggers and dumped row have come. Partitions may have been filled before
+    -- and after the triggers.
+    UPDATE counter_ext.cache AS c SET restored_by = coalesce(new.restored_by, c.restored_by), found = coalesce(counter_ext.cache_found(c.relid, c.arguments), ''),
+            state = CASE WHEN 'right' IN (c.state, new.state) AND EXISTS (SELECT FROM pg_catalog.pg_partition_tree(c.relid) UNION ALL SELECT FROM pg_catalog.pg_partition_tree(c.middle)) THEN 'stale'
+                WHEN c.state OPERATOR(pg_catalog.=) 'unverified' THEN new.state ELSE c.state END,
+            verified_at = coalesce(c.verified_at, new.verified_at)
+        WHERE c.relid OPERATOR(pg_catalog.=) new.relid AND c.arguments OPERATOR(pg_catalog.=) new.arguments
+            AND (new.restored_by IS NOT NULL OR counter_ext.session_lasts(c.restored_by));
+    IF FOUND OR pg_catalog.array_position(new.numbers, 0::pg_catalog.int2) IS NOT NULL OR EXISTS (SELECT FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) new.relid
             AND c.arguments OPERATOR(pg_catalog.=) new.arguments) THEN
         RETURN NULL;
     END IF;
@@ -173,7 +210,12 @@ BEGIN
     BEGIN
         PERFORM counter_ext.recount_cache($1, $2, (SELECT pg_catalog.bool_or(c.is_rekeyed) FROM counter_ext.cache c
             WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2));
-        UPDATE counter_ext.cache AS c SET state = 'right', verified_at = pg_catalog.clock_timestamp(), why = NULL, retry_at = NULL, is_rekeyed = false
+        -- Asked after rows and counters were read, which may have been some of a restore's.
+        IF counter_ext.is_restored() THEN
+            RAISE EXCEPTION 'the database is being restored' USING ERRCODE = 'object_in_use';
+        END IF;
+        UPDATE counter_ext.cache AS c SET state = 'right', verified_at = pg_catalog.clock_timestamp(), why = NULL, retry_at = NULL, is_rekeyed = false,
+                restored_by = NULL
             WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2;
         RETURN true;
     EXCEPTION WHEN OTHERS THEN
@@ -190,20 +232,25 @@ $$;
 CREATE FUNCTION counter_ext.note_verified(relation oid, arguments text[]) RETURNS void LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    UPDATE counter_ext.cache AS c SET state = 'right', verified_at = pg_catalog.clock_timestamp(), why = NULL, retry_at = NULL
+    UPDATE counter_ext.cache AS c SET state = 'right', verified_at = pg_catalog.clock_timestamp(), why = NULL, retry_at = NULL, restored_by = NULL
         WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2;
 EXCEPTION WHEN serialization_failure THEN
     NULL;
 END
 $$;
 
--- A piece of the worker's step: the next stale cache, if one is due and nobody else has it.
+-- A piece of the worker's step: the next stale cache, if one is due and nobody else has it. While a restore goes on none is: what it has
+-- still to bring would be counted once more.
 CREATE FUNCTION counter_ext.recount_next() RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     next counter_ext.cache;
 BEGIN
+    IF counter_ext.is_restored() THEN
+        RETURN false;
+    END IF;
     SELECT * INTO next FROM counter_ext.cache c
         WHERE c.state OPERATOR(pg_catalog.=) 'stale' AND (c.retry_at IS NULL OR c.retry_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp())
+            AND (c.restored_by OPERATOR(pg_catalog.=) counter_ext.session_name(pg_catalog.pg_backend_pid()) OR NOT counter_ext.session_lasts(c.restored_by))
         ORDER BY c.retry_at NULLS FIRST LIMIT 1 FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
         RETURN false;
@@ -270,6 +317,7 @@ DECLARE
     middle_now pg_catalog.text[];
     found_now pg_catalog.text;
     reset_trigger record;
+    restored_by_now pg_catalog.text;
     table_now pg_catalog.pg_class;
     bytes_now pg_catalog.int8;
 BEGIN
@@ -335,9 +383,15 @@ BEGIN
         END IF;
         found_now := coalesce(counter_ext.cache_found(cache.relid, cache.arguments), '');
         IF found_now OPERATOR(pg_catalog.<>) cache.found AND TG_TAG IN ('CREATE TABLE', 'CREATE FOREIGN TABLE', 'CREATE TRIGGER') THEN
-            -- A new partition has no rows. A restore makes triggers of counters that are right, one after the other.
-            UPDATE counter_ext.cache AS c SET found = found_now WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
-                AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
+            -- A new partition has no rows. A restore makes triggers of counters that are right, one after the other; but rows of a
+            -- partition that it has still to fill are counted, and come with their amounts as well.
+            restored_by_now := CASE TG_TAG WHEN 'CREATE TRIGGER' THEN counter_ext.restoring_session(cache.relid, cache.middle, cache.prefix) END;
+            UPDATE counter_ext.cache AS c SET found = found_now, restored_by = coalesce(restored_by_now, c.restored_by),
+                    state = CASE WHEN restored_by_now IS NOT NULL AND c.state OPERATOR(pg_catalog.=) 'right'
+                            AND EXISTS (SELECT FROM (SELECT t.* FROM pg_catalog.pg_partition_tree(cache.relid) t UNION ALL SELECT t.* FROM pg_catalog.pg_partition_tree(cache.middle) t) i
+                                WHERE i.isleaf AND pg_catalog.pg_relation_size(i.relid) OPERATOR(pg_catalog.=) 0::pg_catalog.int8)
+                        THEN 'stale' ELSE c.state END
+                WHERE c.relid OPERATOR(pg_catalog.=) cache.relid AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
         ELSIF found_now OPERATOR(pg_catalog.<>) cache.found THEN
             IF pg_catalog.split_part(cache.found, '|', 1) OPERATOR(pg_catalog.<>) pg_catalog.split_part(found_now, '|', 1) THEN
                 -- A key of another type must be one that names counters still: better refused now than at the next INSERT.
@@ -353,14 +407,16 @@ BEGIN
             bytes_now := pg_catalog.pg_relation_size(cache.relid) OPERATOR(pg_catalog.+) coalesce((SELECT pg_catalog.sum(pg_catalog.pg_relation_size(i.relid))
                 FROM (SELECT t.relid FROM pg_catalog.pg_partition_tree(cache.relid) t UNION ALL SELECT t.relid FROM pg_catalog.pg_partition_tree(cache.middle) t) i), 0);
             IF cache.state OPERATOR(pg_catalog.=) 'stale' AND bytes_now OPERATOR(pg_catalog.<=) most_bytes_at_once
-                AND pg_catalog.strpos(pg_catalog.split_part(found_now, '|', 3), 'D') OPERATOR(pg_catalog.=) 0 THEN
+                AND pg_catalog.strpos(pg_catalog.split_part(found_now, '|', 3), 'D') OPERATOR(pg_catalog.=) 0
+                AND NOT counter_ext.is_restored() AND NOT counter_ext.session_lasts(cache.restored_by) THEN
                 PERFORM counter_ext.recount_one(cache.relid, cache.arguments);
             END IF;
         END IF;
     END LOOP;
-    FOR cache IN INSERT INTO counter_ext.cache AS made (relation, prefix, arguments, relid, numbers, middle, owner, found, state)
+    FOR cache IN INSERT INTO counter_ext.cache AS made (relation, prefix, arguments, relid, numbers, middle, owner, found, state, restored_by)
         SELECT DISTINCT t.relid::pg_catalog.regclass::pg_catalog.text, t.prefix, t.arguments, t.relid,
-            counter_ext.argument_numbers(t.relid, named.middle, t.arguments), named.middle, c.relowner, '', 'unverified'
+            counter_ext.argument_numbers(t.relid, named.middle, t.arguments), named.middle, c.relowner, '', 'unverified',
+            CASE TG_TAG WHEN 'CREATE TRIGGER' THEN counter_ext.restoring_session(t.relid, named.middle, t.prefix) END
         FROM counter_ext.cache_trigger t
         JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relid
         CROSS JOIN counter_ext.argument_middle(t.arguments) AS named (middle)

@@ -41,6 +41,12 @@ mod counter_ext {
         recount().or_raise()
     }
 
+    /// Whether a dump is being restored into this database, as far as shared memory knows: never without preload.
+    #[pg_extern]
+    fn is_restored() -> bool {
+        caches::is_restored()
+    }
+
     /// Errors: 55000, 42710 a trigger that CREATE SCHEMA has made counts into another cache's counters.
     #[pg_extern(strict)]
     fn check_cache(relation: Oid, arguments: TextArray<'_>) {
@@ -65,6 +71,7 @@ extension_sql_file!(
         "counter_bulk",
         counter_uncache,
         counter_ext::recount_cache,
+        counter_ext::is_restored,
         counter_ext::check_cache
     ]
 );

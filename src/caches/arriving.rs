@@ -3,7 +3,8 @@
 //! A dump holds the rows of a cached table and the totals of its counters. Restored together with the table's definition, the
 //! totals are right and the rows are not counted, since triggers come last. With `--data-only` the triggers are there
 //! already, and the rows are counted: then the totals must stay out, in whatever order they and the rows come. A session
-//! whose triggers would not fire (`--disable-triggers`) counts no rows, and needs the totals.
+//! whose triggers would not fire (`--disable-triggers`) counts no rows, and needs the totals. A parallel restore makes the triggers of some
+//! tables before it fills ours in another session: while it lasts, these caches take what comes (counter_ext.cache.restored_by).
 //!
 //! So with logical replication: totals of another server's cache are taken in, unless the rows that they count are subscribed to as well.
 
@@ -12,12 +13,14 @@ use std::cell::{Cell, RefCell};
 use super::definition;
 use super::key_id;
 use super::opened::Opened;
+use super::registry;
 use crate::errors::CounterError;
 use crate::fallible;
 use crate::pg::key_form::KeyForm;
 use crate::pg::source::Source;
 use crate::pg::spi::Spi;
 use crate::pg::{Oid, confined, xact};
+use crate::rows::access;
 
 /// A cache whose rows are counted as they arrive in this session.
 struct Arriving {
@@ -41,7 +44,8 @@ thread_local! {
 
 /// An INSERT, or COPY, into the counters' tables begins.
 pub fn begin_insert() -> Result<(), CounterError> {
-    ARRIVING.set(counted_of(|_| true)?);
+    let tables = access::tables()?;
+    ARRIVING.set(counted_of(|table, prefix| Ok(!registry::is_being_restored(tables, table, prefix)?))?);
     LEAVES_OUT.set(false);
     Ok(())
 }
@@ -56,7 +60,8 @@ pub fn is_subscribed(id: &[u8]) -> Result<bool, CounterError> {
             let table = u32::from(table).to_string();
             tables.iter().flatten().flatten().any(|subscribed| subscribed == table.as_bytes())
         };
-        let counted = if tables.is_empty() { Vec::new() } else { counted_of(is_subscribed)? };
+        let counted =
+            if tables.is_empty() { Vec::new() } else { counted_of(|table, _| Ok(is_subscribed(table)))? };
         SUBSCRIBED.set((now, counted));
     }
     Ok(SUBSCRIBED.with_borrow(|(_, caches)| caches.iter().any(|cache| cache.has(id))))
@@ -66,11 +71,13 @@ const SUBSCRIBED_TABLES: &str = "SELECT DISTINCT coalesce(pg_catalog.pg_partitio
     FROM pg_catalog.pg_subscription_rel s";
 
 /// The caches, of some tables, whose rows are counted as they arrive in this session.
-fn counted_of(is_meant: impl Fn(Oid) -> bool) -> Result<Vec<Arriving>, CounterError> {
+fn counted_of(
+    is_meant: impl Fn(Oid, &[u8]) -> Result<bool, CounterError>,
+) -> Result<Vec<Arriving>, CounterError> {
     let mut arriving = Vec::new();
     for (table, definition) in definition::counting_inserts()? {
         // Without a prefix the id could be anybody's.
-        if definition.prefix().is_empty() || !is_meant(table) {
+        if definition.prefix().is_empty() || !is_meant(table, definition.prefix())? {
             continue;
         }
         if let Ok(opened) = Source::open(table).and_then(|source| Opened::of(source, &definition)) {

@@ -11,10 +11,11 @@ use super::definition;
 use crate::counting::zeroes;
 use crate::errors::CounterError;
 use crate::family::pass::{How, Progress, Step, Work};
+use crate::memory::restore_guard;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::source::Source;
 use crate::pg::spi::{Parameter, Spi, text_array};
-use crate::pg::{Oid, privilege, process, xact};
+use crate::pg::{Oid, catalog, privilege, process, xact};
 use crate::rows::access::{self, Tables, as_owner};
 
 pub const RECOUNT_CACHES: Step = Step {
@@ -95,7 +96,23 @@ pub fn note_verified(table: Oid, definition: &Definition) -> Result<(), CounterE
     Ok(())
 }
 
-/// Calls a function of the registry as the tables' owner, under a snapshot of now.
+/// Whether a dump is being restored into this database. Asked after the rows have been read that may be some of its rows.
+pub fn is_restored() -> bool {
+    restore_guard::is_under_way(u32::from(catalog::my_database()))
+}
+
+/// Whether the cache's triggers were made by a restore that still goes on: it brings the amounts of rows that they have not counted.
+pub fn is_being_restored(tables: Tables, table: Oid, prefix: &[u8]) -> Result<bool, CounterError> {
+    let found = ask(
+        tables,
+        b"SELECT true FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) $1::pg_catalog.oid
+            AND c.prefix OPERATOR(pg_catalog.=) $2 AND counter_ext.session_lasts(c.restored_by)",
+        &[Parameter::Bigint(u32::from(table).into()), Parameter::Text(prefix)],
+    )?;
+    Ok(found.is_some())
+}
+
+/// Asks the registry as the tables' owner, under a snapshot of now.
 fn ask(tables: Tables, query: &[u8], parameters: &[Parameter<'_>]) -> Result<Option<Vec<u8>>, CounterError> {
     as_owner(tables, |confined| {
         let active = ActiveSnapshot::push_latest();
