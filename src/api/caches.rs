@@ -277,7 +277,9 @@ fn verify(
 /// Errors: 22004 NULL; 22023 no column.
 fn given_columns(columns: Option<TextArray<'_>>) -> Result<Vec<&[u8]>, CounterError> {
     let columns = given("columns", columns)?;
-    fallible::try_collect(columns.elements().map(|column| given("columns", column)), "columns of a key")
+    let null = |index| CounterError::NullElement { argument: "columns", position: index + 1 };
+    let given = columns.elements().enumerate().map(|(index, column)| column.ok_or_else(|| null(index)));
+    fallible::try_collect(given, "columns of a key")
 }
 
 fn column_name(name: &[u8]) -> Result<CString, CounterError> {

@@ -20,6 +20,9 @@ fn check(item: &[u8], actor: &[u8]) -> Result<(), CounterError> {
 }
 
 fn check_item(item: &[u8]) -> Result<(), CounterError> {
+    if item.is_empty() {
+        return Err(CounterError::BadKey { what: "item", bytes: 0 });
+    }
     check_id(item)?;
     reserved::id(Kind::Likes, item).map(drop)
 }

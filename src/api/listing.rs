@@ -37,8 +37,10 @@ fn counter_list(
     let list = || {
         let prefix = given("prefix", prefix)?.0;
         let max_rows = given("max_rows", max_rows)?;
-        let left = usize::try_from(max_rows)
-            .map_err(|_| CounterError::NegativeLimit { value: i64::from(max_rows) })?;
+        let left = usize::try_from(max_rows).map_err(|_| CounterError::NegativeArgument {
+            argument: "max_rows",
+            value: i64::from(max_rows),
+        })?;
         listing::check_prefix(prefix)?;
         let tables = read::enter()?;
         // BOUND: the arguments of one call, which PostgreSQL holds too.

@@ -148,7 +148,8 @@ fn counter_hottest(
     ),
 > {
     let hottest = || {
-        let limit = usize::try_from(n).map_err(|_| CounterError::NegativeLimit { value: i64::from(n) })?;
+        let limit = usize::try_from(n)
+            .map_err(|_| CounterError::NegativeArgument { argument: "n", value: i64::from(n) })?;
         read::hottest(read::enter()?, limit)
     };
     TableIterator::new(hottest().or_raise().into_iter().map(|hot| {

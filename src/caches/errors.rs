@@ -100,7 +100,8 @@ impl Explain for CacheError {
                 text(prefix)
             ))
             .hint(
-                "Call counter_cache, which makes the triggers for INSERT, UPDATE and DELETE and fills the counters.",
+                "View counter_caches lists the caches there are, with prefix and key. counter_cache makes one: it makes the triggers for \
+                 INSERT, UPDATE and DELETE and fills the counters.",
             ),
             Self::CountedOtherwise { table, prefix } => not_in_state(format!(
                 "triggers on table \"{}\" count its rows into counters \"{}\" twice, are disabled, or count some changes only",
@@ -113,7 +114,10 @@ impl Explain for CacheError {
                 text(prefix),
                 text(table)
             ))
-            .hint("Give each table and column a prefix of its own."),
+            .hint(
+                "Give each cache a prefix of its own. To give this prefix another key, amount or condition, end its cache with \
+                 counter_uncache first.",
+            ),
             Self::NoKey => Explanation::new(
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 "rows cannot be counted by a key of no column".to_owned(),

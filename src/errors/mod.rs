@@ -69,9 +69,6 @@ pub enum CounterError {
         ids: usize,
         deltas: usize,
     },
-    NegativeLimit {
-        value: i64,
-    },
     /// The committed total, or that and the caller's own pending delta, is outside bigint.
     TotalOutOfRange {
         id: Vec<u8>,
@@ -204,14 +201,19 @@ impl CounterError {
             Self::NegativeArgument { argument, value } => {
                 invalid(format!("argument \"{argument}\" is negative: {value}"))
             }
-            Self::NegativeLimit { value } => invalid(format!("limit {value} is negative")),
             Self::NotPositive { argument } => {
                 invalid(format!("argument \"{argument}\" is not a positive interval"))
             }
-            Self::NullArgument { argument } => Explanation::new(
-                ERRCODE_NULL_VALUE_NOT_ALLOWED,
-                format!("argument \"{argument}\" is NULL"),
-            ),
+            Self::NullArgument { argument } => {
+                let explanation = Explanation::new(
+                    ERRCODE_NULL_VALUE_NOT_ALLOWED,
+                    format!("argument \"{argument}\" is NULL"),
+                );
+                match *argument {
+                    "ids" => explanation.hint(EMPTY_AGGREGATE),
+                    _ => explanation,
+                }
+            }
             Self::NullElement { argument, position } => Explanation::new(
                 ERRCODE_NULL_VALUE_NOT_ALLOWED,
                 format!("element {position} of argument \"{argument}\" is NULL"),
@@ -314,6 +316,9 @@ impl CounterError {
     }
 }
 
+/// Batches are rolled up in SQL.
+const EMPTY_AGGREGATE: &str =
+    "array_agg over no rows is NULL: leave the call out there, with HAVING count(*) > 0.";
 const ID_HINT: &str = "A counter's id is text of 1 to 255 bytes.";
 /// Where what is in the way goes away by itself.
 pub const TRY_AGAIN: &str = "Try again.";

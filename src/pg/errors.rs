@@ -69,8 +69,9 @@ impl Explain for SourceError {
                 format!("column \"{}\" of table \"{}\" does not exist", text(column), text(table)),
             )
             .hint(
-                "Give the column's name as it is stored, without quotes. Was it renamed or dropped? Drop the triggers that \
-                 call counter_rows, and call counter_cache anew.",
+                "Give the name of one column, as it is stored, without quotes; a key of several is an array, ARRAY['a', 'b']. Name the \
+                 arguments behind the key: amount => 'words', take_over => true. Was the column renamed or dropped? Drop the \
+                 triggers that call counter_rows, and call counter_cache anew.",
             ),
             Self::KeyType { type_name } => Explanation::new(
                 ERRCODE_FEATURE_NOT_SUPPORTED,

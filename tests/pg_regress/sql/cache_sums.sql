@@ -104,6 +104,15 @@ SELECT * FROM counter_verify('cs_orders', 'cs:w:', 'who', NULL::boolean);
 SELECT name, parameter_types FROM pg_prepared_statements WHERE name LIKE 'cs%' ORDER BY 1;
 DEALLOCATE ALL;
 SELECT counter_cache('cs_orders', 'cs:w:', 'who', 'id');
+-- Errors say what to call: an untyped 'true' is a column to sum, a list of columns is an array, a wrong key has no cache to repair.
+SELECT counter_cache('cs_orders', 'cs:w:', 'who', 'true');
+SELECT * FROM counter_verify('cs_orders', 'cs:w:', 'id', repair => true);
+-- Another amount is another cache, made in the old one's place.
+BEGIN;
+SELECT counter_uncache('cs_orders', 'cs:w:') > 0 AS ended;
+SELECT counter_cache('cs_orders', 'cs:w:', 'who', amount => 'id') > 0 AS made;
+COMMIT;
+SELECT count(*) > 0 AND bool_and(value = (SELECT sum(o.id) FROM cs_orders o WHERE 'cs:w:' || o.who = counters.id)) AS sums FROM counters WHERE starts_with(id, 'cs:w:');
 DROP TABLE cs_orders;
 SELECT count(*) FROM counters WHERE starts_with(id, 'cs:');
 
