@@ -82,7 +82,34 @@ pub struct State {
     pub opens: Option<Opening>,
 }
 
+/// What the COMMIT callback has still to tell shared memory. Pending deltas are written by then: they stay where they are.
+pub struct Done {
+    pub touched: Option<Touched>,
+    pub settled: Option<Settled>,
+    pub spilled: u64,
+    pub drops_extension: u32,
+    pub creates_extension: bool,
+    pub forgets_all: u32,
+    pub restores: bool,
+    pub folds: Option<Cut>,
+    pub opens: Option<Opening>,
+}
+
 impl State {
+    fn take_done(&mut self) -> Done {
+        Done {
+            touched: (!self.touched.is_empty()).then(|| std::mem::take(&mut self.touched)),
+            settled: self.settled.take(),
+            spilled: self.spilled,
+            drops_extension: self.drops_extension,
+            creates_extension: self.creates_extension,
+            forgets_all: self.forgets_all,
+            restores: self.restores,
+            folds: self.folds.take(),
+            opens: self.opens.take(),
+        }
+    }
+
     fn reset(&mut self) {
         // Each field is named, so that none is forgotten.
         let State {
@@ -153,9 +180,9 @@ pub fn change_if_dirty<T>(change: impl FnOnce(&mut State) -> T) -> Option<T> {
     IS_DIRTY.get().then(|| STATE.with_borrow_mut(change))
 }
 
-/// Takes back what a COMMIT callback has taken out to work from, so that its maps are used again.
-pub fn put_back(done: State) {
-    STATE.with_borrow_mut(|state| *state = done);
+/// Takes out what a COMMIT callback works from, if the transaction has done anything.
+pub fn take_done() -> Option<Done> {
+    change_if_dirty(State::take_done)
 }
 
 /// The transaction is over. The pending map keeps its memory, as far as it is small.

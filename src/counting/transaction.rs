@@ -330,7 +330,7 @@ fn settle_pending() {
 }
 
 fn commit() {
-    let Some(done) = state::change_if_dirty(std::mem::take) else {
+    let Some(done) = state::take_done() else {
         reset();
         return;
     };
@@ -344,7 +344,9 @@ fn commit() {
             increments += delta.increments;
         }
     }
-    invalidate(database, &done.touched);
+    if let Some(touched) = &done.touched {
+        invalidate(database, touched);
+    }
     cells::withdraw();
     fold_end::commit(database, done.folds, done.opens);
     if increments > 0 && databases::register(database) {
@@ -365,7 +367,6 @@ fn commit() {
     if done.creates_extension {
         workers::extension_created(database);
     }
-    state::put_back(done);
     reset();
 }
 

@@ -33,6 +33,7 @@ thread_local! {
     static REFUSED_AT: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
+#[inline]
 fn find(segment: &Segment, database: u32) -> Option<usize> {
     if let Some((known, index)) = MINE.get()
         && known == database
@@ -40,6 +41,10 @@ fn find(segment: &Segment, database: u32) -> Option<usize> {
     {
         return Some(index);
     }
+    find_anew(segment, database)
+}
+
+fn find_anew(segment: &Segment, database: u32) -> Option<usize> {
     let changes = segment.header().cell_changes.load(Ordering::SeqCst);
     if MISSED.get() == Some((database, changes)) {
         return None;
