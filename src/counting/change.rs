@@ -176,7 +176,7 @@ pub(super) struct Gone {
 /// Removes an id's rows, and what is not in rows yet.
 pub(super) fn remove_rows(_proof: &Recovered, tables: Tables, id: &[u8]) -> Result<Gone, CounterError> {
     let (snapshot, unfolded) = buffer::snapshot_with_unfolded(read::key(tables, id));
-    let node = replicated::own_node(tables)?;
+    let node = replicated::own_node()?;
     let removed = xact::in_scratch_memory(|| remove::remove(tables, node, id, snapshot, unfolded))?;
     if removed.existed || unfolded != 0 {
         transaction::note_touched(tables, id);

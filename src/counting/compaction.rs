@@ -9,7 +9,7 @@ use crate::family::pass::{How, Progress, Step, Work};
 use crate::memory::restore_guard::NewRows;
 use crate::pg::{process, xact};
 use crate::rows::access::{Tables, as_owner};
-use crate::rows::fold::{Folder, Share};
+use crate::rows::fold::{Folded, Folder, Share};
 use crate::rows::list::{self, Id};
 use crate::rows::replicated;
 use crate::settings;
@@ -21,6 +21,10 @@ const BATCH: usize = 512;
 const BATCH_TIME: Duration = Duration::from_millis(100);
 /// Transactions over which the worker spreads the rows of a counter that has several.
 const SHARES: u64 = 4;
+
+/// How often a batch tries again at totals that are held, and after how long each time.
+const TRIES_AT_HELD: u32 = 16;
+const HELD_INTERVAL_US: i64 = 500;
 
 /// Counters of a batch that are reported as its busiest.
 const BUSIEST: usize = 8;
@@ -83,6 +87,23 @@ struct FoldedBatch {
     busiest: Vec<(u64, Id)>,
 }
 
+impl FoldedBatch {
+    fn fold(&mut self, folder: &Folder, id: &Id, share: Share) -> Result<Folded, CounterError> {
+        let folded = xact::in_scratch_memory(|| folder.fold(id, share));
+        self.progress.rows += folded.rows;
+        self.progress.overflowed += u64::from(folded.overflowed);
+        // Of several nodes' totals another one may be below 0.
+        if folded.is_zero || folded.amount < 0 {
+            zeroes::note(id);
+        }
+        if folded.amount != 0 {
+            let busy = (folded.amount.unsigned_abs(), fallible::boxed(id, WHAT)?);
+            fallible::push(&mut self.busiest, busy, WHAT)?;
+        }
+        Ok(folded)
+    }
+}
+
 /// Folds the next counters after an id: a share of their rows. Begins none once the time is over. Runs inside a transaction, with the
 /// tables locked.
 fn fold_after(
@@ -111,20 +132,16 @@ fn fold_each(
     time: Duration,
 ) -> Result<FoldedBatch, CounterError> {
     let started = Instant::now();
-    let mut folder = Folder::open(tables, replicated::own_node(tables)?, settings::slots())?;
+    let mut folder = Folder::open(tables, replicated::own_node()?, settings::slots())?;
     folder.totals = totals;
     let mut batch = FoldedBatch::default();
+    let mut held: Vec<&Id> = Vec::new();
     for id in ids {
         process::check_for_interrupts();
-        let folded = xact::in_scratch_memory(|| folder.fold(id, share));
-        batch.progress.rows += folded.rows;
-        batch.progress.overflowed += u64::from(folded.overflowed);
-        // Of several nodes' totals another one may be below 0.
-        if folded.is_zero || folded.amount < 0 {
-            zeroes::note(id);
+        let folded = batch.fold(&folder, id, share)?;
+        if folded.is_held {
+            fallible::push(&mut held, id, WHAT)?;
         }
-        let busy = (folded.amount.unsigned_abs(), fallible::boxed(id, WHAT)?);
-        fallible::push(&mut batch.busiest, busy, WHAT)?;
         if folded.width > 1 {
             fallible::push(&mut batch.wide, fallible::boxed(id, WHAT)?, WHAT)?;
         }
@@ -132,6 +149,20 @@ fn fold_each(
         if started.elapsed() >= time {
             break;
         }
+    }
+    // Increments hold a total while they commit. One that many short sessions write to is free now and then.
+    for _ in 0..TRIES_AT_HELD {
+        if held.is_empty() {
+            break;
+        }
+        process::sleep_us(HELD_INTERVAL_US);
+        let mut still_held: Vec<&Id> = Vec::new();
+        for id in held {
+            if batch.fold(&folder, id, share)?.is_held {
+                fallible::push(&mut still_held, id, WHAT)?;
+            }
+        }
+        held = still_held;
     }
     batch.busiest.sort_unstable_by(|a, b| b.cmp(a));
     batch.busiest.truncate(BUSIEST);

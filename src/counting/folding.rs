@@ -56,7 +56,7 @@ pub fn fold_cut(
     as_owner(tables, |_| {
         for epoch in cut.epochs() {
             let amounts = buffer::of_epoch(database, cut.relation, epoch);
-            let mut folder = Folder::open(tables, replicated::own_node(tables)?, settings::slots())?;
+            let mut folder = Folder::open(tables, replicated::own_node()?, settings::slots())?;
             folder.totals = new_rows;
             for amount in &amounts {
                 process::check_for_interrupts();
@@ -148,7 +148,7 @@ fn fold_journal(
     folded: u64,
     snapshot: &mut Snapshot,
 ) -> Result<(Found, u64), CounterError> {
-    let folder = Folder::open(tables, replicated::own_node(tables)?, settings::slots())?;
+    let folder = Folder::open(tables, replicated::own_node()?, settings::slots())?;
     let mut sums = Sums::default();
     let mut found = Found::default();
     let mut highest = folded;

@@ -1,5 +1,6 @@
-//! Writing a transaction's deltas to slot rows, once a counter, waiting for nobody.
+//! Writing a transaction's deltas to rows, once a counter, waiting for nobody.
 
+use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
 use super::pending::Delta;
@@ -9,19 +10,28 @@ use crate::fallible;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::{process, random, xact};
 use crate::rows::access::Tables;
-use crate::rows::slots::{Known, Outcome, Writer};
+use crate::rows::slots::{self, Known, Outcome, Writer};
+use crate::rows::totals;
 use crate::settings;
 
 /// How often a backend looks for rows that others added, before it adds one itself.
 const SEARCH_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Adds each delta to a slot row.
-pub fn settle(tables: Tables, deltas: &[Delta]) -> Result<(), CounterError> {
+/// Which rows a transaction's deltas may go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// A prepared transaction may hold its rows for days: others must find the total.
+    Slots,
+    TotalsToo,
+}
+
+/// Adds each delta to a row: to the counter's total where nobody holds it and no slot rows are known, else to a slot row.
+pub fn settle(tables: Tables, deltas: &[Delta], rows: Rows) -> Result<(), CounterError> {
     xact::in_scratch_memory(|| {
         let active = ActiveSnapshot::push();
-        let writer = Writer::open(tables)?;
+        let targets = Targets::new(tables, rows);
         for delta in deltas {
-            add(&writer, delta)?;
+            targets.add(delta)?;
             process::check_for_interrupts();
         }
         drop(active);
@@ -43,9 +53,54 @@ pub fn insert_fresh(tables: Tables, deltas: &[Delta]) -> Result<(), CounterError
     })
 }
 
-fn add(writer: &Writer, delta: &Delta) -> Result<(), CounterError> {
+/// Both tables, each opened where it is needed.
+struct Targets {
+    tables: Tables,
+    rows: Rows,
+    slots: OnceCell<Writer>,
+    /// `None` inside where totals are not to be written to.
+    totals: OnceCell<Option<totals::Writer>>,
+}
+
+impl Targets {
+    fn new(tables: Tables, rows: Rows) -> Targets {
+        Targets { tables, rows, slots: OnceCell::new(), totals: OnceCell::new() }
+    }
+
+    fn add(&self, delta: &Delta) -> Result<(), CounterError> {
+        let known = slots::recall(self.tables, &delta.id);
+        // A counter with slot rows is one that many write to.
+        if known.rows.is_empty()
+            && let Some(totals) = self.totals()?
+            && totals.try_add(&delta.id, delta.net)? == totals::Outcome::Added
+        {
+            return Ok(());
+        }
+        add_to_slots(self.slots()?, delta, known)
+    }
+
+    fn slots(&self) -> Result<&Writer, CounterError> {
+        if let Some(writer) = self.slots.get() {
+            return Ok(writer);
+        }
+        let writer = Writer::open(self.tables)?;
+        Ok(self.slots.get_or_init(|| writer))
+    }
+
+    fn totals(&self) -> Result<Option<&totals::Writer>, CounterError> {
+        if let Some(writer) = self.totals.get() {
+            return Ok(writer.as_ref());
+        }
+        let writer = match self.rows {
+            Rows::Slots => None,
+            Rows::TotalsToo => totals::Writer::open(self.tables)?,
+        };
+        Ok(self.totals.get_or_init(|| writer).as_ref())
+    }
+}
+
+fn add_to_slots(writer: &Writer, delta: &Delta, mut known: Known) -> Result<(), CounterError> {
     let limit = settings::slots();
-    let mut known = writer.recall(&delta.id);
     if known.rows.is_empty() {
         search(writer, &delta.id, limit, &mut known)?;
     }
@@ -60,7 +115,7 @@ fn add(writer: &Writer, delta: &Delta) -> Result<(), CounterError> {
             known.rows.push(writer.insert(&delta.id, random::bits() as i64, delta.net));
         }
     }
-    writer.remember(&delta.id, known);
+    slots::remember(&delta.id, known);
     Ok(())
 }
 

@@ -8,6 +8,7 @@
 //! BOUND: what is copied here without asking is an id, a token, a prefix or an actor of at most 255 bytes.
 
 use super::pending::{Delta, NotAdded, Pending};
+use super::settle::Rows;
 use super::state::{self, Settled, Touched};
 use super::{buffered, fold_end, id_locks, prepared, settle};
 use crate::errors::{CounterError, OrRaise};
@@ -323,7 +324,7 @@ fn settle_pending() {
     }
     let xid = xact::assign_xid();
     cells::announce(u32::from(catalog::my_database()), xid);
-    if let Err(error) = settle::settle(tables, &deltas) {
+    if let Err(error) = settle::settle(tables, &deltas, Rows::TotalsToo) {
         error.raise();
     }
     note_settled(tables, xid, deltas);
@@ -422,7 +423,7 @@ fn pre_prepare() {
     prepared::mark(tables, &touched);
     invalidate(u32::from(catalog::my_database()), &touched);
     if !deltas.is_empty()
-        && let Err(error) = settle::settle(tables, &deltas)
+        && let Err(error) = settle::settle(tables, &deltas, Rows::Slots)
     {
         error.raise();
     }

@@ -46,8 +46,8 @@ pub struct Folded {
     pub width: usize,
     /// The total would leave bigint: some rows stay unfolded.
     pub overflowed: bool,
-    /// The total row is held by somebody: the counter waits for the next pass.
-    pub skipped: bool,
+    /// The total row is held by somebody: the counter waits for the next try.
+    pub is_held: bool,
 }
 
 /// An amount, and when it last changed.
@@ -112,7 +112,7 @@ impl Folder {
                 if after != before && candidate.update(&after.changes()).is_err() {
                     // An administrator changed the total this moment: what was taken goes back into a slot.
                     self.give_back(id, taken);
-                    folded.skipped = true;
+                    folded.is_held = true;
                 }
             }
             Latest::Absent if self.totals.are_made() => {
@@ -122,7 +122,9 @@ impl Folder {
                     self.insert_total(id, taken);
                 }
             }
-            Latest::Absent | Latest::InDoubt(_) | Latest::Locked(_) | Latest::Mine => folded.skipped = true,
+            Latest::InDoubt(_) | Latest::Locked(_) => folded.is_held = true,
+            // While totals are not made; or folded in this command already.
+            Latest::Absent | Latest::Mine => {}
         }
         folded
     }

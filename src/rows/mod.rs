@@ -11,10 +11,12 @@ pub mod fold;
 pub mod latest;
 pub mod list;
 pub mod pairs;
+pub mod place;
 pub mod remove;
 pub mod replicated;
 pub mod slots;
 pub mod sum;
+pub mod totals;
 
 /// Types of our tables' columns.
 pub(crate) mod column_types {

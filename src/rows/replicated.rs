@@ -7,8 +7,9 @@
 //! what is counted here goes to the rows of another number, `-1 - node`, from then on.
 //!
 //! Contract: counter_ext.replicated names the ids whose total has come so; the empty id stands for visitors. The first of a node is
-//! noted under the compaction lock, which is held to the transaction's end: no fold that does not know of it is under way, and
-//! the next one is told, as backends are of DDL, before it can take that lock. A crash leaves rows and note, or neither.
+//! noted under the compaction lock and a lock on counter_ext.replicated that keeps out who adds to totals, both held to the
+//! transaction's end: no fold and no such increment that does not know of it is under way, and the next one is told, as backends are of DDL,
+//! before it can take its lock. A crash leaves rows and note, or neither.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -18,9 +19,10 @@ use super::column_types::*;
 use crate::errors::CounterError;
 use crate::pg::catalog::{self, Watch};
 use crate::pg::lock::{self, Subject};
-use crate::pg::snapshot::ActiveSnapshot;
+use crate::pg::page::Page;
+use crate::pg::snapshot::Snapshot;
 use crate::pg::spi::{Parameter, Spi};
-use crate::pg::table::Access;
+use crate::pg::table::{Access, Table};
 use crate::pg::{Oid, confined, process, table, xact};
 use crate::settings;
 
@@ -32,6 +34,11 @@ const REPLICATED: FamilyTable = FamilyTable {
     key: "id, node",
     hint: "It is written by the extension only.",
 };
+
+/// Columns of counter_ext.replicated.
+mod replicated_columns {
+    pub const NODE: usize = 1;
+}
 
 /// Stands for visitors of all ids.
 const VISITORS: &[u8] = b"";
@@ -45,9 +52,9 @@ thread_local! {
 }
 
 /// The number of the rows that this database's own counts and visits are folded into. The caller has locked counter_ext.total.
-pub fn own_node(tables: Tables) -> Result<i32, CounterError> {
+pub fn own_node() -> Result<i32, CounterError> {
     let node = settings::node();
-    Ok(if is_replicated(tables, node)? { beside(node) } else { node })
+    Ok(if is_replicated(node)? { beside(node) } else { node })
 }
 
 /// What is counted here goes there where another server writes the rows of the node.
@@ -55,9 +62,14 @@ fn beside(node: i32) -> i32 {
     -1 - node
 }
 
-fn is_replicated(tables: Tables, node: i32) -> Result<bool, CounterError> {
-    const QUERY: &str =
-        "SELECT r.node FROM counter_ext.replicated r WHERE r.node OPERATOR(pg_catalog.=) $1 LIMIT 1";
+/// As `own_node`, for who writes to a row outside compaction: whether the node's rows come by replication cannot change before the
+/// transaction ends. `None` where that cannot be had without waiting.
+pub fn own_node_to_write() -> Result<Option<i32>, CounterError> {
+    let locked = REPLICATED.find().is_some_and(|table| lock::try_lock_table(table, Access::Write));
+    if locked { own_node().map(Some) } else { Ok(None) }
+}
+
+fn is_replicated(node: i32) -> Result<bool, CounterError> {
     let (known_node, known) = KNOWN.get();
     if KNOWN_VERSION.get() == WATCH.with(|watch| watch.version()) && known_node == node {
         return Ok(known);
@@ -73,14 +85,24 @@ fn is_replicated(tables: Tables, node: i32) -> Result<bool, CounterError> {
         return Err(CounterError::NotInstalled);
     }
     // The caller may have waited for the compaction lock with a snapshot from before what he waited for.
-    let active = ActiveSnapshot::push_latest();
-    let rows = confined::as_owner(table::owner(tables.total), |confined| {
-        Spi::connect(confined)?.rows_with(QUERY.as_bytes(), &[Parameter::Int(node)])
-    })?;
-    drop(active);
-    KNOWN.set((node, !rows.is_empty()));
+    let has_rows = has_rows_of(&Table::open(replicated), node, &mut Snapshot::fresh());
+    KNOWN.set((node, has_rows));
     KNOWN_VERSION.set(version);
-    Ok(!rows.is_empty())
+    Ok(has_rows)
+}
+
+/// Read by hand: at a commit no query may run.
+fn has_rows_of(replicated: &Table, node: i32, snapshot: &mut Snapshot) -> bool {
+    (0..replicated.blocks()).any(|block| {
+        process::check_for_interrupts();
+        let page = Page::pin(replicated, block);
+        let locked = page.lock_shared();
+        (1..=locked.lines()).any(|offset| {
+            locked.version(offset).is_some_and(|mut version| {
+                version.visible(snapshot) && version.columns().int(replicated_columns::NODE) == node
+            })
+        })
+    })
 }
 
 /// Locks the table for reading. VACUUM FULL and the like are waited for, but not for ever: whoever drops the extension may hold the
@@ -139,9 +161,11 @@ pub fn receive(
     let node = settings::node();
     let Some(key) = key.filter(|key| key.node == node) else { return Ok(Fate::TakenIn) };
     let is_total = kind == Kind::Totals;
-    if !is_replicated(tables, node)? {
-        // No fold that takes the node's rows for ours is under way from here on.
+    if !is_replicated(node)? {
+        // No fold and no increment that takes the node's rows for ours is under way from here on. Increments hold the lock only
+        // while they commit.
         lock::lock_exclusive(tables.total, Subject::Compaction);
+        lock::lock_table(REPLICATED.find().ok_or(CounterError::NotInstalled)?, Access::AgainstWriters);
     }
     confined::as_owner(table::owner(tables.total), |confined| {
         let spi = Spi::connect(confined)?;
@@ -160,7 +184,7 @@ pub fn receive(
         let noted = if is_total { key.id } else { VISITORS };
         spi.run_with(NOTE.as_bytes(), &[Parameter::Text(noted), node])
     })?;
-    if !is_replicated(tables, node)? {
+    if !is_replicated(node)? {
         catalog::announce_change(REPLICATED.find().ok_or(CounterError::NotInstalled)?);
         xact::see_own_changes();
     }

@@ -1,9 +1,7 @@
 //! Adding to a counter's slot rows without waiting.
 //!
-//! A backend remembers where it last saw a counter's slot rows. A remembered place is only a hint: it is used with
-//! its page pinned from check to update, and after checking that the version there carries the same id and slot
-//! number; then the chain of newer versions is followed. So a search through the index, slow where old versions
-//! have piled up behind a held snapshot, is needed only at the first increment and when rows have gone.
+//! A backend remembers where it last saw a counter's slot rows (see `place`). So a search through the index, slow where old
+//! versions have piled up behind a held snapshot, is needed only at the first increment and when rows have gone.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,14 +9,15 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use super::access::{self, Tables};
+use super::place::{self, Found};
 use super::slot_columns;
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
 use crate::pg::id_scan::{IdScan, Range};
-use crate::pg::page::{LockedPage, Page, Status, Tid};
+use crate::pg::page::{Columns, Status, Tid};
 use crate::pg::process;
 use crate::pg::table::{Access, Table};
-use crate::pg::write::{self, Candidate, Value};
+use crate::pg::write::{self, Value};
 
 const WHAT: &str = "places of slot rows";
 
@@ -26,8 +25,6 @@ const WHAT: &str = "places of slot rows";
 const MAX_REMEMBERED: usize = 1024;
 /// Index entries a search looks at: enough for the widest counter, bounded where dead ones have piled up.
 const MAX_ENTRIES_SEARCHED: usize = 2048;
-/// Versions followed from a remembered place before it is given up.
-const MAX_STEPS: usize = 4096;
 
 /// A slot row, and where its latest version was last seen.
 #[derive(Clone, Copy, Debug)]
@@ -80,43 +77,6 @@ impl Writer {
         Ok(Writer { table, blocks })
     }
 
-    /// Takes what is remembered of a counter out of the backend's memory.
-    pub fn recall(&self, id: &[u8]) -> Known {
-        REMEMBERED.with_borrow_mut(|remembered| {
-            let version = access::version();
-            let table = u32::from(self.table.oid());
-            if remembered.relations_version != version || remembered.slot_table != table {
-                // The table was rewritten, truncated or replaced: places in it mean nothing any more.
-                remembered.counters.clear();
-                remembered.relations_version = version;
-                remembered.slot_table = table;
-            }
-            match remembered.counters.get_mut(id) {
-                Some(known) => std::mem::replace(known, Known { rows: Vec::new(), searched_at: None }),
-                None => Known { rows: Vec::new(), searched_at: None },
-            }
-        })
-    }
-
-    /// Puts it back.
-    pub fn remember(&self, id: &[u8], known: Known) {
-        REMEMBERED.with_borrow_mut(|remembered| {
-            if let Some(place) = remembered.counters.get_mut(id) {
-                *place = known;
-                return;
-            }
-            if remembered.counters.len() >= MAX_REMEMBERED {
-                remembered.counters.clear();
-            }
-            // Without memory it is looked for again.
-            if fallible::reserve(&mut remembered.counters, 1, WHAT).is_ok()
-                && let Ok(id) = fallible::boxed(id, WHAT)
-            {
-                remembered.counters.insert(id, known);
-            }
-        });
-    }
-
     /// Looks the counter's live slot rows up in the index, up to `limit` of them.
     pub fn search(&self, id: &[u8], limit: usize) -> Result<Vec<SlotRow>, CounterError> {
         let mut rows: Vec<SlotRow> = Vec::new();
@@ -144,46 +104,35 @@ impl Writer {
         if row.tid.block >= self.blocks && row.tid.block >= self.table.blocks() {
             return Outcome::Gone;
         }
-        let mut page = Page::pin(&self.table, row.tid.block);
-        page.prune();
-        let mut at = row.tid;
-        for _ in 0..MAX_STEPS {
-            if at.block != page.block() {
-                page = Page::pin(&self.table, at.block);
-                page.prune();
-            }
-            let found = {
-                let locked = page.lock_shared();
-                examine(&locked, at.offset, id, row.slot)
-            };
-            match found {
-                Found::Free(candidate, current) => {
-                    row.tid = candidate.tid();
-                    let Some(sum) = current.checked_add(delta) else {
-                        return Outcome::Held;
-                    };
-                    let change = [
-                        (slot_columns::DELTA, Value::Bigint(sum)),
-                        (slot_columns::AT, Value::Bigint(process::statement_started_us())),
-                    ];
-                    return match candidate.update(&change) {
-                        Ok(tid) => {
-                            row.tid = tid;
-                            Outcome::Added
-                        }
-                        // Somebody was faster between our look and our update.
-                        Err(_) => Outcome::Held,
-                    };
-                }
-                Found::Held(tid) => {
-                    row.tid = tid;
+        // A slot number is never used twice, so whatever carries ours is a version of our row.
+        let is_ours = |columns: &Columns<'_>| {
+            columns.bigint(slot_columns::SLOT) == row.slot && columns.text(slot_columns::ID) == id
+        };
+        match place::follow(&self.table, row.tid, is_ours, |columns| columns.bigint(slot_columns::DELTA)) {
+            Found::Free(candidate, current) => {
+                row.tid = candidate.tid();
+                let Some(sum) = current.checked_add(delta) else {
                     return Outcome::Held;
+                };
+                let change = [
+                    (slot_columns::DELTA, Value::Bigint(sum)),
+                    (slot_columns::AT, Value::Bigint(process::statement_started_us())),
+                ];
+                match candidate.update(&change) {
+                    Ok(tid) => {
+                        row.tid = tid;
+                        Outcome::Added
+                    }
+                    // Somebody was faster between our look and our update.
+                    Err(_) => Outcome::Held,
                 }
-                Found::Next(next) => at = next,
-                Found::Nothing => return Outcome::Gone,
             }
+            Found::Held(tid) => {
+                row.tid = tid;
+                Outcome::Held
+            }
+            Found::Nothing => Outcome::Gone,
         }
-        Outcome::Gone
     }
 
     /// Inserts a fresh slot row. The number is random over 64 bits, so that two transactions never meet in the
@@ -194,53 +143,44 @@ impl Writer {
     }
 }
 
+/// Takes what is remembered of a counter out of the backend's memory.
+pub fn recall(tables: Tables, id: &[u8]) -> Known {
+    REMEMBERED.with_borrow_mut(|remembered| {
+        let version = access::version();
+        let table = u32::from(tables.slot);
+        if remembered.relations_version != version || remembered.slot_table != table {
+            // The table was rewritten, truncated or replaced: places in it mean nothing any more.
+            remembered.counters.clear();
+            remembered.relations_version = version;
+            remembered.slot_table = table;
+        }
+        match remembered.counters.get_mut(id) {
+            Some(known) => std::mem::replace(known, Known { rows: Vec::new(), searched_at: None }),
+            None => Known { rows: Vec::new(), searched_at: None },
+        }
+    })
+}
+
+/// Puts it back.
+pub fn remember(id: &[u8], known: Known) {
+    REMEMBERED.with_borrow_mut(|remembered| {
+        if let Some(place) = remembered.counters.get_mut(id) {
+            *place = known;
+            return;
+        }
+        if remembered.counters.len() >= MAX_REMEMBERED {
+            remembered.counters.clear();
+        }
+        // Without memory it is looked for again.
+        if fallible::reserve(&mut remembered.counters, 1, WHAT).is_ok()
+            && let Ok(id) = fallible::boxed(id, WHAT)
+        {
+            remembered.counters.insert(id, known);
+        }
+    });
+}
+
 /// Inserts a slot row.
 pub(super) fn insert(table: &Table, id: &[u8], slot: i64, delta: i64, at_us: i64) -> Tid {
     write::insert(table, &[Value::Text(id), Value::Bigint(slot), Value::Bigint(delta), Value::Bigint(at_us)])
-}
-
-enum Found<'t> {
-    Free(Candidate<'t>, i64),
-    Held(Tid),
-    /// The newer version is on another page.
-    Next(Tid),
-    Nothing,
-}
-
-/// Follows the row's versions on one page to the latest there.
-fn examine<'t>(page: &LockedPage<'_, 't>, offset: u16, id: &[u8], slot: i64) -> Found<'t> {
-    let Some(mut offset) = page.resolve(offset) else {
-        return Found::Nothing;
-    };
-    let mut previous_xmax = None;
-    loop {
-        let Some(mut version) = page.version(offset) else {
-            return Found::Nothing;
-        };
-        if previous_xmax.is_some_and(|xmax| xmax != version.xmin()) {
-            return Found::Nothing;
-        }
-        // Another row may live there by now. A slot number is never used twice, so whatever carries ours is a
-        // version of our row.
-        let columns = version.columns();
-        if columns.bigint(slot_columns::SLOT) != slot || columns.text(slot_columns::ID) != id {
-            return Found::Nothing;
-        }
-        match version.status() {
-            Status::Free => {
-                let delta = columns.bigint(slot_columns::DELTA);
-                return Found::Free(Candidate::new(&mut version), delta);
-            }
-            Status::Changing(_) | Status::Locked(_) | Status::Mine => return Found::Held(version.tid()),
-            Status::Updated => match version.next() {
-                Some(next) if next.block == version.tid().block => {
-                    previous_xmax = Some(version.update_xid());
-                    offset = next.offset;
-                }
-                Some(next) => return Found::Next(next),
-                None => return Found::Nothing,
-            },
-            Status::Deleted | Status::Unborn(_) => return Found::Nothing,
-        }
-    }
 }

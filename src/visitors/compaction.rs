@@ -55,7 +55,7 @@ struct UnitedBatch {
 /// Unites the next ids' visits after an id. Runs inside a transaction, with the tables locked.
 fn unite_after(tables: VisitorTables, after: &[u8], sketches: NewRows) -> Result<UnitedBatch, CounterError> {
     as_owner(tables.counters, |_| {
-        let mut writer = VisitWriter::open(tables, replicated::own_node(tables.counters)?)?;
+        let mut writer = VisitWriter::open(tables, replicated::own_node()?)?;
         writer.sketches = sketches;
         let mut batch = UnitedBatch { rows: 0, last: Some(after.into()) };
         for _ in 0..BATCH_IDS {

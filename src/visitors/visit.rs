@@ -137,7 +137,7 @@ pub fn move_all(counters: Tables, moved: Move<'_>) -> Result<bool, CounterError>
     transaction::forget_own(from)?;
     // What a pass holds could not be deleted.
     let moved = || -> Result<(), CounterError> {
-        let writer = VisitWriter::open(tables, replicated::own_node(counters)?)?;
+        let writer = VisitWriter::open(tables, replicated::own_node()?)?;
         let taken = writer.take_all(from, &mut Snapshot::fresh())?;
         for (day, sketch) in &taken.united {
             writer.unite_into(to, *day, sketch)?;

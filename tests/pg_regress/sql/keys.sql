@@ -37,7 +37,7 @@ SELECT counter_get('keys:a');
 
 -- A change is written at the commit.
 BEGIN;
-ALTER TABLE counter_ext.slot DROP CONSTRAINT slot_pkey, ADD PRIMARY KEY (slot, id);
+ALTER TABLE counter_ext.total DROP CONSTRAINT total_pkey, ADD PRIMARY KEY (node, id);
 SELECT counter_incr('keys:a');
 COMMIT;
 BEGIN;

@@ -1,0 +1,151 @@
+//! Adding to a counter's total directly, where nobody holds it.
+//!
+//! A counter that is seldom counted costs one new version of its total so: no slot row, no index entry, nothing to fold. Where the total is held,
+//! by another increment or by compaction, the caller goes to slot rows; so nobody waits, and two transactions that count the same counters in any
+//! order cannot meet in a deadlock.
+//!
+//! A backend remembers where it last saw the totals of a few counters (see `place`).
+
+use std::cell::{OnceCell, RefCell};
+use std::hash::BuildHasher;
+
+use super::access::{self, Keyed, Tables};
+use super::place::{self, Found};
+use super::{replicated, total_columns};
+use crate::errors::CounterError;
+use crate::pg::id_scan::Range;
+use crate::pg::page::{Columns, Tid};
+use crate::pg::process;
+use crate::pg::table::{Access, Table};
+use crate::pg::write::{Candidate, Value};
+use crate::rows::latest::{self, Latest};
+
+/// Places a backend remembers, one for each value of a part of an id's hash.
+const PLACES: usize = 512;
+
+/// What an attempt to add to a total came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Added,
+    /// Somebody holds it, or it would leave bigint.
+    Held,
+    Absent,
+}
+
+/// Where totals were last seen, by hash. Another counter may have the same hash: a place is looked at before it is used.
+struct Places {
+    relations_version: u64,
+    total_table: u32,
+    /// Empty until the first place is remembered.
+    tids: Vec<Option<Tid>>,
+    hasher: foldhash::fast::RandomState,
+}
+
+thread_local! {
+    static PLACES_SEEN: RefCell<Places> = RefCell::new(Places {
+        relations_version: 0,
+        total_table: 0,
+        tids: Vec::new(),
+        hasher: foldhash::fast::RandomState::default(),
+    });
+}
+
+impl Places {
+    fn index(&self, id: &[u8]) -> usize {
+        self.hasher.hash_one(id) as usize % PLACES
+    }
+}
+
+/// The totals' table, open for adding.
+pub struct Writer {
+    tables: Tables,
+    table: Table,
+    blocks: u32,
+    keyed: OnceCell<Keyed>,
+    node: i32,
+}
+
+impl Writer {
+    /// `None` where it is not known whose rows they are: DDL holds counter_ext.replicated, or rows of our node begin to arrive by
+    /// replication. The lock that says so is kept to the transaction's end, as the row is.
+    pub fn open(tables: Tables) -> Result<Option<Writer>, CounterError> {
+        let Some(node) = replicated::own_node_to_write()? else { return Ok(None) };
+        let table = Table::open(tables.total);
+        // Read under the lock that also keeps vacuum from truncating the table.
+        let blocks = table.blocks();
+        Ok(Some(Writer { tables, table, blocks, keyed: OnceCell::new(), node }))
+    }
+
+    /// Adds to the counter's total of this node, if it is there and can be had now.
+    pub fn try_add(&self, id: &[u8], delta: i64) -> Result<Outcome, CounterError> {
+        let is_ours = |columns: &Columns<'_>| {
+            columns.int(total_columns::NODE) == self.node && columns.text(total_columns::ID) == id
+        };
+        let read = |columns: &Columns<'_>| columns.bigint(total_columns::VALUE);
+        if let Some(tid) = self.recall(id) {
+            // There is one live row of an id and node at most, so whatever carries ours leads to it, or to nothing.
+            match place::follow(&self.table, tid, is_ours, read) {
+                Found::Free(candidate, value) => return Ok(self.add_to(id, candidate, value, delta)),
+                Found::Held(_) => return Ok(Outcome::Held),
+                Found::Nothing => {}
+            }
+        }
+        let keyed = self.keyed()?;
+        let is_our_node = |columns: &Columns<'_>| columns.int(total_columns::NODE) == self.node;
+        Ok(match latest::find(keyed, Range::Id(id), is_our_node, read) {
+            Latest::Free(candidate, value) => self.add_to(id, candidate, value, delta),
+            Latest::InDoubt(_) | Latest::Locked(_) | Latest::Mine => Outcome::Held,
+            Latest::Absent => Outcome::Absent,
+        })
+    }
+
+    fn add_to(&self, id: &[u8], candidate: Candidate<'_>, value: i64, delta: i64) -> Outcome {
+        let Some(sum) = value.checked_add(delta) else { return Outcome::Held };
+        let change = [
+            (total_columns::VALUE, Value::Bigint(sum)),
+            (total_columns::UPDATED_AT, Value::Bigint(process::statement_started_us())),
+        ];
+        match candidate.update(&change) {
+            Ok(tid) => {
+                self.remember(id, tid);
+                Outcome::Added
+            }
+            // Somebody was faster between our look and our update.
+            Err(_) => Outcome::Held,
+        }
+    }
+
+    /// The index is opened only where it is needed.
+    fn keyed(&self) -> Result<&Keyed, CounterError> {
+        if let Some(keyed) = self.keyed.get() {
+            return Ok(keyed);
+        }
+        let keyed = Keyed::total(self.tables, Access::Write)?;
+        Ok(self.keyed.get_or_init(|| keyed))
+    }
+
+    fn recall(&self, id: &[u8]) -> Option<Tid> {
+        PLACES_SEEN.with_borrow_mut(|places| {
+            let version = access::version();
+            let table = u32::from(self.table.oid());
+            if places.relations_version != version || places.total_table != table {
+                // The table was rewritten, truncated or replaced: places in it mean nothing any more.
+                places.tids.clear();
+                places.relations_version = version;
+                places.total_table = table;
+            }
+            let tid = (*places.tids.get(places.index(id))?)?;
+            (tid.block < self.blocks || tid.block < self.table.blocks()).then_some(tid)
+        })
+    }
+
+    fn remember(&self, id: &[u8], tid: Tid) {
+        PLACES_SEEN.with_borrow_mut(|places| {
+            if places.tids.is_empty() {
+                places.tids.resize(PLACES, None);
+            }
+            let index = places.index(id);
+            places.tids[index] = Some(tid);
+        });
+    }
+}
