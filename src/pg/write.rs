@@ -52,8 +52,47 @@ pub fn insert(table: &Table, values: &[Value<'_>]) -> Tid {
     unsafe {
         let tuple = pg_sys::heap_form_tuple(table.descriptor(), datums.as_mut_ptr(), nulls.as_mut_ptr());
         pg_sys::heap_insert(table.raw(), tuple, pg_sys::GetCurrentCommandId(true), 0, std::ptr::null_mut());
-        insert_index_entries(table, tuple, false);
+        insert_index_entries(table, tuple, Entries::All);
         Tid::from_raw(&(*tuple).t_self)
+    }
+}
+
+/// Inserts a row as INSERT … ON CONFLICT DO NOTHING does, without waiting: where another row has the key, or another transaction
+/// inserts, changes or deletes one that has it, or `may` says no once the row is where others find it, nothing is left of it.
+pub fn insert_unless_taken(
+    table: &Table,
+    values: &[Value<'_>],
+    may: impl FnOnce() -> bool,
+) -> Result<Tid, Taken> {
+    let mut datums = [pg_sys::Datum::null(); MAX_COLUMNS];
+    let mut nulls = [true; MAX_COLUMNS];
+    for (column, value) in values.iter().enumerate() {
+        datums[column] = value.datum();
+        nulls[column] = false;
+    }
+    // SAFETY: as in `insert`. The steps are those of the executor's: whoever inserts the same key and waits for us waits for the lock
+    // on the token only, and finds the row confirmed or gone when it is released. An error in between aborts the transaction, and
+    // the row with it.
+    unsafe {
+        let tuple = pg_sys::heap_form_tuple(table.descriptor(), datums.as_mut_ptr(), nulls.as_mut_ptr());
+        let xid = pg_sys::GetCurrentTransactionId();
+        let token = pg_sys::SpeculativeInsertionLockAcquire(xid);
+        // As HeapTupleHeaderSetSpeculativeToken.
+        let link = &mut (*(*tuple).t_data).t_ctid;
+        link.ip_blkid = pg_sys::BlockIdData { bi_hi: (token >> 16) as u16, bi_lo: token as u16 };
+        link.ip_posid = pg_sys::SpecTokenOffsetNumber as u16;
+        let command = pg_sys::GetCurrentCommandId(true);
+        let options = pg_sys::HEAP_INSERT_SPECULATIVE as i32;
+        pg_sys::heap_insert(table.raw(), tuple, command, options, std::ptr::null_mut());
+        let is_alone = insert_index_entries(table, tuple, Entries::UnlessTaken);
+        let stays = is_alone && may();
+        if stays {
+            pg_sys::heap_finish_speculative(table.raw(), &mut (*tuple).t_self);
+        } else {
+            pg_sys::heap_abort_speculative(table.raw(), &mut (*tuple).t_self);
+        }
+        pg_sys::SpeculativeInsertionLockRelease(xid);
+        if stays { Ok(Tid::from_raw(&(*tuple).t_self)) } else { Err(Taken) }
     }
 }
 
@@ -141,7 +180,8 @@ impl<'t> Candidate<'t> {
             #[cfg(feature = "pg15")]
             let summarizes = false;
             if !heap_only || summarizes {
-                insert_index_entries(table, tuple, heap_only);
+                let entries = if heap_only { Entries::Summarizing } else { Entries::All };
+                insert_index_entries(table, tuple, entries);
             }
             Ok(Tid::from_raw(&(*tuple).t_self))
         }
@@ -216,14 +256,23 @@ fn assertions_enabled() -> bool {
     })
 }
 
-/// Enters a new version into all of the table's indexes, also those an administrator added, or into the summarizing ones
-/// only (from PostgreSQL 16 on).
+/// Which index entries a new version gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entries {
+    All,
+    /// Those that a heap-only version has too, from PostgreSQL 16 on: of BRIN indexes.
+    Summarizing,
+    /// All; where a unique index has the key, nobody is waited for.
+    UnlessTaken,
+}
+
+/// Enters a new version into the table's indexes, also those an administrator added. Returns whether no unique index may have had its key:
+/// always true for those that wait.
 ///
 /// # Safety
 /// `tuple` must have been stored in `table` by this transaction, with `t_self` set.
-unsafe fn insert_index_entries(table: &Table, tuple: pg_sys::HeapTuple, only_summarizing: bool) {
-    #[cfg(feature = "pg15")]
-    let _ = only_summarizing;
+unsafe fn insert_index_entries(table: &Table, tuple: pg_sys::HeapTuple, entries: Entries) -> bool {
+    let unless_taken = entries == Entries::UnlessTaken;
     // SAFETY: the executor's own steps for one row of an open relation; everything made here is freed here, or
     // by the transaction's abort.
     unsafe {
@@ -232,25 +281,27 @@ unsafe fn insert_index_entries(table: &Table, tuple: pg_sys::HeapTuple, only_sum
             pg_sys::palloc0(std::mem::size_of::<pg_sys::ResultRelInfo>()) as *mut pg_sys::ResultRelInfo;
         (*info).type_ = pg_sys::NodeTag::T_ResultRelInfo;
         pg_sys::InitResultRelInfo(info, table.raw(), 0, std::ptr::null_mut(), 0);
-        pg_sys::ExecOpenIndices(info, false);
+        pg_sys::ExecOpenIndices(info, unless_taken);
         let slot = pg_sys::MakeSingleTupleTableSlot(table.descriptor(), &raw const pg_sys::TTSOpsHeapTuple);
         pg_sys::ExecStoreHeapTuple(tuple, slot, false);
         (*slot).tts_tid = (*tuple).t_self;
         (*slot).tts_tableOid = table.oid();
+        let mut is_taken = false;
         pg_sys::ExecInsertIndexTuples(
             info,
             slot,
             estate,
             false,
-            false,
-            std::ptr::null_mut(),
+            unless_taken,
+            if unless_taken { &mut is_taken } else { std::ptr::null_mut() },
             std::ptr::null_mut(),
             #[cfg(not(feature = "pg15"))]
-            only_summarizing,
+            (entries == Entries::Summarizing),
         );
         pg_sys::ExecDropSingleTupleTableSlot(slot);
         pg_sys::ExecCloseIndices(info);
         pg_sys::FreeExecutorState(estate);
         pg_sys::pfree(info.cast());
+        !is_taken
     }
 }

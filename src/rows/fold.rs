@@ -8,14 +8,14 @@ use std::ops::ControlFlow;
 
 use super::access::{Keyed, Tables};
 use super::latest::{self, Latest};
-use super::{bigint_parts, slot_columns, slots, total_columns};
+use super::{bigint_parts, slot_columns, slots, total_columns, totals};
 use crate::errors::CounterError;
 use crate::memory::restore_guard::NewRows;
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::Status;
 use crate::pg::random;
 use crate::pg::table::Access;
-use crate::pg::write::{self, Value};
+use crate::pg::write::{self, Taken, Value};
 
 /// Which of a counter's slot rows one transaction takes, by slot number. A hot counter's rows are folded in
 /// several transactions, so that its writers always find most of them free.
@@ -119,7 +119,12 @@ impl Folder {
                 let taken = self.take(id, share, 0, &mut folded);
                 if folded.rows > 0 {
                     folded.is_zero = taken.value == 0;
-                    self.insert_total(id, taken);
+                    if self.insert_total(id, taken).is_err() {
+                        // An increment is making it this moment.
+                        self.give_back(id, taken);
+                        folded.is_held = true;
+                    }
+                }
                 }
             }
             Latest::InDoubt(_) | Latest::Locked(_) => folded.is_held = true,
@@ -142,11 +147,9 @@ impl Folder {
         )
     }
 
-    fn insert_total(&self, id: &[u8], total: Total) {
-        let Total { value, updated_at_us } = total;
-        let values =
-            [Value::Text(id), Value::Int(self.node), Value::Bigint(value), Value::Bigint(updated_at_us)];
-        write::insert(&self.total.table, &values);
+    fn insert_total(&self, id: &[u8], total: Total) -> Result<(), Taken> {
+        let values = totals::values(id, self.node, total.value, total.updated_at_us);
+        write::insert_unless_taken(&self.total.table, &values, || self.totals.are_made()).map(drop)
     }
 
     /// Adds an amount that is in no row yet, and changed last at `at_us`, to a counter's total, making it if there is none. What the total cannot
@@ -173,8 +176,8 @@ impl Folder {
             return self.add_to_slots(id, amount, at_us);
         }
         let first = amount.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
-        self.insert_total(id, Total { value: first as i64, updated_at_us: at_us });
-        self.add_to_slots(id, amount - first, at_us);
+        let is_made = self.insert_total(id, Total { value: first as i64, updated_at_us: at_us }).is_ok();
+        self.add_to_slots(id, if is_made { amount - first } else { amount }, at_us);
     }
 
     fn add_to_slots(&self, id: &[u8], amount: i128, at_us: i64) {

@@ -1,8 +1,8 @@
 //! Adding to a counter's total directly, where nobody holds it.
 //!
 //! A counter that is seldom counted costs one new version of its total so: no slot row, no index entry, nothing to fold. Where the total is held,
-//! by another increment or by compaction, the caller goes to slot rows; so nobody waits, and two transactions that count the same counters in any
-//! order cannot meet in a deadlock.
+//! by another increment or by compaction, or is being made by somebody, the caller goes to slot rows; so nobody waits, and two transactions that
+//! count the same counters in any order cannot meet in a deadlock.
 //!
 //! A backend remembers where it last saw the totals of a few counters (see `place`).
 
@@ -13,11 +13,12 @@ use super::access::{self, Keyed, Tables};
 use super::place::{self, Found};
 use super::{replicated, total_columns};
 use crate::errors::CounterError;
+use crate::memory::restore_guard::NewRows;
 use crate::pg::id_scan::Range;
 use crate::pg::page::{Columns, Tid};
-use crate::pg::process;
 use crate::pg::table::{Access, Table};
-use crate::pg::write::{Candidate, Value};
+use crate::pg::write::{self, Candidate, Value};
+use crate::pg::{catalog, process};
 use crate::rows::latest::{self, Latest};
 
 /// Places a backend remembers, one for each value of a part of an id's hash.
@@ -27,9 +28,13 @@ const PLACES: usize = 512;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Added,
-    /// Somebody holds it, or it would leave bigint.
+    /// Somebody holds it or is making it, or it would leave bigint or come down to 0, or it is not to be made now.
     Held,
-    Absent,
+}
+
+/// A row of counter_ext.total.
+pub(super) fn values(id: &[u8], node: i32, value: i64, updated_at_us: i64) -> [Value<'_>; 4] {
+    [Value::Text(id), Value::Int(node), Value::Bigint(value), Value::Bigint(updated_at_us)]
 }
 
 /// Where totals were last seen, by hash. Another counter may have the same hash: a place is looked at before it is used.
@@ -76,7 +81,7 @@ impl Writer {
         Ok(Some(Writer { tables, table, blocks, keyed: OnceCell::new(), node }))
     }
 
-    /// Adds to the counter's total of this node, if it is there and can be had now.
+    /// Adds to the counter's total of this node, if that can be had now; makes it if there is none.
     pub fn try_add(&self, id: &[u8], delta: i64) -> Result<Outcome, CounterError> {
         let is_ours = |columns: &Columns<'_>| {
             columns.int(total_columns::NODE) == self.node && columns.text(total_columns::ID) == id
@@ -95,12 +100,32 @@ impl Writer {
         Ok(match latest::find(keyed, Range::Id(id), is_our_node, read) {
             Latest::Free(candidate, value) => self.add_to(id, candidate, value, delta),
             Latest::InDoubt(_) | Latest::Locked(_) | Latest::Mine => Outcome::Held,
-            Latest::Absent => Outcome::Absent,
+            Latest::Absent => self.insert(id, delta),
         })
     }
 
+    /// Makes the counter's total, unless somebody else does, or a restore may be about to.
+    fn insert(&self, id: &[u8], delta: i64) -> Outcome {
+        let new_rows = NewRows::UnlessRestored(u32::from(catalog::my_database()));
+        if !new_rows.are_made() {
+            return Outcome::Held;
+        }
+        let values = values(id, self.node, delta, process::statement_started_us());
+        // Asked again where a restore that has begun meanwhile would find the row.
+        match write::insert_unless_taken(&self.table, &values, || new_rows.are_made()) {
+            Ok(tid) => {
+                self.remember(id, tid);
+                Outcome::Added
+            }
+            Err(_) => Outcome::Held,
+        }
+    }
+
     fn add_to(&self, id: &[u8], candidate: Candidate<'_>, value: i64, delta: i64) -> Outcome {
-        let Some(sum) = value.checked_add(delta) else { return Outcome::Held };
+        // What comes down to 0 goes through compaction, which removes counters that no row refers to any more.
+        let Some(sum) = value.checked_add(delta).filter(|sum| *sum > 0 || delta >= 0) else {
+            return Outcome::Held;
+        };
         let change = [
             (total_columns::VALUE, Value::Bigint(sum)),
             (total_columns::UPDATED_AT, Value::Bigint(process::statement_started_us())),
