@@ -36,6 +36,8 @@ pub enum CacheError {
     NoColumnOfATable { through: Vec<u8> },
     /// A middle table that the key does not lead to.
     NoWay { table: Vec<u8>, middle: Vec<u8> },
+    /// A middle table that is the table itself.
+    ThroughItself { table: Vec<u8> },
     /// A middle table whose column cannot be compared with the key.
     MiddleKeyType { table: Vec<u8> },
     /// A key of several columns that is to lead to a middle table.
@@ -141,6 +143,11 @@ impl Explain for CacheError {
                 ),
             )
             .hint("Make it a foreign key to that table, or give the table a primary key of one column."),
+            Self::ThroughItself { table } => Explanation::new(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("rows of table \"{}\" cannot be counted through the table itself", text(table)),
+            )
+            .hint("Keep what names the counter in a column of each row, and count by that column."),
             Self::MiddleKeyType { table } => Explanation::new(
                 ERRCODE_DATATYPE_MISMATCH,
                 format!("the key and the column of table \"{}\" that it refers to are of different types", text(table)),

@@ -15,7 +15,8 @@ use crate::pg::{Oid, catalog, confined};
 /// Reads `table.column`, the table as the caller's search_path finds it. The key refers to the column that a foreign key of it says,
 /// or to the table's primary key.
 ///
-/// Errors: 22023 it is no such name; 42P01, 42703 there is none; 42830 the key refers to nothing there.
+/// Errors: 22023 it is no such name; 42P01, 42703 there is none; 42830 the key refers to nothing there; 0A000 it is
+/// the table itself.
 pub fn through(table: Oid, keys: &[CString], name: &[u8]) -> Result<Through, CounterError> {
     let [key] = keys else { return Err(CacheError::ManyKeysThrough.into()) };
     let unknown = || CacheError::NoColumnOfATable { through: name.to_vec() };
@@ -32,7 +33,11 @@ pub fn through(table: Oid, keys: &[CString], name: &[u8]) -> Result<Through, Cou
     let Some(oid) = oid else {
         return Err(CacheError::NoSuchTable { table: relation.to_bytes().to_vec() }.into());
     };
-    let (source, middle) = (Source::open(table)?, Source::open(oid)?);
+    let source = Source::open(table)?;
+    if oid == table {
+        return Err(CacheError::ThroughItself { table: source.name() }.into());
+    }
+    let middle = Source::open(oid)?;
     source.column(key)?;
     middle.column(to)?;
     let Some(by) = referenced_column(&source, key, &middle)? else {

@@ -329,6 +329,7 @@ SELECT counter_cache('cs_chapters', 'cs:x:', 'book', through => 'cs_other.author
 ALTER TABLE cs_other ADD PRIMARY KEY (name);
 SELECT counter_cache('cs_chapters', 'cs:x:', 'book', through => 'cs_other.author');
 SELECT counter_cache('cs_chapters', 'cs:x:', 'long', through => 'cs_books.author');
+SELECT counter_cache('cs_chapters', 'cs:x:', 'book', through => 'cs_chapters.book');
 SELECT counter_uncache('cs_chapters', 'cs:x:');
 -- Whose rights: the counted table's owner reads the middle table.
 CREATE ROLE cs_owner;
