@@ -125,7 +125,6 @@ impl Folder {
                         folded.is_held = true;
                     }
                 }
-                }
             }
             Latest::InDoubt(_) | Latest::Locked(_) => folded.is_held = true,
             // While totals are not made; or folded in this command already.
