@@ -3,6 +3,7 @@
 use pgrx::PgSqlErrorCode::*;
 
 use crate::errors::{Explain, Explanation, TRY_AGAIN, text};
+use crate::hll::TooCoarse;
 
 /// How late a visit may be: a leap year.
 pub const MAX_LATE_DAYS: i64 = 366;
@@ -25,6 +26,8 @@ pub enum VisitorError {
     NoDay,
     /// A sketch of which nobody knows what it has seen.
     Undefined,
+    /// A sketch that knows less than those of visitors.
+    TooCoarse(TooCoarse),
 }
 
 impl Explain for VisitorError {
@@ -48,6 +51,12 @@ impl Explain for VisitorError {
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 "nobody knows what an undefined sketch has seen",
             ),
+            Self::TooCoarse(coarse) => {
+                Explanation::new(ERRCODE_INVALID_PARAMETER_VALUE, coarse.to_string()).hint(
+                    "Sketches of visitors have these parameters, and take those with as many registers, as wide, or more. Make one from the \
+                     visitors themselves: counter_hll_agg(visitor::text).",
+                )
+            }
         }
     }
 }

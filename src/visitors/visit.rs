@@ -13,7 +13,7 @@ use crate::counting::transaction as counting;
 use crate::errors::CounterError;
 use crate::fallible;
 use crate::family::Move;
-use crate::hll::Sketch;
+use crate::hll::{Refused, Sketch};
 use crate::memory::sketches::parameters;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::xact;
@@ -82,7 +82,10 @@ pub fn visit_all(
     if visitors.is_undefined() {
         return Err(VisitorError::Undefined.into());
     }
-    let visitors = visitors.fold(parameters())?;
+    let visitors = match visitors.fold(parameters()) {
+        Err(Refused::TooCoarse(coarse)) => return Err(VisitorError::TooCoarse(coarse).into()),
+        folded => folded?,
+    };
     if visitors.is_empty() {
         return Ok(false);
     }
