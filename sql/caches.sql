@@ -102,12 +102,24 @@ CREATE VIEW counter_ext.counting_trigger AS
         AND d.refobjid OPERATOR(pg_catalog.=) '@extschema@.counter_rows()'::pg_catalog.regprocedure
         AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_trigger'::pg_catalog.regclass
         AND t.tgfoid OPERATOR(pg_catalog.=) '@extschema@.counter_rows()'::pg_catalog.regprocedure
-        AND c.relpersistence OPERATOR(pg_catalog.<>) 't'::"char" AND t.tgnargs OPERATOR(pg_catalog.>=) 2::pg_catalog.int2;
+        AND c.relpersistence OPERATOR(pg_catalog.<>) 't'::"char" AND c.relkind IN ('r', 'p') AND t.tgnargs OPERATOR(pg_catalog.>=) 2::pg_catalog.int2;
 -- Those of counted tables, and those of the tables that rows are counted through.
 CREATE VIEW counter_ext.cache_trigger AS
     SELECT trigger_oid, tgrelid, relid, tgparentid, tgenabled, prefix, arguments FROM counter_ext.counting_trigger WHERE of_table IS NULL;
 CREATE VIEW counter_ext.middle_trigger AS
     SELECT trigger_oid, tgrelid, relid, tgparentid, tgenabled, prefix, arguments, of_table FROM counter_ext.counting_trigger WHERE of_table IS NOT NULL;
+
+-- A partitioned table and all its partitions, or a partition. pg_partition_tree locks them: every command of DDL would wait for who holds
+-- one of his own.
+CREATE FUNCTION counter_ext.parts(relation oid) RETURNS SETOF oid LANGUAGE sql STABLE STRICT
+    SET search_path = pg_catalog, pg_temp AS $$
+    WITH RECURSIVE part AS (
+        SELECT c.oid FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) relation
+            AND (c.relkind OPERATOR(pg_catalog.=) 'p'::"char" OR c.relispartition)
+        UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN part p ON p.oid OPERATOR(pg_catalog.=) i.inhparent WHERE NOT i.inhdetachpending
+    )
+    SELECT p.oid FROM part p
+$$;
 
 -- What is different when a cache's keys, rows or triggers have changed other than by its triggers: types, collations and labels of
 -- enums, parts of the table, which triggers are switched on.
@@ -121,8 +133,8 @@ CREATE FUNCTION counter_ext.cache_found(relation oid, arguments text[]) RETURNS 
             FROM pg_catalog.unnest(counter_ext.argument_numbers(relation, named.middle, arguments)) WITH ORDINALITY AS n (number, at)
             JOIN pg_catalog.pg_attribute a ON a.attnum OPERATOR(pg_catalog.=) n.number AND a.attrelid OPERATOR(pg_catalog.=) CASE
                 WHEN n.at OPERATOR(pg_catalog.>) 2 AND arguments[n.at OPERATOR(pg_catalog.-) 1] IN ('by', 'to') THEN named.middle ELSE relation END),
-        (SELECT pg_catalog.string_agg(i.relid::pg_catalog.oid::pg_catalog.text, ',' ORDER BY i.relid::pg_catalog.oid) FROM
-            (SELECT t.relid FROM pg_catalog.pg_partition_tree(relation) t UNION ALL SELECT t.relid FROM pg_catalog.pg_partition_tree(named.middle) t) i),
+        (SELECT pg_catalog.string_agg(i.relid::pg_catalog.text, ',' ORDER BY i.relid) FROM
+            (SELECT t.relid FROM counter_ext.parts(relation) AS t (relid) UNION ALL SELECT t.relid FROM counter_ext.parts(named.middle) AS t (relid)) i),
         -- Whether each counts outside replicas, but those that are there for replicas only.
         (SELECT pg_catalog.string_agg(CASE WHEN p.tgenabled OPERATOR(pg_catalog.=) 'D'::"char" OR p.tgenabled OPERATOR(pg_catalog.=) 'R'::"char"
                 AND (p.tgtype OPERATOR(pg_catalog.&) 1::pg_catalog.int2) OPERATOR(pg_catalog.=) 0::pg_catalog.int2 THEN 'D' ELSE 'O' END, ',' ORDER BY p.oid)
@@ -163,8 +175,8 @@ BEGIN
         -- Dumped.
         new.restored_by := NULL;
     END IF;
-    -- A parallel restore fills this table while another session makes the triggers.
-    PERFORM pg_catalog.pg_advisory_xact_lock('counter_ext.cache'::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8);
+    -- A parallel restore fills this table while another session makes the triggers. An advisory lock anybody could hold for good.
+    LOCK TABLE counter_ext.cache IN SHARE UPDATE EXCLUSIVE MODE;
     IF new.relid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(new.relation)::pg_catalog.oid THEN
         -- By our own hand, or restored where nothing has changed.
         NULL;
@@ -239,11 +251,55 @@ EXCEPTION WHEN serialization_failure THEN
 END
 $$;
 
+-- Keeps others from adding indexes, statistics and checks to a table, to the end of the transaction.
+CREATE FUNCTION counter_ext.lock_against_ddl(relation oid) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    kind pg_catalog."char" := (SELECT c.relkind FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) relation);
+BEGIN
+    IF kind IS NOT NULL THEN
+        EXECUTE pg_catalog.format('LOCK TABLE %s %s IN SHARE UPDATE EXCLUSIVE MODE',
+            CASE WHEN kind OPERATOR(pg_catalog.=) 'p'::"char" THEN '' ELSE 'ONLY' END, relation::pg_catalog.regclass);
+    END IF;
+END
+$$;
+
+-- Whether planning a query of these tables could run functions that users can write: PostgreSQL works out constant parts of expressions in
+-- indexes, statistics, partition keys and checks as it plans.
+CREATE FUNCTION counter_ext.runs_code_of_users(relation oid, middle oid) RETURNS boolean LANGUAGE sql STABLE STRICT
+    SET search_path = pg_catalog, pg_temp AS $$
+    WITH part AS MATERIALIZED (
+        SELECT relation AS relid UNION SELECT middle
+        UNION SELECT t.relid FROM counter_ext.parts(relation) AS t (relid)
+        UNION SELECT t.relid FROM counter_ext.parts(middle) AS t (relid)
+    ), holder AS MATERIALIZED (
+        SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid AS classid, p.relid AS objid FROM part p
+        UNION ALL SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid, i.indexrelid
+            FROM pg_catalog.pg_index i JOIN part p ON p.relid OPERATOR(pg_catalog.=) i.indrelid
+        UNION ALL SELECT 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass::pg_catalog.oid, s.oid
+            FROM pg_catalog.pg_statistic_ext s JOIN part p ON p.relid OPERATOR(pg_catalog.=) s.stxrelid
+        UNION ALL SELECT 'pg_catalog.pg_constraint'::pg_catalog.regclass::pg_catalog.oid, k.oid
+            FROM pg_catalog.pg_constraint k JOIN part p ON p.relid OPERATOR(pg_catalog.=) k.conrelid WHERE k.contype OPERATOR(pg_catalog.=) 'c'::"char"
+    ), code AS (
+        SELECT f.proowner AS owner FROM holder h
+            JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) h.classid AND d.objid OPERATOR(pg_catalog.=) h.objid
+            JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) d.refobjid
+            WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+        UNION ALL SELECT f.proowner FROM holder h
+            JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) h.classid AND d.objid OPERATOR(pg_catalog.=) h.objid
+            JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) d.refobjid
+            JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) o.oprcode
+            WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass
+    )
+    SELECT EXISTS (SELECT FROM code c JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) c.owner WHERE NOT r.rolsuper)
+$$;
+
 -- A piece of the worker's step: the next stale cache, if one is due and nobody else has it. While a restore goes on none is: what it has
 -- still to bring would be counted once more.
-CREATE FUNCTION counter_ext.recount_next() RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION counter_ext.recount_next() RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    SET lock_timeout TO '100ms' AS $$
 DECLARE
     next counter_ext.cache;
+    obstacle pg_catalog.text;
 BEGIN
     IF counter_ext.is_restored() THEN
         RETURN false;
@@ -254,6 +310,21 @@ BEGIN
         ORDER BY c.retry_at NULLS FIRST LIMIT 1 FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
         RETURN false;
+    END IF;
+    -- The worker is there for all: a function that never ends would keep it for good. What it finds stays so while it recounts, since whoever
+    -- adds an index, statistics or a check waits for this lock.
+    BEGIN
+        PERFORM counter_ext.lock_against_ddl(relid) FROM pg_catalog.unnest(ARRAY[next.relid, next.middle]) AS relid;
+        IF counter_ext.runs_code_of_users(next.relid, next.middle) THEN
+            obstacle := 'indexes, statistics or partitions of the table call functions of users: counter_backfill recounts it, the worker does not';
+        END IF;
+    EXCEPTION WHEN OTHERS THEN
+        obstacle := SQLERRM;
+    END;
+    IF obstacle IS NOT NULL THEN
+        UPDATE counter_ext.cache AS c SET why = obstacle, retry_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => 5)
+            WHERE c.relid OPERATOR(pg_catalog.=) next.relid AND c.arguments OPERATOR(pg_catalog.=) next.arguments;
+        RETURN true;
     END IF;
     PERFORM counter_ext.recount_one(next.relid, next.arguments);
     RETURN true;
@@ -330,10 +401,13 @@ BEGIN
         RETURN;
     END IF;
     IF TG_EVENT OPERATOR(pg_catalog.=) 'ddl_command_end' AND TG_TAG OPERATOR(pg_catalog.=) 'ALTER TABLE' THEN
-        -- ENABLE TRIGGER ALL, with which a restore ends, knows nothing of replicas.
+        -- ENABLE TRIGGER ALL, with which a restore ends, knows nothing of replicas. Only the command's own tables are looked at: it holds
+        -- their locks, and nobody waits here for somebody else's.
         FOR reset_trigger IN SELECT p.tgname, p.tgrelid::pg_catalog.regclass AS name, CASE WHEN pg_catalog.starts_with(p.tgname::pg_catalog.text, 'counter_rows_replica_') THEN 'REPLICA' ELSE 'ALWAYS' END AS sessions
                 FROM counter_ext.counting_trigger u JOIN pg_catalog.pg_trigger p ON p.oid OPERATOR(pg_catalog.=) u.trigger_oid
                 WHERE p.tgenabled OPERATOR(pg_catalog.=) 'O'::"char" AND p.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+                    AND u.tgrelid IN (SELECT c.objid FROM pg_catalog.pg_event_trigger_ddl_commands() c
+                        WHERE c.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass)
                     AND (p.tgname::pg_catalog.text OPERATOR(pg_catalog.~) '^counter_rows_(replica|truncate)_[0-9a-f]{8}$'
                         OR p.tgname::pg_catalog.text OPERATOR(pg_catalog.~) '^counter_rows_(insert|update|delete)_[0-9a-f]{8}$'
                         AND (p.tgtype OPERATOR(pg_catalog.&) 1::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2) LOOP
@@ -346,12 +420,8 @@ BEGIN
         SELECT * INTO table_now FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) cache.relid;
         arguments_now := counter_ext.arguments_now(cache.relid, cache.middle, cache.arguments, cache.numbers);
         IF table_now.oid IS NULL OR pg_catalog.array_position(arguments_now, NULL) IS NOT NULL THEN
-            -- The table is gone, or the column: so are the counters, and nothing counts any more. Counters that were never found to
-            -- be the cache's stay. So do those that visitors were noted beside, where the owner could not drop these himself.
-            PERFORM counter_ext.remove_cache(cache.relid, cache.arguments, cache.state OPERATOR(pg_catalog.<>) 'unverified'
-                AND (pg_catalog.has_table_privilege(cache.owner, 'counter_ext.visitors'::pg_catalog.regclass, 'DELETE') OR NOT EXISTS (
-                    SELECT FROM counter_ext.visitors v WHERE pg_catalog.starts_with(v.id, cache.prefix) UNION ALL
-                    SELECT FROM counter_ext.visit v WHERE pg_catalog.starts_with(v.id, cache.prefix))));
+            -- The table is gone, or the column: so are the counters, and nothing counts any more.
+            PERFORM counter_ext.remove_cache(cache.relid, cache.arguments, cache.state OPERATOR(pg_catalog.<>) 'unverified');
             CONTINUE;
         END IF;
         IF arguments_now OPERATOR(pg_catalog.<>) cache.arguments THEN
@@ -366,6 +436,8 @@ BEGIN
                 'of', counter_ext.table_name(cache.relid)];
             PERFORM counter_ext.set_arguments(u.trigger_oid, u.tgrelid, middle_now) FROM counter_ext.middle_trigger u
                 WHERE u.relid OPERATOR(pg_catalog.=) cache.middle AND u.prefix OPERATOR(pg_catalog.=) cache.prefix
+                    -- Of this table, under the name it had or has: the middle table can be somebody else's, with other caches.
+                    AND u.of_table IN (cache.relation, counter_ext.table_name(cache.relid))
                     AND u.arguments OPERATOR(pg_catalog.<>) middle_now AND pg_catalog.cardinality(u.arguments) OPERATOR(pg_catalog.=) 6;
         END IF;
         cache.arguments := arguments_now;
@@ -405,7 +477,7 @@ BEGIN
                 AND c.arguments OPERATOR(pg_catalog.=) cache.arguments
                 RETURNING c.* INTO cache;
             bytes_now := pg_catalog.pg_relation_size(cache.relid) OPERATOR(pg_catalog.+) coalesce((SELECT pg_catalog.sum(pg_catalog.pg_relation_size(i.relid))
-                FROM (SELECT t.relid FROM pg_catalog.pg_partition_tree(cache.relid) t UNION ALL SELECT t.relid FROM pg_catalog.pg_partition_tree(cache.middle) t) i), 0);
+                FROM (SELECT t.relid FROM counter_ext.parts(cache.relid) AS t (relid) UNION ALL SELECT t.relid FROM counter_ext.parts(cache.middle) AS t (relid)) i), 0);
             IF cache.state OPERATOR(pg_catalog.=) 'stale' AND bytes_now OPERATOR(pg_catalog.<=) most_bytes_at_once
                 AND pg_catalog.strpos(pg_catalog.split_part(found_now, '|', 3), 'D') OPERATOR(pg_catalog.=) 0
                 AND NOT counter_ext.is_restored() AND NOT counter_ext.session_lasts(cache.restored_by) THEN
@@ -460,12 +532,22 @@ BEGIN
         UNION ALL SELECT t.tgname, t.tgrelid::pg_catalog.regclass FROM counter_ext.middle_trigger u
             JOIN pg_catalog.pg_trigger t ON t.oid OPERATOR(pg_catalog.=) u.trigger_oid
             WHERE u.relid OPERATOR(pg_catalog.=) coalesce(known.middle, counter_ext.argument_middle($2)) AND u.prefix OPERATOR(pg_catalog.=) $2[1]
-                AND (table_name IS NULL OR u.of_table OPERATOR(pg_catalog.=) table_name)
+                AND u.of_table IN (known.relation, table_name)
                 AND u.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid LOOP
         EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', made.tgname, made.name);
     END LOOP;
-    -- Without a prefix the counters could be anybody's. A counter of another cache never begins with this one's prefix.
-    IF drops_counters AND $2[1] OPERATOR(pg_catalog.<>) '' AND NOT EXISTS (SELECT FROM counter_ext.cache_trigger u WHERE u.prefix OPERATOR(pg_catalog.=) $2[1]) THEN
+    -- Without a prefix the counters could be anybody's. So could those that were never found to be the cache's, or are another's too: anybody
+    -- makes a trigger on a table of his own, which says what it likes until its owner may count. They stay, unless the owner could drop
+    -- them himself. So do those that visitors were noted beside.
+    IF drops_counters AND $2[1] OPERATOR(pg_catalog.<>) '' AND known.relid IS NOT NULL
+        AND (known.state OPERATOR(pg_catalog.<>) 'unverified' OR pg_catalog.has_table_privilege(known.owner, 'counter_ext.total'::pg_catalog.regclass, 'DELETE'))
+        AND NOT EXISTS (SELECT FROM counter_ext.cache_trigger u JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) u.relid
+            WHERE u.prefix OPERATOR(pg_catalog.<>) '' AND (pg_catalog.starts_with(u.prefix, $2[1]) OR pg_catalog.starts_with($2[1], u.prefix))
+                AND pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'INSERT')
+                AND pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'UPDATE'))
+        AND (pg_catalog.has_table_privilege(known.owner, 'counter_ext.visitors'::pg_catalog.regclass, 'DELETE') OR NOT EXISTS (
+            SELECT FROM counter_ext.visitors v WHERE pg_catalog.starts_with(v.id, $2[1]) UNION ALL
+            SELECT FROM counter_ext.visit v WHERE pg_catalog.starts_with(v.id, $2[1]))) THEN
         RETURN counter_ext.drop_prefix($2[1]);
     END IF;
     RETURN 0;

@@ -242,13 +242,15 @@ pub fn all() -> Result<Vec<(Oid, Definition)>, CounterError> {
 
 /// The caches that a row inserted by this session is counted by.
 pub fn counting_inserts() -> Result<Vec<(Oid, Definition)>, CounterError> {
-    // Bit 2 is INSERT. A trigger fires in a session of this role, in the other, always, or never.
-    uses(
-        "(t.tgtype OPERATOR(pg_catalog.&) 4::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2
+    // Bit 2 is INSERT. A trigger fires in a session of this role, in the other, always, or never. Where its owner may not count, it counts
+    // nothing, and no total of others is left out for it.
+    uses(&format!(
+        "{} AND (t.tgtype OPERATOR(pg_catalog.&) 4::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2
          AND (t.tgenabled OPERATOR(pg_catalog.=) 'A'::pg_catalog.\"char\" OR t.tgenabled OPERATOR(pg_catalog.=)
               CASE pg_catalog.current_setting('session_replication_role') WHEN 'replica' THEN 'R'::pg_catalog.\"char\"
                    ELSE 'O'::pg_catalog.\"char\" END)",
-    )
+        owner_may_count()?
+    ))
 }
 
 /// Different uses of the function by triggers that a condition holds for, each by the table, or the partitioned one that it is

@@ -43,7 +43,7 @@ fn recounting_worker(session: &mut Session) -> i32 {
         let seen = |session: &mut Session| {
             session.value::<Option<i32>>(
                 "SELECT (SELECT pid FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE query = 'recounting caches' AND locktype = 'relation'
-                     AND relation = 'hits'::regclass AND backend_type = 'counter_ext compactor')",
+                     AND relation = 'hits'::regclass AND mode = 'AccessShareLock' AND backend_type = 'counter_ext compactor')",
             )
         };
         let pid = seen(session)?;

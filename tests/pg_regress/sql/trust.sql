@@ -153,6 +153,96 @@ RESET ROLE;
 DROP SCHEMA counter_ext_counts CASCADE;
 DROP TABLE who_ran;
 
+-- A trigger on a table of one's own says what it likes while its owner may not count. Neither then, nor once he may, does it decide over
+-- counters, or over triggers of a table that is another's.
+CREATE ROLE counter_ext_mal;
+CREATE SCHEMA counter_ext_mal AUTHORIZATION counter_ext_mal;
+CREATE SCHEMA counter_ext_victim AUTHORIZATION counter_ext_counts;
+GRANT USAGE ON SCHEMA counter_ext_victim TO counter_ext_mal;
+GRANT SELECT, INSERT, UPDATE ON counter_ext.total TO counter_ext_counts;
+SET ROLE counter_ext_counts;
+CREATE TABLE counter_ext_victim.books (id int PRIMARY KEY, author int);
+CREATE TABLE counter_ext_victim.chapters (id int PRIMARY KEY, book int REFERENCES counter_ext_victim.books);
+INSERT INTO counter_ext_victim.books VALUES (1, 7);
+INSERT INTO counter_ext_victim.chapters VALUES (1, 1), (2, 1);
+SELECT counter_cache('counter_ext_victim.chapters', 'trust:w:', 'book', through => 'counter_ext_victim.books.author');
+SELECT counter_incr('trust:alone', 5);
+SET ROLE counter_ext_mal;
+CREATE TABLE counter_ext_mal.own (id int, book int);
+CREATE TRIGGER t AFTER INSERT ON counter_ext_mal.own FOR EACH ROW EXECUTE FUNCTION counter_rows('trust:', 'id');
+SELECT counter_uncache('counter_ext_mal.own', 'trust:');
+CREATE TRIGGER t AFTER INSERT ON counter_ext_mal.own FOR EACH ROW EXECUTE FUNCTION counter_rows('trust:alone', 'id');
+CREATE TRIGGER u AFTER INSERT ON counter_ext_mal.own FOR EACH ROW
+    EXECUTE FUNCTION counter_rows('trust:w:', 'book', 'through', 'counter_ext_victim.books', 'by', 'id', 'to', 'author');
+RESET ROLE;
+SELECT counter_get('trust:w:7'), counter_get('trust:alone');
+-- Nor is a total left out that a restore brings.
+INSERT INTO counter_ext.total VALUES ('trust:alone7', 7, 3);
+SELECT counter_drop('trust:alone7');
+GRANT SELECT, INSERT, UPDATE ON counter_ext.total TO counter_ext_mal;
+CREATE TABLE unrelated (i int);
+DROP TABLE unrelated;
+SET ROLE counter_ext_mal;
+SELECT counter_uncache('counter_ext_mal.own', 'trust:alone');
+ALTER TABLE counter_ext_mal.own RENAME TO renamed;
+DROP TABLE counter_ext_mal.renamed;
+SET ROLE counter_ext_counts;
+UPDATE counter_ext_victim.books SET author = 8;
+RESET ROLE;
+SELECT count(*) FROM pg_trigger WHERE tgrelid = 'counter_ext_victim.books'::regclass AND NOT tgisinternal
+    AND strpos(encode(tgargs, 'escape'), 'counter_ext_victim.chapters') > 0;
+SELECT counter_get('trust:w:8'), counter_get('trust:alone');
+
+-- What a restore has switched on is put right for the command's own tables. Others are not touched, nor their locks waited for.
+SET ROLE counter_ext_mal;
+CREATE TABLE counter_ext_mal.own (k int);
+CREATE TRIGGER counter_rows_replica_00000001 AFTER INSERT ON counter_ext_mal.own FOR EACH ROW EXECUTE FUNCTION counter_rows('trust:m:', 'k');
+SET ROLE counter_ext_counts;
+ALTER TABLE counter_ext_victim.books ADD title text;
+RESET ROLE;
+SELECT tgenabled FROM pg_trigger WHERE tgrelid = 'counter_ext_mal.own'::regclass;
+SET ROLE counter_ext_mal;
+ALTER TABLE counter_ext_mal.own ADD title text;
+RESET ROLE;
+SELECT tgenabled FROM pg_trigger WHERE tgrelid = 'counter_ext_mal.own'::regclass;
+
+-- The worker runs no functions that users have put into an index: one that never ends would keep it for good. In a session that has
+-- written no amounts by hand, as a restore does.
+\c -
+SET ROLE counter_ext_mal;
+CREATE TYPE counter_ext_mal.kind AS ENUM ('a', 'b');
+CREATE TABLE counter_ext_mal.kinds (id int, kind counter_ext_mal.kind);
+CREATE FUNCTION counter_ext_mal.trap(int) RETURNS int IMMUTABLE LANGUAGE plpgsql
+    AS $$ BEGIN IF current_setting('counter_ext_trap.is_off', true) = 'yes' THEN RETURN 1; END IF; RAISE 'the trap has run'; END $$;
+SET counter_ext_trap.is_off = 'yes';
+SELECT counter_cache('counter_ext_mal.kinds', 'trust:k:', 'kind');
+CREATE INDEX ON counter_ext_mal.kinds ((id + counter_ext_mal.trap(1)));
+RESET counter_ext_trap.is_off;
+ALTER TYPE counter_ext_mal.kind RENAME VALUE 'b' TO 'c';
+SELECT state, why FROM counter_caches WHERE prefix = 'trust:k:';
+RESET ROLE;
+DO $$
+BEGIN
+    FOR i IN 1..200 LOOP
+        EXIT WHEN (SELECT why FROM counter_caches WHERE prefix = 'trust:k:') <> 'the trap has run';
+        PERFORM pg_sleep(0.1);
+    END LOOP;
+END
+$$;
+SELECT state, why FROM counter_caches WHERE prefix = 'trust:k:';
+SET ROLE counter_ext_mal;
+SET counter_ext_trap.is_off = 'yes';
+SELECT counter_backfill('counter_ext_mal.kinds', 'trust:k:', 'kind');
+SELECT state, why FROM counter_caches WHERE prefix = 'trust:k:';
+RESET counter_ext_trap.is_off;
+RESET ROLE;
+SET client_min_messages = warning;
+DROP SCHEMA counter_ext_mal, counter_ext_victim CASCADE;
+RESET client_min_messages;
+DROP OWNED BY counter_ext_mal;
+DROP ROLE counter_ext_mal;
+SELECT counter_drop('trust:alone');
+
 SELECT counter_drop('trust:a');
 DROP OWNED BY counter_ext_counts, counter_ext_restores;
 DROP ROLE counter_ext_counts, counter_ext_restores;
