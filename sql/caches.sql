@@ -93,11 +93,17 @@ $$;
 -- Every use of counter_rows by tables that last, each by the table or the partitioned one that it is a part of.
 CREATE VIEW counter_ext.counting_trigger AS
     SELECT t.oid AS trigger_oid, t.tgrelid, coalesce(pg_catalog.pg_partition_root(t.tgrelid), t.tgrelid::pg_catalog.regclass)::pg_catalog.oid AS relid,
-        t.tgparentid, t.tgenabled, a.arguments[1] AS prefix, a.arguments, counter_ext.argument_after(a.arguments, 'of') AS of_table
-    FROM pg_catalog.pg_depend d
-    JOIN pg_catalog.pg_trigger t ON t.oid OPERATOR(pg_catalog.=) d.objid
+        t.tgparentid, t.tgenabled, t.arguments[1] AS prefix, t.arguments,
+        CASE WHEN 'of' OPERATOR(pg_catalog.=) ANY (t.arguments[3:]) THEN counter_ext.argument_after(t.arguments, 'of') END AS of_table
+    -- The function is slow. Where nothing but the NULs is escaped, the texts are between these.
+    FROM (SELECT e.oid, e.tgrelid, e.tgparentid, e.tgenabled, e.tgfoid, e.tgnargs, CASE
+            WHEN pg_catalog.length(pg_catalog.encode(e.tgargs, 'escape')) OPERATOR(pg_catalog.=)
+                    (pg_catalog.octet_length(e.tgargs) OPERATOR(pg_catalog.+) (3 OPERATOR(pg_catalog.*) e.tgnargs))
+                THEN (pg_catalog.string_to_array(pg_catalog.encode(e.tgargs, 'escape'), '\000'))[:e.tgnargs]
+            ELSE counter_ext.trigger_arguments(e.tgargs) END AS arguments
+        FROM pg_catalog.pg_trigger e) AS t
+    JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) t.oid
     JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid
-    CROSS JOIN counter_ext.trigger_arguments(t.tgargs) AS a (arguments)
     WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
         AND d.refobjid OPERATOR(pg_catalog.=) '@extschema@.counter_rows()'::pg_catalog.regprocedure
         AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_trigger'::pg_catalog.regclass

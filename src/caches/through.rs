@@ -8,7 +8,9 @@
 //! "As it was counted so far" is what a snapshot shows without this transaction's own changes, and what this transaction has
 //! counted since (`overlay`). Two transactions must not each miss the other's change: whoever changes counted rows shares their
 //! middle row's key, whoever changes a middle row holds it exclusively, to the end of the transaction. The lock comes before the
-//! snapshot. Past 64 keys a transaction holds them all. Where a foreign key stands, a new middle row has no rows yet, and takes no lock.
+//! snapshot. Past 64 keys a transaction holds them all, where nobody else holds any: two that hold some, as row triggers come to, would each
+//! wait for the other. Where a foreign key stands, a new middle row takes no lock. Rows it may have all the same, by a session in a
+//! replica's role; only one that writes them at the same moment is not seen.
 //!
 //! Locks, in order: the cache's middle rows, one of them (by number), then what counting takes. A crash leaves nothing.
 //!
@@ -35,15 +37,17 @@ const WHAT: &str = "changes of a cache through another table";
 /// Keys that are asked for, and added, in one query.
 const BATCH: usize = 1000;
 
-/// Locks of single keys that a transaction takes for a cache.
-const MOST_KEYS: usize = 64;
+/// Locks of single keys that a transaction takes for a cache where it can have all at once, and where it would have to wait for all
+/// while it holds some.
+const MANY_KEYS: usize = 64;
+const MOST_KEYS: usize = 512;
 
 /// What a transaction has counted of a cache.
 struct State {
     prefix: Vec<u8>,
     rows: Overlay,
     middles: Overlay,
-    /// Keys that were locked, at most `MOST_KEYS`.
+    /// Keys that were locked, at most one more than `MOST_KEYS`.
     locked: Vec<u32>,
 }
 
@@ -185,17 +189,19 @@ pub fn middles_changed(
     // In a replica's role foreign keys are not looked at.
     let stands = has_new && !process::is_replica() && has_foreign_key(opened, middle)?;
     let mut keys: Vec<&[u8]> = Vec::new();
+    let mut taken: Vec<&[u8]> = Vec::new();
     with_state(cache.prefix, |state| {
-        let mut taken: Vec<&[u8]> = Vec::new();
-        for moved in changes.iter().filter(|moved| !(stands && is_new(moved, state))) {
-            fallible::push(&mut taken, moved.by.as_slice(), WHAT)?;
+        for moved in changes {
+            fallible::push(&mut keys, moved.by.as_slice(), WHAT)?;
+            if !(stands && is_new(moved, state)) {
+                fallible::push(&mut taken, moved.by.as_slice(), WHAT)?;
+            }
         }
-        keys = taken;
         Ok(())
     })?;
     keys.sort_unstable();
     keys.dedup();
-    cache.lock(keys.iter().copied(), Hold::SomeExclusive)?;
+    cache.lock(taken.into_iter(), Hold::SomeExclusive)?;
     let query = rows_query(opened, middle);
     let base = with_state(cache.prefix, |state| Ok(state.rows.base()))?;
     let mut sums: Vec<(Vec<u8>, i128)> = Vec::new();
@@ -210,8 +216,7 @@ pub fn middles_changed(
         for Moved { by, to, net } in changes {
             let shown = sums.binary_search_by(|(key, _)| key.cmp(by)).map_or(0, |at| sums[at].1);
             let own: i128 = state.rows.of(by).map(|(_, amount)| amount).sum();
-            let is_looked_up = keys.binary_search(&by.as_slice()).is_ok();
-            if is_looked_up && shown + own != 0 {
+            if shown + own != 0 {
                 count(to, net * (shown + own))?;
             }
             state.middles.add(level, by, to, *net)?;
@@ -235,18 +240,22 @@ impl Cache<'_> {
         if numbers.is_empty() {
             return Ok(());
         }
-        let is_many = with_state(self.prefix, |state| {
+        let (held, keys) = with_state(self.prefix, |state| {
+            let held = state.locked.len();
             for number in &numbers {
                 if state.locked.len() <= MOST_KEYS && !state.locked.contains(number) {
                     fallible::push(&mut state.locked, *number, WHAT)?;
                 }
             }
-            Ok(state.locked.len() > MOST_KEYS)
+            Ok((held, state.locked.len()))
         })?;
         let all = Subject::Middles(lock::id_hash(self.prefix));
         let each = if some == Hold::SomeShared { Hold::Shared } else { Hold::Exclusive };
-        if is_many {
+        if keys > MOST_KEYS || keys > MANY_KEYS && held == 0 {
             lock::hold(self.tables.total, all, each);
+            return Ok(());
+        }
+        if keys > MANY_KEYS && lock::try_hold(self.tables.total, all, each) {
             return Ok(());
         }
         lock::hold(self.tables.total, all, some);

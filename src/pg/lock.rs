@@ -79,17 +79,30 @@ pub enum Hold {
     Exclusive,
 }
 
+impl Hold {
+    fn mode(self) -> pg_sys::LOCKMODE {
+        let mode = match self {
+            Hold::SomeShared => pg_sys::RowShareLock,
+            Hold::SomeExclusive => pg_sys::RowExclusiveLock,
+            Hold::Shared => pg_sys::ShareLock,
+            Hold::Exclusive => pg_sys::ExclusiveLock,
+        };
+        mode as pg_sys::LOCKMODE
+    }
+}
+
 /// Holds the subject, to the end of the transaction, also of a prepared one.
 pub fn hold(table: Oid, subject: Subject, hold: Hold) {
-    let mode = match hold {
-        Hold::SomeShared => pg_sys::RowShareLock,
-        Hold::SomeExclusive => pg_sys::RowExclusiveLock,
-        Hold::Shared => pg_sys::ShareLock,
-        Hold::Exclusive => pg_sys::ExclusiveLock,
-    };
     let (object, sub) = subject.tag();
     // SAFETY: as in `lock_exclusive`.
-    unsafe { pg_sys::LockDatabaseObject(table, object, sub, mode as pg_sys::LOCKMODE) }
+    unsafe { pg_sys::LockDatabaseObject(table, object, sub, hold.mode()) }
+}
+
+/// As `hold`, but gives up at once where it would wait.
+pub fn try_hold(table: Oid, subject: Subject, hold: Hold) -> bool {
+    let (object, sub) = subject.tag();
+    // SAFETY: as in `lock_exclusive`.
+    unsafe { pg_sys::ConditionalLockDatabaseObject(table, object, sub, hold.mode()) }
 }
 
 /// A lock tag's number for an id, never 0.
