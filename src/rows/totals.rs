@@ -167,6 +167,7 @@ impl Writer {
     fn remember(&self, id: &[u8], tid: Tid) {
         PLACES_SEEN.with_borrow_mut(|places| {
             if places.tids.is_empty() {
+                // BOUND: a constant number of places.
                 places.tids.resize(PLACES, None);
             }
             let index = places.index(id);
