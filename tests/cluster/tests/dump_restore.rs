@@ -140,7 +140,7 @@ const ALL_COUNTS: &str = "SELECT id, value FROM counters WHERE value <> 0
 
 /// Some counts are folded, some are slot rows on top of them, and some slot rows alone. Also what they say.
 fn original_with_counted_rows() -> (Cluster, BTreeMap<String, i64>) {
-    let original = Cluster::start(Settings::compacted_by_hand());
+    let original = Cluster::start(Settings::compacted_by_hand().with("max_prepared_transactions", "2"));
     let mut before = original.connect();
     before.must(COUNTED_TABLES);
     before.must("INSERT INTO posts SELECT n, n % 7 FROM generate_series(1, 100) AS n");
@@ -148,8 +148,12 @@ fn original_with_counted_rows() -> (Cluster, BTreeMap<String, i64>) {
     before.must("SELECT counter_like('item ' || n % 3, 'actor ' || n) FROM generate_series(1, 20) AS n");
     before.must("SELECT counter_incr('else', 5), counter_incr('author:of none', 3)");
     before.compact().expect("counter_compact");
-    before.must("INSERT INTO posts SELECT n, n % 9 FROM generate_series(101, 120) AS n");
-    before.must("SELECT counter_like('item 1', 'late'), counter_incr('else', 1)");
+    // A prepared transaction writes to slot rows only.
+    before.must(
+        "BEGIN; INSERT INTO posts SELECT n, n % 9 FROM generate_series(101, 120) AS n;
+         SELECT counter_like('item 1', 'late'), counter_incr('else', 1); PREPARE TRANSACTION 'late'",
+    );
+    before.must("COMMIT PREPARED 'late'");
     assert!(watch::unfolded(&mut before) > 0, "there must be slot rows to dump");
     let expected: BTreeMap<String, i64> = before.pairs(ALL_COUNTS).into_iter().collect();
     assert_eq!(expected.len(), 9 + 5 + 3 + 2, "{expected:?}");
