@@ -107,7 +107,7 @@ impl Writer {
     /// Makes the counter's total, unless somebody else does, or a restore may be about to.
     fn insert(&self, id: &[u8], delta: i64) -> Outcome {
         let new_rows = NewRows::UnlessRestored(u32::from(catalog::my_database()));
-        if !new_rows.are_made() {
+        if delta <= 0 || !new_rows.are_made() {
             return Outcome::Held;
         }
         let values = values(id, self.node, delta, process::statement_started_us());

@@ -3,9 +3,13 @@ SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS counter_ext;
 RESET client_min_messages;
 TRUNCATE counter_ext.total, counter_ext.slot;
+-- A prepared transaction writes to slot rows only.
+\set to_slots 'PREPARE TRANSACTION ''to_slots''; COMMIT PREPARED ''to_slots'';'
 
 -- counter_stats says so. What is not measured is NULL.
+BEGIN;
 SELECT counter_incr('no_preload:a', 5);
+:to_slots
 \x on
 SELECT * FROM counter_stats;
 \x off
@@ -24,10 +28,12 @@ SHOW counter_ext.slotz;
 RESET counter_ext.slots;
 SHOW counter_ext.slots;
 
--- An increment makes a slot row, later ones join it; compaction folds them, and says how many.
+-- Compaction folds slot rows, and says how many.
 SELECT value, exact, slots, updated_at <= clock_timestamp() AS dated FROM counter_info('no_preload:a');
+BEGIN;
 SELECT counter_incr('no_preload:a', 10);
 SELECT counter_incr('no_preload:b');
+:to_slots
 SELECT id, value, slots FROM counters;
 SELECT slot_rows FROM counter_stats;
 SELECT counter_compact();
@@ -35,11 +41,13 @@ SELECT id, value, slots, updated_at <= clock_timestamp() AS dated FROM counters;
 SELECT id, node, value FROM counter_ext.total ORDER BY id;
 SELECT slot_rows FROM counter_stats;
 SELECT counter_compact();
+BEGIN;
 SELECT counter_incr('no_preload:a', 100);
+:to_slots
 SELECT value, exact, slots FROM counter_info('no_preload:a');
 SELECT counter_get('no_preload:a'), counter_get_exact('no_preload:a');
 
--- It belongs to the caller's transaction.
+-- It belongs to the caller's transaction. An increment makes a slot row where the total is held, as by a fold.
 BEGIN;
 SELECT counter_compact();
 SELECT value, slots FROM counter_info('no_preload:a');
@@ -60,8 +68,12 @@ COMMIT;
 SELECT value, slots FROM counter_info('no_preload:a');
 
 -- A total that would pass bigint is left in its slot rows.
+BEGIN;
 SELECT counter_incr('no_preload:full', 9223372036854775807);
+:to_slots
+BEGIN;
 SELECT counter_incr('no_preload:full', 5);
+:to_slots
 SELECT counter_compact();
 SELECT counter_compact();
 SELECT count(*) AS left_unfolded, sum(delta) + (SELECT value FROM counter_ext.total WHERE id = 'no_preload:full') AS total
@@ -75,7 +87,9 @@ SELECT value, slots FROM counter_info('no_preload:full');
 
 -- counter_hottest goes by slot rows, and knows no rate.
 SELECT * FROM counter_hottest();
+BEGIN;
 SELECT counter_incr('no_preload:b');
+:to_slots
 SELECT * FROM counter_hottest();
 BEGIN;
 SELECT counter_set('no_preload:wide', 9223372036854775807);
