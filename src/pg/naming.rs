@@ -51,6 +51,9 @@ pub enum Name<'a> {
     Owned(Vec<u8>),
 }
 
+/// Digits of a digest of 16 bytes (MD5), and of a uuid without dashes.
+const DIGEST_DIGITS: usize = 32;
+
 impl Name<'_> {
     pub fn bytes(&self) -> &[u8] {
         match self {
@@ -64,6 +67,8 @@ impl Name<'_> {
     #[inline]
     pub fn in_one_spelling(self) -> Self {
         match self {
+            // Digits alone are a digest as likely as a uuid, and what was counted as a text stays the same visitor.
+            Name::Text(bytes) if bytes.len() == DIGEST_DIGITS => self,
             Name::Text(bytes) => ShortName::of_uuid_text(bytes).map_or(self, Name::Short),
             Name::Short(_) | Name::Owned(_) => self,
         }

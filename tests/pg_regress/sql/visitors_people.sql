@@ -19,12 +19,12 @@ SELECT count(*) FILTER (WHERE counter_visit('people:wide', n)), count(*) FILTER 
 SELECT spelling, counter_visit('people:uuid', spelling) AS new, counter_visit('people:uuid', spelling::uuid) AS uuid,
     counter_visit('people:uuid', spelling::people_uuid) AS domain FROM unnest(ARRAY[
     'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', '{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}',
-    'a0eebc999c0b4ef8bb6d6bb9bd380a11', 'a0ee-bc99-9c0b-4ef8-bb6d-6bb9-bd38-0a11', '{A0EEBC999C0B4EF8-BB6D6BB9BD380A11}']) spelling;
+    'a0ee-bc99-9c0b-4ef8-bb6d-6bb9-bd38-0a11', '{A0EEBC999C0B4EF8-BB6D6BB9BD380A11}']) spelling;
 SELECT counter_visitors('people:uuid');
 -- What is none is a text like any other, also where it is nearly one.
 SELECT spelling, counter_visit('people:text', spelling) AS new, counter_visit('people:text', upper(spelling)) AS capitals FROM unnest(ARRAY[
     'a0eebc999c0b4ef8bb6d6bb9bd380a1', 'a0eebc999c0b4ef8bb6d6bb9bd380a1g', '{a0eebc999c0b4ef8bb6d6bb9bd380a11', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1', 'ann']) spelling;
--- A digest of 32 hexadecimal digits is a uuid without dashes.
+-- 32 hexadecimal digits without a dash may be a digest: they are the text that they are.
 SELECT counter_visit('people:digest', md5('ann')), counter_visit('people:digest', upper(md5('ann'))), counter_visit('people:digest', md5('ann')::uuid);
 
 -- A sketch of visitors is one of texts, and goes together with one of your own: cast integers to text, and texts that may spell uuids to uuid first.
