@@ -403,6 +403,11 @@ pub fn want_worker(database: u32) {
     }
 }
 
+/// A worker that ends while there is work left asks for the next one.
+pub fn want_again(database: u32) {
+    with(database, |cell| cell.worker.wanted.store(1, Ordering::SeqCst));
+}
+
 /// Asks for a worker even where one looked and found no extension: the extension was just created.
 pub fn extension_created(database: u32) {
     databases::register(database);

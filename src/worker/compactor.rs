@@ -57,6 +57,10 @@ fn run(database: u32) -> WorkerState {
             Err(Obstacle::Failed(message)) => compactor.put_off(Some(message)),
         };
         if compactor.gives_way() {
+            // With work left it comes back as soon as there is a place, not only when it would be looked after unasked.
+            if !compactor.idle {
+                workers::want_again(compactor.database);
+            }
             return WorkerState::Waiting;
         }
         if !background::rest(rest) {
