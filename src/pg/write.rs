@@ -5,6 +5,7 @@ use pgrx::pg_sys;
 
 use super::page::{Page, Tid, Version};
 use super::table::{MAX_COLUMNS, Table};
+use super::xact;
 
 /// A column's new value.
 #[derive(Clone, Copy, Debug)]
@@ -267,15 +268,16 @@ enum Entries {
 }
 
 /// Enters a new version into the table's indexes, also those an administrator added. Returns whether no unique index may have had its key:
-/// always true for those that wait.
+/// always true for those that wait. A deferred constraint counts too, since nobody checks it later.
 ///
 /// # Safety
 /// `tuple` must have been stored in `table` by this transaction, with `t_self` set.
 unsafe fn insert_index_entries(table: &Table, tuple: pg_sys::HeapTuple, entries: Entries) -> bool {
     let unless_taken = entries == Entries::UnlessTaken;
-    // SAFETY: the executor's own steps for one row of an open relation; everything made here is freed here, or
-    // by the transaction's abort.
-    unsafe {
+    // What PostgreSQL makes for the indexes it does not free itself, and a commit may insert very many rows.
+    // SAFETY: the executor's own steps for one row of an open relation; everything made here is freed with the scratch memory, or by the
+    // transaction's abort.
+    xact::in_scratch_memory(|| unsafe {
         let estate = pg_sys::CreateExecutorState();
         let info =
             pg_sys::palloc0(std::mem::size_of::<pg_sys::ResultRelInfo>()) as *mut pg_sys::ResultRelInfo;
@@ -287,7 +289,7 @@ unsafe fn insert_index_entries(table: &Table, tuple: pg_sys::HeapTuple, entries:
         (*slot).tts_tid = (*tuple).t_self;
         (*slot).tts_tableOid = table.oid();
         let mut is_taken = false;
-        pg_sys::ExecInsertIndexTuples(
+        let to_recheck = pg_sys::ExecInsertIndexTuples(
             info,
             slot,
             estate,
@@ -298,10 +300,11 @@ unsafe fn insert_index_entries(table: &Table, tuple: pg_sys::HeapTuple, entries:
             #[cfg(not(feature = "pg15"))]
             (entries == Entries::Summarizing),
         );
+        is_taken |= unless_taken && !to_recheck.is_null();
         pg_sys::ExecDropSingleTupleTableSlot(slot);
         pg_sys::ExecCloseIndices(info);
         pg_sys::FreeExecutorState(estate);
         pg_sys::pfree(info.cast());
         !is_taken
-    }
+    })
 }

@@ -38,6 +38,18 @@ pub fn find<'t, T>(
     is_it: impl Fn(&Columns<'_>) -> bool,
     read: impl Fn(&Columns<'_>) -> T,
 ) -> Latest<'t, T> {
+    find_within(keyed, range, usize::MAX, is_it, read).unwrap_or(Latest::Absent)
+}
+
+/// As `find`; `None` where it would take a look at more than `most` index entries and versions.
+pub fn find_within<'t, T>(
+    keyed: &'t Keyed,
+    range: Range<'_>,
+    most: usize,
+    is_it: impl Fn(&Columns<'_>) -> bool,
+    read: impl Fn(&Columns<'_>) -> T,
+) -> Option<Latest<'t, T>> {
+    let mut seen = 0usize;
     // A version that somebody has just replaced may have a successor whose index entry came behind the scan. One more scan finds
     // it, unless another transaction has replaced that one meanwhile.
     let mut seen_before: Vec<Xid> = Vec::new();
@@ -46,7 +58,9 @@ pub fn find<'t, T>(
         let mut latest = Latest::Absent;
         let mut scan = IdScan::begin(&keyed.table, &keyed.key, range);
         while matches!(latest, Latest::Absent) {
+            seen += 1;
             let entry = scan.next_entry(|version| {
+                seen += 1;
                 let columns = version.columns();
                 if !is_it(&columns) {
                     return ControlFlow::Continue(());
@@ -70,10 +84,13 @@ pub fn find<'t, T>(
             if entry.is_none() {
                 break;
             }
+            if seen > most && matches!(latest, Latest::Absent) {
+                return None;
+            }
         }
         drop(scan);
         if replaced_by.is_empty() || !matches!(latest, Latest::Absent) {
-            return latest;
+            return Some(latest);
         }
         for xid in replaced_by {
             fallible::push(&mut seen_before, xid, WHAT).or_raise();

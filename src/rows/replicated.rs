@@ -66,10 +66,20 @@ fn beside(node: i32) -> i32 {
 /// transaction ends. `None` where that cannot be had without waiting.
 pub fn own_node_to_write() -> Result<Option<i32>, CounterError> {
     let locked = REPLICATED.find().is_some_and(|table| lock::try_lock_table(table, Access::Write));
-    if locked { own_node().map(Some) } else { Ok(None) }
+    if !locked {
+        return Ok(None);
+    }
+    let node = settings::node();
+    // Who may write may read. To ask for a lock for reading as well would be to wait behind who waits for ours.
+    Ok(Some(if is_replicated_locked(node, |_| true)? { beside(node) } else { node }))
 }
 
 fn is_replicated(node: i32) -> Result<bool, CounterError> {
+    is_replicated_locked(node, locks_in_time)
+}
+
+/// `lock` says whether the table is locked for reading, or more.
+fn is_replicated_locked(node: i32, lock: impl FnOnce(Oid) -> bool) -> Result<bool, CounterError> {
     let (known_node, known) = KNOWN.get();
     if KNOWN_VERSION.get() == WATCH.with(|watch| watch.version()) && known_node == node {
         return Ok(known);
@@ -78,7 +88,7 @@ fn is_replicated(node: i32) -> Result<bool, CounterError> {
     let version = WATCH.with(|watch| watch.version());
     let Some(replicated) = REPLICATED.find() else { return Ok(false) };
     WATCH.with(|watch| watch.set(&[replicated]));
-    if !locks_in_time(replicated) {
+    if !lock(replicated) {
         return Err(CounterError::TableLocked { table: REPLICATED.name });
     }
     if REPLICATED.find() != Some(replicated) {

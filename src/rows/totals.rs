@@ -23,13 +23,23 @@ use crate::rows::latest::{self, Latest};
 
 /// Places a backend remembers, one for each value of a part of an id's hash.
 const PLACES: usize = 512;
+/// Versions looked at for a total that is at no remembered place: behind a held snapshot they pile up.
+const MAX_SEARCHED: usize = 2048;
 
 /// What an attempt to add to a total came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Added,
-    /// Somebody holds it or is making it, or it would leave bigint or come down to 0, or it is not to be made now.
+    /// Somebody holds it or is making it, or it would leave bigint or come to 0, or it is not to be made now, or is behind too many old
+    /// versions.
     Held,
+}
+
+/// What a total held before.
+#[derive(Clone, Copy, Debug)]
+struct Before {
+    value: i64,
+    updated_at_us: i64,
 }
 
 /// A row of counter_ext.total.
@@ -86,21 +96,24 @@ impl Writer {
         let is_ours = |columns: &Columns<'_>| {
             columns.int(total_columns::NODE) == self.node && columns.text(total_columns::ID) == id
         };
-        let read = |columns: &Columns<'_>| columns.bigint(total_columns::VALUE);
+        let read = |columns: &Columns<'_>| Before {
+            value: columns.bigint(total_columns::VALUE),
+            updated_at_us: columns.bigint(total_columns::UPDATED_AT),
+        };
         if let Some(tid) = self.recall(id) {
             // There is one live row of an id and node at most, so whatever carries ours leads to it, or to nothing.
             match place::follow(&self.table, tid, is_ours, read) {
-                Found::Free(candidate, value) => return Ok(self.add_to(id, candidate, value, delta)),
+                Found::Free(candidate, before) => return Ok(self.add_to(id, candidate, before, delta)),
                 Found::Held(_) => return Ok(Outcome::Held),
                 Found::Nothing => {}
             }
         }
         let keyed = self.keyed()?;
         let is_our_node = |columns: &Columns<'_>| columns.int(total_columns::NODE) == self.node;
-        Ok(match latest::find(keyed, Range::Id(id), is_our_node, read) {
-            Latest::Free(candidate, value) => self.add_to(id, candidate, value, delta),
-            Latest::InDoubt(_) | Latest::Locked(_) | Latest::Mine => Outcome::Held,
-            Latest::Absent => self.insert(id, delta),
+        Ok(match latest::find_within(keyed, Range::Id(id), MAX_SEARCHED, is_our_node, read) {
+            Some(Latest::Free(candidate, before)) => self.add_to(id, candidate, before, delta),
+            Some(Latest::InDoubt(_) | Latest::Locked(_) | Latest::Mine) | None => Outcome::Held,
+            Some(Latest::Absent) => self.insert(id, delta),
         })
     }
 
@@ -121,14 +134,17 @@ impl Writer {
         }
     }
 
-    fn add_to(&self, id: &[u8], candidate: Candidate<'_>, value: i64, delta: i64) -> Outcome {
-        // What comes down to 0 goes through compaction, which removes counters that no row refers to any more.
-        let Some(sum) = value.checked_add(delta).filter(|sum| *sum > 0 || delta >= 0) else {
+    fn add_to(&self, id: &[u8], candidate: Candidate<'_>, before: Before, delta: i64) -> Outcome {
+        let Some(sum) = sum_to_write(before.value, delta) else {
             return Outcome::Held;
         };
         let change = [
             (total_columns::VALUE, Value::Bigint(sum)),
-            (total_columns::UPDATED_AT, Value::Bigint(process::statement_started_us())),
+            // A long statement may have begun before the last change.
+            (
+                total_columns::UPDATED_AT,
+                Value::Bigint(before.updated_at_us.max(process::statement_started_us())),
+            ),
         ];
         match candidate.update(&change) {
             Ok(tid) => {
@@ -173,5 +189,30 @@ impl Writer {
             let index = places.index(id);
             places.tids[index] = Some(tid);
         });
+    }
+}
+
+/// The new total, if it is to be written directly. What comes to 0 goes through compaction, which removes counters that no row refers to
+/// any more; so does what falls below, since another node's total may make up for it.
+fn sum_to_write(value: i64, delta: i64) -> Option<i64> {
+    let sum = value.checked_add(delta)?;
+    (delta == 0 || sum > 0 || (delta > 0 && sum < 0)).then_some(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sum_to_write;
+
+    #[test]
+    fn nothing_comes_to_0_directly() {
+        assert_eq!(sum_to_write(5, 1), Some(6));
+        assert_eq!(sum_to_write(5, -4), Some(1));
+        assert_eq!(sum_to_write(5, -5), None);
+        assert_eq!(sum_to_write(-5, 5), None);
+        assert_eq!(sum_to_write(-5, 4), Some(-1));
+        assert_eq!(sum_to_write(-5, 6), Some(1));
+        assert_eq!(sum_to_write(-5, -1), None);
+        assert_eq!(sum_to_write(0, 0), Some(0));
+        assert_eq!(sum_to_write(i64::MAX, 1), None);
     }
 }

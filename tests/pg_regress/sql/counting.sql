@@ -115,6 +115,11 @@ SELECT counting_between('counting:time', 'before second', 'after second');
 SELECT count(counter_compact()), pg_sleep(0.3) FROM generate_series(1, 2);
 SELECT counting_between('counting:time', 'before second', 'after second');
 SELECT count(*) FROM counters c JOIN counter_info('counting:time') i USING (updated_at) WHERE c.id = 'counting:time';
+-- Nor does a statement that began before the last change take it back.
+SELECT counter_incr('counting:later');
+UPDATE counter_ext.total SET updated_at = updated_at + interval '1 hour' WHERE id = 'counting:later';
+SELECT counter_incr('counting:later');
+SELECT value, updated_at > clock_timestamp() AS kept FROM counter_info('counting:later');
 -- What adds up to nothing is a change too, and what is rolled back is none.
 BEGIN;
 SELECT counter_incr('counting:time');
