@@ -1,7 +1,7 @@
 //! The transaction's counting state, and what happens to it at savepoints, commit, abort and prepare.
 //!
 //! Order at commit: PRE_COMMIT buffers what it can in buffered mode (`buffered.rs`), announces the xid and settles other
-//! pending deltas into slot rows (errors abort as any would); PostgreSQL commits; COMMIT adds the same deltas to shared
+//! pending deltas into rows (errors abort as any would); PostgreSQL commits; COMMIT adds the same deltas to shared
 //! memory, invalidates what was changed in rows directly, and withdraws the announcement. A crash in between loses
 //! shared memory as a whole, and rows and journal hold all.
 //!
@@ -75,7 +75,7 @@ pub fn enter_to_change_for(
     access::enter_for(user, purpose, level, to_slots)
 }
 
-/// As `enter_to_change_for`, for counting: what this transaction counts goes to slot rows, in whatever mode it is.
+/// As `enter_to_change_for`, for counting: what this transaction counts goes to rows, in whatever mode it is.
 ///
 /// Rows of a cached table and of its counters must be seen by the same snapshots, or what they differ by would depend on
 /// when one looks. Buffered deltas are in no row for a while; so a transaction that counts such rows buffers none at all. It
@@ -209,7 +209,7 @@ pub fn each_own_id(
 }
 
 /// This transaction has written rows that must agree with its deltas under any one snapshot, entries of the audit log for one.
-/// It has rows to write at commit as it is, so all its deltas go to slot rows, in whatever mode it is. Kept also when a savepoint
+/// It has rows to write at commit as it is, so all its deltas go to rows, in whatever mode it is. Kept also when a savepoint
 /// is rolled back: rows are right for every delta.
 pub fn note_rows_agree() {
     state::change(|state| state.needs_rows = true);

@@ -7,7 +7,7 @@ use crate::pg::page::{Columns, LockedPage, Page, Status, Tid};
 use crate::pg::table::Table;
 use crate::pg::write::Candidate;
 
-/// Versions followed before the place is given up.
+/// Pages followed before the place is given up.
 const MAX_STEPS: usize = 4096;
 
 /// What the way from a place led to.
