@@ -54,10 +54,14 @@ CREATE FUNCTION counter_ext.argument_key(arguments text[]) RETURNS text LANGUAGE
     SELECT pg_catalog.concat_ws(', ', arguments[2], (SELECT pg_catalog.string_agg(arguments[at OPERATOR(pg_catalog.+) 1], ', ' ORDER BY at)
         FROM pg_catalog.generate_series(3, pg_catalog.cardinality(arguments), 2) AS at WHERE arguments[at] OPERATOR(pg_catalog.=) 'key'))
 $$;
--- The table that rows are counted through; 0 where there is none.
+-- The table that rows are counted through; 0 where there is none. What is no name of two parts names none: a trigger of a role that may not
+-- count says what it likes, and no command of others is to fail by it.
 CREATE FUNCTION counter_ext.argument_middle(arguments text[]) RETURNS oid LANGUAGE sql STABLE STRICT
     SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(pg_catalog.to_regclass(counter_ext.argument_after(arguments, 'through'))::pg_catalog.oid, 0::pg_catalog.oid)
+    SELECT coalesce(CASE WHEN named.middle OPERATOR(pg_catalog.~)
+                '^[ \t\n\r\f]*("([^"]|"")+"|[^". \t\n\r\f]+)[ \t\n\r\f]*\.[ \t\n\r\f]*("([^"]|"")+"|[^". \t\n\r\f]+)[ \t\n\r\f]*$'
+            THEN pg_catalog.to_regclass(named.middle)::pg_catalog.oid END, 0::pg_catalog.oid)
+        FROM counter_ext.argument_after(arguments, 'through') AS named (middle)
 $$;
 -- The numbers of the columns that arguments name, in their places; 0 where there is none of the name, NULL where it names no column.
 CREATE FUNCTION counter_ext.argument_numbers(relation oid, middle oid, arguments text[]) RETURNS smallint[] LANGUAGE sql STABLE STRICT
@@ -164,7 +168,7 @@ $$;
 -- definitions are restored before all data there is neither.
 CREATE FUNCTION counter_ext.restoring_session(relation oid, middle oid, prefix text) RETURNS text LANGUAGE sql STRICT SET search_path = pg_catalog, pg_temp AS $$
     SELECT counter_ext.session_name(pg_catalog.pg_backend_pid()) WHERE counter_ext.is_restored()
-        OR EXISTS (SELECT FROM pg_catalog.unnest(ARRAY[$1, $2]) AS r (oid) LEFT JOIN LATERAL pg_catalog.pg_partition_tree(r.oid) i ON true
+        OR EXISTS (SELECT FROM pg_catalog.unnest(ARRAY[$1, $2]) AS r (oid) LEFT JOIN LATERAL counter_ext.parts(r.oid) AS i (relid) ON true
             WHERE pg_catalog.pg_relation_size(coalesce(i.relid, r.oid)) OPERATOR(pg_catalog.>) 0::pg_catalog.int8)
         OR (SELECT pg_catalog.starts_with(t.id, $3) FROM counter_ext.total t WHERE t.id OPERATOR(pg_catalog.>=) $3 ORDER BY t.id LIMIT 1)
         OR (SELECT pg_catalog.starts_with(s.id, $3) FROM counter_ext.slot s WHERE s.id OPERATOR(pg_catalog.>=) $3 ORDER BY s.id LIMIT 1)
@@ -397,6 +401,8 @@ DECLARE
     restored_by_now pg_catalog.text;
     table_now pg_catalog.pg_class;
     bytes_now pg_catalog.int8;
+    made record;
+    own_tables pg_catalog.oid[];
 BEGIN
     IF TG_EVENT OPERATOR(pg_catalog.=) 'ddl_command_end' AND TG_TAG NOT IN ('ALTER TABLE', 'ALTER TYPE', 'ALTER DOMAIN', 'ALTER SCHEMA',
             'ALTER TRIGGER', 'CREATE TRIGGER', 'CREATE SCHEMA', 'CREATE TABLE', 'CREATE FOREIGN TABLE') THEN
@@ -491,22 +497,39 @@ BEGIN
             END IF;
         END IF;
     END LOOP;
-    FOR cache IN INSERT INTO counter_ext.cache AS made (relation, prefix, arguments, relid, numbers, middle, owner, found, state, restored_by)
-        SELECT DISTINCT t.relid::pg_catalog.regclass::pg_catalog.text, t.prefix, t.arguments, t.relid,
-            counter_ext.argument_numbers(t.relid, named.middle, t.arguments), named.middle, c.relowner, '', 'unverified',
-            CASE TG_TAG WHEN 'CREATE TRIGGER' THEN counter_ext.restoring_session(t.relid, named.middle, t.prefix) END
+    own_tables := CASE TG_EVENT WHEN 'ddl_command_end' THEN ARRAY(SELECT coalesce(t.tgrelid, c.objid) FROM pg_catalog.pg_event_trigger_ddl_commands() c
+            LEFT JOIN pg_catalog.pg_trigger t ON c.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_trigger'::pg_catalog.regclass AND t.oid OPERATOR(pg_catalog.=) c.objid
+            WHERE c.classid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_trigger'::pg_catalog.regclass)) ELSE '{}' END;
+    FOR made IN SELECT t.relid, t.prefix, t.arguments, named.middle, c.relowner, pg_catalog.bool_or(t.tgrelid OPERATOR(pg_catalog.=) ANY (own_tables)) AS is_own
         FROM counter_ext.cache_trigger t
         JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relid
+        -- A partition can be another's than the partitioned table: its trigger has its owner's rights.
+        JOIN pg_catalog.pg_class p ON p.oid OPERATOR(pg_catalog.=) t.tgrelid
         CROSS JOIN counter_ext.argument_middle(t.arguments) AS named (middle)
         WHERE pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'INSERT')
             AND pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'UPDATE')
+            AND pg_catalog.has_table_privilege(p.relowner, 'counter_ext.total'::pg_catalog.regclass, 'INSERT')
+            AND pg_catalog.has_table_privilege(p.relowner, 'counter_ext.total'::pg_catalog.regclass, 'UPDATE')
             AND NOT EXISTS (SELECT FROM counter_ext.cache k WHERE k.relid OPERATOR(pg_catalog.=) t.relid
                 AND k.arguments OPERATOR(pg_catalog.=) t.arguments)
             AND pg_catalog.array_position(counter_ext.argument_numbers(t.relid, named.middle, t.arguments), 0::pg_catalog.int2) IS NULL
-        ON CONFLICT DO NOTHING RETURNING made.* LOOP
+        GROUP BY t.relid, t.prefix, t.arguments, named.middle, c.relowner LOOP
+        IF NOT made.is_own THEN
+            -- Its owner may count since. Where another transaction is just noting it, this command does not wait.
+            BEGIN
+                LOCK TABLE counter_ext.cache IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
+            EXCEPTION WHEN lock_not_available THEN
+                CONTINUE;
+            END;
+        END IF;
+        INSERT INTO counter_ext.cache (relation, prefix, arguments, relid, numbers, middle, owner, found, state, restored_by)
+            VALUES (made.relid::pg_catalog.regclass::pg_catalog.text, made.prefix, made.arguments, made.relid,
+                counter_ext.argument_numbers(made.relid, made.middle, made.arguments), made.middle, made.relowner, '', 'unverified',
+                CASE TG_TAG WHEN 'CREATE TRIGGER' THEN counter_ext.restoring_session(made.relid, made.middle, made.prefix) END)
+            ON CONFLICT DO NOTHING;
         -- CREATE TRIGGER itself is checked by counter_ext.after_ddl.
-        IF TG_TAG OPERATOR(pg_catalog.=) 'CREATE SCHEMA' THEN
-            PERFORM counter_ext.check_cache(cache.relid, cache.arguments);
+        IF FOUND AND made.is_own AND TG_TAG OPERATOR(pg_catalog.=) 'CREATE SCHEMA' THEN
+            PERFORM counter_ext.check_cache(made.relid, made.arguments);
         END IF;
     END LOOP;
 END
@@ -547,7 +570,7 @@ BEGIN
     -- them himself. So do those that visitors were noted beside.
     IF drops_counters AND $2[1] OPERATOR(pg_catalog.<>) '' AND known.relid IS NOT NULL
         AND (known.state OPERATOR(pg_catalog.<>) 'unverified' OR pg_catalog.has_table_privilege(known.owner, 'counter_ext.total'::pg_catalog.regclass, 'DELETE'))
-        AND NOT EXISTS (SELECT FROM counter_ext.cache_trigger u JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) u.relid
+        AND NOT EXISTS (SELECT FROM counter_ext.cache_trigger u JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) u.tgrelid
             WHERE u.prefix OPERATOR(pg_catalog.<>) '' AND (pg_catalog.starts_with(u.prefix, $2[1]) OR pg_catalog.starts_with($2[1], u.prefix))
                 AND pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'INSERT')
                 AND pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'UPDATE'))

@@ -212,9 +212,10 @@ fn verify_all(repair: Option<bool>) -> Result<Vec<SourcedDifference>, CounterErr
         )
     };
     for (table, definition) in caches::all()? {
-        let source = caches::source_name(table)?;
         match caches::verify(table, &definition, repair, None) {
             Ok(differences) => {
+                // Not before: naming the table takes a lock on it, which is for those who may read it.
+                let source = caches::source_name(table)?;
                 for difference in differences {
                     add(&source, difference.id, difference.counted, difference.rows)?;
                 }

@@ -157,10 +157,12 @@ pub fn check_created(trigger: &CreatedTrigger) -> Result<(), CounterError> {
     check_creator()?;
     // A middle table's trigger counts what the counted table's say.
     let Role::Counted(definition) = Role::of(&trigger.arguments)? else { return Ok(()) };
-    let opened = Opened::of(Source::open(trigger.table)?, &definition)?;
+    let source = Source::open(trigger.table)?;
+    let may_count = may_count(tables, source.owner());
+    let opened = Opened::of_created(source, &definition, may_count)?;
     opened.check_keys(&definition)?;
     let source = opened.source;
-    if !may_count(tables, source.owner()) {
+    if !may_count {
         // It cannot count, so it takes no prefix, and keeps nobody waiting.
         return Ok(());
     }

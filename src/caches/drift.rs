@@ -38,9 +38,9 @@ pub fn backfill(
     function: &'static str,
     takes_over: bool,
 ) -> Result<i64, CounterError> {
-    let source = Comparison::of(table, definition)?;
     let tables =
         transaction::enter_to_count_in_rows(privilege::current_user(), function, xact::nest_level())?;
+    let source = Comparison::of(table, definition)?;
     let mut mended = 0;
     source.mend(tables, definition, |difference| {
         if difference.counted != 0 && !takes_over {
@@ -62,19 +62,18 @@ pub fn verify(
     repair: bool,
     key: Option<&[u8]>,
 ) -> Result<Vec<Difference>, CounterError> {
+    let tables = read::enter()?;
+    let repaired = || {
+        transaction::enter_to_count_in_rows(privilege::current_user(), "counter_verify", xact::nest_level())
+    };
+    let repaired = repair.then(repaired).transpose()?;
     let mut source = Comparison::of(table, definition)?;
     source.key = key.map(<[u8]>::to_vec);
-    let tables = read::enter()?;
     let mut differences = Vec::new();
     let mut keep = |difference: &Difference| {
         Ok(fallible::push(&mut differences, difference.clone(), "what differs from the rows")?)
     };
-    if repair {
-        let tables = transaction::enter_to_count_in_rows(
-            privilege::current_user(),
-            "counter_verify",
-            xact::nest_level(),
-        )?;
+    if let Some(tables) = repaired {
         source.mend(tables, definition, keep)?;
         if key.is_none() {
             registry::note_verified(table, definition)?;
@@ -121,7 +120,7 @@ struct Comparison {
 
 impl Comparison {
     fn of(table: Oid, definition: &Definition) -> Result<Comparison, CounterError> {
-        let opened = Opened::of(Source::open(table)?, definition)?;
+        let opened = Opened::for_reader(table, definition, privilege::current_user())?;
         let middle = opened.middle.as_ref().map(|middle| &middle.source);
         for source in std::iter::once(&opened.source).chain(middle) {
             if privilege::row_security_applies(source.oid(), privilege::current_user()) {

@@ -6,7 +6,8 @@
 //! meanwhile: increments commute, and compaction moves whole amounts. Only two repairs at once would add the same drift
 //! twice, so they take a lock on the prefix before they look.
 //!
-//! Locks, in order: the table (AccessShare; CREATE TRIGGER's in `install`), counter_ext.total and slot, the prefix. A crash
+//! Locks, in order: the table (AccessShare; CREATE TRIGGER's in `install`), counter_ext.total and slot, the prefix; where all caches
+//! are verified, the next table comes after those. Only a table is locked that its cache's owner, or the caller, may read. A crash
 //! leaves nothing: all is rows of one transaction.
 
 pub mod arguments;

@@ -27,12 +27,42 @@ pub struct OpenedMiddle {
 }
 
 impl Opened {
-    /// Errors: 42703 no such column; 0A000 the type of one; 42P01 no such middle table; 42804 its column does not match the key's.
+    /// Errors: 42703 no such column; 0A000 the type of one; 42P01 no such middle table; 42804 its column does not match the key's;
+    /// 42501 neither the table's owner nor the caller may read anything of the middle table.
     pub fn of(source: Source, definition: &Definition) -> Result<Opened, CounterError> {
+        let readers = readers(&source);
+        Opened::for_readers(source, definition, &readers)
+    }
+
+    /// Both tables, as far as the user may read them. Errors: as above; 42501 he may read nothing of one.
+    pub fn for_reader(table: Oid, definition: &Definition, user: Oid) -> Result<Opened, CounterError> {
+        Opened::for_readers(open_for(table, &[user])?, definition, &[user])
+    }
+
+    fn for_readers(source: Source, definition: &Definition, users: &[Oid]) -> Result<Opened, CounterError> {
         let counted = counted(&source, definition)?;
-        let middle =
-            definition.through.as_ref().map(|through| OpenedMiddle::of(middle_source(through)?, through));
+        let middle = definition.through.as_ref().map(|through| {
+            let middle = open_for(oid_by_name(through.table.to_bytes())?, users)?;
+            OpenedMiddle::of(middle, through)
+        });
         Opened { source, counted, middle: middle.transpose()? }.checked()
+    }
+
+    /// As a trigger is made: the middle table only where it may be looked at. Errors: those of `of`, but 42501.
+    pub fn of_created(
+        source: Source,
+        definition: &Definition,
+        may_count: bool,
+    ) -> Result<Opened, CounterError> {
+        let is_readable = match &definition.through {
+            Some(through) if may_count => may_open(oid_by_name(through.table.to_bytes())?, &readers(&source)),
+            through => through.is_none(),
+        };
+        if is_readable {
+            return Opened::of(source, definition);
+        }
+        let counted = counted(&source, definition)?;
+        Ok(Opened { source, counted, middle: None })
     }
 
     fn checked(self) -> Result<Opened, CounterError> {
@@ -147,18 +177,34 @@ fn counted(source: &Source, definition: &Definition) -> Result<Counted, CounterE
     Counted::of(source, &definition.keys, definition.amount.as_deref(), definition.only.as_deref())
 }
 
+/// With whose rights a middle table is looked at, beside the caller's.
+fn readers(source: &Source) -> [Oid; 2] {
+    [source.owner(), privilege::current_user()]
+}
+
+/// Opening takes a lock that lasts: nobody holds one on a table that he has no right to. What is gone may be opened, which says so.
+fn may_open(table: Oid, users: &[Oid]) -> bool {
+    privilege::owner_of_relation(table).is_none()
+        || users.iter().any(|user| privilege::may_read_some(table, *user))
+}
+
+/// Opens a table that one of the users may read something of. Errors: 42501; 42P01.
+fn open_for(table: Oid, users: &[Oid]) -> Result<Source, CounterError> {
+    if !may_open(table, users) {
+        return Err(CacheError::MayNotRead { table: catalog::relation_name(table).into_bytes() }.into());
+    }
+    Source::open(table)
+}
+
 /// Opens a table by its name with its schema. Errors: 42P01.
 pub fn open_by_name(name: &[u8]) -> Result<Source, CounterError> {
+    Source::open(oid_by_name(name)?)
+}
+
+fn oid_by_name(name: &[u8]) -> Result<Oid, CounterError> {
     let oid = match names::parts(name).as_deref() {
         Some([schema, table]) => catalog::relation(schema, table),
         _ => None,
     };
-    let Some(oid) = oid else {
-        return Err(CacheError::NoSuchTable { table: name.to_vec() }.into());
-    };
-    Source::open(oid)
-}
-
-fn middle_source(through: &Through) -> Result<Source, CounterError> {
-    open_by_name(through.table.to_bytes())
+    oid.ok_or_else(|| CacheError::NoSuchTable { table: name.to_vec() }.into())
 }

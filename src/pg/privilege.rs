@@ -66,6 +66,20 @@ pub(super) fn may_read_column(table: Oid, number: i16, user: Oid) -> bool {
         }
 }
 
+/// Whether the user may read the table, or a column of it.
+pub fn may_read_some(table: Oid, user: Oid) -> bool {
+    has_all(table, user, Rights::SELECT)
+        // SAFETY: syscache look-ups of a relation that has just been found.
+        || unsafe {
+            pg_sys::pg_attribute_aclcheck_all(
+                table,
+                user,
+                pg_sys::ACL_SELECT as pg_sys::AclMode,
+                pg_sys::AclMaskHow::ACLMASK_ANY,
+            ) == pg_sys::AclResult::ACLCHECK_OK
+        }
+}
+
 /// Whether row security on the table would filter what this user sees or writes.
 pub fn row_security_applies(table: Oid, user: Oid) -> bool {
     // SAFETY: a syscache look-up; noError makes it report instead of raise.

@@ -243,6 +243,67 @@ DROP OWNED BY counter_ext_mal;
 DROP ROLE counter_ext_mal;
 SELECT counter_drop('trust:alone');
 
+-- Nobody holds a lock to the end of his transaction on a table that he has no right to: not by a trigger made by hand, nor as it
+-- fires, nor by verifying all. Nor is a command of one role refused, or kept waiting, for triggers of another that may count only since.
+CREATE ROLE counter_ext_mal;
+CREATE SCHEMA counter_ext_mal AUTHORIZATION counter_ext_mal;
+CREATE SCHEMA counter_ext_victim AUTHORIZATION counter_ext_counts;
+GRANT SELECT, INSERT, UPDATE ON counter_ext.total TO counter_ext_counts;
+SET ROLE counter_ext_counts;
+CREATE TABLE counter_ext_victim.books (id int PRIMARY KEY, author int) PARTITION BY RANGE (id);
+CREATE TABLE counter_ext_victim.some_books PARTITION OF counter_ext_victim.books FOR VALUES FROM (0) TO (9);
+CREATE TABLE counter_ext_victim.words (k int);
+SELECT counter_cache('counter_ext_victim.words', 'trust:words:', 'k');
+RESET ROLE;
+CREATE VIEW pg_temp.held AS SELECT relation::regclass, mode FROM pg_locks WHERE pid = pg_backend_pid()
+    AND relation IN (SELECT oid FROM pg_class WHERE relnamespace = 'counter_ext_victim'::regnamespace);
+GRANT SELECT ON pg_temp.held TO counter_ext_mal;
+SET ROLE counter_ext_mal;
+CREATE TABLE counter_ext_mal.own (id int, book int);
+BEGIN;
+CREATE TRIGGER u AFTER INSERT ON counter_ext_mal.own REFERENCING NEW TABLE AS n FOR EACH STATEMENT
+    EXECUTE FUNCTION counter_rows('trust:l:', 'book', 'through', 'counter_ext_victim.books', 'by', 'id', 'to', 'author');
+SELECT * FROM pg_temp.held;
+ROLLBACK;
+RESET ROLE;
+GRANT SELECT, INSERT, UPDATE ON counter_ext.total TO counter_ext_mal;
+GRANT SELECT ON counter_ext.liked TO counter_ext_mal;
+SET ROLE counter_ext_mal;
+BEGIN;
+CREATE TRIGGER u AFTER INSERT ON counter_ext_mal.own REFERENCING NEW TABLE AS n FOR EACH STATEMENT
+    EXECUTE FUNCTION counter_rows('trust:l:', 'book', 'through', 'counter_ext_victim.books', 'by', 'id', 'to', 'author');
+SELECT * FROM pg_temp.held;
+COMMIT;
+INSERT INTO counter_ext_mal.own SELECT WHERE false;
+BEGIN;
+SELECT * FROM counter_verify() WHERE source::text ~ 'counter_ext_';
+SELECT * FROM pg_temp.held;
+ROLLBACK;
+DROP TABLE counter_ext_mal.own;
+RESET ROLE;
+DROP VIEW pg_temp.held;
+-- A trigger on a partition counts with the rights of the partition's owner. It is no cache of the partitioned table's.
+REVOKE INSERT, UPDATE ON counter_ext.total FROM counter_ext_mal;
+CREATE TABLE counter_ext_victim.parted (k int) PARTITION BY LIST (k);
+CREATE TABLE counter_ext_mal.part PARTITION OF counter_ext_victim.parted DEFAULT;
+ALTER TABLE counter_ext_mal.part OWNER TO counter_ext_mal;
+SET ROLE counter_ext_mal;
+CREATE TRIGGER t AFTER INSERT ON counter_ext_mal.part FOR EACH ROW EXECUTE FUNCTION counter_rows('trust:p:', 'k');
+RESET ROLE;
+SELECT relation FROM counter_ext.cache WHERE prefix = 'trust:p:';
+DROP TABLE counter_ext_victim.parted;
+-- What names no table.
+CREATE SCHEMA counter_ext_mal2 AUTHORIZATION counter_ext_mal CREATE TABLE t (k int) CREATE TRIGGER t AFTER INSERT ON t
+    FOR EACH ROW EXECUTE FUNCTION counter_rows('trust:n:', 'k', 'through', 'a.b.c.d', 'by', 'id', 'to', 'k');
+GRANT INSERT, UPDATE ON counter_ext.total TO counter_ext_mal;
+CREATE TABLE unrelated (i int);
+DROP TABLE unrelated;
+SET client_min_messages = warning;
+DROP SCHEMA counter_ext_mal, counter_ext_mal2, counter_ext_victim CASCADE;
+RESET client_min_messages;
+DROP OWNED BY counter_ext_mal;
+DROP ROLE counter_ext_mal;
+
 SELECT counter_drop('trust:a');
 DROP OWNED BY counter_ext_counts, counter_ext_restores;
 DROP ROLE counter_ext_counts, counter_ext_restores;
