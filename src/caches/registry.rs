@@ -15,7 +15,8 @@ use crate::memory::restore_guard;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::source::Source;
 use crate::pg::spi::{Parameter, Spi, text_array};
-use crate::pg::{Oid, catalog, privilege, process, xact};
+use crate::pg::table::Access;
+use crate::pg::{Oid, catalog, lock, privilege, process, xact};
 use crate::rows::access::{self, Tables, as_owner};
 
 pub const RECOUNT_CACHES: Step = Step {
@@ -28,7 +29,10 @@ pub const RECOUNT_CACHES: Step = Step {
 struct RecountCaches;
 
 impl Work for RecountCaches {
-    fn next(&mut self, tables: Tables, _how: How) -> Result<Progress, CounterError> {
+    fn next(&mut self, tables: Tables, how: How) -> Result<Progress, CounterError> {
+        if !how.waits && !try_lock_registry() {
+            return Ok(Progress { is_done: true, ..Progress::default() });
+        }
         let rows = ask(tables, b"SELECT counter_ext.recount_next()", &[])?;
         if rows.as_deref() == Some(b"t") {
             return Ok(Progress { rows: 1, ..Progress::default() });
@@ -36,6 +40,12 @@ impl Work for RecountCaches {
         let removed = remove_zeroes(tables)?;
         Ok(Progress { rows: removed.unwrap_or(0), is_done: removed.is_none(), ..Progress::default() })
     }
+}
+
+/// Locks counter_ext.cache for writing, unless somebody holds a conflicting lock: the worker waits for nobody.
+fn try_lock_registry() -> bool {
+    catalog::relation(c"counter_ext", c"cache")
+        .is_some_and(|table| lock::try_lock_table(table, Access::Write))
 }
 
 /// Removes counters of caches that no row refers to any more, a batch of those that were folded; `None` when there are none. Those

@@ -4,6 +4,7 @@
 //! update, and after checking that the version there is one of the row's; then the chain of newer versions is followed.
 
 use crate::pg::page::{Columns, LockedPage, Page, Status, Tid};
+use crate::pg::process;
 use crate::pg::table::Table;
 use crate::pg::write::Candidate;
 
@@ -40,6 +41,8 @@ pub fn follow<'t, T>(
     let mut at = from;
     for _ in 0..MAX_STEPS {
         if at.block != page.block() {
+            // Behind a held snapshot the way can be long: it can be cancelled.
+            process::check_for_interrupts();
             page = Page::pin(table, at.block);
             page.prune();
         }
