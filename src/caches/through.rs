@@ -309,20 +309,8 @@ fn middle_query(middle: &OpenedMiddle, opened: &Opened) -> Vec<u8> {
 /// What the counted rows of some keys count for, which are those of middle rows.
 fn rows_query(opened: &Opened, middle: &OpenedMiddle) -> Vec<u8> {
     let Opened { source, counted, .. } = opened;
-    [
-        b"SELECT ".as_slice(),
-        &counted.key_sql(source, "c"),
-        b", ",
-        &counted.amount_sql(source, "c"),
-        b" FROM ",
-        &source.what_triggers_see(),
-        b" AS c WHERE ",
-        &counted.condition_sql(source, "c"),
-        b" AND ",
-        &is_one_of((source, counted, "c"), middle.source.base_type(middle.by.key())),
-        b" GROUP BY 1",
-    ]
-    .concat()
+    let is_meant = is_one_of((source, counted, "c"), middle.source.base_type(middle.by.key()));
+    counted.count_query_where(source, &[b" AND ".as_slice(), &is_meant].concat())
 }
 
 /// The condition that a column has one of the texts in `$1`, which are of a type that it can be compared with.

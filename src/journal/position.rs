@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use super::errors::JournalError;
 use crate::errors::CounterError;
 use crate::pg::catalog::{self, Watch};
-use crate::pg::page::{Page, Status};
+use crate::pg::page::{self, Page, Status};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::{Access, Table};
 use crate::pg::write::{Candidate, Value};
@@ -87,19 +87,11 @@ pub fn try_lock() -> bool {
 pub fn read(tables: JournalTables, snapshot: &mut Snapshot) -> Result<u64, CounterError> {
     let mut found = None;
     let mut rows = 0;
-    let table = Table::open(tables.position);
-    for block in 0..table.blocks() {
-        let page = Page::pin(&table, block);
-        let locked = page.lock_shared();
-        for offset in 1..=locked.lines() {
-            if let Some(mut version) = locked.version(offset)
-                && version.visible(snapshot)
-            {
-                rows += 1;
-                found = u64::try_from(version.columns().bigint(position_columns::EPOCH)).ok();
-            }
-        }
-    }
+    page::any_visible(&Table::open(tables.position), snapshot, |columns| {
+        rows += 1;
+        found = u64::try_from(columns.bigint(position_columns::EPOCH)).ok();
+        false
+    });
     found.filter(|_| rows == 1).ok_or_else(|| JournalError::NoPosition.into())
 }
 

@@ -284,11 +284,35 @@ impl<'fcx> Elements<'fcx> {
     }
 }
 
-/// `text[]`
-#[derive(Clone, Copy, Debug)]
-pub struct TextArray<'fcx>(ArrayArg, std::marker::PhantomData<&'fcx ()>);
+/// What the array types have in common; what their elements are, each says itself.
+macro_rules! array_type {
+    ($type:ident, $sql:literal) => {
+        #[doc = concat!("`", $sql, "`")]
+        #[derive(Clone, Copy, Debug)]
+        pub struct $type<'fcx>(ArrayArg, std::marker::PhantomData<&'fcx ()>);
 
-sql_type!(TextArray<'_>, "text[]");
+        sql_type!($type<'_>, $sql);
+
+        impl $type<'_> {
+            pub fn dimensions(self) -> i32 {
+                self.0.dimensions()
+            }
+        }
+
+        impl FromDatum for $type<'_> {
+            unsafe fn from_polymorphic_datum(
+                datum: pg_sys::Datum,
+                is_null: bool,
+                _typoid: pg_sys::Oid,
+            ) -> Option<Self> {
+                // SAFETY: declared as an array of that type, and not null here.
+                (!is_null).then(|| $type(unsafe { ArrayArg::new(datum) }, std::marker::PhantomData))
+            }
+        }
+    };
+}
+
+array_type!(TextArray, "text[]");
 
 impl<'fcx> TextArray<'fcx> {
     /// The elements' bytes in order; `None` for NULL.
@@ -297,28 +321,9 @@ impl<'fcx> TextArray<'fcx> {
         // SAFETY: non-null text elements of an array that lives as long as the call.
         datums.iter().map(|datum| datum.map(|d| unsafe { argument_bytes(d) }))
     }
-
-    pub fn dimensions(self) -> i32 {
-        self.0.dimensions()
-    }
 }
 
-impl FromDatum for TextArray<'_> {
-    unsafe fn from_polymorphic_datum(
-        datum: pg_sys::Datum,
-        is_null: bool,
-        _typoid: pg_sys::Oid,
-    ) -> Option<Self> {
-        // SAFETY: declared as text[], and not null here.
-        (!is_null).then(|| TextArray(unsafe { ArrayArg::new(datum) }, std::marker::PhantomData))
-    }
-}
-
-/// `bigint[]`
-#[derive(Clone, Copy, Debug)]
-pub struct BigintArray<'fcx>(ArrayArg, std::marker::PhantomData<&'fcx ()>);
-
-sql_type!(BigintArray<'_>, "bigint[]");
+array_type!(BigintArray, "bigint[]");
 
 impl<'fcx> BigintArray<'fcx> {
     /// The elements in order; `None` for NULL.
@@ -327,28 +332,9 @@ impl<'fcx> BigintArray<'fcx> {
         let datums = self.0.elements(INT8, 8, true, b'd');
         datums.iter().map(|datum| datum.map(|d| d.value() as i64))
     }
-
-    pub fn dimensions(self) -> i32 {
-        self.0.dimensions()
-    }
 }
 
-impl FromDatum for BigintArray<'_> {
-    unsafe fn from_polymorphic_datum(
-        datum: pg_sys::Datum,
-        is_null: bool,
-        _typoid: pg_sys::Oid,
-    ) -> Option<Self> {
-        // SAFETY: declared as bigint[], and not null here.
-        (!is_null).then(|| BigintArray(unsafe { ArrayArg::new(datum) }, std::marker::PhantomData))
-    }
-}
-
-/// `interval[]`
-#[derive(Clone, Copy, Debug)]
-pub struct IntervalArray<'fcx>(ArrayArg, std::marker::PhantomData<&'fcx ()>);
-
-sql_type!(IntervalArray<'_>, "interval[]");
+array_type!(IntervalArray, "interval[]");
 
 impl<'fcx> IntervalArray<'fcx> {
     /// The elements in order; `None` for NULL.
@@ -356,21 +342,6 @@ impl<'fcx> IntervalArray<'fcx> {
         let datums = self.0.elements(type_ids::INTERVAL, 16, false, b'd');
         // SAFETY: non-null elements of an array that lives as long as the call.
         datums.iter().map(|datum| datum.map(|d| unsafe { Interval::read(d.cast_mut_ptr()) }))
-    }
-
-    pub fn dimensions(self) -> i32 {
-        self.0.dimensions()
-    }
-}
-
-impl FromDatum for IntervalArray<'_> {
-    unsafe fn from_polymorphic_datum(
-        datum: pg_sys::Datum,
-        is_null: bool,
-        _typoid: pg_sys::Oid,
-    ) -> Option<Self> {
-        // SAFETY: declared as interval[], and not null here.
-        (!is_null).then(|| IntervalArray(unsafe { ArrayArg::new(datum) }, std::marker::PhantomData))
     }
 }
 

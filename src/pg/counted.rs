@@ -149,7 +149,8 @@ impl Counted {
         Some(self.count_query_where(source, &[b" AND ".as_slice(), &condition].concat()))
     }
 
-    fn count_query_where(&self, source: &Source, condition: &[u8]) -> Vec<u8> {
+    /// The same of rows for which a further condition holds too, which begins with AND; the table's alias is `c`.
+    pub fn count_query_where(&self, source: &Source, condition: &[u8]) -> Vec<u8> {
         [
             b"SELECT ".as_slice(),
             &self.key_sql(source, "c"),

@@ -11,6 +11,7 @@ use pgrx::pg_sys;
 
 use super::interval::Interval;
 use super::lock::{Lockers, Xid};
+use super::process;
 use super::snapshot::Snapshot;
 use super::table::{MAX_COLUMNS, Table};
 use crate::errors::OrRaise;
@@ -111,6 +112,24 @@ impl Drop for Page<'_> {
             unsafe { pg_sys::ReleaseBuffer(self.buffer) }
         }
     }
+}
+
+/// Whether `is_it` accepts any row of the table that the snapshot sees, in the order of its pages; none is shown after that.
+pub fn any_visible(
+    table: &Table,
+    snapshot: &mut Snapshot,
+    mut is_it: impl FnMut(&Columns<'_>) -> bool,
+) -> bool {
+    (0..table.blocks()).any(|block| {
+        process::check_for_interrupts();
+        let page = Page::pin(table, block);
+        let locked = page.lock_shared();
+        (1..=locked.lines()).any(|offset| {
+            locked
+                .version(offset)
+                .is_some_and(|mut version| version.visible(snapshot) && is_it(&version.columns()))
+        })
+    })
 }
 
 /// A page under its share lock.

@@ -19,7 +19,7 @@ use super::column_types::*;
 use crate::errors::CounterError;
 use crate::pg::catalog::{self, Watch};
 use crate::pg::lock::{self, Subject};
-use crate::pg::page::Page;
+use crate::pg::page;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::spi::{Parameter, Spi};
 use crate::pg::table::{Access, Table};
@@ -95,24 +95,13 @@ fn is_replicated_locked(node: i32, lock: impl FnOnce(Oid) -> bool) -> Result<boo
         return Err(CounterError::NotInstalled);
     }
     // The caller may have waited for the compaction lock with a snapshot from before what he waited for.
-    let has_rows = has_rows_of(&Table::open(replicated), node, &mut Snapshot::fresh());
+    // By hand: at a commit no query may run.
+    let has_rows = page::any_visible(&Table::open(replicated), &mut Snapshot::fresh(), |columns| {
+        columns.int(replicated_columns::NODE) == node
+    });
     KNOWN.set((node, has_rows));
     KNOWN_VERSION.set(version);
     Ok(has_rows)
-}
-
-/// Read by hand: at a commit no query may run.
-fn has_rows_of(replicated: &Table, node: i32, snapshot: &mut Snapshot) -> bool {
-    (0..replicated.blocks()).any(|block| {
-        process::check_for_interrupts();
-        let page = Page::pin(replicated, block);
-        let locked = page.lock_shared();
-        (1..=locked.lines()).any(|offset| {
-            locked.version(offset).is_some_and(|mut version| {
-                version.visible(snapshot) && version.columns().int(replicated_columns::NODE) == node
-            })
-        })
-    })
 }
 
 /// Locks the table for reading. VACUUM FULL and the like are waited for, but not for ever: whoever drops the extension may hold the
