@@ -117,13 +117,10 @@ impl Cursors {
 
     /// Takes room for an epoch's record: the block it is on. `None` where a block must be claimed.
     pub fn take(&self, epoch: u64, kind: RecordKind, bytes: u16) -> Option<u32> {
-        let mut taken = None;
         self.change(epoch, kind, |open| {
-            let room_bytes = open.room_bytes.checked_sub(bytes)?;
-            taken = Some(open.block);
-            Some(Open { room_bytes, ..open })
-        });
-        taken
+            open.room_bytes.checked_sub(bytes).map(|room_bytes| Open { room_bytes, ..open })
+        })
+        .map(|before| before.block)
     }
 
     /// Claims the epoch's next block; nobody else gets the same one. Epochs up to `folded` are folded.
@@ -155,11 +152,15 @@ impl Cursors {
         });
     }
 
-    fn change(&self, epoch: u64, kind: RecordKind, mut change: impl FnMut(Open) -> Option<Open>) {
+    /// What the word was before the change; `None` where nothing was changed. `change` is asked again where somebody else came between, so
+    /// it may leave nothing behind (`Fn`): what an earlier attempt answered does not count.
+    fn change(&self, epoch: u64, kind: RecordKind, change: impl Fn(Open) -> Option<Open>) -> Option<Open> {
         let word = &self.open[parity(epoch)][kind as usize];
-        let _ = word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| {
+        word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| {
             change(Open::unpack(word)).map(Open::pack)
-        });
+        })
+        .ok()
+        .map(Open::unpack)
     }
 }
 
@@ -278,5 +279,41 @@ mod tests {
         });
         let used = used.into_inner().expect("no panic");
         assert!(used.values().all(|bytes| *bytes <= u32::from(PAGE)), "{used:?}");
+    }
+
+    /// Whoever loses a race for the last room on a page and looks again finds none, whatever he found at first.
+    #[test]
+    fn the_last_room_is_taken_once() {
+        const ROUNDS: usize = 20_000;
+        const TAKERS: usize = 4;
+        let cursors = Cursors::new();
+        let round = AtomicU64::new(0);
+        let taken = AtomicU64::new(0);
+        let ready = AtomicU64::new(0);
+        let mut wrong_rounds = 0;
+        std::thread::scope(|scope| {
+            for _ in 0..TAKERS {
+                scope.spawn(|| {
+                    for at in 1..=ROUNDS as u64 {
+                        while round.load(Ordering::SeqCst) < at {
+                            std::thread::yield_now();
+                        }
+                        let mine = (0..8).filter(|_| cursors.take(9, KIND, 100).is_some()).count();
+                        taken.fetch_add(mine as u64, Ordering::SeqCst);
+                        ready.fetch_add(1, Ordering::SeqCst);
+                    }
+                });
+            }
+            for at in 1..=ROUNDS as u64 {
+                cursors.begin_epoch(9);
+                cursors.offer(9, KIND, 3, 1650);
+                round.store(at, Ordering::SeqCst);
+                while ready.load(Ordering::SeqCst) < at * TAKERS as u64 {
+                    std::thread::yield_now();
+                }
+                wrong_rounds += usize::from(taken.swap(0, Ordering::SeqCst) != 16);
+            }
+        });
+        assert_eq!(wrong_rounds, 0);
     }
 }
