@@ -19,7 +19,7 @@ use super::{draining, folding};
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
 use crate::journal::record;
-use crate::journal::tail::{MAX_RECORD_BYTES, Place, Tail};
+use crate::journal::tail::{self, MAX_RECORD_BYTES, Place, Tail};
 use crate::memory::buffer::{self, Pin};
 use crate::memory::epochs;
 use crate::memory::table::Key;
@@ -227,9 +227,15 @@ fn write_at_commit(database: u32, place: &Place) -> Lsn {
         let write_group = |members: &mut group::Texts<'_>| {
             GROUP.with_borrow_mut(|text| {
                 record::begin(text);
+                let mut room_bytes = 0;
                 // BOUND: all members have room for their own records on this page, and this text for a page.
-                members.for_each(|deltas| text.extend_from_slice(deltas));
-                write(text)
+                members.for_each(|deltas| {
+                    text.extend_from_slice(deltas);
+                    room_bytes += tail::room_bytes(record::HEADER_BYTES + deltas.len());
+                });
+                let lsn = write(text);
+                place.give_others_room_back(room_bytes - tail::room_bytes(text.len()));
+                lsn
             })
         };
         wal::in_critical_section(|| {

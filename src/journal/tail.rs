@@ -68,12 +68,15 @@ impl Tail {
     }
 
     fn take_room_for(&self, epoch: u64, kind: RecordKind, record_bytes: usize) -> Place {
-        let bytes = append::room_bytes(record_bytes) as u16;
+        let bytes = room_bytes(record_bytes);
         let place = |pinned| Place { pinned, database: self.database, epoch, bytes };
-        while let Some(block) = epochs::take_room(self.database, epoch, kind, bytes) {
-            match self.heap.pin(block) {
+        while let Some(taken) = epochs::take_room(self.database, epoch, kind, bytes) {
+            if taken.wants_spare {
+                self.prepare_spare(epoch, kind);
+            }
+            match self.heap.pin(taken.block) {
                 Some(pinned) => return place(pinned),
-                None => epochs::retire_block(self.database, epoch, kind, block),
+                None => epochs::retire_block(self.database, epoch, kind, taken.block),
             }
         }
         let mut tries = 0;
@@ -92,6 +95,15 @@ impl Tail {
         }
     }
 
+    /// Makes a page ready for those who find the current one full, if nobody looks at it.
+    fn prepare_spare(&self, epoch: u64, kind: RecordKind) {
+        let block = epochs::claim_block(self.database, epoch).unwrap_or(0);
+        if let Some(pinned) = self.heap.turn(block) {
+            pinned.release();
+            epochs::offer_spare(self.database, epoch, kind, block, append::PAGE_ROOM_BYTES as u16);
+        }
+    }
+
     /// Writes a record that counts when this transaction commits. It has an id, and is inside the epoch. May raise.
     pub fn write_own(&self, epoch: u64, record: &[u8]) -> Lsn {
         let place = self.take_room_for(epoch, RecordKind::WithCommit, record.len());
@@ -99,6 +111,11 @@ impl Tail {
         place.release();
         lsn
     }
+}
+
+/// What a record of this length takes up.
+pub fn room_bytes(record_bytes: usize) -> u16 {
+    append::room_bytes(record_bytes) as u16
 }
 
 /// Room for one record that counts at once.
@@ -123,6 +140,12 @@ impl Place {
     /// As `write`, a record of that epoch or of the one before.
     pub fn write_of(&self, epoch: u64, record: &[u8]) -> Lsn {
         self.pinned.append_frozen(epoch as i64, record)
+    }
+
+    /// Others have written into this record too, and need the room no more that they had on this page: so many bytes. The caller is still
+    /// inside the epoch. Cannot fail.
+    pub fn give_others_room_back(&self, bytes: u16) {
+        epochs::give_room_back(self.database, self.epoch, RecordKind::AtOnce, self.block(), bytes);
     }
 
     /// The room was used. Cannot fail.

@@ -9,7 +9,10 @@
 //!   by compare-and-swap. Where the word has not enough, he claims the next block for himself (another word, one a parity), makes that page
 //!   empty, takes what he needs, and offers the rest by putting it into the first word. Nobody waits: two who come at the same moment
 //!   get a page each.
-//! - What was taken belongs to the taker until his transaction ends. He may give it back while he is still inside its epoch.
+//! - Whoever leaves a page less than half empty prepares the next one: claims it, makes it empty, and puts it into a word of its own (`spare`), so
+//!   that those who find the page full need not claim a page each. A spare is taken out by one of them, who takes what he needs and offers the rest.
+//! - What was taken belongs to the taker until his transaction ends. He may give it back, or what of it he has not used, while he is still
+//!   inside its epoch.
 //! - Whoever begins an epoch first clears the words of its parity (`begin_epoch`). Nobody is inside the epoch of that parity before it then, and
 //!   nobody inside the new one yet. So the words need not say which epoch they are about, and no number of epochs can wrap.
 //! - A rewrite of the table (VACUUM FULL) puts what is not folded anywhere. It excludes everybody who has taken room. The first who
@@ -29,12 +32,16 @@ pub(super) struct Cursors {
     floor_epoch: AtomicU64,
     /// By parity and kind.
     open: [[AtomicU64; 2]; 2],
+    /// By parity and kind: an empty page that is ready to be the next.
+    spare: [[AtomicU64; 2]; 2],
     /// By parity: the last block that was claimed.
     claims: [AtomicU32; 2],
 }
 
-const _: () = assert!(std::mem::size_of::<Cursors>() == 56);
+const _: () = assert!(std::mem::size_of::<Cursors>() == 88);
 
+/// In `spare`: no page is ready. What `Open::NONE` is packed to.
+const NO_SPARE: u64 = 0;
 /// In `claims`: no block has been claimed.
 const NO_CLAIM: u32 = u32::MAX;
 
@@ -67,6 +74,17 @@ impl Open {
     }
 }
 
+/// Room that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    pub block: u32,
+    /// The page is half full since, and whoever took the room prepares the next page.
+    pub wants_spare: bool,
+}
+
+/// Where less is left on a page the next one is prepared. About half a page.
+const LOW_ROOM_BYTES: u16 = 4096;
+
 fn parity(epoch: u64) -> usize {
     (epoch & 1) as usize
 }
@@ -79,6 +97,7 @@ impl Cursors {
             floor: AtomicU32::new(0),
             floor_epoch: AtomicU64::new(0),
             open: Default::default(),
+            spare: Default::default(),
             claims: Default::default(),
         };
         cursors.begin(0);
@@ -111,16 +130,35 @@ impl Cursors {
     /// An epoch is about to begin. Nobody is inside the one two before it, nor inside it.
     pub fn begin_epoch(&self, epoch: u64) {
         let parity = parity(epoch);
-        self.open[parity].iter().for_each(|word| word.store(Open::NONE.pack(), Ordering::SeqCst));
+        for words in [&self.open[parity], &self.spare[parity]] {
+            words.iter().for_each(|word| word.store(Open::NONE.pack(), Ordering::SeqCst));
+        }
         self.claims[parity].store(NO_CLAIM, Ordering::SeqCst);
     }
 
-    /// Takes room for an epoch's record: the block it is on. `None` where a block must be claimed.
-    pub fn take(&self, epoch: u64, kind: RecordKind, bytes: u16) -> Option<u32> {
-        self.change(epoch, kind, |open| {
-            open.room_bytes.checked_sub(bytes).map(|room_bytes| Open { room_bytes, ..open })
-        })
-        .map(|before| before.block)
+    /// Takes room for an epoch's record: where it is. `None` where a block must be claimed.
+    pub fn take(&self, epoch: u64, kind: RecordKind, bytes: u16) -> Option<Taken> {
+        let less =
+            |open: Open| open.room_bytes.checked_sub(bytes).map(|room_bytes| Open { room_bytes, ..open });
+        if let Some(before) = self.change(epoch, kind, less) {
+            let is_half_full_now =
+                before.room_bytes >= LOW_ROOM_BYTES && before.room_bytes - bytes < LOW_ROOM_BYTES;
+            let wants_spare = is_half_full_now && self.spare(epoch, kind).load(Ordering::SeqCst) == NO_SPARE;
+            return Some(Taken { block: before.block, wants_spare });
+        }
+        let spare = self.spare(epoch, kind).swap(NO_SPARE, Ordering::SeqCst);
+        let after = less(Open::unpack(spare))?;
+        self.offer(epoch, kind, after.block, after.room_bytes);
+        Some(Taken { block: after.block, wants_spare: false })
+    }
+
+    /// Puts an empty page that was claimed where those find it who find the current one full. One that was there is lost to the epoch.
+    pub fn offer_spare(&self, epoch: u64, kind: RecordKind, block: u32, room_bytes: u16) {
+        self.spare(epoch, kind).store(Open { block, room_bytes }.pack(), Ordering::SeqCst);
+    }
+
+    fn spare(&self, epoch: u64, kind: RecordKind) -> &AtomicU64 {
+        &self.spare[parity(epoch)][kind as usize]
     }
 
     /// Claims the epoch's next block; nobody else gets the same one. Epochs up to `folded` are folded.
@@ -177,11 +215,19 @@ mod tests {
 
     /// Takes room as a writer does.
     fn write(cursors: &Cursors, epoch: u64, folded: u64, bytes: u16) -> u32 {
-        cursors.take(epoch, KIND, bytes).unwrap_or_else(|| {
+        let Some(taken) = cursors.take(epoch, KIND, bytes) else {
             let block = cursors.claim(epoch, folded);
             cursors.offer(epoch, KIND, block, PAGE - bytes);
-            block
-        })
+            return block;
+        };
+        if taken.wants_spare {
+            cursors.offer_spare(epoch, KIND, cursors.claim(epoch, folded), PAGE);
+        }
+        taken.block
+    }
+
+    fn take_block(cursors: &Cursors, epoch: u64, kind: RecordKind, bytes: u16) -> Option<u32> {
+        cursors.take(epoch, kind, bytes).map(|taken| taken.block)
     }
 
     proptest! {
@@ -245,9 +291,22 @@ mod tests {
             cursors.begin_epoch(later);
             // The page is used for another kind meanwhile.
             assert_eq!(write(&cursors, later, later - 1, 4000), 1);
-            assert_eq!(cursors.take(later, RecordKind::WithCommit, 4000), None, "epoch {later}");
+            assert_eq!(take_block(&cursors, later, RecordKind::WithCommit, 4000), None, "epoch {later}");
             assert_eq!(cursors.claim(later, later - 1), 3);
         }
+    }
+
+    #[test]
+    fn whoever_finds_a_page_full_goes_on_the_one_that_was_prepared() {
+        let cursors = Cursors::new();
+        cursors.begin_epoch(9);
+        let blocks: Vec<u32> = (0..40).map(|_| write(&cursors, 9, 8, 1000)).collect();
+        // Eight records fill a page.
+        let expected: Vec<u32> = (0..40).map(|n| 1 + n / 8 * 2).collect();
+        assert_eq!(blocks, expected);
+        cursors.offer_spare(9, KIND, 99, PAGE);
+        cursors.begin_epoch(11);
+        assert_eq!(write(&cursors, 11, 10, 1000), 1, "a spare page ends with its epoch");
     }
 
     #[test]
@@ -255,10 +314,10 @@ mod tests {
         let cursors = Cursors::new();
         cursors.begin_epoch(9);
         assert_eq!(write(&cursors, 9, 8, 100), 1);
-        assert_eq!(cursors.take(9, RecordKind::WithCommit, 100), None);
+        assert_eq!(take_block(&cursors, 9, RecordKind::WithCommit, 100), None);
         cursors.offer(9, RecordKind::WithCommit, cursors.claim(9, 8), 5000);
-        assert_eq!(cursors.take(9, RecordKind::WithCommit, 100), Some(3));
-        assert_eq!(cursors.take(9, RecordKind::AtOnce, 100), Some(1));
+        assert_eq!(take_block(&cursors, 9, RecordKind::WithCommit, 100), Some(3));
+        assert_eq!(take_block(&cursors, 9, RecordKind::AtOnce, 100), Some(1));
     }
 
     #[test]

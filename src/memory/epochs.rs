@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use super::buffer;
 use super::cells;
-pub use super::cursor::RecordKind;
+pub use super::cursor::{RecordKind, Taken};
 use super::databases;
 use super::layout::{BackendCell, DatabaseCell};
 use super::lwlock::LockGuard;
@@ -296,8 +296,8 @@ pub fn file(database: u32) -> u32 {
     databases::with(database, |cell| cell.cursors.file()).unwrap_or(0)
 }
 
-/// Takes room for a record of an announced epoch: the block it is on.
-pub fn take_room(database: u32, epoch: u64, kind: RecordKind, bytes: u16) -> Option<u32> {
+/// Takes room for a record of an announced epoch.
+pub fn take_room(database: u32, epoch: u64, kind: RecordKind, bytes: u16) -> Option<Taken> {
     databases::with(database, |cell| cell.cursors.take(epoch, kind, bytes)).flatten()
 }
 
@@ -309,6 +309,11 @@ pub fn claim_block(database: u32, epoch: u64) -> Option<u32> {
 /// Offers the room left on a claimed block.
 pub fn offer_room(database: u32, epoch: u64, kind: RecordKind, block: u32, bytes: u16) {
     databases::with(database, |cell| cell.cursors.offer(epoch, kind, block, bytes));
+}
+
+/// Offers a claimed block that is empty for when the current one is full.
+pub fn offer_spare(database: u32, epoch: u64, kind: RecordKind, block: u32, bytes: u16) {
+    databases::with(database, |cell| cell.cursors.offer_spare(epoch, kind, block, bytes));
 }
 
 /// Gives room back, before the epoch is withdrawn from. Cannot fail.
