@@ -4,7 +4,8 @@
 //! by another increment or by compaction, or is being made by somebody, the caller goes to slot rows; so nobody waits, and two transactions that
 //! count the same counters in any order cannot meet in a deadlock.
 //!
-//! A backend remembers where it last saw the totals of a few counters (see `place`).
+//! A backend remembers where it last saw the totals of a few counters (see `place`), and which of them it found held: those of a hot counter
+//! nearly always are, so it goes to slot rows without a look for a few increments, for more of them each time that it finds the total held again.
 
 use std::cell::{OnceCell, RefCell};
 use std::hash::BuildHasher;
@@ -23,6 +24,8 @@ use crate::rows::latest::{self, Latest};
 
 /// Places a backend remembers, one for each value of a part of an id's hash.
 const PLACES: usize = 512;
+/// The most increments that go to slot rows without a look at a total that was held.
+const MAX_PASSED_OVER: u8 = 63;
 /// Versions looked at for a total that is at no remembered place: behind a held snapshot they pile up.
 const MAX_SEARCHED: usize = 2048;
 
@@ -47,12 +50,42 @@ pub(super) fn values(id: &[u8], node: i32, value: i64, updated_at_us: i64) -> [V
     [Value::Text(id), Value::Int(node), Value::Bigint(value), Value::Bigint(updated_at_us)]
 }
 
+/// Where a total was last seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    tid: Tid,
+    /// Increments that go to slot rows before the total is looked at again.
+    passes_over: u8,
+    /// As many as there were, when it was last found held.
+    passed_over: u8,
+}
+
+impl Seen {
+    fn free(tid: Tid, passed_over: u8) -> Seen {
+        Seen { tid, passes_over: 0, passed_over }
+    }
+
+    /// One that was found held goes by twice as many increments as before, and one more.
+    fn held(tid: Tid, before: u8) -> Seen {
+        let passes_over = (before.saturating_mul(2) + 1).min(MAX_PASSED_OVER);
+        Seen { tid, passes_over, passed_over: passes_over }
+    }
+}
+
+/// What is remembered of a total.
+enum Recalled {
+    Nothing,
+    /// It was held, and is not to be looked at now.
+    PassOver,
+    At(Seen),
+}
+
 /// Where totals were last seen, by hash. Another counter may have the same hash: a place is looked at before it is used.
 struct Places {
     relations_version: u64,
     total_table: u32,
     /// Empty until the first place is remembered.
-    tids: Vec<Option<Tid>>,
+    seen: Vec<Option<Seen>>,
     hasher: foldhash::fast::RandomState,
 }
 
@@ -60,7 +93,7 @@ thread_local! {
     static PLACES_SEEN: RefCell<Places> = RefCell::new(Places {
         relations_version: 0,
         total_table: 0,
-        tids: Vec::new(),
+        seen: Vec::new(),
         hasher: foldhash::fast::RandomState::default(),
     });
 }
@@ -100,18 +133,28 @@ impl Writer {
             value: columns.bigint(total_columns::VALUE),
             updated_at_us: columns.bigint(total_columns::UPDATED_AT),
         };
-        if let Some(tid) = self.recall(id) {
+        let seen = match self.recall(id) {
+            Recalled::PassOver => return Ok(Outcome::Held),
+            Recalled::At(seen) => Some(seen),
+            Recalled::Nothing => None,
+        };
+        if let Some(seen) = seen {
             // There is one live row of an id and node at most, so whatever carries ours leads to it, or to nothing.
-            match place::follow(&self.table, tid, is_ours, read) {
-                Found::Free(candidate, before) => return Ok(self.add_to(id, candidate, before, delta)),
-                Found::Held(_) => return Ok(Outcome::Held),
+            match place::follow(&self.table, seen.tid, is_ours, read) {
+                Found::Free(candidate, before) => {
+                    return Ok(self.add_to(id, candidate, before, delta, seen.passed_over));
+                }
+                Found::Held(tid) => {
+                    self.remember(id, Seen::held(tid, seen.passed_over));
+                    return Ok(Outcome::Held);
+                }
                 Found::Nothing => {}
             }
         }
         let keyed = self.keyed()?;
         let is_our_node = |columns: &Columns<'_>| columns.int(total_columns::NODE) == self.node;
         Ok(match latest::find_within(keyed, Range::Id(id), MAX_SEARCHED, is_our_node, read) {
-            Some(Latest::Free(candidate, before)) => self.add_to(id, candidate, before, delta),
+            Some(Latest::Free(candidate, before)) => self.add_to(id, candidate, before, delta, 0),
             Some(Latest::InDoubt(_) | Latest::Locked(_) | Latest::Mine) | None => Outcome::Held,
             Some(Latest::Absent) => self.insert(id, delta),
         })
@@ -127,14 +170,21 @@ impl Writer {
         // Asked again where a restore that has begun meanwhile would find the row.
         match write::insert_unless_taken(&self.table, &values, || new_rows.are_made()) {
             Ok(tid) => {
-                self.remember(id, tid);
+                self.remember(id, Seen::free(tid, 0));
                 Outcome::Added
             }
             Err(_) => Outcome::Held,
         }
     }
 
-    fn add_to(&self, id: &[u8], candidate: Candidate<'_>, before: Before, delta: i64) -> Outcome {
+    fn add_to(
+        &self,
+        id: &[u8],
+        candidate: Candidate<'_>,
+        before: Before,
+        delta: i64,
+        passed_over: u8,
+    ) -> Outcome {
         let Some(sum) = sum_to_write(before.value, delta) else {
             return Outcome::Held;
         };
@@ -148,7 +198,7 @@ impl Writer {
         ];
         match candidate.update(&change) {
             Ok(tid) => {
-                self.remember(id, tid);
+                self.remember(id, Seen::free(tid, passed_over / 2));
                 Outcome::Added
             }
             // Somebody was faster between our look and our update.
@@ -165,29 +215,37 @@ impl Writer {
         Ok(self.keyed.get_or_init(|| keyed))
     }
 
-    fn recall(&self, id: &[u8]) -> Option<Tid> {
+    fn recall(&self, id: &[u8]) -> Recalled {
         PLACES_SEEN.with_borrow_mut(|places| {
             let version = access::version();
             let table = u32::from(self.table.oid());
             if places.relations_version != version || places.total_table != table {
                 // The table was rewritten, truncated or replaced: places in it mean nothing any more.
-                places.tids.clear();
+                places.seen.clear();
                 places.relations_version = version;
                 places.total_table = table;
             }
-            let tid = (*places.tids.get(places.index(id))?)?;
-            (tid.block < self.blocks || tid.block < self.table.blocks()).then_some(tid)
+            let index = places.index(id);
+            let Some(Some(seen)) = places.seen.get_mut(index) else { return Recalled::Nothing };
+            if let Some(left) = seen.passes_over.checked_sub(1) {
+                seen.passes_over = left;
+                return Recalled::PassOver;
+            }
+            match seen.tid.block < self.blocks || seen.tid.block < self.table.blocks() {
+                true => Recalled::At(*seen),
+                false => Recalled::Nothing,
+            }
         })
     }
 
-    fn remember(&self, id: &[u8], tid: Tid) {
+    fn remember(&self, id: &[u8], seen: Seen) {
         PLACES_SEEN.with_borrow_mut(|places| {
-            if places.tids.is_empty() {
+            if places.seen.is_empty() {
                 // BOUND: a constant number of places.
-                places.tids.resize(PLACES, None);
+                places.seen.resize(PLACES, None);
             }
             let index = places.index(id);
-            places.tids[index] = Some(tid);
+            places.seen[index] = Some(seen);
         });
     }
 }
@@ -201,7 +259,21 @@ fn sum_to_write(value: i64, delta: i64) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::sum_to_write;
+    use super::{MAX_PASSED_OVER, Seen, sum_to_write};
+    use crate::pg::page::Tid;
+
+    #[test]
+    fn a_total_that_is_always_held_is_looked_at_seldom() {
+        let tid = Tid { block: 1, offset: 1 };
+        let mut seen = Seen::free(tid, 0);
+        let mut passed_over = Vec::new();
+        for _ in 0..8 {
+            seen = Seen::held(tid, seen.passed_over);
+            passed_over.push(seen.passes_over);
+        }
+        assert_eq!(passed_over, [1, 3, 7, 15, 31, 63, MAX_PASSED_OVER, MAX_PASSED_OVER]);
+        assert_eq!(Seen::free(tid, seen.passed_over / 2).passes_over, 0);
+    }
 
     #[test]
     fn nothing_comes_to_0_directly() {
