@@ -35,6 +35,12 @@ $(if is_measured sketches && hll_is_here; then unique_viewer_rows; fi)
 | --- | --- | --- | --- | --- |
 $(if is_measured trust; then trust_rows; fi)
 
+## Many counters
+
+| against | synchronous_commit | reach | measured | reached |
+| --- | --- | --- | --- | --- |
+$(if is_measured tail; then tail_rows; fi)
+
 ## Every round
 
 A second, in the order of the rounds, unless it says otherwise.
@@ -153,6 +159,7 @@ last_against_first() {
 report_rounds() {
     local group lane
     for group in $groups; do
+        if [ "$group" = tail ]; then tail_rounds; fi
         for lane in $(lanes_of "$group"); do
             case $group in
             statement) report_statement ;;

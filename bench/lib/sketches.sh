@@ -21,7 +21,7 @@ hll_install() {
 sketch_tables() {
     local lane
     progress "making $(whole "$sketch_rows") rows and $(whole "$sketch_count") sketches, a minute or two"
-    cluster_psql -c "CREATE EXTENSION hll" -o /dev/null -v rows="$sketch_rows" -v sketches="$sketch_count" \
+    cluster_psql -c "CREATE EXTENSION IF NOT EXISTS hll" -o /dev/null -v rows="$sketch_rows" -v sketches="$sketch_count" \
         -f "$root/bench/sql/sketch_tables.sql"
     # Who reads a table first pays for bringing it in: that is nobody who is measured.
     for lane in texts_ours distinct_ours union_ours union_hll bigints_ours; do
