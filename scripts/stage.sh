@@ -22,7 +22,7 @@ stage_doc() {
 
 stage_house() { cargo test --locked --no-fail-fast -p counter_ext_house; }
 
-stage_sketches() { cargo test --locked --no-fail-fast -p counter_ext_sketches; }
+stage_sketches() { cargo test --locked --no-fail-fast -p counter_ext_sketches -p counter_ext_plot; }
 
 stage_memory() { cargo test --locked --no-fail-fast -p counter_ext_memory_model; }
 

@@ -17,7 +17,7 @@ describe() {
     clippy) echo "clippy, warnings are errors" ;;
     doc) echo "rustdoc, warnings are errors" ;;
     house) echo "house rules: layers, unsafe, dependencies, files" ;;
-    sketches) echo "sketches without a server: laws, accuracy" ;;
+    sketches) echo "without a server: sketches (laws, accuracy), plots" ;;
     memory) echo "shared memory without a server: every order of its steps (loom)" ;;
     pgtest) echo "tests inside a server (cargo pgrx test)" ;;
     regress) echo "SQL regression tests, with and without preload" ;;
