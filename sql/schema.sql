@@ -69,6 +69,8 @@ CREATE TABLE counter_ext.slot (
     delta bigint NOT NULL,
     -- When it was last added to.
     at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    -- When its amount happened, where that is not when it was counted.
+    booked_at timestamptz,
     PRIMARY KEY (id, slot),
     CONSTRAINT slot_id_length CHECK (pg_catalog.octet_length(id) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(id) OPERATOR(pg_catalog.<=) 255)
 ) WITH (

@@ -4,13 +4,14 @@
 //! what this transaction has done itself, is exact, and the log is made to agree with it. From the commit on every change is
 //! logged (see `rows::audited`).
 
-use super::audited_rows::{self, AUDITED, Prefixes};
+use super::audited_rows::{self, AUDITED};
 use super::entry::LoggedOperation;
 use super::log_rows::{self, ANCHOR, HEAD, LOG};
 use super::pending_rows::{self, PENDING};
 use crate::counting::{draining, folding, read, reserved, transaction};
 use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES};
 use crate::fallible;
+use crate::family::prefixes::Prefixes;
 use crate::memory::buffer;
 use crate::pg::lock;
 use crate::pg::privilege::Rights;

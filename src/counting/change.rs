@@ -5,7 +5,7 @@
 
 use super::{folding, id_locks, read, transaction};
 use crate::errors::CounterError;
-use crate::family::{self, Change, Operation};
+use crate::family::{self, Change, Operation, followed};
 use crate::memory::buffer;
 use crate::memory::epochs::Recovered;
 use crate::pg::lock::{self, Subject};
@@ -144,7 +144,7 @@ pub fn empty<Id: AsRef<[u8]>>(
             process::check_for_interrupts();
             let own = i128::from(transaction::own(tables, id));
             transaction::forget_own(id, level)?;
-            let amount = remove_rows(&recovered, tables, id)?.amount + own;
+            let amount = empty_rows(&recovered, tables, id)?.amount + own;
             if amount != 0 {
                 tell(id, -amount, Operation::Reset, None)?;
             }
@@ -171,6 +171,9 @@ pub(super) struct Gone {
     pub existed: bool,
     pub amount: i128,
     pub unfolded: i64,
+    /// What went with rows of counter_ext.total, and what stays there until it is folded away.
+    pub from_totals: i128,
+    pub left_in_totals: i128,
 }
 
 /// Removes an id's rows, and what is not in rows yet.
@@ -182,5 +185,25 @@ pub(super) fn remove_rows(_proof: &Recovered, tables: Tables, id: &[u8]) -> Resu
         transaction::note_touched(tables, id);
         xact::see_own_changes();
     }
-    Ok(Gone { existed: removed.existed, amount: removed.amount, unfolded })
+    Ok(Gone {
+        existed: removed.existed,
+        amount: removed.amount,
+        unfolded,
+        from_totals: removed.from_totals,
+        left_in_totals: removed.left_in_totals,
+    })
+}
+
+/// As `remove_rows`, where what followers have of the counter stays: they are told that its total goes.
+pub(super) fn empty_rows(proof: &Recovered, tables: Tables, id: &[u8]) -> Result<Gone, CounterError> {
+    let gone = remove_rows(proof, tables, id)?;
+    followed::book(tables, id, -gone.from_totals, process::now_us())?;
+    Ok(gone)
+}
+
+/// As `remove_rows`, where followers have forgotten the counter: what stays in its total until it is folded away is nothing to them.
+pub(super) fn remove_forgotten(proof: &Recovered, tables: Tables, id: &[u8]) -> Result<Gone, CounterError> {
+    let gone = remove_rows(proof, tables, id)?;
+    followed::book(tables, id, gone.left_in_totals, process::now_us())?;
+    Ok(gone)
 }

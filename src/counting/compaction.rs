@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::errors::CountingError;
 use super::{read, zeroes};
 use crate::errors::CounterError;
 use crate::fallible;
+use crate::family::followed::Booking;
 use crate::family::pass::{How, Progress, Step, Work};
 use crate::memory::restore_guard::NewRows;
 use crate::pg::{process, xact};
@@ -85,11 +87,23 @@ struct FoldedBatch {
     wide: Vec<Id>,
     /// Counters that gained most, and how much.
     busiest: Vec<(u64, Id)>,
+    /// Counters whose totals somebody holds.
+    held: Vec<Id>,
 }
 
 impl FoldedBatch {
-    fn fold(&mut self, folder: &Folder, id: &Id, share: Share) -> Result<Folded, CounterError> {
-        let folded = xact::in_scratch_memory(|| folder.fold(id, share));
+    fn fold(
+        &mut self,
+        folder: &Folder,
+        booking: &mut Booking,
+        id: &Id,
+        share: Share,
+    ) -> Result<Folded, CounterError> {
+        let mut parts = booking.concerns(id).then(Vec::new);
+        let folded = xact::in_scratch_memory(|| folder.fold(id, share, parts.as_mut()));
+        for part in parts.into_iter().flatten() {
+            booking.add(id, i128::from(part.delta), part.at_us)?;
+        }
         self.progress.rows += folded.rows;
         self.progress.overflowed += u64::from(folded.overflowed);
         // Of several nodes' totals another one may be below 0.
@@ -102,6 +116,38 @@ impl FoldedBatch {
         }
         Ok(folded)
     }
+}
+
+/// Folds all slot rows of the counters under a prefix, while nobody writes any: none is left with an amount. Runs as `fold_after`. Errors:
+/// 55006 somebody holds a counter's total; 22003 one would leave bigint.
+pub(super) fn fold_under(tables: Tables, prefix: &[u8]) -> Result<(), CounterError> {
+    as_owner(tables, |_| {
+        let mut after = Id::default();
+        // The prefix itself may be an id.
+        let mut ids =
+            fallible::try_collect((!prefix.is_empty()).then(|| fallible::boxed(prefix, WHAT)), WHAT)?;
+        if !prefix.is_empty() {
+            after = fallible::boxed(prefix, WHAT)?;
+        }
+        loop {
+            let batch = fold_each(tables, &ids, Share::ALL, NewRows::Made, Duration::MAX)?;
+            if let Some(id) = batch.held.first() {
+                // BOUND: an id.
+                return Err(CountingError::TotalHeld { id: id.to_vec() }.into());
+            }
+            if batch.progress.overflowed > 0 {
+                // BOUND: a prefix.
+                return Err(CountingError::TotalsOutOfRange { prefix: prefix.to_vec() }.into());
+            }
+            ids = xact::in_scratch_memory(|| list::ids_to_fold(tables, &after, BATCH))?;
+            let Some(last) = ids.last() else { return Ok(()) };
+            after = fallible::boxed(last, WHAT)?;
+            ids.retain(|id| id.starts_with(prefix));
+            if ids.is_empty() {
+                return Ok(());
+            }
+        }
+    })
 }
 
 /// Folds the next counters after an id: a share of their rows. Begins none once the time is over. Runs inside a transaction, with the
@@ -134,11 +180,12 @@ fn fold_each(
     let started = Instant::now();
     let mut folder = Folder::open(tables, replicated::own_node()?, settings::slots())?;
     folder.totals = totals;
+    let mut booking = Booking::begin(tables)?;
     let mut batch = FoldedBatch::default();
     let mut held: Vec<&Id> = Vec::new();
     for id in ids {
         process::check_for_interrupts();
-        let folded = batch.fold(&folder, id, share)?;
+        let folded = batch.fold(&folder, &mut booking, id, share)?;
         if folded.is_held {
             fallible::push(&mut held, id, WHAT)?;
         }
@@ -158,11 +205,15 @@ fn fold_each(
         process::sleep_us(HELD_INTERVAL_US);
         let mut still_held: Vec<&Id> = Vec::new();
         for id in held {
-            if batch.fold(&folder, id, share)?.is_held {
+            if batch.fold(&folder, &mut booking, id, share)?.is_held {
                 fallible::push(&mut still_held, id, WHAT)?;
             }
         }
         held = still_held;
+    }
+    booking.finish()?;
+    for id in held {
+        fallible::push(&mut batch.held, fallible::boxed(id, WHAT)?, WHAT)?;
     }
     batch.busiest.sort_unstable_by(|a, b| b.cmp(a));
     batch.busiest.truncate(BUSIEST);

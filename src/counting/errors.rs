@@ -5,7 +5,7 @@
 use pgrx::PgSqlErrorCode::*;
 
 use super::amount::NotAnAmount;
-use crate::errors::{Explain, Explanation, text};
+use crate::errors::{Explain, Explanation, TRY_AGAIN, text};
 
 /// Digits of a number that a message shows; a numeric can have 147,455.
 const MAX_SHOWN: usize = 60;
@@ -44,6 +44,30 @@ impl Explain for AmountError {
                 ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
                 format!("{number}, out of range for bigint"),
             ),
+        }
+    }
+}
+
+/// The totals of a prefix are to be exact, and are not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CountingError {
+    TotalHeld { id: Vec<u8> },
+    TotalsOutOfRange { prefix: Vec<u8> },
+}
+
+impl Explain for CountingError {
+    fn explain(&self) -> Explanation {
+        match self {
+            Self::TotalHeld { id } => Explanation::new(
+                ERRCODE_OBJECT_IN_USE,
+                format!("total of counter \"{}\" is held by another transaction", text(id)),
+            )
+            .hint(TRY_AGAIN),
+            Self::TotalsOutOfRange { prefix } => Explanation::new(
+                ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+                format!("the total of a counter under \"{}\" is out of range for bigint", text(prefix)),
+            )
+            .hint("Increment it back into range, or call counter_set or counter_drop."),
         }
     }
 }

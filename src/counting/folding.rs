@@ -9,7 +9,8 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use super::fold_end;
-use crate::errors::CounterError;
+use crate::errors::{CounterError, OrRaise};
+use crate::family::followed::Booking;
 use crate::journal::errors::JournalError;
 use crate::journal::position::{self, JournalTables};
 use crate::journal::record;
@@ -58,12 +59,15 @@ pub fn fold_cut(
             let amounts = buffer::of_epoch(database, cut.relation, epoch);
             let mut folder = Folder::open(tables, replicated::own_node()?, settings::slots())?;
             folder.totals = new_rows;
+            let mut booking = Booking::begin(tables)?;
             for amount in &amounts {
                 process::check_for_interrupts();
-                xact::in_scratch_memory(|| {
+                let added = xact::in_scratch_memory(|| {
                     folder.add(&amount.id, i128::from(amount.amount), amount.changed_at_us)
                 });
+                booking.add(&amount.id, added, amount.changed_at_us)?;
             }
+            booking.finish()?;
             counters += amounts.len() as u64;
             // The next epoch may have the same counters.
             xact::see_own_changes();
@@ -168,14 +172,14 @@ fn fold_journal(
             return ControlFlow::Break(());
         }
         if sums.len() >= BATCH {
-            fold_sums(&folder, &mut sums);
+            fold_sums(tables, &folder, &mut sums).or_raise();
         }
         ControlFlow::Continue(())
     });
     if let Some(error) = failed {
         return Err(error.into());
     }
-    fold_sums(&folder, &mut sums);
+    fold_sums(tables, &folder, &mut sums)?;
     if highest > folded {
         position::write(journal, highest)?;
         xact::see_own_changes();
@@ -183,15 +187,19 @@ fn fold_journal(
     Ok((found, highest))
 }
 
-fn fold_sums(folder: &Folder, sums: &mut Sums) {
+fn fold_sums(tables: Tables, folder: &Folder, sums: &mut Sums) -> Result<(), CounterError> {
     // The journal does not say when.
     let now_us = process::now_us();
+    let mut booking = Booking::begin(tables)?;
     for (id, sum) in sums.drain() {
         process::check_for_interrupts();
-        xact::in_scratch_memory(|| folder.add(&id, sum, now_us));
+        let added = xact::in_scratch_memory(|| folder.add(&id, sum, now_us));
+        booking.add(&id, added, now_us)?;
     }
+    booking.finish()?;
     // The next batch may have the same counters.
     xact::see_own_changes();
+    Ok(())
 }
 
 /// Whether the journal holds anything that rows do not.

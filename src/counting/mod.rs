@@ -14,6 +14,7 @@ pub mod emptied;
 pub mod errors;
 mod fold_end;
 pub mod folding;
+pub mod following;
 pub mod forgetting;
 mod id_locks;
 pub mod listing;

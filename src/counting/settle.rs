@@ -7,10 +7,11 @@ use super::pending::Delta;
 use super::slot_choice::{SlotChoice, Step};
 use crate::errors::CounterError;
 use crate::fallible;
+use crate::family::followed;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::{process, random, xact};
 use crate::rows::access::Tables;
-use crate::rows::slots::{self, Known, Outcome, Writer};
+use crate::rows::slots::{self, Known, Minutes, Outcome, Writer};
 use crate::rows::totals;
 use crate::settings;
 
@@ -69,14 +70,17 @@ impl Targets {
 
     fn add(&self, delta: &Delta) -> Result<(), CounterError> {
         let known = slots::recall(self.tables, &delta.id);
+        let is_followed = followed::goes_to_slots(&delta.id);
         // A counter with slot rows is one that many write to.
-        if known.rows.is_empty()
+        if !is_followed
+            && known.rows.is_empty()
             && let Some(totals) = self.totals()?
             && totals.try_add(&delta.id, delta.net)? == totals::Outcome::Added
         {
             return Ok(());
         }
-        add_to_slots(self.slots()?, delta, known)
+        let minutes = if is_followed { Minutes::Apart } else { Minutes::Together };
+        add_to_slots(self.slots()?, delta, known, minutes)
     }
 
     fn slots(&self) -> Result<&Writer, CounterError> {
@@ -99,16 +103,21 @@ impl Targets {
     }
 }
 
-fn add_to_slots(writer: &Writer, delta: &Delta, mut known: Known) -> Result<(), CounterError> {
+fn add_to_slots(
+    writer: &Writer,
+    delta: &Delta,
+    mut known: Known,
+    minutes: Minutes,
+) -> Result<(), CounterError> {
     let limit = settings::slots();
     if known.rows.is_empty() {
         search(writer, &delta.id, limit, &mut known)?;
     }
-    if !try_known(writer, delta, limit, &mut known) {
+    if !try_known(writer, delta, limit, &mut known, minutes) {
         let stale = known.searched_at.is_none_or(|at| at.elapsed() >= SEARCH_INTERVAL);
         let added = stale && {
             search(writer, &delta.id, limit, &mut known)?;
-            try_known(writer, delta, limit, &mut known)
+            try_known(writer, delta, limit, &mut known, minutes)
         };
         if !added {
             fallible::reserve(&mut known.rows, 1, "places of slot rows")?;
@@ -125,10 +134,10 @@ fn search(writer: &Writer, id: &[u8], limit: usize, known: &mut Known) -> Result
     Ok(())
 }
 
-fn try_known(writer: &Writer, delta: &Delta, limit: usize, known: &mut Known) -> bool {
+fn try_known(writer: &Writer, delta: &Delta, limit: usize, known: &mut Known, minutes: Minutes) -> bool {
     let mut choice = SlotChoice::new(random::bits());
     while let Step::Try(at) = choice.next(known.rows.len(), limit) {
-        match writer.try_add(&delta.id, &mut known.rows[at], delta.net) {
+        match writer.try_add(&delta.id, &mut known.rows[at], delta.net, minutes) {
             Outcome::Added => return true,
             Outcome::Held => {}
             Outcome::Gone => {

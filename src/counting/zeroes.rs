@@ -43,7 +43,7 @@ pub fn remove_if_zero(tables: Tables, id: &[u8]) -> Result<bool, CounterError> {
         return Ok(false);
     }
     let recovered = folding::ensure_recovered(tables)?;
-    let gone = change::remove_rows(&recovered, tables, id)?;
+    let gone = change::empty_rows(&recovered, tables, id)?;
     if gone.amount != 0 {
         // BOUND: an id.
         transaction::add_to_rows_now(tables, vec![(id.to_vec(), gone.amount)])?;

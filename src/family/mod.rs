@@ -6,7 +6,9 @@
 //!
 //! BOUND: as many as there are families, once, when the library is loaded.
 
+pub mod followed;
 pub mod pass;
+pub mod prefixes;
 
 use std::sync::OnceLock;
 
@@ -81,6 +83,8 @@ pub struct Family {
     /// Forgets what memory holds of ids whose rows were changed by others: all of them, or those for which the test is
     /// true. Runs in COMMIT callbacks: it cannot fail.
     pub ids_invalidated: fn(u32, &IdTest<'_>),
+    /// Sees what goes into the totals of counters under prefixes of its own.
+    pub follower: Option<followed::Follower>,
     /// The family's part in a compaction pass.
     pub steps: &'static [pass::Step],
 }
@@ -96,6 +100,7 @@ impl Family {
         forget_all: |_| Ok(()),
         all_forgotten: |_| (),
         ids_invalidated: |_, _| (),
+        follower: None,
         steps: &[],
     };
 }

@@ -9,10 +9,11 @@ use std::ops::ControlFlow;
 use super::access::{Keyed, Tables};
 use super::latest::{self, Latest};
 use super::{bigint_parts, slot_columns, slots, total_columns, totals};
-use crate::errors::CounterError;
+use crate::errors::{CounterError, OrRaise};
+use crate::fallible;
 use crate::memory::restore_guard::NewRows;
 use crate::pg::id_scan::{IdScan, Range};
-use crate::pg::page::Status;
+use crate::pg::page::{Columns, Status};
 use crate::pg::random;
 use crate::pg::table::Access;
 use crate::pg::write::{self, Taken, Value};
@@ -57,6 +58,26 @@ struct Total {
     updated_at_us: i64,
 }
 
+/// What a slot row holds.
+#[derive(Clone, Copy, Debug)]
+struct SlotAmount {
+    delta: i64,
+    at_us: i64,
+    /// When it happened, where that is not when it was counted.
+    booked_at_us: Option<i64>,
+}
+
+impl SlotAmount {
+    fn read(columns: &Columns<'_>) -> SlotAmount {
+        SlotAmount {
+            delta: columns.bigint(slot_columns::DELTA),
+            at_us: columns.bigint(slot_columns::AT),
+            booked_at_us: (!columns.is_null(slot_columns::BOOKED_AT))
+                .then(|| columns.bigint(slot_columns::BOOKED_AT)),
+        }
+    }
+}
+
 impl Total {
     /// As changes of a total row.
     fn changes(self) -> [(usize, Value<'static>); 2] {
@@ -66,6 +87,15 @@ impl Total {
         ]
     }
 }
+
+/// An amount that went into a total, and when it was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub delta: i64,
+    pub at_us: i64,
+}
+
+const WHAT: &str = "amounts of slot rows";
 
 /// Both tables, open for folding.
 pub struct Folder {
@@ -88,8 +118,9 @@ impl Folder {
         })
     }
 
-    /// Folds the share of a counter's slot rows that nobody holds.
-    pub fn fold(&self, id: &[u8], share: Share) -> Folded {
+    /// Folds the share of a counter's slot rows that nobody holds. `parts`, where somebody wants them, are what went into the total. Raises
+    /// 53200.
+    pub fn fold(&self, id: &[u8], share: Share, mut parts: Option<&mut Vec<Part>>) -> Folded {
         let width = self.width(id);
         let mut folded = Folded { width, ..Folded::default() };
         // One row is taken whole by the first share.
@@ -102,7 +133,7 @@ impl Folder {
 
         match self.total_of(id) {
             Latest::Free(candidate, before) => {
-                let taken = self.take(id, share, before.value, &mut folded);
+                let taken = self.take(id, share, before.value, &mut folded, parts.as_deref_mut());
                 let after = Total {
                     value: before.value + taken.value,
                     updated_at_us: before.updated_at_us.max(taken.updated_at_us),
@@ -113,16 +144,18 @@ impl Folder {
                     // An administrator changed the total this moment: what was taken goes back into a slot.
                     self.give_back(id, taken);
                     folded.is_held = true;
+                    parts.iter_mut().for_each(|parts| parts.clear());
                 }
             }
             Latest::Absent if self.totals.are_made() => {
-                let taken = self.take(id, share, 0, &mut folded);
+                let taken = self.take(id, share, 0, &mut folded, parts.as_deref_mut());
                 if folded.rows > 0 {
                     folded.is_zero = taken.value == 0;
                     if self.insert_total(id, taken).is_err() {
                         // An increment is making it this moment.
                         self.give_back(id, taken);
                         folded.is_held = true;
+                        parts.iter_mut().for_each(|parts| parts.clear());
                     }
                 }
             }
@@ -153,30 +186,37 @@ impl Folder {
 
     /// Adds an amount that is in no row yet, and changed last at `at_us`, to a counter's total, making it if there is none. What the total cannot
     /// take, since it would leave bigint or somebody holds it, goes to fresh slot rows, and so does everything while totals are not made.
-    pub fn add(&self, id: &[u8], amount: i128, at_us: i64) {
+    /// Returns what went into the total.
+    pub fn add(&self, id: &[u8], amount: i128, at_us: i64) -> i128 {
         match self.total_of(id) {
             Latest::Free(candidate, before) => {
                 let Ok(value) = i64::try_from(i128::from(before.value) + amount) else {
-                    return self.add_to_slots(id, amount, at_us);
+                    self.add_to_slots(id, amount, at_us);
+                    return 0;
                 };
                 let after = Total { value, updated_at_us: before.updated_at_us.max(at_us) };
                 if candidate.update(&after.changes()).is_err() {
                     self.add_to_slots(id, amount, at_us);
+                    return 0;
                 }
-                return;
+                return amount;
             }
             Latest::InDoubt(_) | Latest::Locked(_) | Latest::Mine => {
-                return self.add_to_slots(id, amount, at_us);
+                self.add_to_slots(id, amount, at_us);
+                return 0;
             }
             Latest::Absent => {}
         }
         if !self.totals.are_made() {
             // A restore may be about to insert it.
-            return self.add_to_slots(id, amount, at_us);
+            self.add_to_slots(id, amount, at_us);
+            return 0;
         }
         let first = amount.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
         let is_made = self.insert_total(id, Total { value: first as i64, updated_at_us: at_us }).is_ok();
-        self.add_to_slots(id, if is_made { amount - first } else { amount }, at_us);
+        let added = if is_made { first } else { 0 };
+        self.add_to_slots(id, amount - added, at_us);
+        added
     }
 
     fn add_to_slots(&self, id: &[u8], amount: i128, at_us: i64) {
@@ -184,15 +224,23 @@ impl Folder {
     }
 
     /// Takes slot rows as long as `before` and what was taken fit bigint; returns what was taken.
-    fn take(&self, id: &[u8], share: Share, before: i64, folded: &mut Folded) -> Total {
+    fn take(
+        &self,
+        id: &[u8],
+        share: Share,
+        before: i64,
+        folded: &mut Folded,
+        mut parts: Option<&mut Vec<Part>>,
+    ) -> Total {
         let mut amount = 0i64;
         let mut updated_at_us = i64::MIN;
         let mut left = folded.width;
         let mut scan = IdScan::begin(&self.slot.table, &self.slot.key, Range::Id(id));
-        while let Some((candidate, (delta, at_us))) = latest::next_free(&mut scan, |columns| {
+        while let Some((candidate, row)) = latest::next_free(&mut scan, |columns| {
             let is_taken = share.takes(columns.bigint(slot_columns::SLOT));
-            is_taken.then(|| (columns.bigint(slot_columns::DELTA), columns.bigint(slot_columns::AT)))
+            is_taken.then(|| SlotAmount::read(columns))
         }) {
+            let SlotAmount { delta, at_us, booked_at_us } = row;
             let fits = amount.checked_add(delta).is_some_and(|sum| before.checked_add(sum).is_some());
             if !fits {
                 folded.overflowed = true;
@@ -200,7 +248,7 @@ impl Folder {
             }
             // A row that gained nothing since the last pass goes, and so do rows past the limit: a cold counter
             // shrinks to none. A busy counter keeps its rows, emptied in place.
-            let goes = delta == 0 || folded.width == 1 || left > self.max_slots;
+            let goes = delta == 0 || folded.width == 1 || left > self.max_slots || booked_at_us.is_some();
             let done = if goes {
                 candidate.delete().is_ok()
             } else {
@@ -211,6 +259,12 @@ impl Folder {
                 updated_at_us = updated_at_us.max(at_us);
                 folded.amount = amount;
                 folded.rows += 1;
+                if delta != 0
+                    && let Some(parts) = &mut parts
+                {
+                    let part = Part { delta, at_us: booked_at_us.unwrap_or(at_us) };
+                    fallible::push(parts, part, WHAT).or_raise();
+                }
                 // Rows that came since they were counted go too.
                 left = left.saturating_sub(usize::from(goes));
             }

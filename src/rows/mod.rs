@@ -40,6 +40,7 @@ pub(crate) mod slot_columns {
     pub const SLOT: usize = 1;
     pub const DELTA: usize = 2;
     pub const AT: usize = 3;
+    pub const BOOKED_AT: usize = 4;
 }
 
 /// A sum of any size as bigints that add up to it; none for 0.
