@@ -12,14 +12,16 @@
 //! group that a crash meets before its flush has ended was acknowledged to none of its members. Nothing is allocated here.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use super::databases;
 use super::layout::*;
 use super::segment::{Segment, segment};
 use crate::pg::process;
 
-/// How often a leader lets others run before it writes.
+/// How often, and for how long, a leader lets others run before it writes.
 const MAX_YIELDS: u32 = 16;
+const MAX_YIELD_TIME: Duration = Duration::from_micros(300);
 /// Queue ends and empty queues.
 const NOBODY: u32 = 0;
 
@@ -75,13 +77,15 @@ pub fn commit(
 }
 
 /// Lets those run who are about to commit too, as long as somebody joins. A flush takes longer than many of them take to come, and the more
-/// come before it, the fewer flushes there are. Where nobody else wants the processor this takes no time.
+/// come before it, the fewer flushes there are. Where nobody else wants the processor
+/// this takes no time.
 fn wait_for_more(queue: &AtomicU32) {
+    let since = Instant::now();
     let mut last = queue.load(Ordering::Relaxed);
     for _ in 0..MAX_YIELDS {
         std::thread::yield_now();
         let first = queue.load(Ordering::Relaxed);
-        if first == last {
+        if first == last || since.elapsed() > MAX_YIELD_TIME {
             break;
         }
         last = first;
