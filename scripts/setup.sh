@@ -5,7 +5,7 @@ set -euo pipefail
 # shellcheck source=scripts/lib/postgres.sh
 source "$(dirname "$0")/lib/postgres.sh"
 
-steps=6
+steps=8
 step_number=0
 
 step() {
@@ -164,6 +164,58 @@ install_hll() {
     fi
 }
 
+# Cluster tests run these against the extension. As above: a test without its tool says so.
+migration_packages="python3-alembic python3-django python3-psycopg2 ruby-activerecord ruby-pg"
+
+install_migration_tools() {
+    local package missing=""
+    step "Alembic, Django and ActiveRecord, to test migrations with"
+    if ! command -v apt-get >/dev/null; then
+        say "not Debian or Ubuntu: tests of those that are not there are skipped"
+        return
+    fi
+    for package in $migration_packages; do
+        if ! package_is_installed "$package"; then missing+="$package "; fi
+    done
+    if [ -z "$missing" ]; then
+        say "there"
+        return
+    fi
+    say "installing $missing"
+    refresh_package_lists
+    # shellcheck disable=SC2086 # a list of names
+    apt_get install --no-install-recommends $missing ||
+        say "      could not be installed; the tests of migrations that need them are skipped"
+}
+
+# Below the target directory, by the lock file. Nothing of it runs while it is installed. Debian's npm
+# is 360 packages: too many for somebody's own machine, so CI alone asks for it.
+install_drizzle_kit() {
+    local files=$root/tests/cluster/migrations/drizzle directory=${CARGO_TARGET_DIR:-$root/target}/drizzle-kit
+    step "drizzle-kit, likewise"
+    if cmp -s "$files/package-lock.json" "$directory/package-lock.json" && [ -e "$directory/node_modules/.package-lock.json" ]; then
+        say "there"
+        return
+    fi
+    if ! command -v npm >/dev/null && [ -n "${COUNTER_EXT_SETUP_NPM:-}" ] && command -v apt-get >/dev/null; then
+        say "installing nodejs and npm, about a minute"
+        refresh_package_lists
+        apt_get install --no-install-recommends nodejs npm >/dev/null || true
+        printf '      '
+    fi
+    if ! command -v npm >/dev/null; then
+        say "there is no npm; the test drizzle_kit_leaves_the_views_alone is skipped"
+        return
+    fi
+    say "npm ci, 40 MB"
+    mkdir -p "$directory"
+    cp "$files/package.json" "$files/package-lock.json" "$directory"
+    if ! (cd "$directory" && timeout 300 npm ci --ignore-scripts --no-audit --no-fund --fetch-retries 1 </dev/null); then
+        say "      could not be installed; its test is skipped"
+        rm -rf "$directory"
+    fi
+}
+
 install_cargo_pgrx() {
     local wanted
     wanted=$(cargo_toml_value pgrx)
@@ -194,5 +246,7 @@ install_build_packages
 install_postgres
 ensure_postgres_user
 install_hll
+install_migration_tools
+install_drizzle_kit
 install_cargo_pgrx
 initialise_pgrx

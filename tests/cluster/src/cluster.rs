@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use std::sync::mpsc;
@@ -148,6 +148,18 @@ impl Cluster {
     /// Runs a client program against this server; panics when it fails.
     pub fn tool(&self, program: &str, arguments: &[&str]) -> Output {
         run(self.command(program).args(arguments))
+    }
+
+    /// Somebody else's program, run by who runs the test: libpq's defaults, and the server's own client programs.
+    pub(crate) fn foreign_tool(&self, program: &str, database: &str) -> Command {
+        let mut command = Command::new(program);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let bindir = Installation::get().bindir().to_owned();
+        let path = std::env::join_paths([bindir].into_iter().chain(std::env::split_paths(&path)));
+        command.env("PATH", path.expect("directories without a colon")).env_remove("DATABASE_URL");
+        command.env("PGHOST", self.path()).env("PGPORT", PORT.to_string());
+        command.env("PGUSER", "postgres").env("PGDATABASE", database).stdin(Stdio::null());
+        command
     }
 
     /// A file for client programs to write to, removed with the cluster.

@@ -50,6 +50,10 @@ impl Installation {
         command
     }
 
+    pub fn bindir(&self) -> &Path {
+        &self.bindir
+    }
+
     /// Scripts of the extension: of CREATE EXTENSION, and of upgrades.
     pub fn scripts(&self) -> Vec<PathBuf> {
         let directory = self.sharedir.join("extension");

@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod load;
 pub mod log;
 pub mod processes;
+pub mod projects;
 pub mod reader;
 pub mod session;
 pub mod settings;

@@ -1,0 +1,3 @@
+require_relative "database"
+
+DATABASE_TASKS.structure_dump(CONFIGURATION, "structure.sql")

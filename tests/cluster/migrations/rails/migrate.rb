@@ -1,0 +1,3 @@
+require_relative "database"
+
+ActiveRecord::MigrationContext.new("migrate", ActiveRecord::SchemaMigration).migrate
