@@ -71,15 +71,23 @@ fn copy_files(from: &Path, to: &Path) {
     }
 }
 
-/// The first code block below a heading of docs/clients.md.
-pub fn documented(heading: &str) -> String {
+/// The code blocks below a heading of docs/clients.md, up to the next heading.
+pub fn documented(heading: &str) -> Vec<String> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/clients.md");
     let page = fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
-    let below = page.split_once(&format!("\n{heading}\n")).map(|(_, below)| below);
-    let block =
-        below.and_then(|below| below.split_once("\n```")).and_then(|(_, block)| block.split_once('\n'));
-    let block = block.and_then(|(_language, block)| block.split_once("\n```"));
-    block.unwrap_or_else(|| panic!("docs/clients.md has no code below {heading:?}")).0.to_owned()
+    let mut blocks = Vec::new();
+    let mut block: Option<String> = None;
+    for line in page.lines().skip_while(|&line| line != heading).skip(1) {
+        match &mut block {
+            Some(_) if line == "```" => blocks.extend(block.take()),
+            Some(text) => *text += &format!("{line}\n"),
+            None if line.starts_with("```") => block = Some(String::new()),
+            None if line.starts_with('#') => break,
+            None => (),
+        }
+    }
+    assert!(!blocks.is_empty(), "docs/clients.md has no code below {heading:?}");
+    blocks
 }
 
 /// The interpreter that has all that `check` asks for: the one that is found first, or Debian's, where its packages are.

@@ -34,7 +34,7 @@ fn start(places: &[Place]) -> Cluster {
         let database = place.database();
         session.must(&format!("CREATE DATABASE {database}"));
         let install = match place {
-            Place::Counting => documented("## Migrations and schema dumps")
+            Place::Counting => documented("## Migrations and schema dumps")[0]
                 .replace("DATABASE app", &format!("DATABASE {database}")),
             Place::Public => "CREATE EXTENSION counter_ext".to_owned(),
             Place::Own => {
@@ -139,21 +139,25 @@ fn alembic_finds_nothing_to_migrate() {
             operations.iter().any(|operation| operation.starts_with("op.create_table")),
             "{operations:#?}"
         );
+        let [revision, told] = &documented("### Alembic")[..] else { panic!("not two blocks") };
+        let head = "from alembic import op\nrevision = 'counters'\ndown_revision = '1'\n";
+        alembic.project.write("versions/counters.py", &(head.to_owned() + revision));
         alembic.project.run(&mut alembic.command(&["upgrade", "head"]));
-        session.must(MAKE_CACHE);
+        alembic.project.run(&mut alembic.command(&["downgrade", "1"]));
+        assert_eq!(session.value::<i64>("SELECT count(*) FROM counter_caches"), 0);
+        alembic.project.run(&mut alembic.command(&["upgrade", "head"]));
 
-        let told = documented("### Alembic");
         let left_alone = ", include_name=leave_counters_alone";
         assert!(told.contains(left_alone), "{told}");
         assert_eq!(alembic.operations(ALEMBIC_BY_DEFAULT), [""; 0], "{place:?}, by default");
-        assert_eq!(alembic.operations(&told), [""; 0], "{place:?}, as documented");
+        assert_eq!(alembic.operations(told), [""; 0], "{place:?}, as documented");
         let untold = alembic.operations(&told.replace(left_alone, ""));
         assert!(drops(&untold) > 30, "{place:?}, all schemas: {untold:#?}");
         assert!(untold.iter().all(|operation| operation.contains("counter_ext")), "{place:?}: {untold:#?}");
 
         // It would have said what differs.
         session.must("ALTER TABLE posts DROP COLUMN title");
-        let differing = alembic.operations(&told);
+        let differing = alembic.operations(told);
         assert!(
             matches!(&differing[..], [one] if one.starts_with("op.add_column('posts'")),
             "{differing:#?}"
@@ -225,7 +229,7 @@ fn django_finds_nothing_to_migrate_and_models_of_the_application_only() {
             command
         };
         project.run(&mut manage(&["makemigrations", "blog"]));
-        let migration = documented("### Django");
+        let migration = documented("### Django").remove(0);
         let migration = if place == Place::Own {
             migration.replace("SELECT counter_", "SELECT counter_ext.counter_")
         } else {
@@ -289,7 +293,7 @@ fn rails_dumps_the_application_and_the_extension_by_name() {
         };
         project.write("migrate/1_make_tables.rb", MAKE_TABLES);
         let elsewhere = if place == Place::Own { &[ELSEWHERE][..] } else { &[] };
-        let migration = documented("### Rails");
+        let migration = documented("### Rails").remove(0);
         let migration = if place == Place::Own {
             migration.replace("SELECT counter_", "SELECT counter_ext.counter_")
         } else {
@@ -375,21 +379,22 @@ fn drizzle_kit_leaves_the_views_alone() {
             command
         };
         let plain = project.read("drizzle.config.ts");
-        let told = plain.replace("// documented", &documented("### drizzle-kit"));
-        assert_ne!(plain, told);
+        let [migration, filter] = &documented("### drizzle-kit")[..] else { panic!("not two blocks") };
         // The quiet place needs no filter.
         if place == Place::Public {
-            project.write("drizzle.config.ts", &told);
+            project.write("drizzle.config.ts", &plain.replace("// documented", filter));
         }
-        project.run(&mut kit(&["push", "--force"]));
-        let mut session = cluster.connect_to(&database);
-        session.must(MAKE_CACHE);
+        project.run(&mut kit(&["generate", "--name", "tables"]));
+        project.run(&mut kit(&["generate", "--custom", "--name", "counters"]));
+        project.write("out/0001_counters.sql", migration);
+        project.run(&mut kit(&["migrate"]));
+        assert_extension_is_whole(&cluster, &database);
         let said = project.run(&mut kit(&["push", "--force"]));
         assert!(said.contains("No changes detected"), "{place:?}: {said}");
         assert_extension_is_whole(&cluster, &database);
 
-        project.run(&mut kit(&["pull"]));
-        let pulled = project.read("out/schema.ts");
+        project.run(kit(&["pull"]).env("OUT", "./pulled"));
+        let pulled = project.read("pulled/schema.ts");
         assert_eq!(pulled.matches("= pgTable(").count(), 2, "{place:?}: {pulled}");
         assert!(!pulled.contains("pgView("), "{place:?}: {pulled}");
         assert!(pulled.contains("unknown(\"views\")"), "{place:?}: {pulled}");
@@ -397,8 +402,9 @@ fn drizzle_kit_leaves_the_views_alone() {
         // What pull wrote is what generate starts from, once it knows the type.
         let counter = "import { customType } from 'drizzle-orm/pg-core';\n\
             const unknown = customType({ dataType() { return 'counter' } });\n";
-        project.write("out/schema.ts", &(counter.to_owned() + &pulled));
-        let said = project.run(kit(&["generate"]).env("SCHEMA", "./out/schema.ts"));
+        project.write("pulled/schema.ts", &(counter.to_owned() + &pulled));
+        let said =
+            project.run(kit(&["generate"]).envs([("SCHEMA", "./pulled/schema.ts"), ("OUT", "./pulled")]));
         assert!(said.contains("No schema changes"), "{place:?}: {said}");
 
         if place == Place::Public {
@@ -407,8 +413,8 @@ fn drizzle_kit_leaves_the_views_alone() {
             let said = project.run(&mut kit(&["push", "--force"]));
             assert!(said.contains("because extension counter_ext requires it"), "{said}");
             assert_extension_is_whole(&cluster, &database);
-            project.run(&mut kit(&["pull"]));
-            let pulled = project.read("out/schema.ts");
+            project.run(kit(&["pull"]).env("OUT", "./unfiltered"));
+            let pulled = project.read("unfiltered/schema.ts");
             assert_eq!(pulled.matches("= pgView(").count(), 3, "{pulled}");
         }
     }

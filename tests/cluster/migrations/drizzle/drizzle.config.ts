@@ -3,7 +3,7 @@ import { defineConfig } from "drizzle-kit";
 export default defineConfig({
   dialect: "postgresql",
   schema: process.env.SCHEMA ?? "./schema.ts",
-  out: "./out",
+  out: process.env.OUT ?? "./out",
   dbCredentials: {
     host: process.env.PGHOST!,
     port: Number(process.env.PGPORT),
