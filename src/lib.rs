@@ -10,6 +10,8 @@
 //! | `limits` | sliding-window limits; a bot filter by policy and block list |
 //! | `caches` | counters of the rows of a table: triggers, backfill, comparison |
 //! | `audit` | the audit log: switched, sealed with a chain of hashes, verified |
+//! | `boards` | counters ranked by their totals |
+//! | `live` | changed totals, sent to channels |
 //! | `family` | what a family fills in; passes of compaction |
 //! | `hll` | HyperLogLog sketches: format, union, estimate; plain Rust |
 //! | `rows` | slot and total rows: found, read, written, folded; rows of visitors |
@@ -26,6 +28,7 @@ use pgrx::prelude::*;
 
 mod api;
 mod audit;
+mod boards;
 mod caches;
 mod counting;
 mod errors;
@@ -36,6 +39,7 @@ mod idempotency;
 mod journal;
 mod likes;
 mod limits;
+mod live;
 mod memory;
 mod pg;
 mod rows;
@@ -58,13 +62,15 @@ static SERVER_HOOKS: pg::hooks::Hooks = pg::hooks::Hooks {
 };
 
 /// What the rest of the extension knows of families.
-static FAMILIES: [&family::Family; 7] = [
+static FAMILIES: [&family::Family; 9] = [
     &caches::FAMILY,
     &likes::FAMILY,
     &visitors::FAMILY,
     &idempotency::FAMILY,
     &audit::FAMILY,
     &limits::FAMILY,
+    &boards::FAMILY,
+    &live::FAMILY,
     &counting::FAMILY,
 ];
 

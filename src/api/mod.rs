@@ -1,6 +1,7 @@
 //! The SQL surface: checks, then one call inwards.
 
 mod audit;
+mod boards;
 mod bulk;
 mod cache_ids;
 mod cache_registry;
@@ -15,6 +16,7 @@ mod increments;
 mod likes;
 mod limits;
 mod listing;
+mod live;
 mod moving;
 mod operations;
 mod reads;

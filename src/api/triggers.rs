@@ -7,6 +7,7 @@ use pgrx::prelude::*;
 use crate::caches::arriving;
 use crate::counting::{emptied, transaction};
 use crate::errors::{CounterError, OrRaise};
+use crate::family;
 use crate::journal::errors::JournalError;
 use crate::pg::args::TextBytes;
 use crate::pg::trigger::{NoTuple, TriggerCall};
@@ -22,10 +23,15 @@ pub(super) fn own_table(trigger: &PgTrigger<'_>) -> Result<Oid, CounterError> {
     Ok(table)
 }
 
-fn note(row: Option<PgHeapTuple<'_, impl WhoAllocated>>) {
+fn note(row: Option<PgHeapTuple<'_, impl WhoAllocated>>, holds_totals: bool) {
     let Some(row) = row else { return };
     match (access::find_tables(), row.get_by_name::<TextBytes>("id")) {
-        (Some(tables), Ok(Some(id))) => transaction::note_touched(tables, &id.0),
+        (Some(tables), Ok(Some(id))) => {
+            transaction::note_touched(tables, &id.0);
+            if holds_totals {
+                family::totals_changed(tables, &id.0).or_raise();
+            }
+        }
         _ => transaction::note_all_touched(),
     }
 }
@@ -122,8 +128,10 @@ mod counter_ext {
             }
             return Ok(None);
         }
-        note(trigger.old());
-        note(trigger.new());
+        let holds_totals =
+            !trigger.event().fired_before() && access::find_tables().is_some_and(|tables| table == tables.total);
+        note(trigger.old(), holds_totals);
+        note(trigger.new(), holds_totals);
         Ok(trigger.new().or(trigger.old()))
     }
 

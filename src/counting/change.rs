@@ -184,6 +184,7 @@ pub(super) fn remove_rows(_proof: &Recovered, tables: Tables, id: &[u8]) -> Resu
     if removed.existed || unfolded != 0 {
         transaction::note_touched(tables, id);
         xact::see_own_changes();
+        family::totals_changed(tables, id)?;
     }
     Ok(Gone {
         existed: removed.existed,

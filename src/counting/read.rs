@@ -129,7 +129,7 @@ fn fresh_rows(tables: Tables, id: &[u8]) -> Result<Fresh, CounterError> {
 
 /// What was read from rows is about to be shown: no read from memory may show less afterwards. The snapshot may have seen commits
 /// that have not added their deltas to memory yet; where waiting for them takes too long, memory forgets these counters.
-fn keep_memory_from_undercutting<'a>(
+pub fn keep_memory_from_undercutting<'a>(
     tables: Tables,
     snapshot: &Snapshot,
     shown: impl Iterator<Item = &'a [u8]>,

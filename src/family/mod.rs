@@ -60,6 +60,9 @@ pub struct IdsAfter<'a> {
 /// Sees a change of a counter.
 pub type ChangeObserver = fn(Change<'_>) -> Result<(), CounterError>;
 
+/// Sees that total rows of an id change without a fold.
+pub type TotalsObserver = fn(Tables, &[u8]) -> Result<(), CounterError>;
+
 /// What a family fills in; `NONE` has nothing of it.
 pub struct Family {
     /// Defines the family's settings. True while libraries are preloaded: some can only be set then.
@@ -70,6 +73,8 @@ pub struct Family {
     pub counter_changed: Option<ChangeObserver>,
     /// Drops what the family has of an id that counter_drop drops; returns whether there was anything.
     pub counter_dropped: fn(Tables, &[u8]) -> Result<bool, CounterError>,
+    /// Rows of counter_ext.total of an id are changed, or taken away, by others than compaction, in the running transaction.
+    pub totals_changed: Option<TotalsObserver>,
     /// The next ids after one that begin with a prefix and that the family has something of which `counter_dropped` drops, in
     /// order, at most so many.
     pub ids_after: fn(Tables, IdsAfter<'_>) -> Result<Vec<Id>, CounterError>,
@@ -95,6 +100,7 @@ impl Family {
         transaction: None,
         counter_changed: None,
         counter_dropped: |_, _| Ok(false),
+        totals_changed: None,
         ids_after: |_, _| Ok(Vec::new()),
         counter_moved: |_, _| Ok(false),
         forget_all: |_| Ok(()),
@@ -142,6 +148,11 @@ pub fn counter_dropped(tables: Tables, id: &[u8]) -> Result<bool, CounterError> 
         had_any |= (family.counter_dropped)(tables, id)?;
     }
     Ok(had_any)
+}
+
+/// Tells the families that total rows of an id change without a fold.
+pub fn totals_changed(tables: Tables, id: &[u8]) -> Result<(), CounterError> {
+    all().iter().filter_map(|family| family.totals_changed).try_for_each(|see| see(tables, id))
 }
 
 /// The next ids that any family has something of, at most so many of each, in no order.

@@ -447,6 +447,32 @@ pub fn each_unfolded_id(
     seen
 }
 
+/// Shows each counter's buffered deltas that rows under the snapshot do not include. A fold that commits and is noted meanwhile may make
+/// it miss some: the caller compares `epochs::folded_epoch` from before the snapshot with that after the walk.
+pub fn each_unfolded(
+    database: u32,
+    relation: u32,
+    snapshot: &Bounds,
+    mut see: impl FnMut(&[u8], i64) -> Result<(), OutOfMemory>,
+) -> Result<(), OutOfMemory> {
+    let Some(segment) = segment() else { return Ok(()) };
+    let mut seen = Ok(());
+    for_each_marked(
+        &segment,
+        Segment::lock_partition_shared,
+        database,
+        relation,
+        &[0, 1, 2, 3],
+        |partition, index| {
+            if seen.is_ok() {
+                let amount = unfolded_by(partition, index, snapshot);
+                seen = see(partition.id(index).bytes(), amount);
+            }
+        },
+    );
+    seen
+}
+
 /// The epoch's amounts are in committed rows. The caller holds the journal lock. Cannot fail.
 pub(super) fn note_folded(database: u32, relation: u32, epoch: u64) {
     let Some(segment) = segment() else { return };

@@ -337,6 +337,13 @@ fn answer(database: u32, serves: u64, rows: u64) {
     });
 }
 
+/// Asks the worker for a pass that nobody waits for. Called at commit: cannot fail.
+pub fn want_pass(database: u32) {
+    with(database, |cell| cell.worker.passes_requested.fetch_add(1, Ordering::SeqCst));
+    want_worker(database);
+    wake_worker(database);
+}
+
 /// Asks the worker for a pass and waits for it. `None` when the worker cannot make it (somebody, perhaps the caller, holds the
 /// tables), stands still, or is not there and cannot be had soon.
 pub fn request_pass(database: u32) -> Option<u64> {

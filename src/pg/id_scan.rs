@@ -20,9 +20,19 @@ pub enum Range<'a> {
     From(&'a [u8]),
     /// Rows whose first two columns are these texts.
     Pair(&'a [u8], &'a [u8]),
+    /// Rows whose first three columns are these texts.
+    Triple(&'a [u8], &'a [u8], &'a [u8]),
     /// Rows of an index over timestamptz from the first instant on and before the second, oldest first; microseconds since
     /// 2000-01-01.
     Between(i64, i64),
+    /// Rows whose first column is this text, and whose second, a bigint, is this number or a greater one.
+    Upwards(&'a [u8], i64),
+    /// The same with lower numbers, from the greatest on downwards: in the opposite order of the index.
+    Downwards(&'a [u8], i64),
+    /// Rows whose first three columns are this text, this bigint, and a text that sorts after this one.
+    Behind(&'a [u8], i64, &'a [u8]),
+    /// The same with texts that sort before it, from the last one on: in the opposite order of the index.
+    Before(&'a [u8], i64, &'a [u8]),
 }
 
 /// What one column of the index is compared with.
@@ -36,38 +46,56 @@ struct Condition<'a> {
 
 enum Operand<'a> {
     Text(&'a [u8]),
-    Timestamp(i64),
+    /// Also a timestamptz.
+    Bigint(i64),
 }
 
 impl<'a> Range<'a> {
-    fn conditions(self) -> (Condition<'a>, Option<Condition<'a>>) {
-        let text = |column, strategy, function, text| Condition {
-            column,
-            strategy,
-            function,
-            value: Operand::Text(text),
+    /// One condition for each of the leading columns that matter.
+    fn conditions(self) -> [Option<Condition<'a>>; 3] {
+        use Operand::{Bigint, Text};
+        use pg_sys::{
+            BTEqualStrategyNumber as EQUAL, BTGreaterEqualStrategyNumber as FROM, BTGreaterStrategyNumber as ABOVE,
+            BTLessStrategyNumber as BELOW,
         };
-        let equal = |column, value| text(column, pg_sys::BTEqualStrategyNumber, pg_sys::F_TEXTEQ, value);
-        let instant = |strategy, function, at| Condition {
-            column: 1,
-            strategy,
-            function,
-            value: Operand::Timestamp(at),
-        };
+        let on = |column, strategy, function, value| Some(Condition { column, strategy, function, value });
+        let text = |column, value| on(column, EQUAL, pg_sys::F_TEXTEQ, Text(value));
+        let number = |value| on(2, EQUAL, pg_sys::F_INT8EQ, Bigint(value));
         match self {
-            Range::Id(id) => (equal(1, id), None),
-            Range::After(id) => (text(1, pg_sys::BTGreaterStrategyNumber, pg_sys::F_TEXT_GT, id), None),
-            Range::From(id) => (text(1, pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_TEXT_GE, id), None),
-            Range::Pair(first, second) => (equal(1, first), Some(equal(2, second))),
-            Range::Between(from, before) => (
-                instant(pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_TIMESTAMPTZ_GE, from),
-                Some(instant(pg_sys::BTLessStrategyNumber, pg_sys::F_TIMESTAMPTZ_LT, before)),
-            ),
+            Range::Id(id) => [text(1, id), None, None],
+            Range::After(id) => [on(1, ABOVE, pg_sys::F_TEXT_GT, Text(id)), None, None],
+            Range::From(id) => [on(1, FROM, pg_sys::F_TEXT_GE, Text(id)), None, None],
+            Range::Pair(first, second) => [text(1, first), text(2, second), None],
+            Range::Triple(first, second, third) => [text(1, first), text(2, second), text(3, third)],
+            Range::Between(from, before) => [
+                on(1, FROM, pg_sys::F_TIMESTAMPTZ_GE, Bigint(from)),
+                on(1, BELOW, pg_sys::F_TIMESTAMPTZ_LT, Bigint(before)),
+                None,
+            ],
+            Range::Upwards(first, from) => {
+                [text(1, first), on(2, FROM, pg_sys::F_INT8GE, Bigint(from)), None]
+            }
+            Range::Downwards(first, below) => {
+                [text(1, first), on(2, BELOW, pg_sys::F_INT8LT, Bigint(below)), None]
+            }
+            Range::Behind(first, second, third) => {
+                [text(1, first), number(second), on(3, ABOVE, pg_sys::F_TEXT_GT, Text(third))]
+            }
+            Range::Before(first, second, third) => {
+                [text(1, first), number(second), on(3, BELOW, pg_sys::F_TEXT_LT, Text(third))]
+            }
         }
     }
 
     fn keys(self) -> i32 {
-        if matches!(self, Range::Pair(..) | Range::Between(..)) { 2 } else { 1 }
+        self.conditions().iter().flatten().count() as i32
+    }
+
+    fn direction(self) -> pg_sys::ScanDirection::Type {
+        match self {
+            Range::Downwards(..) | Range::Before(..) => pg_sys::ScanDirection::BackwardScanDirection,
+            _ => pg_sys::ScanDirection::ForwardScanDirection,
+        }
     }
 }
 
@@ -76,6 +104,7 @@ pub struct IdScan<'t> {
     table: &'t Table,
     scan: pg_sys::IndexScanDesc,
     page: Option<Page<'t>>,
+    direction: pg_sys::ScanDirection::Type,
 }
 
 impl<'t> IdScan<'t> {
@@ -90,25 +119,25 @@ impl<'t> IdScan<'t> {
             let scan = pg_sys::index_beginscan(table.raw(), index.raw(), any, range.keys(), 0);
             scan
         };
-        let mut this = IdScan { table, scan, page: None };
+        let mut this = IdScan { table, scan, page: None, direction: range.direction() };
         this.restart(range);
         this
     }
 
     /// Starts again at another place, of the same kind.
     pub fn restart(&mut self, range: Range<'_>) {
-        let (first, second) = range.conditions();
+        let conditions = range.conditions();
         // SAFETY: the keys are copied by index_rescan; their text arguments are palloc'd in the current context, which
         // outlives the scan (the caller's call or transaction). As many keys as the scan was begun with.
         unsafe {
-            let mut keys = [std::mem::zeroed::<pg_sys::ScanKeyData>(); 2];
-            for (number, condition) in [Some(first), second].into_iter().flatten().enumerate() {
+            let mut keys = [std::mem::zeroed::<pg_sys::ScanKeyData>(); 3];
+            for (number, condition) in conditions.into_iter().flatten().enumerate() {
                 let value = match condition.value {
                     Operand::Text(text) => pg_sys::Datum::from(pg_sys::cstring_to_text_with_len(
                         text.as_ptr().cast(),
                         text.len() as i32,
                     )),
-                    Operand::Timestamp(at) => pg_sys::Datum::from(at),
+                    Operand::Bigint(number) => pg_sys::Datum::from(number),
                 };
                 pg_sys::ScanKeyEntryInitialize(
                     &mut keys[number],
@@ -136,7 +165,7 @@ impl<'t> IdScan<'t> {
         process::check_for_interrupts();
         // SAFETY: the scan is open; a returned item pointer is valid until the next call.
         let tid = unsafe {
-            let next = pg_sys::index_getnext_tid(self.scan, pg_sys::ScanDirection::ForwardScanDirection);
+            let next = pg_sys::index_getnext_tid(self.scan, self.direction);
             if next.is_null() {
                 self.page = None;
                 return None;

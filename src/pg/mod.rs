@@ -15,6 +15,7 @@ pub mod confined;
 pub mod context;
 pub mod counted;
 pub mod ddl;
+pub mod encoding;
 pub mod error_memory;
 pub mod errors;
 mod extension_commands;

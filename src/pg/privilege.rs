@@ -37,11 +37,24 @@ pub fn current_user() -> Oid {
 
 /// The name of the user who connected, whatever SET ROLE or SECURITY DEFINER make of it; empty when it was dropped meanwhile.
 pub fn session_user_name() -> Vec<u8> {
-    // SAFETY: a plain read, and a syscache look-up whose result is null or a palloc'd C string, copied here.
+    // SAFETY: a plain read of backend state.
+    name_of_role(unsafe { pg_sys::GetSessionUserId() })
+}
+
+/// The name of a role; empty when it was dropped meanwhile.
+pub fn name_of_role(role: Oid) -> Vec<u8> {
+    // SAFETY: a syscache look-up whose result is null or a palloc'd C string, copied here.
     unsafe {
-        let name = pg_sys::GetUserNameFromId(pg_sys::GetSessionUserId(), true);
+        let name = pg_sys::GetUserNameFromId(role, true);
         if name.is_null() { Vec::new() } else { std::ffi::CStr::from_ptr(name).to_bytes().to_vec() }
     }
+}
+
+/// The role of this name, if there is one.
+pub fn role(name: &std::ffi::CStr) -> Option<Oid> {
+    // SAFETY: a syscache look-up of a NUL-terminated name.
+    let role = unsafe { pg_sys::get_role_oid(name.as_ptr(), true) };
+    (role != pg_sys::InvalidOid).then_some(role)
 }
 
 /// Whether the user has all the rights on the table.

@@ -3,6 +3,7 @@
 
 use pgrx::pg_sys;
 
+use super::interval::Interval;
 use super::page::{Page, Tid, Version};
 use super::table::{MAX_COLUMNS, Table};
 use super::xact;
@@ -16,6 +17,7 @@ pub enum Value<'a> {
     Bigint(i64),
     /// Also a date: days since 2000-01-01.
     Int(i32),
+    Interval(Interval),
     Null,
     /// The transaction's start time, as `now()`.
     Now,
@@ -34,6 +36,12 @@ impl Value<'_> {
             }),
             Value::Bigint(value) => pg_sys::Datum::from(value),
             Value::Int(value) => pg_sys::Datum::from(value),
+            // SAFETY: PostgreSQL's own representation, allocated in the current memory context.
+            Value::Interval(interval) => unsafe {
+                let raw = pg_sys::palloc(size_of::<pg_sys::Interval>()).cast::<pg_sys::Interval>();
+                *raw = pg_sys::Interval { time: interval.us, day: interval.days, month: interval.months };
+                pg_sys::Datum::from(raw)
+            },
             Value::Null => pg_sys::Datum::null(),
             // SAFETY: a plain read of transaction state.
             Value::Now => pg_sys::Datum::from(unsafe { pg_sys::GetCurrentTransactionStartTimestamp() }),

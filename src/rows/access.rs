@@ -9,6 +9,7 @@
 //! BOUND: as many tables as families have.
 
 use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
 
 use super::column_types::*;
 use crate::errors::CounterError;
@@ -16,7 +17,7 @@ use crate::pg::catalog::{self, Watch};
 use crate::pg::confined::{self, Confined};
 use crate::pg::privilege::{self, Rights};
 use crate::pg::table::{Access, Index, Table};
-use crate::pg::{Oid, lock, partition, xact};
+use crate::pg::{Oid, lock, partition, process, xact};
 
 /// Oids of the tables and their primary keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -373,6 +374,24 @@ impl FamilyTable {
         if self.find() == Some(table) { Ok(table) } else { Err(CounterError::NotInstalled) }
     }
 
+    /// As `lock`, for those who hold a lock on counter_ext.total already: whoever holds this table and waits for that one is not waited for
+    /// long. Errors: 55P03 the table is locked by somebody, and stays so; 55000.
+    pub fn lock_in_time(&self, access: Access) -> Result<Oid, CounterError> {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        const INTERVAL_US: i64 = 5000;
+        let table = self.find().ok_or(CounterError::NotInstalled)?;
+        lock_total_first(tables()?.total);
+        let until = Instant::now() + PATIENCE;
+        while !lock::try_lock_table(table, access) {
+            if Instant::now() >= until {
+                return Err(CounterError::TableLocked { table: self.name });
+            }
+            process::check_for_interrupts();
+            process::sleep_us(INTERVAL_US);
+        }
+        if self.find() == Some(table) { Ok(table) } else { Err(CounterError::NotInstalled) }
+    }
+
     /// The table, if it is there and ours.
     pub fn find(&self) -> Option<Oid> {
         if let Some(known) = self.known() {
@@ -433,6 +452,18 @@ impl FamilyTable {
         let index = catalog::relation(c"counter_ext", index)?;
         let table = Table::open(table);
         Some(Keyed { key: Index::of_texts(&table, index, access)?, table })
+    }
+
+    /// Opens it, locked before, with an index of it over these columns, numbered from 0. `None` where that is not there as it was made.
+    pub fn open_over(
+        &self,
+        table: Oid,
+        index: &std::ffi::CStr,
+        columns: &[usize],
+        access: Access,
+    ) -> Option<Keyed> {
+        let keyed = self.open_by_text(table, index, access)?;
+        keyed.key.is_key_over(&keyed.table, columns.iter().copied()).then_some(keyed)
     }
 
     /// Opens it, locked before, with its primary key.

@@ -27,13 +27,13 @@ impl RowSum {
         self.slots > 0 || self.totals > 0
     }
 
-    pub(super) fn add_total(&mut self, columns: &Columns<'_>) {
+    pub fn add_total(&mut self, columns: &Columns<'_>) {
         self.value += i128::from(columns.bigint(total_columns::VALUE));
         self.totals += 1;
         self.updated_at_us = self.updated_at_us.max(columns.bigint(total_columns::UPDATED_AT));
     }
 
-    pub(super) fn add_slot(&mut self, columns: &Columns<'_>) {
+    pub fn add_slot(&mut self, columns: &Columns<'_>) {
         self.value += i128::from(columns.bigint(slot_columns::DELTA));
         self.slots += 1;
         self.updated_at_us = self.updated_at_us.max(columns.bigint(slot_columns::AT));

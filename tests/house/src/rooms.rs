@@ -4,7 +4,7 @@ pub const LAYERS: [&[&str]; 6] = [
     &["pg", "settings", "errors", "fallible", "hll"],
     &["rows", "memory", "journal"],
     &["family"],
-    &["counting", "visitors", "idempotency", "caches", "likes", "limits", "audit"],
+    &["counting", "visitors", "idempotency", "caches", "likes", "limits", "audit", "boards", "live"],
     &["api"],
     // Tests that run inside a server look at everything.
     &["tests"],

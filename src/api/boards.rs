@@ -1,0 +1,168 @@
+//! Boards: `counter_board`, `counter_unboard`, and what is read of them and counted on them.
+
+use pgrx::prelude::*;
+use pgrx::WhoAllocated;
+
+use super::triggers;
+use crate::boards::board_rows::{self, BOARD};
+use crate::boards::reading::{self, Ranked};
+use crate::boards::{declaring, snapshots};
+use crate::errors::{CounterError, OrRaise};
+use crate::pg::args::{TextArg, TextBytes};
+use crate::pg::process;
+
+/// Declares that the counters whose ids begin with `prefix`, and go on, form a board: what follows the prefix is a member, and its score is the
+/// counter's total, counted in whatever way. Any counters can be ranked, those that there are already too; the empty prefix means all. Returns
+/// whether there was no such board. To declare one waits for all transactions that have incremented anything, and keeps others waiting
+/// until it is committed. Up to ten thousand members are there at once; more of them are added by compaction soon after.
+///
+/// Errors: 22023 over-long prefix; 25006 read-only transaction or standby; 42501 INSERT on counter_ext.board is missing; 55000 increments have still
+/// to be recovered after a start; 55006 another transaction changes the board by hand.
+#[pg_extern(strict)]
+fn counter_board(prefix: TextArg<'_>) -> bool {
+    declaring::declare(prefix.0).or_raise()
+}
+
+/// Ends a board; its counters and its snapshots stay. Returns whether there was one.
+///
+/// Errors: 22023 over-long prefix; 25006 read-only transaction or standby; 42501 DELETE on counter_ext.board is missing; 55006 another transaction
+/// changes the board.
+#[pg_extern(strict)]
+fn counter_unboard(prefix: TextArg<'_>) -> bool {
+    declaring::end(prefix.0).or_raise()
+}
+
+/// Adds `delta` to a member's score: `counter_incr` of board and member together.
+///
+/// Errors: those of `counter_incr`; 22023 empty member; 42704 there is no such board.
+#[pg_extern(strict)]
+fn counter_board_incr(board: TextArg<'_>, member: TextArg<'_>, delta: default!(i64, 1)) {
+    reading::increment(board.0, member.0, delta).or_raise();
+}
+
+/// The first `n` members with their ranks, which are those of `rank() OVER (ORDER BY score DESC)`: members with equal scores have the same rank, the
+/// next one a rank as many further, and they come in the order of their bytes. All that is committed by now counts, and what the
+/// caller's transaction did. Where more than ten thousand members have changed since compaction last passed, some of those changes
+/// show a pass later. A total outside bigint ranks as the greatest, or least, bigint.
+///
+/// Errors: 22023 negative n; 42501 SELECT on counter_ext.total is missing; 42704 there is no such board; 55000 it is still being built.
+#[pg_extern(strict, parallel_restricted)]
+fn counter_board_top(
+    board: TextArg<'_>,
+    n: default!(i32, 10),
+) -> TableIterator<'static, (name!(rank, i64), name!(member, TextBytes), name!(score, i64))> {
+    shown(at_most(n).and_then(|n| reading::top(board.0, n)))
+}
+
+/// The rank of a member; NULL where it is not on the board. Its own score is that of now; those of the others are as of the last
+/// compaction, a second ago by default. It takes a look at some 150 rows at most, however many members there are.
+///
+/// Errors: 22023 empty member, or one that makes no id with the board; 42501, 42704, 55000 as `counter_board_top`.
+#[pg_extern(strict, parallel_restricted)]
+fn counter_board_rank(board: TextArg<'_>, member: TextArg<'_>) -> Option<i64> {
+    reading::rank(board.0, member.0).or_raise()
+}
+
+/// A member, the `n` before it and the `n` behind it, in the board's order, with ranks and scores as `counter_board_rank` sees them. No rows where it
+/// is not on the board.
+///
+/// Errors: those of `counter_board_rank`; 22023 negative n.
+#[pg_extern(strict, parallel_restricted)]
+fn counter_board_around(
+    board: TextArg<'_>,
+    member: TextArg<'_>,
+    n: default!(i32, 5),
+) -> TableIterator<'static, (name!(rank, i64), name!(member, TextBytes), name!(score, i64))> {
+    shown(at_most(n).and_then(|n| reading::around(board.0, member.0, n)))
+}
+
+/// Copies the board as `counter_board_top` shows it into counter_ext.board_snapshot, and returns the copy's time, by which
+/// `counter_board_top(board, n, at)` finds it. Who no longer needs old copies deletes them there.
+///
+/// Errors: those of `counter_board_top`; 25006 read-only transaction or standby; 42501 INSERT on counter_ext.board_snapshot is missing.
+#[pg_extern(strict)]
+fn counter_board_snapshot(board: TextArg<'_>) -> Option<TimestampWithTimeZone> {
+    process::timestamp(snapshots::take(board.0).or_raise())
+}
+
+fn at_most(n: i32) -> Result<usize, CounterError> {
+    usize::try_from(n).map_err(|_| CounterError::NegativeArgument { argument: "n", value: i64::from(n) })
+}
+
+#[allow(clippy::type_complexity)]
+fn shown(
+    ranked: Result<Vec<Ranked>, CounterError>,
+) -> TableIterator<'static, (name!(rank, i64), name!(member, TextBytes), name!(score, i64))> {
+    let rows = ranked.or_raise().into_iter();
+    TableIterator::new(
+        rows.map(|Ranked { rank, member, score }| (rank, TextBytes(member.into_vec()), score)),
+    )
+}
+
+#[pg_schema]
+mod counter_ext {
+    use super::*;
+
+    /// Statement trigger, before and after it: somebody else, a restore for one, changes which boards there are.
+    #[pg_trigger]
+    fn note_board_change<'a>(
+        trigger: &'a PgTrigger<'a>,
+    ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, core::convert::Infallible> {
+        triggers::own_table(trigger).or_raise();
+        if trigger.event().fired_before() {
+            declaring::change_by_hand().or_raise();
+        }
+        if let Some(table) = BOARD.find() {
+            board_rows::tell(table);
+        }
+        Ok(trigger.new())
+    }
+}
+
+extension_sql_file!("../../sql/boards.sql", name = "counter_boards_tables", requires = ["counter_ext_type"]);
+
+extension_sql!(
+    r#"
+-- Also under session_replication_role = replica: restores set it.
+CREATE TRIGGER note_board_change_before BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON counter_ext.board
+    FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_board_change();
+CREATE TRIGGER note_board_change AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON counter_ext.board
+    FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_board_change();
+ALTER TABLE counter_ext.board ENABLE ALWAYS TRIGGER note_board_change_before, ENABLE ALWAYS TRIGGER note_board_change;
+"#,
+    name = "counter_board_triggers",
+    requires = ["counter_boards_tables", counter_ext::note_board_change, "foreign_change_triggers"]
+);
+
+extension_sql!(
+    r#"
+CREATE FUNCTION counter_board_incr(board text, member bigint, delta bigint DEFAULT 1) RETURNS void
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_board_incr($1, $2::pg_catalog.text, $3); END;
+CREATE FUNCTION counter_board_incr(board text, member uuid, delta bigint DEFAULT 1) RETURNS void
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_board_incr($1, $2::pg_catalog.text, $3); END;
+CREATE FUNCTION counter_board_rank(board text, member bigint) RETURNS bigint
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_board_rank($1, $2::pg_catalog.text); END;
+CREATE FUNCTION counter_board_rank(board text, member uuid) RETURNS bigint
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_board_rank($1, $2::pg_catalog.text); END;
+CREATE FUNCTION counter_board_around(board text, member bigint, n integer DEFAULT 5) RETURNS TABLE (rank bigint, member text, score bigint)
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
+    BEGIN ATOMIC SELECT * FROM @extschema@.counter_board_around($1, $2::pg_catalog.text, $3); END;
+CREATE FUNCTION counter_board_around(board text, member uuid, n integer DEFAULT 5) RETURNS TABLE (rank bigint, member text, score bigint)
+    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
+    BEGIN ATOMIC SELECT * FROM @extschema@.counter_board_around($1, $2::pg_catalog.text, $3); END;
+-- Of the last copy that was taken by then.
+CREATE FUNCTION counter_board_top(board text, n integer, at timestamptz) RETURNS TABLE (rank bigint, member text, score bigint)
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT s.rank, s.member, s.score FROM counter_ext.board_snapshot s
+        WHERE s.board OPERATOR(pg_catalog.=) $1 COLLATE "C"
+            AND s.taken_at OPERATOR(pg_catalog.=) (
+                SELECT pg_catalog.max(t.taken_at) FROM counter_ext.board_snapshot t
+                WHERE t.board OPERATOR(pg_catalog.=) $1 COLLATE "C" AND t.taken_at OPERATOR(pg_catalog.<=) $3)
+        ORDER BY s.position LIMIT $2;
+END;
+COMMENT ON FUNCTION counter_board_top(text, integer, timestamptz) IS 'the first members of a board, from the last copy that counter_board_snapshot took by then';
+"#,
+    name = "counter_board_members",
+    requires = [counter_board_incr, counter_board_rank, counter_board_around, counter_board_top, "counter_boards_tables"]
+);

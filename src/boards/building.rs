@@ -1,0 +1,119 @@
+//! Boards are built and removed, and brought up to date after changes by others: the family's step of a compaction pass.
+//!
+//! All state is in rows: a crash leaves an aborted piece, and the next pass goes on from where the last committed one ended. Since a score
+//! is read anew each time, folds may bring members up to date before or after the walk has come to them.
+//!
+//! BOUND: as many boards as there are, of a prefix each, and an id.
+
+use std::time::Duration;
+
+use super::board_rows::{self, Board, STATES, State};
+use super::changed_rows::{self, CHANGED};
+use super::count_rows::{NODES, Nodes};
+use super::member_rows::{MEMBERS, Members};
+use super::ranking;
+use crate::counting::reserved;
+use crate::errors::CounterError;
+use crate::family::pass::{How, Progress, Step, Work};
+use crate::pg::snapshot::Snapshot;
+use crate::pg::table::Access;
+use crate::pg::xact;
+use crate::rows::access::{Keyed, Tables, as_owner};
+use crate::rows::list::{self, Id, Smallest};
+use crate::rows::total_columns;
+
+/// Counters that one transaction adds to a board, or brings up to date.
+const BATCH: usize = 1000;
+/// Rows of a board that one transaction removes.
+const REMOVED_BATCH: usize = 5000;
+
+pub const RANK: Step = Step {
+    name: "ranking boards",
+    every: Duration::ZERO,
+    is_essential: false,
+    begin: || Box::new(Rank),
+};
+
+/// What there is to do is in rows.
+struct Rank;
+
+impl Work for Rank {
+    fn next(&mut self, tables: Tables, how: How) -> Result<Progress, CounterError> {
+        let done = Progress { is_done: true, ..Progress::default() };
+        if board_rows::BOARD.find().is_none() || (!how.waits && !ranking::try_lock()) {
+            return Ok(done);
+        }
+        as_owner(tables, |_| {
+            let boards = board_rows::all()?;
+            if let Some(board) = boards.iter().find(|board| !is_settled(board)) {
+                advance(tables, board)?;
+                return Ok(Progress { rows: 1, ..Progress::default() });
+            }
+            let table = CHANGED.lock(Access::Write)?;
+            let ids = xact::in_scratch_memory(|| changed_rows::take(table, BATCH))?;
+            if ids.is_empty() {
+                return Ok(done);
+            }
+            let all: Vec<&[u8]> = ids.iter().map(|id| &**id).collect();
+            ranking::refresh(tables, &all)?;
+            Ok(Progress { rows: ids.len() as u64, ..Progress::default() })
+        })
+    }
+}
+
+/// Whether there is nothing to build or remove.
+fn is_settled(board: &Board) -> bool {
+    board.is_declared && board.state == Some(State::Ready)
+}
+
+/// Builds, or removes, some more of a board. The caller holds the compaction lock, or keeps writers out.
+pub fn advance(tables: Tables, board: &Board) -> Result<(), CounterError> {
+    let states = STATES.lock(Access::Write)?;
+    let set = |state: Option<&State>| board_rows::set_state(states, &board.prefix, state);
+    match &board.state {
+        None => set(Some(&State::Building(Vec::new()))),
+        Some(State::Building(upto)) if board.is_declared => {
+            let ids = xact::in_scratch_memory(|| next_ids(tables, board, upto))?;
+            ranking::refresh_ids(tables, board, &ids)?;
+            match ids.last() {
+                Some(last) if ids.len() == BATCH => set(Some(&State::Building(last.to_vec()))),
+                _ => set(Some(&State::Ready)),
+            }
+        }
+        Some(State::Going) => {
+            if !remove_some(&board.prefix)? {
+                set(None)?;
+            }
+            Ok(())
+        }
+        // Ended: its row was deleted.
+        Some(State::Building(_) | State::Ready) => set(Some(&State::Going)),
+    }
+}
+
+/// The next counters of a board that have totals.
+fn next_ids(tables: Tables, board: &Board, upto: &[u8]) -> Result<Vec<Id>, CounterError> {
+    let totals = Keyed::total(tables, Access::Read)?;
+    let mut smallest = Smallest::new(BATCH);
+    // The prefix itself is no member; ids of families sort before all others.
+    let after = upto.max(&board.prefix[..]).max(&reserved::LAST[..]);
+    let prefix = &board.prefix[..];
+    let mut snapshot = Snapshot::fresh();
+    list::add_ids_of(&totals, total_columns::ID, (prefix, after), BATCH, &mut snapshot, &mut smallest)?;
+    Ok(smallest.into_sorted())
+}
+
+/// Removes some of what there is of a board. Returns whether there was anything.
+fn remove_some(prefix: &[u8]) -> Result<bool, CounterError> {
+    let (members, nodes) = (MEMBERS.lock(Access::Write)?, NODES.lock(Access::Write)?);
+    let members = Members::open(members, Access::Write)?;
+    let removed = members.remove_some(prefix, REMOVED_BATCH);
+    if removed > 0 {
+        xact::see_own_changes();
+        return Ok(true);
+    }
+    let nodes = Nodes::open(nodes, prefix, &members, Snapshot::fresh(), Access::Write)?;
+    let removed = nodes.remove_some(REMOVED_BATCH);
+    xact::see_own_changes();
+    Ok(removed > 0)
+}

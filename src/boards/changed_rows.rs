@@ -1,0 +1,77 @@
+//! Counters whose totals others than compaction have changed: rows of counter_ext.board_changed, written in the transaction of the change,
+//! taken by the pass that brings the members up to date.
+
+use std::ops::ControlFlow;
+
+use super::board_rows;
+use crate::errors::{CounterError, OrRaise};
+use crate::fallible;
+use crate::pg::id_scan::{IdScan, Range};
+use crate::pg::page::Columns;
+use crate::pg::random;
+use crate::pg::snapshot::Snapshot;
+use crate::pg::table::{Access, Table};
+use crate::pg::write::{self, Value};
+use crate::pg::{Oid, xact};
+use crate::rows::access::{FamilyTable, Tables};
+use crate::rows::column_types::*;
+use crate::rows::latest;
+use crate::rows::list::Id;
+use crate::rows::sum::for_each_visible;
+
+const WHAT: &str = "counters whose boards are to be brought up to date";
+const ID: usize = 0;
+
+/// counter_ext.board_changed
+pub const CHANGED: FamilyTable = FamilyTable {
+    name: "board_changed",
+    relation: c"board_changed",
+    columns: &[TEXT, INT8],
+    key: "id, entry",
+    hint: "GRANT it on counter_ext.board_changed.",
+};
+
+/// This transaction changes, or takes away, total rows of an id.
+pub fn note(_: Tables, id: &[u8]) -> Result<(), CounterError> {
+    let is_ranked = board_rows::all()?.iter().any(|board| board.is_kept() && board.member(id).is_some());
+    if is_ranked {
+        let table = CHANGED.lock(Access::Write)?;
+        xact::in_scratch_memory(|| {
+            let entry = random::bits() as i64;
+            write::insert(&Table::open(table), &[Value::Text(id), Value::Bigint(entry)]);
+        });
+        xact::see_own_changes();
+    }
+    Ok(())
+}
+
+/// Takes some ids, each once, in their order: those of committed changes. The table is locked.
+pub fn take(table: Oid, most: usize) -> Result<Vec<Id>, CounterError> {
+    let changed = CHANGED.open(table, Access::Write)?;
+    let mut ids: Vec<Id> = Vec::new();
+    let mut scan = IdScan::begin(&changed.table, &changed.key, Range::After(b""));
+    let read = |columns: &Columns<'_>| Some(fallible::boxed(columns.text(ID), WHAT).or_raise());
+    while ids.len() < most
+        && let Some((row, id)) = latest::next_free(&mut scan, read)
+    {
+        if row.delete().is_ok() && ids.last() != Some(&id) {
+            fallible::push(&mut ids, id, WHAT)?;
+        }
+    }
+    Ok(ids)
+}
+
+/// Shows the ids under a prefix that wait to be taken. The table is locked.
+pub fn each(
+    table: Oid,
+    prefix: &[u8],
+    snapshot: &mut Snapshot,
+    mut see: impl FnMut(&[u8]) -> ControlFlow<()>,
+) -> Result<(), CounterError> {
+    let changed = CHANGED.open(table, Access::Read)?;
+    for_each_visible(&changed, Range::From(prefix), snapshot, |columns| {
+        let id = columns.text(ID);
+        if id.starts_with(prefix) { see(id) } else { ControlFlow::Break(()) }
+    });
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! A board begins and ends.
+//!
+//! To begin keeps writers out of counter_ext.total until it is committed: nobody is half way, and whoever counts after that follows
+//! the board, so that what he counts comes to its members through compaction. A small board is built at once, a large one by the
+//! passes after that, in bounded pieces, while counting goes on.
+
+use super::board_rows::{self, BOARD, Board, STATES, State};
+use super::building;
+use crate::counting::{folding, transaction};
+use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES};
+use crate::memory::is_attached;
+use crate::pg::privilege::Rights;
+use crate::pg::table::Access;
+use crate::pg::{lock, process, xact};
+use crate::rows::access::{self, Tables, as_owner};
+
+/// Pieces of a board that are built at once.
+const PIECES: usize = 12;
+
+/// Declares a board. Returns whether there was none.
+pub fn declare(prefix: &[u8]) -> Result<bool, CounterError> {
+    check(prefix)?;
+    transaction::check_may_change("counter_board")?;
+    let tables = access::tables()?;
+    // Before the lock, which keeps everybody out, and after it.
+    let table = BOARD.find().ok_or(CounterError::NotInstalled)?;
+    BOARD.check_rights(table, Rights::INSERT, "INSERT")?;
+    // What recovery has still to fold it could not while we hold the lock.
+    folding::ensure_recovered(tables)?;
+    lock::lock_table(tables.total, Access::AgainstWriters);
+    if access::find_tables() != Some(tables) {
+        return Err(CounterError::NotInstalled);
+    }
+    let table = BOARD.enter_to_write(Rights::INSERT, "INSERT")?;
+    if !xact::in_scratch_memory(|| board_rows::add(table, prefix))? {
+        return Ok(false);
+    }
+    as_owner(tables, |_| begin(tables, prefix))?;
+    Ok(true)
+}
+
+fn begin(tables: Tables, prefix: &[u8]) -> Result<(), CounterError> {
+    let states = STATES.lock(Access::Write)?;
+    // What is left of an earlier one nobody has followed meanwhile.
+    if find(prefix)?.is_some_and(|board| board.state.is_some()) {
+        board_rows::set_state(states, prefix, Some(&State::Going))?;
+    }
+    for _ in 0..PIECES {
+        process::check_for_interrupts();
+        let Some(board) = find(prefix)? else { return Ok(()) };
+        if board.state == Some(State::Ready) {
+            return Ok(());
+        }
+        xact::in_scratch_memory(|| building::advance(tables, &board))?;
+    }
+    wake_at_commit();
+    Ok(())
+}
+
+fn find(prefix: &[u8]) -> Result<Option<Board>, CounterError> {
+    let boards = board_rows::all()?;
+    Ok(boards.iter().find(|board| board.prefix == prefix).cloned())
+}
+
+/// Ends a board. Returns whether there was one. Its rows are removed by the passes after that.
+pub fn end(prefix: &[u8]) -> Result<bool, CounterError> {
+    check(prefix)?;
+    transaction::check_may_change("counter_unboard")?;
+    let table = BOARD.enter_to_write(Rights::DELETE, "DELETE")?;
+    let was_there = xact::in_scratch_memory(|| board_rows::remove(table, prefix))?;
+    if was_there {
+        wake_at_commit();
+    }
+    Ok(was_there)
+}
+
+fn check(prefix: &[u8]) -> Result<(), CounterError> {
+    match prefix {
+        [..FIRST_FREE_BYTE, ..] => Err(CounterError::ReservedId),
+        _ if prefix.len() > MAX_ID_BYTES => Err(CounterError::LongPrefix { bytes: prefix.len() }),
+        _ => Ok(()),
+    }
+}
+
+/// Boards are changed by hand, by a restore for one: writers are kept out, and whatever was built may be out of date.
+pub fn change_by_hand() -> Result<(), CounterError> {
+    let Some(tables) = access::find_tables() else { return Ok(()) };
+    lock::lock_table(tables.total, Access::AgainstWriters);
+    let states = STATES.lock(Access::Write)?;
+    as_owner(tables, |_| {
+        for board in board_rows::all()?.iter().filter(|board| board.state.is_some()) {
+            xact::in_scratch_memory(|| board_rows::set_state(states, &board.prefix, Some(&State::Going)))?;
+        }
+        Ok(())
+    })
+}
+
+/// There is work for the worker.
+fn wake_at_commit() {
+    super::WAKES.set(is_attached());
+}

@@ -1,0 +1,67 @@
+//! Boards: counters under a prefix, ranked.
+//!
+//! A member's score is its counter's total. Rows have it in order, and counts of members by ranges of scores, written by compaction as it
+//! folds. So a rank takes a look at a few rows however many members there are, and the top of a board is the beginning of an index, with
+//! what is hot, in slot rows or memory, put in where it belongs.
+
+pub mod board_rows;
+mod building;
+mod changed_rows;
+mod count_rows;
+pub mod declaring;
+mod errors;
+mod hot;
+mod member_rows;
+mod ranges;
+mod ranking;
+pub mod reading;
+pub mod snapshots;
+mod tree;
+
+use std::cell::Cell;
+
+use crate::errors::CounterError;
+use crate::family::Family;
+use crate::memory::workers;
+use crate::pg::{catalog, xact};
+use crate::rows::access::Tables;
+use crate::rows::emptying;
+
+use self::changed_rows::CHANGED;
+use self::count_rows::NODES;
+use self::member_rows::MEMBERS;
+use self::snapshots::SNAPSHOTS;
+
+pub static FAMILY: Family = Family {
+    transaction: Some(&HOOKS),
+    totals_changed: Some(changed_rows::note),
+    // What is a board stays one.
+    forget_all: |_| emptying::truncate(&[MEMBERS, NODES, CHANGED, SNAPSHOTS]),
+    steps: &[building::RANK],
+    ..Family::NONE
+};
+
+thread_local! {
+    /// The running transaction leaves work to the worker.
+    static WAKES: Cell<bool> = const { Cell::new(false) };
+}
+
+static HOOKS: xact::Hooks = xact::Hooks {
+    pre_commit: || (),
+    commit: || {
+        if WAKES.take() {
+            workers::want_pass(u32::from(catalog::my_database()));
+        }
+    },
+    abort: || WAKES.set(false),
+    pre_prepare: || (),
+    prepared: || WAKES.set(false),
+    // A pass too many does no harm.
+    savepoint_released: |_| (),
+    savepoint_rolled_back: |_| (),
+};
+
+/// Compaction has just folded these counters, in the running transaction.
+fn folded(tables: Tables, ids: &[&[u8]]) -> Result<(), CounterError> {
+    ranking::refresh(tables, ids)
+}

@@ -1,0 +1,242 @@
+//! Reading boards: the top, the rank of a member, those around it.
+//!
+//! The top is exact: what is hot is put in where it belongs (`hot`). A rank has the member's own score as it is now, and those of the others
+//! as compaction has last seen them.
+
+use std::ops::ControlFlow;
+
+use super::board_rows;
+use super::count_rows::{NODES, Nodes};
+use super::errors::BoardError;
+use super::hot::{self, Hot};
+use super::member_rows::{MEMBERS, Members, Ordered};
+use super::ranking;
+use super::tree::{self, Store};
+use crate::counting::{change, read};
+use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES};
+use crate::fallible;
+use crate::pg::snapshot::Snapshot;
+use crate::pg::table::Access;
+use crate::pg::xact;
+use crate::rows::access::{self, Tables};
+use crate::rows::list::Id;
+
+const WHAT: &str = "members of a board";
+
+/// A member in the order of its board.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ranked {
+    pub rank: i64,
+    pub member: Id,
+    pub score: i64,
+}
+
+/// Enters for reading a board. Errors: 42501, 42704, 55000.
+pub(super) fn enter(prefix: &[u8]) -> Result<Tables, CounterError> {
+    check_board(prefix)?;
+    let tables = read::enter()?;
+    access::lock_total_first(tables.total);
+    board_rows::ready(prefix)?;
+    Ok(tables)
+}
+
+fn check_board(prefix: &[u8]) -> Result<(), CounterError> {
+    match prefix {
+        [..FIRST_FREE_BYTE, ..] => Err(CounterError::ReservedId),
+        _ if prefix.len() > MAX_ID_BYTES => Err(CounterError::LongPrefix { bytes: prefix.len() }),
+        _ => Ok(()),
+    }
+}
+
+/// The id of a member's counter. Errors: 22023 it is none.
+fn id_of(prefix: &[u8], member: &[u8]) -> Result<Vec<u8>, CounterError> {
+    check_board(prefix)?;
+    let bytes = prefix.len() + member.len();
+    match (member, prefix) {
+        ([], _) => Err(BoardError::EmptyMember.into()),
+        ([..FIRST_FREE_BYTE, ..], []) => Err(CounterError::ReservedId),
+        _ if bytes > MAX_ID_BYTES => Err(BoardError::LongMember { bytes }.into()),
+        // BOUND: an id.
+        _ => Ok([prefix, member].concat()),
+    }
+}
+
+/// Adds to a member's score.
+pub fn increment(prefix: &[u8], member: &[u8], delta: i64) -> Result<(), CounterError> {
+    let id = id_of(prefix, member)?;
+    let entered = change::enter("counter_board_incr")?;
+    let boards = board_rows::all()?;
+    if !boards.iter().any(|board| board.prefix == prefix && board.is_declared) {
+        // BOUND: a prefix.
+        return Err(BoardError::NoBoard { prefix: prefix.to_vec() }.into());
+    }
+    change::increment(entered, &id, delta)
+}
+
+/// Members in the board's order as of one moment, each with its rank.
+pub(super) struct Walk<'t> {
+    ordered: Ordered<'t>,
+    hot: Hot,
+    /// Those that are hot, the last one first.
+    waiting: Vec<(Id, i64)>,
+    /// The next one of those that are not.
+    next: Option<(Id, i64)>,
+    position: i64,
+    rank: i64,
+    last_score: Option<i64>,
+}
+
+impl<'t> Walk<'t> {
+    pub fn begin(members: &'t Members, prefix: &[u8], hot: Hot) -> Result<Walk<'t>, CounterError> {
+        let mut waiting = fallible::with_room(hot.scores.len(), WHAT)?;
+        for (member, score) in &hot.scores {
+            if let Some(score) = score {
+                // BOUND: room was made above.
+                waiting.push((fallible::boxed(member, WHAT)?, *score));
+            }
+        }
+        waiting.sort_unstable_by(|(a, x), (b, y)| x.cmp(y).then_with(|| b.cmp(a)));
+        let ordered = members.all(prefix);
+        let mut walk =
+            Walk { ordered, hot, waiting, next: None, position: 0, rank: 0, last_score: None };
+        walk.go_on();
+        Ok(walk)
+    }
+
+    fn go_on(&mut self) {
+        self.next = loop {
+            match self.ordered.next(&mut self.hot.snapshot) {
+                Some((member, _)) if self.hot.scores.contains_key(&member) => {}
+                next => break next,
+            }
+        };
+    }
+
+    fn take_next(&mut self) -> Option<(Id, i64)> {
+        let is_hot = match (&self.next, self.waiting.last()) {
+            (Some((member, score)), Some((hot, hot_score))) => {
+                hot_score > score || (hot_score == score && hot < member)
+            }
+            (None, waiting) => waiting.is_some(),
+            (Some(_), None) => false,
+        };
+        if is_hot {
+            return self.waiting.pop();
+        }
+        let next = self.next.take();
+        if next.is_some() {
+            self.go_on();
+        }
+        next
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Ranked;
+
+    fn next(&mut self) -> Option<Ranked> {
+        let (member, score) = self.take_next()?;
+        self.position += 1;
+        if self.last_score != Some(score) {
+            self.rank = self.position;
+            self.last_score = Some(score);
+        }
+        Some(Ranked { rank: self.rank, member, score })
+    }
+}
+
+/// The first members of a board, with what is hot.
+pub fn top(prefix: &[u8], most: usize) -> Result<Vec<Ranked>, CounterError> {
+    let tables = enter(prefix)?;
+    let members = Members::open(MEMBERS.lock(Access::Read)?, Access::Read)?;
+    let hot = hot::gather(tables, prefix)?;
+    let mut top = Vec::new();
+    if most > 0 {
+        for ranked in Walk::begin(&members, prefix, hot)?.take(most) {
+            fallible::push(&mut top, ranked, WHAT)?;
+        }
+    }
+    Ok(top)
+}
+
+/// A board, open for looking for one member's rank.
+struct Sight<'a> {
+    prefix: &'a [u8],
+    members: &'a Members,
+    nodes: Nodes<'a>,
+    /// The member's score in rows, and as it is now.
+    in_rows: Option<i64>,
+    own: i64,
+}
+
+impl Sight<'_> {
+    /// The rank of a score on the board where the member has its own.
+    fn rank(&mut self, score: i64) -> Result<i64, CounterError> {
+        let above = tree::above(score, |node| self.nodes.read(node))?;
+        let mut rank = 1 + above.counted;
+        if let Some(upto) = above.upto {
+            self.members.downwards(self.prefix, upto, self.nodes.snapshot(), |_, other| {
+                if other <= score {
+                    return ControlFlow::Break(());
+                }
+                rank += 1;
+                ControlFlow::Continue(())
+            });
+        }
+        rank -= i64::from(self.in_rows.is_some_and(|in_rows| in_rows > score));
+        Ok(rank + i64::from(self.own > score))
+    }
+}
+
+fn with_sight<T>(
+    prefix: &[u8],
+    member: &[u8],
+    look: impl FnOnce(&mut Sight<'_>) -> Result<T, CounterError>,
+) -> Result<Option<T>, CounterError> {
+    let id = id_of(prefix, member)?;
+    let tables = enter(prefix)?;
+    let (members, nodes) = (MEMBERS.lock(Access::Read)?, NODES.lock(Access::Read)?);
+    let members = Members::open(members, Access::Read)?;
+    xact::in_scratch_memory(|| {
+        let mut snapshot = Snapshot::fresh();
+        let in_rows = members.score(prefix, member, &mut snapshot);
+        let own = read::current_wide(tables, &id)?;
+        let may_be_gone = own == 0 || in_rows.is_none();
+        if may_be_gone && read::standing(tables, &id)?.is_none() {
+            return Ok(None);
+        }
+        let nodes = Nodes::open(nodes, prefix, &members, snapshot, Access::Read)?;
+        let mut sight = Sight { prefix, members: &members, nodes, in_rows, own: ranking::score(own) };
+        look(&mut sight).map(Some)
+    })
+}
+
+/// A member's rank: one more than there are members with higher scores. `None` where it is not on the board.
+pub fn rank(prefix: &[u8], member: &[u8]) -> Result<Option<i64>, CounterError> {
+    with_sight(prefix, member, |sight| sight.rank(sight.own))
+}
+
+/// A member, and those before and behind it, at most so many of each, in the board's order. Nothing where it is not on the board.
+pub fn around(prefix: &[u8], member: &[u8], most: usize) -> Result<Vec<Ranked>, CounterError> {
+    let around = with_sight(prefix, member, |sight| {
+        let own = (member, sight.own);
+        let members = sight.members;
+        let mut listed = members.before(prefix, own, most, sight.nodes.snapshot())?;
+        listed.reverse();
+        fallible::push(&mut listed, (fallible::boxed(member, WHAT)?, sight.own), WHAT)?;
+        let behind = members.behind(prefix, own, most, sight.nodes.snapshot())?;
+        fallible::reserve(&mut listed, behind.len(), WHAT)?;
+        listed.extend(behind);
+        let mut ranked: Vec<Ranked> = fallible::with_room(listed.len(), WHAT)?;
+        for (member, score) in listed {
+            let rank = match ranked.last() {
+                Some(before) if before.score == score => before.rank,
+                _ => sight.rank(score)?,
+            };
+            // BOUND: room was made above.
+            ranked.push(Ranked { rank, member, score });
+        }
+        Ok(ranked)
+    })?;
+    Ok(around.unwrap_or_default())
+}
