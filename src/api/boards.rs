@@ -1,7 +1,7 @@
 //! Boards: `counter_board`, `counter_unboard`, and what is read of them and counted on them.
 
-use pgrx::prelude::*;
 use pgrx::WhoAllocated;
+use pgrx::prelude::*;
 
 use super::triggers;
 use crate::boards::board_rows::{self, BOARD};
@@ -94,16 +94,14 @@ fn shown(
     ranked: Result<Vec<Ranked>, CounterError>,
 ) -> TableIterator<'static, (name!(rank, i64), name!(member, TextBytes), name!(score, i64))> {
     let rows = ranked.or_raise().into_iter();
-    TableIterator::new(
-        rows.map(|Ranked { rank, member, score }| (rank, TextBytes(member.into_vec()), score)),
-    )
+    TableIterator::new(rows.map(|Ranked { rank, member, score }| (rank, TextBytes(member.into_vec()), score)))
 }
 
 #[pg_schema]
 mod counter_ext {
     use super::*;
 
-    /// Statement trigger, before and after it: somebody else, a restore for one, changes which boards there are.
+    /// Trigger: before a statement, after each of its rows, and after all. Somebody else, a restore for one, changes which boards there are.
     #[pg_trigger]
     fn note_board_change<'a>(
         trigger: &'a PgTrigger<'a>,
@@ -115,7 +113,12 @@ mod counter_ext {
         if let Some(table) = BOARD.find() {
             board_rows::tell(table);
         }
-        Ok(trigger.new())
+        for row in [trigger.old(), trigger.new()].into_iter().flatten() {
+            if let Ok(Some(prefix)) = row.get_by_name::<TextBytes>("prefix") {
+                declaring::changed_by_hand(&prefix.0).or_raise();
+            }
+        }
+        Ok(trigger.new().or(trigger.old()))
     }
 }
 
@@ -128,7 +131,10 @@ CREATE TRIGGER note_board_change_before BEFORE INSERT OR UPDATE OR DELETE OR TRU
     FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_board_change();
 CREATE TRIGGER note_board_change AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON counter_ext.board
     FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_board_change();
-ALTER TABLE counter_ext.board ENABLE ALWAYS TRIGGER note_board_change_before, ENABLE ALWAYS TRIGGER note_board_change;
+CREATE TRIGGER note_board_change_row AFTER INSERT OR UPDATE OR DELETE ON counter_ext.board
+    FOR EACH ROW EXECUTE FUNCTION counter_ext.note_board_change();
+ALTER TABLE counter_ext.board ENABLE ALWAYS TRIGGER note_board_change_before, ENABLE ALWAYS TRIGGER note_board_change,
+    ENABLE ALWAYS TRIGGER note_board_change_row;
 "#,
     name = "counter_board_triggers",
     requires = ["counter_boards_tables", counter_ext::note_board_change, "foreign_change_triggers"]
@@ -145,10 +151,10 @@ CREATE FUNCTION counter_board_rank(board text, member bigint) RETURNS bigint
 CREATE FUNCTION counter_board_rank(board text, member uuid) RETURNS bigint
     LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_board_rank($1, $2::pg_catalog.text); END;
 CREATE FUNCTION counter_board_around(board text, member bigint, n integer DEFAULT 5) RETURNS TABLE (rank bigint, member text, score bigint)
-    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
+    LANGUAGE sql VOLATILE STRICT
     BEGIN ATOMIC SELECT * FROM @extschema@.counter_board_around($1, $2::pg_catalog.text, $3); END;
 CREATE FUNCTION counter_board_around(board text, member uuid, n integer DEFAULT 5) RETURNS TABLE (rank bigint, member text, score bigint)
-    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
+    LANGUAGE sql VOLATILE STRICT
     BEGIN ATOMIC SELECT * FROM @extschema@.counter_board_around($1, $2::pg_catalog.text, $3); END;
 -- Of the last copy that was taken by then.
 CREATE FUNCTION counter_board_top(board text, n integer, at timestamptz) RETURNS TABLE (rank bigint, member text, score bigint)
@@ -164,5 +170,11 @@ END;
 COMMENT ON FUNCTION counter_board_top(text, integer, timestamptz) IS 'the first members of a board, from the last copy that counter_board_snapshot took by then';
 "#,
     name = "counter_board_members",
-    requires = [counter_board_incr, counter_board_rank, counter_board_around, counter_board_top, "counter_boards_tables"]
+    requires = [
+        counter_board_incr,
+        counter_board_rank,
+        counter_board_around,
+        counter_board_top,
+        "counter_boards_tables"
+    ]
 );

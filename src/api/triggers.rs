@@ -128,8 +128,8 @@ mod counter_ext {
             }
             return Ok(None);
         }
-        let holds_totals =
-            !trigger.event().fired_before() && access::find_tables().is_some_and(|tables| table == tables.total);
+        let holds_totals = !trigger.event().fired_before()
+            && access::find_tables().is_some_and(|tables| table == tables.total);
         note(trigger.old(), holds_totals);
         note(trigger.new(), holds_totals);
         Ok(trigger.new().or(trigger.old()))

@@ -27,12 +27,8 @@ const BATCH: usize = 1000;
 /// Rows of a board that one transaction removes.
 const REMOVED_BATCH: usize = 5000;
 
-pub const RANK: Step = Step {
-    name: "ranking boards",
-    every: Duration::ZERO,
-    is_essential: false,
-    begin: || Box::new(Rank),
-};
+pub const RANK: Step =
+    Step { name: "ranking boards", every: Duration::ZERO, is_essential: false, begin: || Box::new(Rank) };
 
 /// What there is to do is in rows.
 struct Rank;

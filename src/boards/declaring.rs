@@ -6,12 +6,12 @@
 
 use super::board_rows::{self, BOARD, Board, STATES, State};
 use super::building;
-use crate::counting::{folding, transaction};
+use crate::counting::{folding, following, transaction};
 use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES};
 use crate::memory::is_attached;
 use crate::pg::privilege::Rights;
 use crate::pg::table::Access;
-use crate::pg::{lock, process, xact};
+use crate::pg::{process, xact};
 use crate::rows::access::{self, Tables, as_owner};
 
 /// Pieces of a board that are built at once.
@@ -27,10 +27,7 @@ pub fn declare(prefix: &[u8]) -> Result<bool, CounterError> {
     BOARD.check_rights(table, Rights::INSERT, "INSERT")?;
     // What recovery has still to fold it could not while we hold the lock.
     folding::ensure_recovered(tables)?;
-    lock::lock_table(tables.total, Access::AgainstWriters);
-    if access::find_tables() != Some(tables) {
-        return Err(CounterError::NotInstalled);
-    }
+    following::keep_writers_out()?;
     let table = BOARD.enter_to_write(Rights::INSERT, "INSERT")?;
     if !xact::in_scratch_memory(|| board_rows::add(table, prefix))? {
         return Ok(false);
@@ -82,17 +79,24 @@ fn check(prefix: &[u8]) -> Result<(), CounterError> {
     }
 }
 
-/// Boards are changed by hand, by a restore for one: writers are kept out, and whatever was built may be out of date.
+/// Boards are about to be changed by hand, by a restore for one: writers are kept out.
 pub fn change_by_hand() -> Result<(), CounterError> {
-    let Some(tables) = access::find_tables() else { return Ok(()) };
-    lock::lock_table(tables.total, Access::AgainstWriters);
+    if access::find_tables().is_some() {
+        following::keep_writers_out()?;
+    }
+    Ok(())
+}
+
+/// A board was changed by hand: what was built of it may be out of date. Writers are kept out.
+pub fn changed_by_hand(prefix: &[u8]) -> Result<(), CounterError> {
+    let tables = access::tables()?;
     let states = STATES.lock(Access::Write)?;
-    as_owner(tables, |_| {
-        for board in board_rows::all()?.iter().filter(|board| board.state.is_some()) {
-            xact::in_scratch_memory(|| board_rows::set_state(states, &board.prefix, Some(&State::Going)))?;
-        }
-        Ok(())
-    })
+    if find(prefix)?.is_some_and(|board| board.state.is_some()) {
+        as_owner(tables, |_| {
+            xact::in_scratch_memory(|| board_rows::set_state(states, prefix, Some(&State::Going)))
+        })?;
+    }
+    Ok(())
 }
 
 /// There is work for the worker.

@@ -47,7 +47,9 @@ impl Explain for BoardError {
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 "index counter_ext.board_member_place is not there as it was made",
             )
-            .hint("It is CREATE INDEX board_member_place ON counter_ext.board_member (board, place, member)."),
+            .hint(
+                "It is CREATE INDEX board_member_place ON counter_ext.board_member (board, place, member).",
+            ),
             Self::EmptyMember => Explanation::new(ERRCODE_INVALID_PARAMETER_VALUE, "member is empty"),
             Self::LongMember { bytes } => Explanation::new(
                 ERRCODE_INVALID_PARAMETER_VALUE,

@@ -19,8 +19,8 @@ use crate::pg::table::Access;
 use crate::pg::{catalog, xact};
 use crate::rows::access::{self, Keyed, Tables};
 use crate::rows::list::Id;
-use crate::rows::sum::{RowSum, for_each_visible};
 use crate::rows::slot_columns;
+use crate::rows::sum::{RowSum, for_each_visible};
 
 const WHAT: &str = "members of boards";
 
@@ -137,4 +137,3 @@ fn rests(
     });
     Ok(rests)
 }
-

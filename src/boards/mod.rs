@@ -21,12 +21,15 @@ mod tree;
 use std::cell::Cell;
 
 use crate::errors::CounterError;
+use crate::fallible;
 use crate::family::Family;
+use crate::family::followed::{Amount, Follower};
 use crate::memory::workers;
 use crate::pg::{catalog, xact};
 use crate::rows::access::Tables;
 use crate::rows::emptying;
 
+use self::board_rows::BOARD;
 use self::changed_rows::CHANGED;
 use self::count_rows::NODES;
 use self::member_rows::MEMBERS;
@@ -34,10 +37,11 @@ use self::snapshots::SNAPSHOTS;
 
 pub static FAMILY: Family = Family {
     transaction: Some(&HOOKS),
+    follower: Some(Follower { table: BOARD, looks_at_totals: true, folded }),
     totals_changed: Some(changed_rows::note),
     // What is a board stays one.
     forget_all: |_| emptying::truncate(&[MEMBERS, NODES, CHANGED, SNAPSHOTS]),
-    steps: &[building::RANK],
+    later_steps: &[building::RANK],
     ..Family::NONE
 };
 
@@ -62,6 +66,9 @@ static HOOKS: xact::Hooks = xact::Hooks {
 };
 
 /// Compaction has just folded these counters, in the running transaction.
-fn folded(tables: Tables, ids: &[&[u8]]) -> Result<(), CounterError> {
-    ranking::refresh(tables, ids)
+fn folded(tables: Tables, amounts: &[&Amount]) -> Result<(), CounterError> {
+    ranking::refresh(
+        tables,
+        &fallible::collect(amounts.iter().map(|amount| &*amount.id), "members of boards")?,
+    )
 }

@@ -6,7 +6,8 @@
 
 use std::ops::ControlFlow;
 
-use super::board_rows::{self, Board};
+use super::board_rows::{self, BOARD, Board, STATES};
+use super::changed_rows::CHANGED;
 use super::count_rows::{NODES, Nodes};
 use super::member_rows::{MEMBERS, Members};
 use super::tree::{self, Change};
@@ -87,7 +88,7 @@ pub fn score(total: i128) -> i64 {
 /// Whether the tables of boards can be written without waiting for anybody. Once they are locked they stay so to the end of the
 /// transaction.
 pub fn try_lock() -> bool {
-    [MEMBERS, NODES, board_rows::STATES, super::changed_rows::CHANGED]
+    [BOARD, STATES, MEMBERS, NODES, CHANGED]
         .iter()
         .all(|table| table.find().is_some_and(|table| lock::try_lock_table(table, Access::Write)))
 }

@@ -97,8 +97,7 @@ impl<'t> Walk<'t> {
         }
         waiting.sort_unstable_by(|(a, x), (b, y)| x.cmp(y).then_with(|| b.cmp(a)));
         let ordered = members.all(prefix);
-        let mut walk =
-            Walk { ordered, hot, waiting, next: None, position: 0, rank: 0, last_score: None };
+        let mut walk = Walk { ordered, hot, waiting, next: None, position: 0, rank: 0, last_score: None };
         walk.go_on();
         Ok(walk)
     }

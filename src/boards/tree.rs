@@ -95,8 +95,7 @@ struct Batch<'s, S: Store> {
 impl<S: Store> Batch<'_, S> {
     fn held(&mut self, node: Node) -> Result<Option<&mut Held>, S::Error> {
         if !self.nodes.contains_key(&node) {
-            let held =
-                self.store.read(node)?.map(|counts| Held { counts, is_new: false, is_changed: false });
+            let held = self.store.read(node)?.map(|counts| Held { counts, is_new: false, is_changed: false });
             self.nodes.insert(node, held);
         }
         Ok(self.nodes.get_mut(&node).and_then(Option::as_mut))

@@ -101,6 +101,9 @@ impl FoldedBatch {
     ) -> Result<Folded, CounterError> {
         let mut parts = booking.concerns(id).then(Vec::new);
         let folded = xact::in_scratch_memory(|| folder.fold(id, share, parts.as_mut()));
+        if folded.rows > 0 {
+            booking.add(id, 0, process::now_us())?;
+        }
         for part in parts.into_iter().flatten() {
             booking.add(id, i128::from(part.delta), part.at_us)?;
         }

@@ -14,7 +14,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
 
 use super::prefixes::Prefixes;
 use crate::errors::{CounterError, OrRaise};
@@ -23,8 +22,8 @@ use crate::pg::catalog::{self, Watch};
 use crate::pg::id_scan::Range;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
-use crate::pg::{Oid, lock, process, xact};
-use crate::rows::access::{FamilyTable, Tables};
+use crate::pg::{Oid, lock, xact};
+use crate::rows::access::{self, FamilyTable, Tables};
 use crate::rows::list::Id;
 use crate::rows::sum::for_each_visible;
 
@@ -38,12 +37,15 @@ const BATCH: usize = 1024;
 pub struct Follower {
     /// Whose first column, its primary key, is a prefix of ids.
     pub table: FamilyTable,
+    /// It looks at totals itself. So it is told of each counter that is folded, also where nothing has gone into its total, and not of what is
+    /// booked without a fold, which `Family::totals_changed` tells it of.
+    pub looks_at_totals: bool,
     /// Amounts have gone into totals of counters under its prefixes, in the running transaction, which holds the compaction lock or has the
     /// ids for itself. Waits for nobody. A counter may come several times.
     pub folded: fn(Tables, &[&Amount]) -> Result<(), CounterError>,
 }
 
-/// What has gone into a counter's total, never 0.
+/// What has gone into a counter's total; 0 only for those who look at totals themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Amount {
     pub id: Id,
@@ -92,22 +94,7 @@ fn know() -> Result<(), CounterError> {
     if KNOWN_VERSION.get() == WATCH.with(|watch| watch.version()) {
         return Ok(());
     }
-    load(locks_in_time)
-}
-
-/// Whoever drops the extension may hold the table already and wait for counter_ext.total, which the caller has.
-fn locks_in_time(table: Oid) -> bool {
-    const PATIENCE: Duration = Duration::from_secs(2);
-    const INTERVAL_US: i64 = 5000;
-    let until = Instant::now() + PATIENCE;
-    while !lock::try_lock_table(table, Access::Read) {
-        if Instant::now() >= until {
-            return false;
-        }
-        process::check_for_interrupts();
-        process::sleep_us(INTERVAL_US);
-    }
-    true
+    load(|table| access::try_lock_in_time(table, Access::Read))
 }
 
 #[cold]
@@ -167,14 +154,19 @@ pub fn announce(table: Oid) {
 /// What goes into totals in this transaction, until the followers are told.
 pub struct Booking {
     tables: Tables,
+    is_fold: bool,
     amounts: Vec<Amount>,
 }
 
 impl Booking {
     /// The caller has locked counter_ext.total for writing. Errors: 55P03.
     pub fn begin(tables: Tables) -> Result<Booking, CounterError> {
+        Booking::of(tables, true)
+    }
+
+    fn of(tables: Tables, is_fold: bool) -> Result<Booking, CounterError> {
         know()?;
-        Ok(Booking { tables, amounts: Vec::new() })
+        Ok(Booking { tables, is_fold, amounts: Vec::new() })
     }
 
     /// Whether somebody follows the counter.
@@ -182,9 +174,9 @@ impl Booking {
         ANY.get() && covers(id)
     }
 
-    /// An amount has gone into the counter's total.
+    /// An amount has gone into the counter's total; or nothing, by a fold.
     pub fn add(&mut self, id: &[u8], delta: i128, at_us: i64) -> Result<(), CounterError> {
-        if delta == 0 || !self.concerns(id) {
+        if (delta == 0 && !self.is_fold) || !self.concerns(id) {
             return Ok(());
         }
         let amount = Amount { id: fallible::boxed(id, AMOUNTS)?, delta, at_us };
@@ -202,9 +194,15 @@ impl Booking {
             return Ok(());
         }
         for (number, follower) in followers().enumerate() {
+            if follower.looks_at_totals && !self.is_fold {
+                continue;
+            }
             let concerned = LISTS.with_borrow(|lists| {
                 let list = lists.of_each.get(number);
-                let own = |amount: &&Amount| list.is_some_and(|list| list.cover(&amount.id));
+                let own = |amount: &&Amount| {
+                    (amount.delta != 0 || follower.looks_at_totals)
+                        && list.is_some_and(|list| list.cover(&amount.id))
+                };
                 fallible::collect(self.amounts.iter().filter(own), AMOUNTS)
             })?;
             if !concerned.is_empty() {
@@ -218,7 +216,7 @@ impl Booking {
 
 /// Books one amount that has gone into a counter's total without a fold.
 pub fn book(tables: Tables, id: &[u8], delta: i128, at_us: i64) -> Result<(), CounterError> {
-    let mut booking = Booking::begin(tables)?;
+    let mut booking = Booking::of(tables, false)?;
     booking.add(id, delta, at_us)?;
     booking.finish()
 }

@@ -92,6 +92,8 @@ pub struct Family {
     pub follower: Option<followed::Follower>,
     /// The family's part in a compaction pass.
     pub steps: &'static [pass::Step],
+    /// The same, of what comes of folds: once all families have done their `steps`.
+    pub later_steps: &'static [pass::Step],
 }
 
 impl Family {
@@ -108,6 +110,7 @@ impl Family {
         ids_invalidated: |_, _| (),
         follower: None,
         steps: &[],
+        later_steps: &[],
     };
 }
 

@@ -71,7 +71,8 @@ impl Outcome {
 
 /// The steps of all families, in their order.
 pub fn steps() -> impl Iterator<Item = &'static Step> {
-    super::all().iter().flat_map(|family| family.steps)
+    let later = super::all().iter().flat_map(|family| family.later_steps);
+    super::all().iter().flat_map(|family| family.steps).chain(later)
 }
 
 /// A whole pass in the caller's transaction, for servers without a worker. Waits for other passes. What rows it takes stay held

@@ -24,7 +24,9 @@ impl Explain for LiveError {
             Self::BadChannel { bytes } => {
                 invalid(format!("channel is {bytes} bytes long, at most 63 are allowed"))
             }
-            Self::BadInterval => invalid("argument \"at_most_every\" is negative, or longer than a day".to_owned()),
+            Self::BadInterval => {
+                invalid("argument \"at_most_every\" is negative, or longer than a day".to_owned())
+            }
             Self::Held { channel } => Explanation::new(
                 ERRCODE_OBJECT_IN_USE,
                 format!("channel \"{}\" is being changed by another transaction", text(channel)),

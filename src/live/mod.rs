@@ -10,21 +10,30 @@ pub mod watch_rows;
 pub mod watching;
 
 use crate::errors::CounterError;
+use crate::fallible;
 use crate::family::Family;
+use crate::family::followed::{Amount, Follower};
 use crate::rows::access::Tables;
 use crate::rows::emptying;
 
 use self::changed_rows::CHANGED;
+use self::watch_rows::WATCH;
 
 pub static FAMILY: Family = Family {
+    follower: Some(Follower { table: WATCH, looks_at_totals: true, folded }),
     totals_changed: Some(|tables, id| changed_rows::note(tables, &[id])),
     // What is watched stays so.
     forget_all: |_| emptying::truncate(&[CHANGED]),
-    steps: &[sending::SEND],
+    later_steps: &[sending::SEND],
     ..Family::NONE
 };
 
 /// Compaction has just folded these counters, in the running transaction.
-fn folded(tables: Tables, ids: &[&[u8]]) -> Result<(), CounterError> {
-    changed_rows::note(tables, ids)
+fn folded(tables: Tables, amounts: &[&Amount]) -> Result<(), CounterError> {
+    // Nothing was added to some of them.
+    let changed = amounts.iter().filter(|amount| amount.delta != 0).map(|amount| &*amount.id);
+    let mut ids = fallible::collect(changed, "counters to be sent")?;
+    ids.sort_unstable();
+    ids.dedup();
+    changed_rows::note(tables, &ids)
 }

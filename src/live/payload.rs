@@ -65,7 +65,8 @@ mod tests {
 
     #[test]
     fn what_is_sent_is_short() {
-        let totals = [Total { id: "a\"b".to_owned(), value: Some(-1) }, Total { id: "ž".to_owned(), value: None }];
+        let totals =
+            [Total { id: "a\"b".to_owned(), value: Some(-1) }, Total { id: "ž".to_owned(), value: None }];
         let sent = payloads(&totals).unwrap();
         assert_eq!(sent, [r#"[{"id":"a\"b","value":-1},{"id":"ž","value":null}]"#]);
         assert!(payloads(&[]).unwrap().is_empty());

@@ -112,8 +112,7 @@ fn send(tables: Tables, watch: &Watch, ids: &[Id]) -> Result<(), CounterError> {
         // BOUND: room was made above.
         totals.push(Total { id: encoding::to_utf8(id), value });
     }
-    let payloads =
-        payload::payloads(&totals).map_err(|error| CounterError::Internal(error.to_string()))?;
+    let payloads = payload::payloads(&totals).map_err(|error| CounterError::Internal(error.to_string()))?;
     with_sql(tables, |spi| {
         for payload in &payloads {
             let payload = encoding::from_utf8(payload);

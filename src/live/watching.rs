@@ -6,13 +6,13 @@
 use super::changed_rows::{self, CHANGED};
 use super::errors::LiveError;
 use super::watch_rows::{self, WATCH, Watch};
-use crate::counting::{read, transaction};
+use crate::counting::{following, read, transaction};
 use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES};
 use crate::pg::interval::Interval;
 use crate::pg::privilege::{self, Rights};
 use crate::pg::table::Access;
-use crate::pg::{lock, xact};
-use crate::rows::access::{self, Tables};
+use crate::pg::xact;
+use crate::rows::access;
 
 /// PostgreSQL's names of channels are shorter than 64 bytes.
 const MAX_CHANNEL_BYTES: usize = 63;
@@ -30,7 +30,7 @@ pub fn watch(prefix: &[u8], channel: &[u8], every: Interval) -> Result<bool, Cou
     let table = WATCH.find().ok_or(CounterError::NotInstalled)?;
     // Before the lock, which keeps everybody out, and after it.
     WATCH.check_rights(table, Rights::INSERT, "INSERT")?;
-    keep_writers_out()?;
+    following::keep_writers_out()?;
     let table = WATCH.enter_to_write(Rights::INSERT, "INSERT")?;
     // BOUND: a prefix, and a channel.
     let (prefix, channel) = (prefix.to_vec(), channel.to_vec());
@@ -45,7 +45,7 @@ pub fn unwatch(prefix: &[u8], channel: &[u8]) -> Result<bool, CounterError> {
     transaction::check_may_change("counter_unwatch")?;
     let table = WATCH.find().ok_or(CounterError::NotInstalled)?;
     WATCH.check_rights(table, Rights::DELETE, "DELETE")?;
-    let tables = keep_writers_out()?;
+    let tables = following::keep_writers_out()?;
     let table = WATCH.enter_to_write(Rights::DELETE, "DELETE")?;
     let every = Interval { months: 0, days: 0, us: 0 };
     // BOUND: a prefix, and a channel.
@@ -70,20 +70,16 @@ const BATCH: usize = 1000;
 /// Watches are changed by hand, by a restore for one.
 pub fn change_by_hand() -> Result<(), CounterError> {
     if access::find_tables().is_some() {
-        keep_writers_out()?;
+        following::keep_writers_out()?;
     }
     Ok(())
 }
 
-fn keep_writers_out() -> Result<Tables, CounterError> {
-    let tables = access::tables()?;
-    lock::lock_table(tables.total, Access::AgainstWriters);
-    if access::find_tables() == Some(tables) { Ok(tables) } else { Err(CounterError::NotInstalled) }
-}
-
 fn check(prefix: &[u8], channel: &[u8]) -> Result<(), CounterError> {
     match (prefix, channel.len()) {
-        (_, bytes) if !(1..=MAX_CHANNEL_BYTES).contains(&bytes) => Err(LiveError::BadChannel { bytes }.into()),
+        (_, bytes) if !(1..=MAX_CHANNEL_BYTES).contains(&bytes) => {
+            Err(LiveError::BadChannel { bytes }.into())
+        }
         ([..FIRST_FREE_BYTE, ..], _) => Err(CounterError::ReservedId),
         _ if prefix.len() > MAX_ID_BYTES => Err(CounterError::LongPrefix { bytes: prefix.len() }),
         _ => Ok(()),

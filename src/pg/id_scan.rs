@@ -55,8 +55,8 @@ impl<'a> Range<'a> {
     fn conditions(self) -> [Option<Condition<'a>>; 3] {
         use Operand::{Bigint, Text};
         use pg_sys::{
-            BTEqualStrategyNumber as EQUAL, BTGreaterEqualStrategyNumber as FROM, BTGreaterStrategyNumber as ABOVE,
-            BTLessStrategyNumber as BELOW,
+            BTEqualStrategyNumber as EQUAL, BTGreaterEqualStrategyNumber as FROM,
+            BTGreaterStrategyNumber as ABOVE, BTLessStrategyNumber as BELOW,
         };
         let on = |column, strategy, function, value| Some(Condition { column, strategy, function, value });
         let text = |column, value| on(column, EQUAL, pg_sys::F_TEXTEQ, Text(value));

@@ -235,6 +235,22 @@ pub fn lock_total_first(total: Oid) {
     }
 }
 
+/// Locks a table of ours, if that can be done soon. Whoever drops the extension may hold it already and wait for counter_ext.total, which the
+/// caller has.
+pub fn try_lock_in_time(table: Oid, access: Access) -> bool {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    const INTERVAL_US: i64 = 5000;
+    let until = Instant::now() + PATIENCE;
+    while !lock::try_lock_table(table, access) {
+        if Instant::now() >= until {
+            return false;
+        }
+        process::check_for_interrupts();
+        process::sleep_us(INTERVAL_US);
+    }
+    true
+}
+
 /// Locks the tables for reading rows.
 pub fn lock_for_reading(tables: Tables) {
     lock::lock_table(tables.total, Access::Read);
@@ -377,17 +393,10 @@ impl FamilyTable {
     /// As `lock`, for those who hold a lock on counter_ext.total already: whoever holds this table and waits for that one is not waited for
     /// long. Errors: 55P03 the table is locked by somebody, and stays so; 55000.
     pub fn lock_in_time(&self, access: Access) -> Result<Oid, CounterError> {
-        const PATIENCE: Duration = Duration::from_secs(2);
-        const INTERVAL_US: i64 = 5000;
         let table = self.find().ok_or(CounterError::NotInstalled)?;
         lock_total_first(tables()?.total);
-        let until = Instant::now() + PATIENCE;
-        while !lock::try_lock_table(table, access) {
-            if Instant::now() >= until {
-                return Err(CounterError::TableLocked { table: self.name });
-            }
-            process::check_for_interrupts();
-            process::sleep_us(INTERVAL_US);
+        if !try_lock_in_time(table, access) {
+            return Err(CounterError::TableLocked { table: self.name });
         }
         if self.find() == Some(table) { Ok(table) } else { Err(CounterError::NotInstalled) }
     }
