@@ -21,12 +21,15 @@ static COMPACT_INTERVAL_MS: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static MAX_DATABASES: GucSetting<i32> = GucSetting::<i32>::new(64);
 static MAX_COUNTERS: GucSetting<i32> = GucSetting::<i32>::new(65_536);
 static MAX_SKETCHES: GucSetting<i32> = GucSetting::<i32>::new(1024);
-static MAX_LIMITS: GucSetting<i32> = GucSetting::<i32>::new(16_384);
+static MAX_LIMITS: GucSetting<i32> = GucSetting::<i32>::new(1_048_576);
 static NODE: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_COMMIT_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_LOAD_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_FOLD_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_RECOVERY_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
+
+/// The highest bound of limits.
+pub const MOST_LIMITS: i32 = 16_777_216;
 
 /// How pending deltas are written at commit.
 pub fn mode() -> Mode {
@@ -155,11 +158,11 @@ pub fn define(preloading: bool) {
         );
         GucRegistry::define_int_guc(
             c"counter_ext.max_limits",
-            c"Windows of rate limits held in shared memory at once.",
-            c"A key of counter_allow has one while its period lasts. So many are for one database; others find a quarter more. Each takes 2 kB, with room for 16 minimum intervals. Twice as many as are in use keep collisions rare.",
+            c"Windows of rate limits, and minimum intervals, held in shared memory at once.",
+            c"A key of counter_allow has one while its period lasts. So many are for one database; others find a sixteenth more. Each takes about 45 bytes, and more where several instants are remembered.",
             &MAX_LIMITS,
             64,
-            4_194_304,
+            MOST_LIMITS,
             GucContext::Postmaster,
             GucFlags::default(),
         );

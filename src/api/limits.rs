@@ -24,11 +24,11 @@ use crate::pg::process;
 /// and a restart of the server begins anew. Algorithm: sliding window log, in bounded space.
 ///
 /// Who may: only roles that were granted EXECUTE, since keys take memory that all databases share; the right to call it with a text
-/// key is that for keys of all types. A database that has four fifths of the room for a key's set is refused further keys there, and the
-/// rest is for other databases.
+/// key is that for keys of all types. When memory is full, whoever has used least of its limit is forgotten for a newcomer; a key that is
+/// over its limit stays. A database that has `counter_ext.max_limits` keys makes room among its own.
 ///
 /// Errors: 22004 NULL argument; 22023 empty or over-long key, negative `max` or `cost`, `per` not positive or past
-/// counter_ext.max_limit_period; 42501 not granted; 53400 too many keys at once for counter_ext.max_limits; 55000 not preloaded.
+/// counter_ext.max_limit_period; 42501 not granted; 53400 too many keys over their limits at once for counter_ext.max_limits; 55000 not preloaded.
 #[pg_extern(parallel_restricted)]
 fn counter_allow(
     key: Option<TextArg<'_>>,
@@ -306,6 +306,8 @@ mod counter_ext {
             name!(max_limits, i64),
             name!(intervals_in_use, i64),
             name!(limits_refused, Option<i64>),
+            name!(limit_evictions, Option<i64>),
+            name!(limit_bytes, i64),
         ),
     > {
         tables_to_monitor().or_raise();
@@ -316,8 +318,10 @@ mod counter_ext {
             filtered.map(|filtered| filtered as i64),
             s.windows_in_use as i64,
             s.max_windows as i64,
-            s.instants_in_use as i64,
+            s.intervals_in_use as i64,
             statistics.map(|s| s.refused as i64),
+            statistics.map(|s| s.evictions as i64),
+            s.bytes as i64,
         ))
     }
 }

@@ -37,6 +37,7 @@ mod marks;
 mod partition;
 mod places;
 pub mod restore_guard;
+mod room;
 mod segment;
 pub mod sketches;
 pub mod statistics;

@@ -1,5 +1,5 @@
 //! A sliding window remembers what was granted in the last `per_us` microseconds, so that grants never add up to more than a
-//! maximum in any interval of that length. Plain Rust; the time is a parameter.
+//! maximum in any interval of that length. Plain Rust; the time is a parameter, and never goes back.
 //!
 //! A log of grants (the "sliding window log" of rate limiting) in bounded space. While the window holds grants of at most
 //! `INSTANTS` different microseconds it is the exact log. Where there are more, the two neighbours that lie closest become one at the
@@ -9,39 +9,27 @@
 //! How much too long: when `INSTANTS` entries lie in a window, its `INSTANTS / 2` disjoint pairs of neighbours share `per` and
 //! the span of the first entry, so the closest pair spans at most (per + span) / (INSTANTS / 2), from which follows
 //! span ≤ per / (INSTANTS / 2 - 1): a grant is forgotten at most per / 31 late.
+//!
+//! A window lies in words that its owner provides, as many as it needs: two, and three an instant. Who has no more for it keeps a
+//! window that unites sooner.
+//!
+//! Contract: the words are used under a lock that its owner holds exclusively.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Different instants that a window remembers.
 pub const INSTANTS: usize = 64;
 
-/// What was granted at one instant, or at several instants that were united into one.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Grant {
-    /// When the last of them was granted.
-    at_us: i64,
-    cost: u64,
-}
+/// Words before those of the instants: what the grants add up to, and where they are.
+const HEADER_WORDS: usize = 2;
+/// When the last of those was granted that are united here; what they cost; how long before that the first one was, in units of
+/// `span_unit`.
+const WORDS_AN_INSTANT: usize = 3;
 
-/// Any bytes are a valid window. Whoever finds one in memory that others used before calls `clear` first.
-#[repr(C)]
-#[derive(Clone, Debug)]
-pub struct Window {
-    /// The furthest that the clock has been.
-    latest_us: i64,
-    /// What the grants add up to: at most `i64::MAX`, as every maximum is.
-    used: u64,
-    len: u64,
-    /// In the order of time.
-    grants: [Grant; INSTANTS],
-    /// How long before a grant's `at_us` the first one was that it is of, in units of `span_unit`.
-    spans: [u32; INSTANTS],
+/// Words that a window of so many instants takes.
+pub const fn words_for(instants: usize) -> usize {
+    HEADER_WORDS + WORDS_AN_INSTANT * instants
 }
-
-const _: () = {
-    assert!(std::mem::size_of::<Window>() == 1304);
-    assert!(std::mem::offset_of!(Window, grants) == 24);
-    assert!(std::mem::offset_of!(Window, spans) == 1048);
-};
 
 /// What a caller can be told of a window, as of an instant, if nobody else takes anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,41 +54,68 @@ fn span_unit(per_us: i64) -> i64 {
     (per_us >> 32) + 1
 }
 
-impl Window {
-    pub fn clear(&mut self) {
-        self.latest_us = i64::MIN;
-        self.used = 0;
-        self.len = 0;
+/// What was granted at one instant, or at several instants that were united into one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Grant {
+    /// When the last of them was granted.
+    pub at_us: i64,
+    pub cost: u64,
+    span: u64,
+}
+
+/// A window in words whose owner has cleared them before its first use. Grants lie in a ring, in the order of time.
+#[derive(Clone, Copy, Debug)]
+pub struct Window<'a> {
+    words: &'a [AtomicU64],
+}
+
+impl<'a> Window<'a> {
+    /// `words` are those of at least two instants.
+    pub fn new(words: &'a [AtomicU64]) -> Window<'a> {
+        debug_assert!(words.len() >= words_for(2));
+        Window { words }
     }
 
-    /// Takes `cost`, which is not 0, if with it no more than `max` has been granted since `per_us` ago. `max` may be
-    /// another one each time. A clock that went back stands still until it is where it was.
-    pub fn take(&mut self, now_us: i64, per_us: i64, max: u64, cost: u64) -> bool {
-        let now_us = self.forget_before(now_us, per_us);
-        if !self.fits(max, cost) {
-            return false;
-        }
-        self.note(now_us, per_us, cost);
-        true
+    pub fn clear(&self) {
+        self.set(0, 0);
+        self.set(1, 0);
     }
 
-    /// Whether `take` would do it.
-    pub fn has_room(&mut self, now_us: i64, per_us: i64, max: u64, cost: u64) -> bool {
+    /// A cleared window that has had one grant.
+    pub fn begin_with(&self, at_us: i64, cost: u64) {
+        self.clear();
+        self.append(Grant { at_us, cost, span: 0 });
+    }
+
+    /// Clears another window and puts the same into it. That has room for at least as many instants.
+    pub fn copy_to(&self, other: &Window<'_>) {
+        other.clear();
+        (0..self.instants()).for_each(|number| other.append(self.grant(number)));
+    }
+
+    /// Whether, with `cost` more, no more than `max` has been granted since `per_us` ago. `max` may be another one each time.
+    pub fn has_room(&self, now_us: i64, per_us: i64, max: u64, cost: u64) -> bool {
         self.forget_before(now_us, per_us);
         self.fits(max, cost)
     }
 
+    /// Whether a grant at this instant makes it unite others first, so that it had better have more words.
+    pub fn is_full_at(&self, now_us: i64) -> bool {
+        let len = self.instants();
+        len == self.capacity() && self.grant(len - 1).at_us != now_us
+    }
+
     /// Gives back what was taken, the oldest first, and no more than there is. What is left is then remembered at least as long as
     /// if those grants had been forgotten that are given back, whichever they are.
-    pub fn give_back(&mut self, now_us: i64, per_us: i64, cost: u64) {
+    pub fn give_back(&self, now_us: i64, per_us: i64, cost: u64) {
         self.forget_before(now_us, per_us);
-        let mut left = cost.min(self.used);
-        self.used -= left;
+        let mut left = cost.min(self.used());
+        self.set(0, self.used() - left);
         let mut gone = 0;
         while left > 0 {
-            let grant = &mut self.grants[gone];
+            let grant = self.grant(gone);
             if grant.cost > left {
-                grant.cost -= left;
+                self.set_grant(gone, Grant { cost: grant.cost - left, ..grant });
                 break;
             }
             left -= grant.cost;
@@ -109,105 +124,159 @@ impl Window {
         self.forget_first(gone);
     }
 
-    /// What there is to tell at an instant that `take`, `has_room` or `give_back` has just been called for.
+    /// What there is to tell at an instant that `has_room` or `give_back` has just been called for.
     pub fn outlook(&self, now_us: i64, per_us: i64, max: u64, asked: u64) -> Outlook {
-        let now_us = now_us.max(self.latest_us);
-        let until_forgotten = |grant: &Grant| grant.at_us.saturating_add(per_us) - now_us;
+        let until_forgotten = |grant: Grant| grant.at_us.saturating_add(per_us) - now_us;
         let fits_in_us = if self.fits(max, asked) {
             Some(0)
         } else if asked > max {
             None
         } else {
-            let mut used = self.used;
-            let last_in_the_way = self.grants[..self.len()].iter().find(|grant| {
+            let mut used = self.used();
+            let last_in_the_way = (0..self.instants()).map(|number| self.grant(number)).find(|grant| {
                 used -= grant.cost;
                 used <= max - asked
             });
             last_in_the_way.map(until_forgotten)
         };
         Outlook {
-            remaining: max.saturating_sub(self.used),
-            reset_in_us: self.grants[..self.len()].last().map_or(0, until_forgotten),
+            remaining: max.saturating_sub(self.used()),
+            reset_in_us: self.last().map_or(0, until_forgotten),
             fits_in_us,
         }
     }
 
     /// When everything granted so far will have been forgotten.
     pub fn empty_at_us(&self, per_us: i64) -> i64 {
-        self.grants[..self.len()].last().map_or(i64::MIN, |last| last.at_us.saturating_add(per_us))
+        self.last().map_or(i64::MIN, |last| last.at_us.saturating_add(per_us))
     }
 
-    fn fits(&self, max: u64, cost: u64) -> bool {
-        self.used <= max && cost <= max - self.used
+    /// What the grants add up to: at most `i64::MAX`, as every maximum is.
+    pub fn used(&self) -> u64 {
+        self.get(0)
     }
 
-    fn len(&self) -> usize {
-        (self.len as usize).min(INSTANTS)
+    /// Instants that it remembers now.
+    pub fn instants(&self) -> usize {
+        ((self.get(1) as u32) as usize).min(self.capacity())
     }
 
-    /// Forgets what is `per_us` old, and returns the time it is.
-    fn forget_before(&mut self, now_us: i64, per_us: i64) -> i64 {
-        let now_us = now_us.max(self.latest_us);
-        self.latest_us = now_us;
-        let grants = &self.grants[..self.len()];
-        let old = grants.iter().take_while(|grant| now_us - grant.at_us >= per_us).count();
-        if old > 0 {
-            self.used -= grants[..old].iter().map(|grant| grant.cost).sum::<u64>();
-            self.forget_first(old);
+    pub fn last(&self) -> Option<Grant> {
+        self.instants().checked_sub(1).map(|last| self.grant(last))
+    }
+
+    /// Instants that it has words for.
+    pub fn capacity(&self) -> usize {
+        ((self.words.len() - HEADER_WORDS) / WORDS_AN_INSTANT).min(INSTANTS)
+    }
+
+    pub fn fits(&self, max: u64, cost: u64) -> bool {
+        let used = self.used();
+        used <= max && cost <= max - used
+    }
+
+    /// Forgets what is `per_us` old.
+    pub fn forget_before(&self, now_us: i64, per_us: i64) {
+        let (mut gone, mut cost) = (0, 0);
+        while gone < self.instants() {
+            let grant = self.grant(gone);
+            if now_us - grant.at_us < per_us {
+                break;
+            }
+            cost += grant.cost;
+            gone += 1;
         }
-        now_us
+        if gone > 0 {
+            self.set(0, self.used() - cost);
+            self.forget_first(gone);
+        }
+    }
+
+    /// Notes a grant that fits.
+    pub fn note(&self, now_us: i64, per_us: i64, cost: u64) {
+        if let Some(last) = self.last()
+            && last.at_us == now_us
+        {
+            self.set(0, self.used() + cost);
+            self.set_grant(self.instants() - 1, Grant { cost: last.cost + cost, ..last });
+            return;
+        }
+        if self.instants() == self.capacity() {
+            self.unite_closest(per_us);
+        }
+        self.append(Grant { at_us: now_us, cost, span: 0 });
+    }
+
+    /// Makes one of the two neighbours that lie closest.
+    pub fn unite_closest(&self, per_us: i64) {
+        let unit = span_unit(per_us);
+        let len = self.instants();
+        let mut closest: Option<(usize, i64)> = None;
+        let mut earlier = self.grant(0);
+        for first in 0..len.saturating_sub(1) {
+            let later = self.grant(first + 1);
+            let span = (later.at_us - earlier.at_us) + (earlier.span as i64).saturating_mul(unit);
+            if closest.is_none_or(|(_, least)| span < least) {
+                closest = Some((first, span));
+            }
+            earlier = later;
+        }
+        let Some((first, span)) = closest else { return };
+        let (earlier, later) = (self.grant(first), self.grant(first + 1));
+        let span = (span as u64).div_ceil(unit as u64).min(u64::from(u32::MAX));
+        self.set_grant(first + 1, Grant { at_us: later.at_us, cost: earlier.cost + later.cost, span });
+        // Those before move up by one, the last of them onto the earlier one.
+        for number in (0..first).rev() {
+            self.set_grant(number + 1, self.grant(number));
+        }
+        self.forget_first(1);
+    }
+
+    fn append(&self, grant: Grant) {
+        let len = self.instants();
+        self.set(0, self.used() + grant.cost);
+        self.set(1, self.get(1) + 1);
+        self.set_grant(len, grant);
     }
 
     /// What they cost is no longer in `used`.
-    fn forget_first(&mut self, count: usize) {
-        let len = self.len();
-        self.grants.copy_within(count..len, 0);
-        self.spans.copy_within(count..len, 0);
-        self.len = (len - count) as u64;
+    fn forget_first(&self, count: usize) {
+        let first = self.wrapped(self.first() + count);
+        self.set(1, (first as u64) << 32 | (self.instants() - count) as u64);
     }
 
-    fn note(&mut self, now_us: i64, per_us: i64, cost: u64) {
-        self.used += cost;
-        let len = self.len();
-        if let Some(last) = self.grants[..len].last_mut()
-            && last.at_us == now_us
-        {
-            last.cost += cost;
-            return;
-        }
-        if len == INSTANTS {
-            self.unite_closest(span_unit(per_us));
-        }
-        let new = self.len();
-        self.grants[new] = Grant { at_us: now_us, cost };
-        self.spans[new] = 0;
-        self.len += 1;
+    /// Where the ring begins.
+    fn first(&self) -> usize {
+        self.wrapped((self.get(1) >> 32) as usize)
     }
 
-    /// Makes room where it is full.
-    fn unite_closest(&mut self, unit: i64) {
-        let spans = self.spans.iter().map(|span| i64::from(*span).saturating_mul(unit));
-        let united_spans =
-            self.grants.windows(2).zip(spans).map(|(pair, span)| (pair[1].at_us - pair[0].at_us) + span);
-        let Some((first, span)) = united_spans.enumerate().min_by_key(|(_, span)| *span) else { return };
-        let len = self.len();
-        self.grants[first + 1].cost += self.grants[first].cost;
-        self.spans[first + 1] = u32::try_from((span as u64).div_ceil(unit as u64)).unwrap_or(u32::MAX);
-        self.grants.copy_within(first + 1..len, first);
-        self.spans.copy_within(first + 1..len, first);
-        self.len -= 1;
+    fn wrapped(&self, place: usize) -> usize {
+        let capacity = self.capacity();
+        if place < capacity { place } else { (place - capacity).min(capacity - 1) }
     }
-}
 
-impl Default for Window {
-    fn default() -> Window {
-        Window {
-            latest_us: i64::MIN,
-            used: 0,
-            len: 0,
-            grants: [Grant::default(); INSTANTS],
-            spans: [0; INSTANTS],
-        }
+    fn word_of(&self, number: usize) -> usize {
+        HEADER_WORDS + WORDS_AN_INSTANT * self.wrapped(self.first() + number)
+    }
+
+    fn grant(&self, number: usize) -> Grant {
+        let at = self.word_of(number);
+        Grant { at_us: self.get(at) as i64, cost: self.get(at + 1), span: self.get(at + 2) }
+    }
+
+    fn set_grant(&self, number: usize, grant: Grant) {
+        let at = self.word_of(number);
+        self.set(at, grant.at_us as u64);
+        self.set(at + 1, grant.cost);
+        self.set(at + 2, grant.span);
+    }
+
+    fn get(&self, word: usize) -> u64 {
+        self.words[word].load(Ordering::Relaxed)
+    }
+
+    fn set(&self, word: usize, to: u64) {
+        self.words[word].store(to, Ordering::Relaxed);
     }
 }
 
@@ -220,6 +289,76 @@ mod tests {
     use super::*;
 
     const SECOND: i64 = 1_000_000;
+
+    /// A window that is given more words whenever it would unite otherwise, as its owner does, and a clock that never goes back.
+    #[derive(Debug)]
+    struct Growing {
+        words: Vec<AtomicU64>,
+        latest_us: i64,
+    }
+
+    impl Default for Growing {
+        fn default() -> Growing {
+            Growing { words: words_of(2), latest_us: i64::MIN }
+        }
+    }
+
+    impl Clone for Growing {
+        fn clone(&self) -> Growing {
+            let words = self.words.iter().map(|word| AtomicU64::new(word.load(Ordering::Relaxed)));
+            Growing { words: words.collect(), latest_us: self.latest_us }
+        }
+    }
+
+    fn words_of(instants: usize) -> Vec<AtomicU64> {
+        (0..words_for(instants)).map(|_| AtomicU64::new(0)).collect()
+    }
+
+    impl Growing {
+        fn window(&self) -> Window<'_> {
+            Window::new(&self.words)
+        }
+
+        fn now(&mut self, now: i64) -> i64 {
+            self.latest_us = self.latest_us.max(now);
+            self.latest_us
+        }
+
+        fn take(&mut self, now: i64, per: i64, max: u64, cost: u64) -> bool {
+            let now = self.now(now);
+            if self.has_room(now, per, max, cost)
+                && self.window().is_full_at(now)
+                && self.window().capacity() < INSTANTS
+            {
+                let larger = words_of((self.window().capacity() * 2 + 1).min(INSTANTS));
+                self.window().copy_to(&Window::new(&larger));
+                self.words = larger;
+            }
+            let taken = self.has_room(now, per, max, cost);
+            if taken {
+                self.window().note(now, per, cost);
+            }
+            taken
+        }
+
+        fn has_room(&mut self, now: i64, per: i64, max: u64, cost: u64) -> bool {
+            let now = self.now(now);
+            self.window().has_room(now, per, max, cost)
+        }
+
+        fn give_back(&mut self, now: i64, per: i64, cost: u64) {
+            let now = self.now(now);
+            self.window().give_back(now, per, cost);
+        }
+
+        fn outlook(&self, now: i64, per: i64, max: u64, asked: u64) -> Outlook {
+            self.window().outlook(now.max(self.latest_us), per, max, asked)
+        }
+
+        fn used(&self) -> u64 {
+            self.window().used()
+        }
+    }
 
     /// Every grant, for ever.
     #[derive(Default)]
@@ -252,7 +391,7 @@ mod tests {
 
     /// Takes, and checks what must hold whatever happens. Each interval of the length that ends at a grant is looked at; any
     /// other has no more in it than one of these.
-    fn checked_take(window: &mut Window, log: &mut Log, now: i64, per: i64, max: u64, cost: u64) -> bool {
+    fn checked_take(window: &mut Growing, log: &mut Log, now: i64, per: i64, max: u64, cost: u64) -> bool {
         let had_room = window.has_room(now, per, max, cost);
         let taken = window.take(now, per, max, cost);
         assert_eq!(had_room, taken, "has_room foretells take");
@@ -263,7 +402,8 @@ mod tests {
         } else {
             assert!(log.used(now, per + late) + cost > max, "refused too long at {now}");
         }
-        assert_eq!(window.used, window.grants[..window.len()].iter().map(|g| g.cost).sum::<u64>());
+        let kept = window.window();
+        assert_eq!(kept.used(), (0..kept.instants()).map(|number| kept.grant(number).cost).sum::<u64>());
         taken
     }
 
@@ -274,7 +414,7 @@ mod tests {
             max in 0..400u64,
             steps in prop::collection::vec((0..1000i64, 1..4u64, 0..20u32), 1..600),
         ) {
-            let (mut window, mut log, mut now) = (Window::default(), Log::default(), 5);
+            let (mut window, mut log, mut now) = (Growing::default(), Log::default(), 5);
             for (step, cost, pause) in steps {
                 now += step * per / 40_000 + if pause == 0 { per / 2 } else { i64::from(pause % 2) };
                 checked_take(&mut window, &mut log, now, per, max, cost);
@@ -287,7 +427,7 @@ mod tests {
             max in 1..=INSTANTS as u64,
             steps in prop::collection::vec((0..300i64, 1..4u64), 1..800),
         ) {
-            let (mut window, mut log, mut now) = (Window::default(), Log::default(), 0);
+            let (mut window, mut log, mut now) = (Growing::default(), Log::default(), 0);
             for (step, cost) in steps {
                 now += step;
                 let fits = log.used(now, per) + cost <= max;
@@ -303,7 +443,7 @@ mod tests {
             steps in prop::collection::vec((-300..300i64, 1..3u64), 1..600),
         ) {
             const PER: i64 = 1000;
-            let (mut window, mut log, mut now, mut furthest) = (Window::default(), Log::default(), 0, i64::MIN);
+            let (mut window, mut log, mut now, mut furthest) = (Growing::default(), Log::default(), 0, i64::MIN);
             for (step, cost) in steps {
                 now += step;
                 furthest = now.max(furthest);
@@ -318,7 +458,7 @@ mod tests {
         fn the_maximum_may_change(
             steps in prop::collection::vec((0..100i64, 0..300u64, 1..50u64), 1..400),
         ) {
-            let (mut window, mut log, mut now) = (Window::default(), Log::default(), 0);
+            let (mut window, mut log, mut now) = (Growing::default(), Log::default(), 0);
             for (step, max, cost) in steps {
                 now += step;
                 checked_take(&mut window, &mut log, now, 1000, max, cost);
@@ -332,7 +472,7 @@ mod tests {
             max in 0..=INSTANTS as u64,
             steps in prop::collection::vec((0..400i64, 0..70u64, 0..4u32), 1..600),
         ) {
-            let (mut window, mut log, mut now) = (Window::default(), Log::default(), 0);
+            let (mut window, mut log, mut now) = (Growing::default(), Log::default(), 0);
             for (step, cost, kind) in steps {
                 now += step;
                 let asked = cost.max(1);
@@ -361,7 +501,7 @@ mod tests {
             per in prop_oneof![1..50i64, 1000..100_000i64, Just(3600 * SECOND * 24 * 400)],
             steps in prop::collection::vec((0..1000i64, 0..300u64, 1..60u64, 0..5u32), 1..400),
         ) {
-            let (mut window, mut log, mut now) = (Window::default(), Log::default(), 0);
+            let (mut window, mut log, mut now) = (Growing::default(), Log::default(), 0);
             for (step, max, cost, kind) in steps {
                 now += step * per / 40_000;
                 if kind == 0 {
@@ -394,7 +534,7 @@ mod tests {
             steps in prop::collection::vec((0..60i64, 1..20u64, any::<prop::sample::Index>(), 0..3u32), 1..400),
         ) {
             const PER: i64 = 1000;
-            let (mut window, mut log, mut now) = (Window::default(), Log::default(), 0);
+            let (mut window, mut log, mut now) = (Growing::default(), Log::default(), 0);
             for (step, cost, which, kind) in steps {
                 now += step;
                 if kind == 0 && !log.0.is_empty() {
@@ -430,7 +570,7 @@ mod tests {
             (300, 300 * SECOND, 200_000),
             (1, SECOND, 30_000),
         ] {
-            let (mut window, mut log) = (Window::default(), Log::default());
+            let (mut window, mut log) = (Growing::default(), Log::default());
             let (mut now, mut granted) = (0i64, 0u64);
             // What a limiter grants that remembers everything.
             let (mut exact, mut exactly_granted) = (Log::default(), 0u64);
@@ -453,32 +593,32 @@ mod tests {
 
     #[test]
     fn an_instant_takes_any_number() {
-        let mut window = Window::default();
+        let mut window = Growing::default();
         assert!(window.take(7, SECOND, i64::MAX as u64, i64::MAX as u64 - 1));
         assert!(window.take(7, SECOND, i64::MAX as u64, 1));
         assert!(!window.take(7, SECOND, i64::MAX as u64, 1));
-        assert_eq!(window.empty_at_us(SECOND), SECOND + 7);
+        assert_eq!(window.window().empty_at_us(SECOND), SECOND + 7);
         assert!(!window.take(SECOND + 6, SECOND, 1, 1));
         assert!(window.take(SECOND + 7, SECOND, 1, 1));
     }
 
     #[test]
     fn the_longest_period_fits() {
-        let mut window = Window::default();
+        let mut window = Growing::default();
         let per = i64::MAX / 4;
         for step in 0..200 {
             assert!(window.take(step * (per / 400), per, 1000, 1));
         }
-        assert_eq!(window.used, 200);
+        assert_eq!(window.used(), 200);
         assert!(window.has_room(i64::MAX / 2, per, 0, 0));
-        assert_eq!(window.used, 0);
+        assert_eq!(window.used(), 0);
     }
 
     #[test]
     fn nothing_passes_a_maximum_of_nothing() {
-        let mut window = Window::default();
+        let mut window = Growing::default();
         assert!(!window.take(1, SECOND, 0, 1));
         assert!(!window.take(1, SECOND, 5, 6));
-        assert_eq!(window.empty_at_us(SECOND), i64::MIN);
+        assert_eq!(window.window().empty_at_us(SECOND), i64::MIN);
     }
 }

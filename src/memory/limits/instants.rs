@@ -1,7 +1,8 @@
-//! Instants until which something may not come again.
+//! Minimum intervals: instants until which something may not come again.
 //!
 //! Contract: that of the folder.
 
+use super::held::Took;
 use super::key::{Fingerprint, LimitKey, Taken};
 use super::room::{Limits, limits};
 
@@ -15,34 +16,22 @@ pub struct Begun {
 /// memory.
 pub fn begin(key: &LimitKey<'_>) -> Option<Result<Begun, Taken>> {
     let limits = limits()?;
-    let (fingerprint, set) = instant_of(&limits, key);
-    Some(limits.with_instant_set(set, |tags, now_us| {
-        let way = match tags.find(fingerprint) {
-            Some(way) if tags.busy_until_us[way] > now_us => return Err(Taken::No),
-            Some(way) => way,
-            None => tags.find_free(key.database, now_us).ok_or_else(|| limits.refuse())?,
-        };
-        let until_us = now_us + key.per_us;
-        tags.claim(way, fingerprint);
-        tags.busy_until_us[way] = until_us;
-        Ok(Begun { until_us })
-    }))
+    let (fingerprint, partition) = place_of(&limits, key);
+    Some(match limits.with(partition, |held| held.begin_interval(fingerprint, key.per_us)) {
+        Ok(until_us) => Ok(Begun { until_us }),
+        Err(Took::NoRoom) => Err(limits.refuse()),
+        Err(_) => Err(Taken::No),
+    })
 }
 
 /// As if `begin` had not been called.
 pub fn give_back(key: &LimitKey<'_>, begun: Begun) {
     let Some(limits) = limits() else { return };
-    let (fingerprint, set) = instant_of(&limits, key);
-    limits.with_instant_set(set, |tags, _| {
-        if let Some(way) = tags.find(fingerprint)
-            && tags.busy_until_us[way] == begun.until_us
-        {
-            tags.busy_until_us[way] = 0;
-        }
-    });
+    let (fingerprint, partition) = place_of(&limits, key);
+    limits.with(partition, |held| held.give_back_interval(fingerprint, begun.until_us));
 }
 
-fn instant_of(limits: &Limits, key: &LimitKey<'_>) -> (Fingerprint, usize) {
+fn place_of(limits: &Limits, key: &LimitKey<'_>) -> (Fingerprint, usize) {
     let fingerprint = limits.fingerprint(key);
-    (fingerprint, (fingerprint.high % limits.instant_sets() as u64) as usize)
+    (fingerprint, limits.0.partition_of(fingerprint.low))
 }

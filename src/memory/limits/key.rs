@@ -26,7 +26,8 @@ pub struct LimitKey<'a> {
 pub enum Taken {
     Yes,
     No,
-    /// Its database has its share of the set, or the set is full: it is not known, and nothing was taken.
+    /// It is not known, nothing was taken, and there is no room for it: the places that it could have are those of keys over
+    /// their limits.
     NoRoom,
 }
 
@@ -41,18 +42,18 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    pub(super) fn asked(&self) -> u64 {
+    pub fn asked(&self) -> u64 {
         self.cost.max(1)
     }
 }
 
 /// What a place says whose it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fingerprint {
+pub struct Fingerprint {
     /// Of database and subject.
     pub low: u64,
     /// Of the period too.
-    pub high: u64,
+    pub high: u32,
     pub database: u32,
 }
 
@@ -61,14 +62,14 @@ impl Fingerprint {
         let [_, _, a, b] = seeds;
         Fingerprint {
             low: hash_of_subject(key.database, key.subject, seeds),
-            high: hash(key.database, key.subject, key.per_us, a, b),
+            high: hash(key.database, key.subject, key.per_us, a, b) as u32,
             database: key.database,
         }
     }
 }
 
 /// The low half of a fingerprint.
-pub(super) fn hash_of_subject(database: u32, subject: LimitSubject<'_>, [a, b, _, _]: [u64; 4]) -> u64 {
+pub fn hash_of_subject(database: u32, subject: LimitSubject<'_>, [a, b, _, _]: [u64; 4]) -> u64 {
     hash(database, subject, 0, a, b)
 }
 

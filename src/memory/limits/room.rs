@@ -1,201 +1,140 @@
-//! The segment of limits: where its sets lie, and their locks.
+//! The room of limits, and what is known of all of them.
 //!
-//! Contract: that of the folder. A set is reached by who holds its lock exclusively: `with_window_set` and `with_instant_set` take it, and
-//! `together` before it asks `window_set`.
+//! Contract: that of the folder.
 
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use pgrx::pg_sys;
-
+use super::super::room::mapped::{Mapped, Room};
+use super::super::room::shape::Shape;
+use super::entry::{LimitHead, MOST_PLACES};
+use super::held::{Held, PLACES_A_FREE_ONE};
 use super::key::{Fingerprint, LimitKey, LimitSubject, Taken, hash_of_subject};
-use super::set::{Tags, WAYS_OF_ONE, WindowSet};
-use super::{Guarded, LockGuard, lock_for_start, lwlock};
-use crate::pg::{process, random};
+use crate::pg::process;
 
-/// Sets of instants for each set of windows.
-const INSTANT_SETS: usize = 16;
-/// Locks that the sets of instants share.
-const INSTANT_LOCKS: usize = 128;
+static ROOM: Room<LimitHead> = Room::new(c"counter_ext limits", c"counter_ext_limits");
 
-const CACHE_LINE: usize = 64;
+/// Fewer would fill unevenly.
+const LEAST_A_PARTITION: usize = 4096;
+/// Of bodies, for each place: windows of several instants are few among many keys.
+const POOL_BYTES_A_PLACE: usize = 8;
+/// Of bodies: some windows of all instants.
+const LEAST_POOL_BYTES: usize = 256 << 10;
+/// Places that are looked at under one lock by who looks at all.
+const PLACES_AT_ONCE: u32 = 1024;
 
-#[repr(C, align(64))]
-struct Header {
-    window_sets: u64,
-    seeds: [u64; 4],
-    locks: *mut pg_sys::LWLockPadded,
-    refused: AtomicU64,
-}
+const _: () = assert!(crate::settings::MOST_LIMITS as usize / 100 < MOST_PLACES);
 
-const _: () = {
-    assert!(std::mem::size_of::<Header>() == CACHE_LINE);
-    assert!(std::mem::size_of::<WindowSet>().is_multiple_of(CACHE_LINE));
-};
-
-static BASE: AtomicPtr<Header> = AtomicPtr::new(std::ptr::null_mut());
-
-const TRANCHE: &std::ffi::CStr = c"counter_ext_limits";
-const SEGMENT: &std::ffi::CStr = c"counter_ext limits";
-
-fn sets_wanted() -> usize {
-    crate::settings::max_limits().div_ceil(WAYS_OF_ONE)
-}
-
-fn bytes(sets: usize) -> usize {
-    let set = std::mem::size_of::<WindowSet>() + INSTANT_SETS * std::mem::size_of::<Tags>();
-    CACHE_LINE + std::mem::size_of::<Header>() + sets * set
+fn shape() -> Shape {
+    let of_one = crate::settings::max_limits();
+    let places = of_one + of_one.div_ceil(PLACES_A_FREE_ONE as usize);
+    let pool_bytes = (places * POOL_BYTES_A_PLACE).max(LEAST_POOL_BYTES);
+    Shape::new(places, LEAST_A_PARTITION, size_of::<LimitHead>(), pool_bytes)
 }
 
 /// Asks for memory and locks; called from the request hook.
 pub fn request() {
-    let sets = sets_wanted();
-    // SAFETY: called from shmem_request_hook, where this is allowed.
-    unsafe {
-        pg_sys::RequestAddinShmemSpace(bytes(sets));
-        pg_sys::RequestNamedLWLockTranche(TRANCHE.as_ptr(), (sets + INSTANT_LOCKS) as i32);
-    }
+    ROOM.request(shape());
 }
 
-/// Makes the segment, or finds it made.
+/// Makes the room, or finds it made.
 pub fn start() {
-    let sets = sets_wanted();
-    let mut found = false;
     process::start_clock();
-    // SAFETY: called from shmem_startup_hook; the segment is as large as asked for, and every field that is read before it
-    // is written (header and tags) is written before anybody else can see the base address.
-    unsafe {
-        let _lock = lock_for_start();
-        let raw = pg_sys::ShmemInitStruct(SEGMENT.as_ptr(), bytes(sets), &mut found) as usize;
-        let base = raw.next_multiple_of(CACHE_LINE) as *mut Header;
-        let limits = Limits(base);
-        if !found {
-            (*base).window_sets = sets as u64;
-            (*base).seeds = std::array::from_fn(|_| random::bits());
-            (*base).locks = pg_sys::GetNamedLWLockTranche(TRANCHE.as_ptr());
-            (*base).refused = AtomicU64::new(0);
-            for set in 0..sets {
-                std::ptr::write_bytes(&raw mut (*limits.window_set(set).as_ptr()).tags, 0, 1);
-            }
-            for set in 0..sets * INSTANT_SETS {
-                std::ptr::write_bytes(limits.instant_set(set).as_ptr(), 0, 1);
-            }
-        }
-        BASE.store(base, Ordering::Release);
-    }
+    ROOM.start(shape());
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Limits(*mut Header);
+pub(super) struct Limits(pub Mapped<LimitHead>);
 
 pub(super) fn limits() -> Option<Limits> {
-    let base = BASE.load(Ordering::Relaxed);
-    (!base.is_null()).then_some(Limits(base))
+    ROOM.mapped().map(Limits)
 }
 
 impl Limits {
-    fn header(&self) -> &Header {
-        // SAFETY: mapped for the life of the process; fields are constants or atomics.
-        unsafe { &*self.0 }
+    pub fn with<T>(&self, partition: usize, work: impl FnOnce(&Held<'_, Mapped<LimitHead>>) -> T) -> T {
+        let _lock = self.0.lock_partition(partition);
+        work(&self.held(partition, process::clock_us()))
     }
 
-    fn window_sets(&self) -> usize {
-        self.header().window_sets as usize
-    }
-
-    pub fn instant_sets(&self) -> usize {
-        self.window_sets() * INSTANT_SETS
-    }
-
-    pub fn window_set(&self, set: usize) -> &Guarded<WindowSet> {
-        assert!(set < self.window_sets());
-        // SAFETY: in bounds: the segment was sized for so many, behind the header; any bytes will do.
-        unsafe { &*(self.0.add(1) as *const Guarded<WindowSet>).add(set) }
-    }
-
-    fn instant_set(&self, set: usize) -> &Guarded<Tags> {
-        assert!(set < self.instant_sets());
-        // SAFETY: in bounds: behind the sets of windows, as `bytes` adds up; any bytes will do.
-        unsafe {
-            &*((self.0.add(1) as *const WindowSet).add(self.window_sets()) as *const Guarded<Tags>).add(set)
-        }
-    }
-
-    pub fn lock(&self, number: usize) -> LockGuard {
-        assert!(number < self.window_sets() + INSTANT_LOCKS);
-        // SAFETY: the tranche has so many locks; no caller holds one already.
-        unsafe { lwlock::exclusive(&raw mut (*self.header().locks.add(number)).lock) }
-    }
-
-    pub fn with_window_set<T>(&self, set: usize, work: impl FnOnce(&mut WindowSet, i64) -> T) -> T {
-        let _lock = self.lock(set);
-        // SAFETY: the set's lock is held exclusively, and no closure is given another reference.
-        work(unsafe { self.window_set(set).get_mut() }, process::clock_us())
-    }
-
-    pub fn with_instant_set<T>(&self, set: usize, work: impl FnOnce(&mut Tags, i64) -> T) -> T {
-        let _lock = self.lock(self.window_sets() + set % INSTANT_LOCKS);
-        // SAFETY: the set's lock is held exclusively, and no closure is given another reference.
-        work(unsafe { self.instant_set(set).get_mut() }, process::clock_us())
+    /// For who holds the partition's lock exclusively.
+    pub fn held(&self, partition: usize, clock_us: i64) -> Held<'_, Mapped<LimitHead>> {
+        let places = self.0.places(partition);
+        Held { places, pool: &self.0, now_us: places.now_us(clock_us), evictions: self.0.evictions() }
     }
 
     pub fn fingerprint(&self, key: &LimitKey<'_>) -> Fingerprint {
-        Fingerprint::new(key, self.header().seeds)
+        Fingerprint::new(key, self.0.seeds())
     }
 
     pub fn hash_of_subject(&self, database: u32, subject: LimitSubject<'_>) -> u64 {
-        hash_of_subject(database, subject, self.header().seeds)
-    }
-
-    /// Where the windows of a subject are.
-    pub fn window_set_of(&self, low: u64) -> usize {
-        (low % self.window_sets() as u64) as usize
+        hash_of_subject(database, subject, self.0.seeds())
     }
 
     pub fn refuse(&self) -> Taken {
-        self.header().refused.fetch_add(1, Ordering::Relaxed);
+        self.0.refused().fetch_add(1, Ordering::Relaxed);
         Taken::NoRoom
+    }
+
+    /// Looks at all places, some of a partition under each lock.
+    fn each(&self, mut see: impl FnMut(&Held<'_, Mapped<LimitHead>>, u32, u32)) {
+        for partition in 0..self.0.partitions() {
+            let mut first = 0;
+            loop {
+                let touched = self.with(partition, |held| {
+                    see(held, first, first + PLACES_AT_ONCE);
+                    held.places.touched()
+                });
+                first += PLACES_AT_ONCE;
+                if first >= touched {
+                    break;
+                }
+            }
+        }
     }
 }
 
 /// Forgets all limits of a database that is gone: another one may get its number.
 pub fn purge_database(database: u32) {
-    let Some(limits) = limits() else { return };
-    for set in 0..limits.window_sets() {
-        limits.with_window_set(set, |set, _| set.tags.purge(database));
-    }
-    for set in 0..limits.instant_sets() {
-        limits.with_instant_set(set, |tags, _| tags.purge(database));
+    if let Some(limits) = limits() {
+        limits.each(|held, first, end| held.purge(database, first, end));
     }
 }
 
 /// Shared memory that limits take.
 pub fn size_bytes() -> u64 {
-    limits().map_or(0, |limits| bytes(limits.window_sets()) as u64)
+    limits().map_or(0, |limits| limits.0.shape().bytes() as u64)
 }
 
 /// Of the whole server.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Statistics {
     pub windows_in_use: u64,
-    /// What one database can have.
+    /// What one database can have, intervals included.
     pub max_windows: u64,
-    pub instants_in_use: u64,
-    /// Calls that found their set full.
+    pub intervals_in_use: u64,
+    /// Calls that found no place.
     pub refused: u64,
+    /// Limits that were forgotten before their time, for newcomers.
+    pub evictions: u64,
+    /// What those that are held take, without what is free.
+    pub bytes: u64,
 }
 
 pub fn statistics() -> Option<Statistics> {
     let limits = limits()?;
-    let windows = (0..limits.window_sets())
-        .map(|set| limits.with_window_set(set, |set, now_us| set.tags.in_use(now_us)))
-        .sum();
-    let instants = (0..limits.instant_sets())
-        .map(|set| limits.with_instant_set(set, |tags, now_us| tags.in_use(now_us)))
-        .sum();
+    let (mut windows_in_use, mut intervals_in_use, mut places) = (0, 0, 0);
+    limits.each(|held, first, end| {
+        // Of a partition, once.
+        places += if first == 0 { u64::from(held.places.held()) } else { 0 };
+        let (windows, intervals) = held.in_use(first, end);
+        windows_in_use += windows;
+        intervals_in_use += intervals;
+    });
     Some(Statistics {
-        windows_in_use: windows,
-        max_windows: (limits.window_sets() * WAYS_OF_ONE) as u64,
-        instants_in_use: instants,
-        refused: limits.header().refused.load(Ordering::Relaxed),
+        windows_in_use,
+        max_windows: crate::settings::max_limits() as u64,
+        intervals_in_use,
+        refused: limits.0.refused().load(Ordering::Relaxed),
+        evictions: limits.0.evictions().load(Ordering::Relaxed),
+        bytes: places * limits.0.shape().bytes_an_entry() as u64 + limits.0.body_bytes(),
     })
 }

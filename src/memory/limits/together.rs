@@ -1,12 +1,12 @@
 //! Several limits in one call: all of them, or none.
 //!
-//! Contract: that of the folder. The locks of all sets are taken first, each once, in the order of the sets' numbers, and held to
-//! the end.
+//! Contract: that of the folder. The locks of all partitions are taken first, each once, in the order of the partitions' numbers, and
+//! held to the end.
 
 use super::Outlook;
+use super::held::{Sought, Took};
 use super::key::{Fingerprint, Request, Taken};
 use super::room::limits;
-use super::set::Sought;
 use super::windows::told;
 use crate::pg::process;
 
@@ -20,59 +20,72 @@ pub fn take_all(requests: &[Request<'_>], outlooks: &mut [Outlook]) -> Option<Ta
     let count = requests.len();
     assert!(count <= MOST_TOGETHER && outlooks.len() == count);
     let mut fingerprints = [Fingerprint::default(); MOST_TOGETHER];
-    let mut sets = [0; MOST_TOGETHER];
+    let mut partitions = [0; MOST_TOGETHER];
     for (at, request) in requests.iter().enumerate() {
         fingerprints[at] = limits.fingerprint(&request.key);
-        sets[at] = limits.window_set_of(fingerprints[at].low);
+        partitions[at] = limits.0.partition_of(fingerprints[at].low);
     }
-    let mut sets_to_lock = sets;
+    let mut partitions_to_lock = partitions;
     let mut guards = [const { None }; MOST_TOGETHER];
-    for (guard, set) in guards.iter_mut().zip(in_lock_order(&mut sets_to_lock[..count])) {
-        *guard = Some(limits.lock(*set));
+    for (guard, partition) in guards.iter_mut().zip(in_lock_order(&mut partitions_to_lock[..count])) {
+        *guard = Some(limits.0.lock_partition(*partition));
     }
-    let now_us = process::clock_us();
-    // SAFETY: all these sets' locks are held exclusively until the end, and one reference ends before the next begins.
-    let set_of = |at: usize| unsafe { limits.window_set(sets[at]).get_mut() };
+    // One time for all, which is before no partition's.
+    let clock_us = process::clock_us();
+    let latest_us = partitions[..count].iter().map(|partition| limits.held(*partition, clock_us).now_us);
+    let now_us = latest_us.max().unwrap_or(clock_us);
+    let held_at = |at: usize| limits.held(partitions[at], now_us);
 
     // What a window is asked for by those before, which have not taken it yet.
     let earlier = |at: usize| -> u64 {
         let same = (0..at).filter(|before| fingerprints[*before] == fingerprints[at]);
         same.fold(0, |sum, before| sum.saturating_add(requests[before].cost))
     };
-    let mut ways = [None; MOST_TOGETHER];
+    let mut places = [None; MOST_TOGETHER];
     let mut has_room = true;
     let mut is_allowed = true;
     for (at, request) in requests.iter().enumerate() {
-        let set = set_of(at);
+        let held = held_at(at);
         let asked = request.asked().saturating_add(earlier(at));
-        match set.seek(request, fingerprints[at], now_us) {
-            Sought::At(way) => {
-                ways[at] = Some(way);
-                is_allowed &= set.windows[way].has_room(now_us, request.key.per_us, request.max, asked);
-                // Nobody else of this call takes the place.
-                set.tags.busy_until_us[way] = i64::MAX;
+        match held.seek(request, fingerprints[at]) {
+            Sought::At(index) => {
+                places[at] = Some(index);
+                is_allowed &= held.has_room(index, request, asked);
             }
             Sought::Nowhere => is_allowed &= asked <= request.max,
             Sought::NoRoom => has_room = false,
         }
     }
     is_allowed &= has_room;
+    let mut unremembered = None;
     for (at, request) in requests.iter().enumerate() {
-        let Some(way) = ways[at] else { continue };
-        let set = set_of(at);
-        if is_allowed && request.cost > 0 {
-            set.windows[way].take(now_us, request.key.per_us, request.max, request.cost);
+        let Some(index) = places[at] else { continue };
+        let request = if is_allowed { *request } else { Request { cost: 0, ..*request } };
+        if held_at(at).take(index, &request) == Took::NoRoom {
+            unremembered = Some(at);
+            break;
         }
-        set.note_use(way, request.key.per_us);
+    }
+    if let Some(end) = unremembered {
+        // No memory for a cost so large: what was taken so far is given back.
+        (has_room, is_allowed) = (false, false);
+        for (at, request) in requests[..end].iter().enumerate() {
+            if let Some(index) = places[at]
+                && request.cost > 0
+            {
+                held_at(at).give_back(index, request);
+            }
+        }
     }
     for (at, request) in requests.iter().enumerate() {
         let asked = request.asked().saturating_add(if is_allowed { 0 } else { earlier(at) });
-        let outlook = match ways[at] {
-            Some(way) => set_of(at).windows[way].outlook(now_us, request.key.per_us, request.max, asked),
+        let outlook = match places[at] {
+            Some(index) => held_at(at).outlook(index, request, asked),
             None => Outlook::of_nothing(request.max, asked),
         };
         outlooks[at] = told(outlook, is_allowed);
     }
+    (0..count).for_each(|at| held_at(at).settle(fingerprints[at]));
     drop(guards);
     Some(match (has_room, is_allowed) {
         (false, _) => limits.refuse(),
@@ -81,17 +94,17 @@ pub fn take_all(requests: &[Request<'_>], outlooks: &mut [Outlook]) -> Option<Ta
     })
 }
 
-/// The sets whose locks are to be taken, each once.
-fn in_lock_order(sets: &mut [usize]) -> &[usize] {
-    sets.sort_unstable();
+/// The partitions whose locks are to be taken, each once.
+fn in_lock_order(partitions: &mut [usize]) -> &[usize] {
+    partitions.sort_unstable();
     let mut distinct = 0;
-    for at in 0..sets.len() {
-        if at == 0 || sets[at] != sets[distinct - 1] {
-            sets[distinct] = sets[at];
+    for at in 0..partitions.len() {
+        if at == 0 || partitions[at] != partitions[distinct - 1] {
+            partitions[distinct] = partitions[at];
             distinct += 1;
         }
     }
-    &sets[..distinct]
+    &partitions[..distinct]
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 //!
 //! Contract: that of the folder.
 
+use super::super::room::mapped::Mapped;
+use super::Outlook;
+use super::entry::LimitHead;
+use super::held::{Held, Sought, Took};
 use super::key::{LimitSubject, Request, Taken};
 use super::room::{Limits, limits};
-use super::set::Sought;
-use super::{Outlook, Window};
 
 /// Takes a cost from a key's window, if in no interval of its length more than the maximum is taken. `None` where there is no
 /// shared memory.
@@ -20,8 +22,8 @@ pub fn take(request: &Request<'_>) -> Option<Taken> {
 /// As `take`, and what is to be told of the window then.
 pub fn take_and_tell(request: &Request<'_>) -> Option<(Taken, Outlook)> {
     let limits = limits()?;
-    let (taken, outlook) = take_and(&limits, request, |window, now_us| match window {
-        Some(window) => window.outlook(now_us, request.key.per_us, request.max, request.asked()),
+    let (taken, outlook) = take_and(&limits, request, |held, index| match index {
+        Some(index) => held.outlook(index, request, request.asked()),
         None => Outlook::of_nothing(request.max, request.asked()),
     });
     Some((taken, told(outlook, taken == Taken::Yes)))
@@ -35,21 +37,25 @@ pub(super) fn told(outlook: Outlook, is_allowed: bool) -> Outlook {
 fn take_and<T>(
     limits: &Limits,
     request: &Request<'_>,
-    look: impl FnOnce(Option<&Window>, i64) -> T,
+    look: impl FnOnce(&Held<'_, Mapped<LimitHead>>, Option<u32>) -> T,
 ) -> (Taken, T) {
     let fingerprint = limits.fingerprint(&request.key);
-    limits.with_window_set(limits.window_set_of(fingerprint.low), |set, now_us| {
-        match set.seek(request, fingerprint, now_us) {
-            Sought::At(way) => {
-                let taken = if set.take(way, request, now_us) { Taken::Yes } else { Taken::No };
-                (taken, look(Some(&set.windows[way]), now_us))
-            }
-            Sought::Nowhere => {
-                let taken = if request.asked() > request.max { Taken::No } else { Taken::Yes };
-                (taken, look(None, now_us))
-            }
-            Sought::NoRoom => (limits.refuse(), look(None, now_us)),
+    limits.with(limits.0.partition_of(fingerprint.low), |held| match held.seek(request, fingerprint) {
+        Sought::At(index) => {
+            let taken = match held.take(index, request) {
+                Took::Yes => Taken::Yes,
+                Took::No => Taken::No,
+                Took::NoRoom => limits.refuse(),
+            };
+            let looked = look(held, Some(index));
+            held.settle(fingerprint);
+            (taken, looked)
         }
+        Sought::Nowhere => {
+            let taken = if request.asked() > request.max { Taken::No } else { Taken::Yes };
+            (taken, look(held, None))
+        }
+        Sought::NoRoom => (limits.refuse(), look(held, None)),
     })
 }
 
@@ -58,12 +64,12 @@ fn take_and<T>(
 pub fn refund(request: &Request<'_>) -> Option<u64> {
     let limits = limits()?;
     let fingerprint = limits.fingerprint(&request.key);
-    let per_us = request.key.per_us;
-    Some(limits.with_window_set(limits.window_set_of(fingerprint.low), |set, now_us| {
-        let Some(way) = set.tags.find(fingerprint) else { return request.max };
-        set.windows[way].give_back(now_us, per_us, request.cost);
-        set.note_use(way, per_us);
-        set.windows[way].outlook(now_us, per_us, request.max, 1).remaining
+    Some(limits.with(limits.0.partition_of(fingerprint.low), |held| {
+        let Some(index) = held.find(fingerprint) else { return request.max };
+        held.give_back(index, request);
+        let remaining = held.outlook(index, request, 1).remaining;
+        held.settle(fingerprint);
+        remaining
     }))
 }
 
@@ -72,6 +78,5 @@ pub fn refund(request: &Request<'_>) -> Option<u64> {
 pub fn forget(database: u32, key: &[u8]) -> Option<bool> {
     let limits = limits()?;
     let low = limits.hash_of_subject(database, LimitSubject::Key(key));
-    let set = limits.window_set_of(low);
-    Some(limits.with_window_set(set, |set, now_us| set.tags.forget(low, database, now_us)))
+    Some(limits.with(limits.0.partition_of(low), |held| held.forget(low, database)))
 }

@@ -305,14 +305,16 @@ fn a_blocked_network_has_no_visitors_as_soon_as_it_is_committed() {
 }
 
 #[test]
-fn a_full_table_refuses_newcomers_only() {
+fn a_full_table_refuses_newcomers_only_while_all_in_it_are_over_their_limits() {
     let cluster = Cluster::start(Settings::preloaded().with("counter_ext.max_limits", "64"));
     let mut session = cluster.connect();
-    session.must("SELECT counter_allow('old:' || n, 2, '3 s') FROM generate_series(1, 64) n");
+    let twice = |key: &str, period: &str| {
+        format!("SELECT counter_allow({key}, 1, '{period}') AND counter_allow({key}, 1, '{period}')")
+    };
+    session.must(&format!("{} FROM generate_series(1, 64) n", twice("'old:' || n", "3 s")));
     const NEW: &str = "SELECT counter_allow('new', 1, '1 s')";
     assert_sqlstate("counter_allow", session.run(NEW), CONFIGURATION_LIMIT);
-    assert!(session.value::<bool>("SELECT counter_allow('old:1', 2, '3 s')"), "those that are there go on");
-    assert!(!session.value::<bool>("SELECT counter_allow('old:1', 2, '3 s')"));
+    assert!(!session.value::<bool>("SELECT counter_allow('old:1', 1, '3 s')"), "those that are there stay");
     assert_sqlstate(
         "counter_allow",
         session.run("SELECT counter_allow('new', 1, '1 s', 0)"),
@@ -326,12 +328,37 @@ fn a_full_table_refuses_newcomers_only() {
     assert_eq!(session.value::<i64>("SELECT limits_refused FROM counter_stats"), 3);
     wait::until("there is room again", Duration::from_secs(10), || session.run(NEW).is_ok());
     assert!(session.value::<bool>("SELECT counter_incr_from('a', 'x')"));
-    // As many intervals as one window has room for, sixteen times.
+    // Those that are seen once make room for others, also where they have used all of their limit at once.
     session.must("UPDATE counter_ext.policy SET max_per_actor = NULL, per = NULL, min_interval = '1 hour'");
     session.must("SELECT counter_incr_from('b', 'actor:' || n) FROM generate_series(1, 3000) n");
-    let filtered: i64 = session.value("SELECT counter_filtered('b')");
-    assert!((3000 - 1024..3000).contains(&filtered), "{filtered}");
-    assert_eq!(session.get("b").expect("get") + filtered, 3000);
+    assert_eq!(session.get("b").expect("get"), 3000);
+    cluster.finish();
+}
+
+#[test]
+fn a_million_keys_fit_and_a_flood_of_more_locks_nobody_out_and_lets_nobody_off() {
+    let cluster = Cluster::start(Settings::preloaded());
+    let mut session = cluster.connect();
+    assert!(session.value::<bool>("SELECT counter_allow('over', 3, '1 day', 3)"));
+    assert!(!session.value::<bool>("SELECT counter_allow('over', 3, '1 day')"));
+    let mut flood = |from: i64, to: i64| -> i64 {
+        session.value(&format!(
+            "SELECT count(*) FILTER (WHERE counter_allow('flood:' || n, 2, '1 day')) FROM generate_series({from}, {to}) n"
+        ))
+    };
+    assert_eq!(flood(1, 1_000_000), 1_000_000);
+    let mut other = cluster.connect();
+    assert_eq!(other.value::<i64>("SELECT limits_in_use FROM counter_stats"), 1_000_001);
+    assert!(other.value::<i64>("SELECT memory_bytes FROM counter_stats") < 128 << 20);
+    let remembered = "SELECT sum(remaining)::bigint FROM generate_series(1, 1000000, 1000) n, counter_limit('flood:' || n, 2, '1 day', 0)";
+    assert_eq!(other.value::<i64>(remembered), 1000, "each is known");
+    // Past that, those who have used least go.
+    assert_eq!(flood(1_000_001, 1_300_000), 300_000);
+    assert!(!other.value::<bool>("SELECT counter_allow('over', 3, '1 day')"));
+    let newcomer =
+        "SELECT count(*) FILTER (WHERE counter_allow('newcomer', 5, '1 day')) FROM generate_series(1, 9)";
+    assert_eq!(other.value::<i64>(newcomer), 5);
+    assert_eq!(other.value::<i64>("SELECT limits_refused FROM counter_stats"), 0);
     cluster.finish();
 }
 
@@ -342,8 +369,9 @@ fn a_flood_in_one_database_leaves_room_for_the_others() {
     session.must("CREATE DATABASE other");
     let mut other = cluster.connect_to("other");
     other.must("CREATE EXTENSION counter_ext");
+    // Each key goes over its limit, and stays.
     const FLOOD: &str = "DO $$ BEGIN FOR n IN 1..2000 LOOP
-            BEGIN PERFORM counter_allow('flood:' || n, 1, '31 days');
+            BEGIN PERFORM counter_allow('flood:' || n, 1, '31 days'), counter_allow('flood:' || n, 1, '31 days');
             EXCEPTION WHEN configuration_limit_exceeded THEN NULL; END;
         END LOOP; END $$";
     session.must(FLOOD);
@@ -359,14 +387,18 @@ fn a_flood_in_one_database_leaves_room_for_the_others() {
         );
         assert_eq!(other.value::<i64>(&allowed), 3, "user {user}");
     }
-    // Minimum intervals, of which each set has its room too.
+    // Minimum intervals too.
     for session in [&mut session, &mut other] {
         session.must("INSERT INTO counter_ext.policy VALUES ('', NULL, NULL, '31 days')");
     }
-    session.must("SELECT counter_incr_from('b', 'actor:' || n) FROM generate_series(1, 5000) n");
-    assert_eq!(session.get("b").expect("get"), 1024);
+    session.must("SELECT counter_incr_from('b', 'actor:' || n) FROM generate_series(1, 500) n");
+    assert_eq!(session.get("b").expect("get"), 0, "whoever cannot be remembered does not count");
     other.must("SELECT counter_incr_from('b', 'actor:' || n) FROM generate_series(1, 50) n");
     assert_eq!(other.get("b").expect("get"), 50);
+    for user in 0..10 {
+        let allowed = format!("SELECT counter_allow('user:{user}', 3, '1 hour')");
+        assert!(!other.value::<bool>(&allowed), "user {user} is still over");
+    }
 
     // The flooder's database goes, and its windows with it.
     drop(session);

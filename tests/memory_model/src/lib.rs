@@ -17,3 +17,19 @@ pub mod lifecycle;
 pub mod visibility;
 #[path = "../../../src/memory/window.rs"]
 pub mod window;
+
+/// What runs under locks alone has nothing for loom to interleave: the machine's atomics will do.
+#[path = "../../../src/memory/room"]
+pub mod room {
+    pub mod bodies;
+    pub mod places;
+    pub mod pool;
+    pub mod shape;
+}
+
+#[path = "../../../src/memory/limits"]
+pub mod limits {
+    pub mod entry;
+    pub mod held;
+    pub mod key;
+}
