@@ -247,6 +247,13 @@ fn django_finds_nothing_to_migrate_and_models_of_the_application_only() {
         }
         let mut session = cluster.connect_to(&database);
         assert_extension_is_whole(&cluster, &database);
+        // As Django's tests do behind them.
+        session.must(
+            "INSERT INTO public.posts VALUES (7, 'seven'); INSERT INTO public.comments (id, post_id) VALUES (1, 7)",
+        );
+        assert_eq!(session.value::<i64>("SELECT counter_get('comments:7')"), 1);
+        project.run(&mut manage(&["flush", "--no-input"]));
+        assert_eq!(session.value::<i64>("SELECT counter_get('comments:7')"), 0);
         if place != Place::Own {
             session.must("CREATE TABLE videos (id bigint PRIMARY KEY, views counter NOT NULL)");
             let models = project.run(&mut manage(&["inspectdb", "videos"]));
@@ -303,6 +310,17 @@ fn rails_dumps_the_application_and_the_extension_by_name() {
         ruby(&project, "migrate.rb", elsewhere);
         assert_extension_is_whole(&cluster, &database);
 
+        // Fixtures are written while triggers are switched off.
+        let mut session = cluster.connect_to(&database);
+        for (script, comments) in [("load_fixtures.rb", 2), ("load_fixtures.rb", 2), ("truncate.rb", 0)] {
+            ruby(&project, script, elsewhere);
+            assert_eq!(
+                session.value::<i64>("SELECT counter_get('comments:7')"),
+                comments,
+                "{place:?}: {script}"
+            );
+        }
+
         ruby(&project, "dump_schema.rb", elsewhere);
         let schema = project.read("schema.rb");
         let tables: Vec<&str> =
@@ -321,7 +339,6 @@ fn rails_dumps_the_application_and_the_extension_by_name() {
         }
 
         // Into another database: the extension and the tables, without the cache's triggers.
-        let mut session = cluster.connect();
         let [loaded, structured] = ["loaded", "structured"].map(|what| format!("{what}_{database}"));
         session.must(&format!("CREATE DATABASE {loaded}"));
         session.must(&format!("CREATE DATABASE {structured}"));
@@ -334,7 +351,6 @@ fn rails_dumps_the_application_and_the_extension_by_name() {
         assert_extension_is_whole(&cluster, &loaded);
 
         // A table with a column of type counter; the dump that is SQL has it, and the triggers.
-        let mut session = cluster.connect_to(&database);
         session.must("CREATE TABLE videos (id bigserial PRIMARY KEY, views counter)");
         ruby(&project, "dump_schema.rb", &[]);
         let schema = project.read("schema.rb");

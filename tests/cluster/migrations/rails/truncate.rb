@@ -1,0 +1,3 @@
+require_relative "database"
+
+ActiveRecord::Base.connection.truncate_tables("posts", "comments")
