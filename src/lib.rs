@@ -12,6 +12,7 @@
 //! | `audit` | the audit log: switched, sealed with a chain of hashes, verified |
 //! | `boards` | counters ranked by their totals |
 //! | `live` | changed totals, sent to channels |
+//! | `expiry` | counters that nobody increments any more are dropped |
 //! | `family` | what a family fills in; passes of compaction |
 //! | `hll` | HyperLogLog sketches: format, union, estimate; plain Rust |
 //! | `rows` | slot and total rows: found, read, written, folded; rows of visitors |
@@ -32,6 +33,7 @@ mod boards;
 mod caches;
 mod counting;
 mod errors;
+mod expiry;
 mod fallible;
 mod family;
 mod hll;
@@ -62,7 +64,7 @@ static SERVER_HOOKS: pg::hooks::Hooks = pg::hooks::Hooks {
 };
 
 /// What the rest of the extension knows of families.
-static FAMILIES: [&family::Family; 9] = [
+static FAMILIES: [&family::Family; 10] = [
     &caches::FAMILY,
     &likes::FAMILY,
     &visitors::FAMILY,
@@ -71,6 +73,7 @@ static FAMILIES: [&family::Family; 9] = [
     &limits::FAMILY,
     &boards::FAMILY,
     &live::FAMILY,
+    &expiry::FAMILY,
     &counting::FAMILY,
 ];
 

@@ -9,6 +9,7 @@ mod caches;
 mod changes;
 mod counter_type;
 mod ddl;
+mod expiry;
 mod hll;
 mod hll_aggregates;
 mod idempotency;

@@ -19,6 +19,7 @@ pub mod verification;
 use crate::counting::transaction;
 use crate::errors::CounterError;
 use crate::family::{Change, Family};
+use crate::pg::table::Access;
 use crate::pg::transaction_setting;
 use crate::rows::emptying;
 
@@ -29,6 +30,7 @@ pub static FAMILY: Family = Family {
     define_settings: settings::define,
     transaction: Some(&transaction_setting::HOOKS),
     counter_changed: Some(log_if_audited),
+    try_lock_to_drop: |_| audited_rows::AUDITED.try_lock(Access::Read) && PENDING.try_lock(Access::Write),
     // What is audited stays so.
     forget_all: |_| emptying::truncate(&[PENDING, LOG, HEAD, ANCHOR]),
     steps: &[sealing::SEAL],

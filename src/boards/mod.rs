@@ -25,6 +25,7 @@ use crate::fallible;
 use crate::family::Family;
 use crate::family::followed::{Amount, Follower};
 use crate::memory::workers;
+use crate::pg::table::Access;
 use crate::pg::{catalog, xact};
 use crate::rows::access::Tables;
 use crate::rows::emptying;
@@ -39,6 +40,7 @@ pub static FAMILY: Family = Family {
     transaction: Some(&HOOKS),
     follower: Some(Follower { table: BOARD, looks_at_totals: true, folded }),
     totals_changed: Some(changed_rows::note),
+    try_lock_to_drop: |_| changed_rows::CHANGED.try_lock(Access::Write),
     // What is a board stays one.
     forget_all: |_| emptying::truncate(&[MEMBERS, NODES, CHANGED, SNAPSHOTS]),
     later_steps: &[building::RANK],

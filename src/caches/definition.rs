@@ -8,6 +8,7 @@ use super::arguments::{Definition, Role};
 use super::errors::CacheError;
 use super::opened::Opened;
 use crate::errors::CounterError;
+use crate::family;
 use crate::pg::ddl::CreatedTrigger;
 use crate::pg::lock::{self, Subject, key_hash};
 use crate::pg::privilege::{self, Rights};
@@ -149,7 +150,6 @@ fn overlap(one: &[u8], other: &[u8]) -> bool {
 /// Checks that a trigger which is just made by hand counts into counters of its own. Those who make one at the same time wait
 /// until this transaction ends. Errors: those of `Definition::check_alone`.
 pub fn check_created(trigger: &CreatedTrigger) -> Result<(), CounterError> {
-    const ALL_PREFIXES: &[u8] = b"prefixes of counter caches";
     let Some(tables) = access::find_tables() else { return Ok(()) };
     if trigger.function != b"counter_rows" {
         return Ok(());
@@ -166,12 +166,19 @@ pub fn check_created(trigger: &CreatedTrigger) -> Result<(), CounterError> {
         // It cannot count, so it takes no prefix, and keeps nobody waiting.
         return Ok(());
     }
-    lock::lock_exclusive(tables.total, Subject::Key(lock::id_hash(ALL_PREFIXES)));
+    lock_prefixes(tables);
     // Also what committed while the lock was waited for, at any isolation level.
     let latest = ActiveSnapshot::push_latest();
     let checked = definition.check_alone(&source, &function()?);
     drop(latest);
-    checked
+    checked?;
+    family::cache_made(tables, definition.prefix())
+}
+
+/// Keeps others from making caches, to the end of the transaction.
+pub fn lock_prefixes(tables: Tables) {
+    const ALL_PREFIXES: &[u8] = b"prefixes of counter caches";
+    lock::lock_exclusive(tables.total, Subject::Key(lock::id_hash(ALL_PREFIXES)));
 }
 
 /// A trigger counts with the rights of its table's owner, so it takes more to make one than TRIGGER on the table: those rights. Asked of

@@ -30,7 +30,7 @@ mod tally;
 mod through;
 
 pub use arguments::Definition;
-pub use definition::{all, check_created, of_table};
+pub use definition::{all, check_created, lock_prefixes, of_table};
 pub use drift::{Difference, backfill, recount, verify};
 pub use install::install;
 pub use referenced::through;

@@ -28,17 +28,33 @@ thread_local! {
 
 /// Takes an id to the end of the transaction, waiting for who has it. The caller has entered for a change.
 pub fn take(tables: Tables, id: &[u8]) -> Result<(), CounterError> {
+    let Some(how) = how_to_take(id) else { return Ok(()) };
+    note(id, claims::take(tables.total, id, how)?);
+    Ok(())
+}
+
+/// As `take`, but returns false at once where it would wait.
+pub fn try_take(tables: Tables, id: &[u8]) -> Result<bool, CounterError> {
+    let Some(how) = how_to_take(id) else { return Ok(true) };
+    let taken = claims::try_take(tables.total, id, how)?;
+    if let Some(how) = taken {
+        note(id, how);
+    }
+    Ok(taken.is_some())
+}
+
+/// `None` where this transaction has it.
+fn how_to_take(id: &[u8]) -> Option<How> {
     let (is_held, has_room) =
         HELD.with_borrow(|held| (held.iter().any(|held| *held.id == *id), held.len() < MAX_LOCKS));
-    if is_held {
-        return Ok(());
-    }
-    let how = if has_room { How::Lock } else { How::Row };
-    if claims::take(tables.total, id, how)? == How::Lock {
+    (!is_held).then_some(if has_room { How::Lock } else { How::Row })
+}
+
+fn note(id: &[u8], taken_by: How) {
+    if taken_by == How::Lock {
         // BOUND: `MAX_LOCKS` of an id.
         HELD.with_borrow_mut(|held| held.push(Held { id: id.into(), level: xact::nest_level() }));
     }
-    Ok(())
 }
 
 /// The transaction is over: its locks are gone.

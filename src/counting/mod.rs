@@ -17,6 +17,7 @@ pub mod folding;
 pub mod following;
 pub mod forgetting;
 mod id_locks;
+pub mod idling;
 pub mod listing;
 pub mod moving;
 mod pending;

@@ -75,6 +75,10 @@ pub struct Family {
     pub counter_dropped: fn(Tables, &[u8]) -> Result<bool, CounterError>,
     /// Rows of counter_ext.total of an id are changed, or taken away, by others than compaction, in the running transaction.
     pub totals_changed: Option<TotalsObserver>,
+    /// Tries to lock what `counter_dropped`, `counter_changed` and `totals_changed` write, for who waits for nobody. Returns whether it could.
+    pub try_lock_to_drop: fn(Tables) -> bool,
+    /// A cache is about to keep the counters under a prefix. Errors: the family does not have it.
+    pub cache_made: fn(Tables, &[u8]) -> Result<(), CounterError>,
     /// The next ids after one that begin with a prefix and that the family has something of which `counter_dropped` drops, in
     /// order, at most so many.
     pub ids_after: fn(Tables, IdsAfter<'_>) -> Result<Vec<Id>, CounterError>,
@@ -103,6 +107,8 @@ impl Family {
         counter_changed: None,
         counter_dropped: |_, _| Ok(false),
         totals_changed: None,
+        try_lock_to_drop: |_| true,
+        cache_made: |_, _| Ok(()),
         ids_after: |_, _| Ok(Vec::new()),
         counter_moved: |_, _| Ok(false),
         forget_all: |_| Ok(()),
@@ -156,6 +162,16 @@ pub fn counter_dropped(tables: Tables, id: &[u8]) -> Result<bool, CounterError> 
 /// Tells the families that total rows of an id change without a fold.
 pub fn totals_changed(tables: Tables, id: &[u8]) -> Result<(), CounterError> {
     all().iter().filter_map(|family| family.totals_changed).try_for_each(|see| see(tables, id))
+}
+
+/// Locks what `counter_dropped`, `counter_changed` and `totals_changed` write, without waiting. Returns whether it could.
+pub fn try_lock_to_drop(tables: Tables) -> bool {
+    all().iter().all(|family| (family.try_lock_to_drop)(tables))
+}
+
+/// Asks the families whether a cache may keep the counters under a prefix.
+pub fn cache_made(tables: Tables, prefix: &[u8]) -> Result<(), CounterError> {
+    all().iter().try_for_each(|family| (family.cache_made)(tables, prefix))
 }
 
 /// The next ids that any family has something of, at most so many of each, in no order.

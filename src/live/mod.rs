@@ -13,6 +13,7 @@ use crate::errors::CounterError;
 use crate::fallible;
 use crate::family::Family;
 use crate::family::followed::{Amount, Follower};
+use crate::pg::table::Access;
 use crate::rows::access::Tables;
 use crate::rows::emptying;
 
@@ -22,6 +23,7 @@ use self::watch_rows::WATCH;
 pub static FAMILY: Family = Family {
     follower: Some(Follower { table: WATCH, looks_at_totals: true, folded }),
     totals_changed: Some(|tables, id| changed_rows::note(tables, &[id])),
+    try_lock_to_drop: |_| changed_rows::CHANGED.try_lock(Access::Write),
     // What is watched stays so.
     forget_all: |_| emptying::truncate(&[CHANGED]),
     later_steps: &[sending::SEND],

@@ -401,6 +401,12 @@ impl FamilyTable {
         if self.find() == Some(table) { Ok(table) } else { Err(CounterError::NotInstalled) }
     }
 
+    /// Locks the table unless somebody holds a conflicting lock, for who waits for nobody; false also where it is not there.
+    pub fn try_lock(&self, access: Access) -> bool {
+        let found = self.find();
+        found.is_some_and(|table| lock::try_lock_table(table, access)) && self.find() == found
+    }
+
     /// The table, if it is there and ours.
     pub fn find(&self) -> Option<Oid> {
         if let Some(known) = self.known() {

@@ -53,26 +53,51 @@ pub fn take(locked: Oid, id: &[u8], how: How) -> Result<How, CounterError> {
     let subject = Subject::Change(lock::id_hash(id));
     loop {
         lock::lock_exclusive(locked, subject);
-        let found = xact::in_scratch_memory(|| -> Result<Found, CounterError> {
-            let claims = CLAIMS.open(table, Access::Write)?;
-            let found = find(&claims, id);
-            if matches!(found, Found::Nothing) && how == How::Row {
-                insert(&claims, id);
-            }
-            Ok(found)
-        })?;
-        match found {
-            Found::Nothing if how == How::Lock => return Ok(How::Lock),
-            Found::Nothing | Found::Ours => {
-                lock::unlock_exclusive(locked, subject);
-                return Ok(How::Row);
-            }
-            Found::Of(xid) => {
-                lock::unlock_exclusive(locked, subject);
-                lock::wait_for_transaction(xid);
-            }
+        match look(table, locked, id, how)? {
+            Looked::Taken(how) => return Ok(how),
+            Looked::HeldBy(xid) => lock::wait_for_transaction(xid),
         }
     }
+}
+
+/// As `take`, but gives up at once where it would wait.
+pub fn try_take(locked: Oid, id: &[u8], how: How) -> Result<Option<How>, CounterError> {
+    let Some(table) = CLAIMS.find().filter(|table| lock::try_lock_table(*table, Access::Write)) else {
+        return Ok(None);
+    };
+    let subject = Subject::Change(lock::id_hash(id));
+    if CLAIMS.find() != Some(table) || !lock::try_lock_exclusive(locked, subject) {
+        return Ok(None);
+    }
+    match look(table, locked, id, how)? {
+        Looked::Taken(how) => Ok(Some(how)),
+        Looked::HeldBy(_) => Ok(None),
+    }
+}
+
+enum Looked {
+    Taken(How),
+    HeldBy(Xid),
+}
+
+/// Looks for claims of an id whose lock is held, and makes one. Gives the lock back where it is not what the id is taken by.
+fn look(table: Oid, locked: Oid, id: &[u8], how: How) -> Result<Looked, CounterError> {
+    let found = xact::in_scratch_memory(|| -> Result<Found, CounterError> {
+        let claims = CLAIMS.open(table, Access::Write)?;
+        let found = find(&claims, id);
+        if matches!(found, Found::Nothing) && how == How::Row {
+            insert(&claims, id);
+        }
+        Ok(found)
+    })?;
+    if matches!(found, Found::Nothing) && how == How::Lock {
+        return Ok(Looked::Taken(How::Lock));
+    }
+    lock::unlock_exclusive(locked, Subject::Change(lock::id_hash(id)));
+    Ok(match found {
+        Found::Nothing | Found::Ours => Looked::Taken(How::Row),
+        Found::Of(xid) => Looked::HeldBy(xid),
+    })
 }
 
 fn find(claims: &Keyed, id: &[u8]) -> Found {

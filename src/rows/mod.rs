@@ -8,6 +8,7 @@ pub mod by_hand;
 pub mod claims;
 pub mod emptying;
 pub mod fold;
+pub mod idle;
 pub mod latest;
 pub mod list;
 pub mod pairs;

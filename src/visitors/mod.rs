@@ -21,6 +21,7 @@ use crate::memory::sketches;
 pub static FAMILY: Family = Family {
     transaction: Some(&transaction::HOOKS),
     counter_dropped: visit::drop_all,
+    try_lock_to_drop: |_| access::find().is_some_and(access::try_lock_for_writing),
     ids_after: read::ids_after,
     counter_moved: visit::move_all,
     forget_all: visit::forget_all,
