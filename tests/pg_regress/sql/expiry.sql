@@ -201,6 +201,19 @@ SELECT counter_uncache('expiry_comment', 'ex-comment:');
 SELECT counter_expire('ex-comment:', '1 day'), counter_unexpire('ex-comment:');
 DROP TABLE expiry_comment;
 
+-- Of several nodes' rows each node drops its own, when nobody has counted on any.
+INSERT INTO counter_ext.total (id, node, value) VALUES ('exp:node', 7, 100);
+SELECT counter_incr('exp:node', 5);
+SELECT counter_compact() >= 0 AS compacted;
+UPDATE counter_ext.total SET updated_at = now() - interval '2 days' WHERE id = 'exp:node' AND node = 0;
+SELECT counter_compact() >= 0 AS compacted;
+SELECT counter_get('exp:node'), counter_get_exact('exp:node');
+CALL expiry_age('exp:node', '2 days');
+SELECT counter_compact() >= 0 AS compacted;
+SELECT counter_get('exp:node'), counter_get_exact('exp:node');
+SELECT node, value FROM counter_ext.total WHERE id = 'exp:node';
+DELETE FROM counter_ext.total WHERE id = 'exp:node';
+
 -- Forgetting all counters leaves what is declared; a renamed counter is as new.
 SELECT counter_incr('exp:old');
 CALL expiry_age('exp:old', '2 days');
