@@ -1,10 +1,12 @@
 //! One connection, with the extension's functions as methods.
 
 use crate::wait;
+use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::{FromSql, ToSql};
 use postgres::{Client, Error, NoTls, Statement};
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where to connect; clients keep one while the cluster restarts.
 #[derive(Clone)]
@@ -103,6 +105,17 @@ impl Session {
     pub fn pairs<A: for<'r> FromSql<'r>, B: for<'r> FromSql<'r>>(&mut self, sql: &str) -> Vec<(A, B)> {
         let rows = self.client.query(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {}", describe(&error)));
         rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    }
+
+    /// Notifications, channel and payload, that have come or come within some time. Errors: the connection is lost.
+    pub fn notifications(&mut self, within: Duration) -> Result<Vec<(String, String)>, Error> {
+        let mut notifications = self.client.notifications();
+        let mut heard = notifications.timeout_iter(within);
+        let mut all = Vec::new();
+        while let Some(notification) = heard.next()? {
+            all.push((notification.channel().to_owned(), notification.payload().to_owned()));
+        }
+        Ok(all)
     }
 
     /// `COPY … FROM STDIN` of this text.

@@ -1,0 +1,216 @@
+//! Live totals: whoever listens hears the last value of each counter, whatever dies.
+
+use counter_ext_cluster_tests::processes::signal;
+use counter_ext_cluster_tests::session::{Address, Session, describe};
+use counter_ext_cluster_tests::wait::{self, load_time};
+use counter_ext_cluster_tests::{Cluster, Settings, chance, watch};
+use rand::Rng;
+use rustix::process::Signal;
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
+
+const COUNTERS: u32 = 60;
+const SOON: Duration = Duration::from_secs(60);
+
+type Heard = Mutex<HashMap<String, i64>>;
+
+fn totals(session: &mut Session, payload: &str) -> Vec<(String, i64)> {
+    session.pairs(&format!(
+        "SELECT e ->> 'id', (e ->> 'value')::bigint FROM json_array_elements($json${payload}$json$) AS e"
+    ))
+}
+
+/// What a page does that shows totals: LISTEN first, then read what there is, then take what comes; after a lost connection all
+/// of that again.
+fn listen(address: &Address, channel: &str, prefix: &str, stop: &AtomicBool, heard: &Heard, count: &AtomicU64) {
+    let mut session: Option<Session> = None;
+    let mut parser: Option<Session> = None;
+    while !stop.load(SeqCst) {
+        if session.is_none() {
+            let Ok(mut connected) = address.try_connect() else {
+                thread::sleep(Duration::from_millis(20));
+                continue;
+            };
+            if connected.run(&format!("LISTEN {channel}")).is_err() {
+                continue;
+            }
+            session = Some(connected);
+            parser = address.try_connect().ok();
+            let Some(parser) = &mut parser else {
+                session = None;
+                continue;
+            };
+            // Still to be recovered, perhaps.
+            if parser.run("SELECT counter_get('live:0')").is_err() {
+                session = None;
+                continue;
+            }
+            let known = parser.pairs(&format!("SELECT id, value FROM counter_list('{prefix}', NULL, 1000)"));
+            heard.lock().expect("no panic").extend(known);
+        }
+        let (Some(connected), Some(parser)) = (&mut session, &mut parser) else { continue };
+        match connected.notifications(Duration::from_millis(100)) {
+            Err(_) => session = None,
+            Ok(notifications) => {
+                for (name, payload) in notifications {
+                    assert_eq!(name, channel);
+                    assert!(payload.len() < 8000);
+                    count.fetch_add(1, SeqCst);
+                    heard.lock().expect("no panic").extend(totals(parser, &payload));
+                }
+            }
+        }
+    }
+}
+
+fn add(address: &Address, stop: &AtomicBool, actor: u64) {
+    let mut random = chance::generator(actor);
+    let mut session: Option<Session> = None;
+    while !stop.load(SeqCst) {
+        let Some(connected) = address.connected(&mut session) else { continue };
+        let mode = ["slotted", "buffered"][random.random_range(0..2)];
+        let (id, delta) = (random.random_range(0..COUNTERS), random.random_range(1..9));
+        let sql = match random.random_range(0..30) {
+            0 => format!("SELECT counter_set('live:{id}', {delta})"),
+            1 => format!("SELECT counter_drop('live:{id}')"),
+            _ => format!("SET counter_ext.mode = '{mode}'; SELECT counter_incr('live:{id}', {delta})"),
+        };
+        if let Err(error) = connected.run(&sql) {
+            let code = error.code().map(|code| code.code().to_owned());
+            let is_end = code.as_deref().is_none_or(|code| code.starts_with("57P"));
+            assert!(is_end || code.as_deref() == Some("55000"), "{sql}: {}", describe(&error));
+            session = None;
+        }
+        thread::sleep(Duration::from_micros(500));
+    }
+}
+
+#[test]
+fn the_last_value_of_every_counter_is_heard_on_two_channels() {
+    let mut cluster = Cluster::start(Settings::restless().with("fsync", "on"));
+    let address = cluster.address();
+    let mut session = cluster.connect();
+    watch::wait_until_buffered(&mut session);
+    session.must("SELECT counter_watch('live:', 'fast', '0 s'), counter_watch('live:1', 'slow', '0.7 s')");
+    drop(session);
+    let (ends, stops) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (fast, slow) = (Heard::default(), Heard::default());
+    let (fasts, slows) = (AtomicU64::new(0), AtomicU64::new(0));
+    thread::scope(|scope| {
+        let (address, ends, stops) = (&address, &ends, &stops);
+        let (fast, slow, fasts, slows) = (&fast, &slow, &fasts, &slows);
+        let _ending = (Ending(ends), Ending(stops));
+        scope.spawn(move || listen(address, "fast", "live:", ends, fast, fasts));
+        scope.spawn(move || listen(address, "slow", "live:1", ends, slow, slows));
+        for actor in 0..3 {
+            scope.spawn(move || add(address, stops, actor));
+        }
+        for _ in 0..2 {
+            thread::sleep(load_time(2.0));
+            // PostgreSQL takes that for a crash of all.
+            let worker = watch::wait_for_compactor(&mut cluster.connect());
+            signal(worker, Signal::KILL);
+            thread::sleep(Duration::from_millis(200));
+            cluster.wait_until_it_answers();
+        }
+        thread::sleep(load_time(2.0));
+        stops.store(true, SeqCst);
+        let mut session = cluster.connect();
+        watch::wait_until_recovered(&mut session);
+        for (name, prefix, heard) in [("fast", "live:", fast), ("slow", "live:1", slow)] {
+            wait::until("the last value of every counter is heard", SOON, || {
+                let heard = heard.lock().expect("no panic").clone();
+                let known: Vec<(String, i64)> =
+                    session.pairs(&format!("SELECT id, value FROM counter_list('{prefix}', NULL, 1000)"));
+                // What was dropped is heard as 0.
+                let is_gone = |id: &String| !known.iter().any(|(other, _)| other == id);
+                heard.iter().all(|(id, value)| !is_gone(id) || *value == 0)
+                    && known.iter().all(|(id, value)| heard.get(id) == Some(value))
+            });
+            println!("{name}: {} counters", heard.lock().expect("no panic").len());
+        }
+        // Nothing changes, nothing is sent.
+        thread::sleep(Duration::from_millis(1500));
+        let before = (fasts.load(SeqCst), slows.load(SeqCst));
+        thread::sleep(Duration::from_millis(1500));
+        assert_eq!((fasts.load(SeqCst), slows.load(SeqCst)), before);
+        println!("{before:?} notifications");
+        assert!(before.0 > before.1 && before.1 > 2);
+        ends.store(true, SeqCst);
+    });
+    cluster.finish_allowing(&["was terminated by signal 9", "Lock on"]);
+}
+
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+/// More than one payload holds, and no more often than asked for.
+#[test]
+fn many_totals_are_split_and_come_in_time() {
+    let cluster = Cluster::start(Settings::preloaded().with("counter_ext.compact_interval", "20ms"));
+    let (mut session, mut listener) = (cluster.connect(), cluster.connect());
+    session.must("SELECT counter_watch('live:', 'live', '0.5 s')");
+    listener.must("LISTEN live");
+    session.must("SELECT counter_incr('live:' || repeat('x', 200) || n, n) FROM generate_series(1, 2500) AS n");
+    let mut heard = HashMap::new();
+    wait::until("all is heard", SOON, || {
+        let notifications = listener.notifications(Duration::from_millis(100)).expect("a connection");
+        for (_, payload) in notifications {
+            assert!(payload.len() < 8000);
+            heard.extend(totals(&mut session, &payload));
+        }
+        heard.len() == 2500
+    });
+    assert_eq!(heard.values().sum::<i64>(), 2500 * 2501 / 2);
+    let mut ticks = 0;
+    let started = std::time::Instant::now();
+    while started.elapsed() < Duration::from_secs(3) {
+        session.must("SELECT counter_incr('live:tick')");
+        ticks += listener.notifications(Duration::from_millis(5)).expect("a connection").len();
+    }
+    assert!((2..=7).contains(&ticks), "{ticks} notifications in 3 s, one in 0.5 s at most");
+    drop((session, listener));
+    cluster.finish();
+}
+
+/// Without a worker counter_compact sends, with the caller's commit; a restored watch goes on.
+#[test]
+fn without_preload_and_restored_watches_send() {
+    let original = Cluster::start(Settings::without_preload());
+    let (mut session, mut listener) = (original.connect(), original.connect());
+    listener.must("LISTEN live");
+    session.must("SELECT counter_watch('live:', 'live', '1 day')");
+    session.must("SELECT counter_incr('live:a', 5)");
+    session.must("SELECT counter_compact()");
+    let heard = listener.notifications(Duration::from_secs(2)).expect("a connection");
+    assert_eq!(heard, [("live".to_owned(), r#"[{"id":"live:a","value":5}]"#.to_owned())]);
+    session.must("SELECT counter_incr('live:a', 5)");
+    session.must("BEGIN; SELECT counter_compact(); ROLLBACK");
+    assert!(listener.notifications(Duration::from_millis(500)).expect("a connection").is_empty());
+    let dump = original.file("dump");
+    original.tool("pg_dump", &["-Fc", "--file", &dump]);
+    let copy = Cluster::start(Settings::restless().without_extension());
+    copy.tool("pg_restore", &["--exit-on-error", "-d", "postgres", &dump]);
+    let (mut restored, mut listener) = (copy.connect(), copy.connect());
+    listener.must("LISTEN live");
+    restored.must("SELECT counter_watch('live:', 'live', '0 s'); SELECT counter_incr('live:a', 7)");
+    let mut last = String::new();
+    wait::until("the restored watch sends", SOON, || {
+        let heard = listener.notifications(Duration::from_millis(100)).expect("a connection");
+        if let Some((_, payload)) = heard.into_iter().next_back() {
+            last = payload;
+        }
+        last == r#"[{"id":"live:a","value":17}]"#
+    });
+    drop((session, listener, restored));
+    original.finish();
+    copy.finish();
+}
