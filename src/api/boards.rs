@@ -54,8 +54,9 @@ fn counter_board_top(
     shown(at_most(n).and_then(|n| reading::top(board.0, n)))
 }
 
-/// The rank of a member; NULL where it is not on the board. Its own score is that of now; those of the others are as of the last
-/// compaction, a second ago by default. It takes a look at some 150 rows at most, however many members there are.
+/// The rank of a member; NULL where it is not on the board. All that is committed by now counts, and what the caller's transaction did. Where more
+/// than a hundred members have changed since compaction last passed, and on a standby, that holds for the member's own score; those of the
+/// others are as of then. It takes a look at some hundreds of rows at most, however many members there are.
 ///
 /// Errors: 22023 empty member, or one that makes no id with the board; 42501, 42704, 55000 as `counter_board_top`.
 #[pg_extern(strict, parallel_restricted)]

@@ -3,6 +3,7 @@
 //! All of it is read as of one snapshot, and what is in memory as of that or later. A member it names has the score that it says, and
 //! not the one in the board's rows.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
@@ -24,8 +25,10 @@ use crate::rows::sum::{RowSum, for_each_visible};
 
 const WHAT: &str = "members of boards";
 
-/// Slot rows, and counters, that are put in at most. What is hot beyond that shows when it is compacted.
-const MOST: usize = 10_000;
+/// Slot rows, and counters, that the top of a board has put in at most. What is hot beyond that shows when it is compacted.
+pub const MOST_OF_TOP: usize = 10_000;
+/// The same for a rank. Where more are hot it goes by what is compacted.
+pub const MOST_OF_RANK: usize = 100;
 /// How often a fold that comes in between is met.
 const TRIES: usize = 4;
 
@@ -46,34 +49,37 @@ pub type Scores = HashMap<Id, Option<i64>, foldhash::fast::RandomState>;
 pub struct Hot {
     pub snapshot: Snapshot,
     pub scores: Scores,
+    /// There is no more that is hot.
+    pub is_whole: bool,
 }
 
-/// Gathers what is hot on a board. Its tables are locked.
-pub fn gather(tables: Tables, prefix: &[u8]) -> Result<Hot, CounterError> {
+/// Gathers what is hot on a board, about as much at most. Its tables are locked.
+pub fn gather(tables: Tables, prefix: &[u8], most: usize) -> Result<Hot, CounterError> {
     access::lock_for_reading(tables);
     let (slots, totals) = (Keyed::slot(tables, Access::Read)?, Keyed::total(tables, Access::Read)?);
     let database = u32::from(catalog::my_database());
     // BOUND: a prefix.
     let board = Board { prefix: prefix.to_vec(), is_declared: true, state: None };
     let mut tries = 0;
-    let (mut snapshot, rests) = loop {
+    let (mut snapshot, (rests, is_whole)) = loop {
         tries += 1;
         let folded = epochs::folded_epoch(database);
         let mut snapshot = Snapshot::fresh();
-        let rests = xact::in_scratch_memory(|| rests(tables, &slots, &board, &mut snapshot))?;
+        let rests = xact::in_scratch_memory(|| rests(tables, &slots, &board, most, &mut snapshot))?;
         if tries == TRIES || folded == epochs::folded_epoch(database) {
             break (snapshot, rests);
         }
     };
     let mut scores = Scores::default();
     fallible::reserve(&mut scores, rests.len(), WHAT)?;
-    for (id, rest) in rests {
-        let Some(member) = board.member(&id) else { continue };
-        let score = xact::in_scratch_memory(|| score(&totals, &id, rest, &mut snapshot));
+    for (id, rest) in &rests {
+        let Some(member) = board.member(id) else { continue };
+        let score = xact::in_scratch_memory(|| score(&totals, id, *rest, &mut snapshot));
         // BOUND: room was made above.
         scores.insert(fallible::boxed(member, WHAT)?, score);
     }
-    Ok(Hot { snapshot, scores })
+    read::keep_memory_from_undercutting(tables, &snapshot, rests.keys().map(|id| &**id));
+    Ok(Hot { snapshot, scores, is_whole })
 }
 
 fn score(totals: &Keyed, id: &[u8], rest: Rest, snapshot: &mut Snapshot) -> Option<i64> {
@@ -89,15 +95,18 @@ fn rests(
     tables: Tables,
     slots: &Keyed,
     board: &Board,
+    most: usize,
     snapshot: &mut Snapshot,
-) -> Result<Rests, CounterError> {
+) -> Result<(Rests, bool), CounterError> {
     let mut rests = Rests::default();
+    let is_whole = Cell::new(true);
     let mut add = |id: &[u8], delta: i128, exists: bool| -> Result<(), OutOfMemory> {
         if board.member(id).is_none() || reserved::is_reserved(id) {
             return Ok(());
         }
         if !rests.contains_key(id) {
-            if rests.len() >= MOST {
+            if rests.len() >= most {
+                is_whole.set(false);
                 return Ok(());
             }
             fallible::reserve(&mut rests, 1, WHAT)?;
@@ -116,24 +125,31 @@ fn rests(
     let changed = CHANGED.lock(Access::Read)?;
     changed_rows::each(changed, &board.prefix, snapshot, |id| {
         add(id, 0, false).or_raise();
-        ControlFlow::Continue(())
+        if is_whole.get() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
-    if !xact::in_recovery() && read::is_recovered(tables) {
+    if xact::in_recovery() || !read::is_recovered(tables) {
+        // The journal may hold more.
+        is_whole.set(false);
+    } else {
         let database = u32::from(catalog::my_database());
         let relation = u32::from(tables.total);
         buffer::each_unfolded(database, relation, snapshot, |id, delta| add(id, i128::from(delta), true))?;
     }
-    let mut left = MOST;
+    let mut left = most;
     // Ids of families sort before all others.
     let from = board.prefix.as_slice().max(&reserved::LAST);
     for_each_visible(slots, Range::From(from), snapshot, |columns| {
         let id = columns.text(slot_columns::ID);
-        if !id.starts_with(&board.prefix) || left == 0 {
+        if !id.starts_with(&board.prefix) {
+            return ControlFlow::Break(());
+        }
+        if left == 0 {
+            is_whole.set(false);
             return ControlFlow::Break(());
         }
         left -= 1;
         add(id, i128::from(columns.bigint(slot_columns::DELTA)), true).or_raise();
         ControlFlow::Continue(())
     });
-    Ok(rests)
+    Ok((rests, is_whole.get()))
 }

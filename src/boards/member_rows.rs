@@ -116,11 +116,12 @@ impl Members {
         board: &[u8],
         (member, score): (&[u8], i64),
         most: usize,
+        skips: impl Fn(&[u8]) -> bool,
         snapshot: &mut Snapshot,
     ) -> Result<Vec<(Id, i64)>, CounterError> {
         let place = inverted(score);
         let ranges = [Some(Range::Before(board, place, member)), Some(Range::Downwards(board, place))];
-        self.near(ranges, member, most, snapshot)
+        self.near(ranges, most, skips, snapshot)
     }
 
     /// The next members behind the place of this member and score.
@@ -129,19 +130,20 @@ impl Members {
         board: &[u8],
         (member, score): (&[u8], i64),
         most: usize,
+        skips: impl Fn(&[u8]) -> bool,
         snapshot: &mut Snapshot,
     ) -> Result<Vec<(Id, i64)>, CounterError> {
         let place = inverted(score);
         let lower = place.checked_add(1).map(|next| Range::Upwards(board, next));
-        self.near([Some(Range::Behind(board, place, member)), lower], member, most, snapshot)
+        self.near([Some(Range::Behind(board, place, member)), lower], most, skips, snapshot)
     }
 
-    /// The first members of these ranges, but for one.
+    /// The first members of these ranges, but for those that are skipped.
     fn near(
         &self,
         ranges: [Option<Range<'_>>; 2],
-        but: &[u8],
         most: usize,
+        skips: impl Fn(&[u8]) -> bool,
         snapshot: &mut Snapshot,
     ) -> Result<Vec<(Id, i64)>, CounterError> {
         let mut found = Vec::new();
@@ -150,7 +152,7 @@ impl Members {
             while found.len() < most
                 && let Some((member, score)) = ordered.next(snapshot)
             {
-                if *member != *but {
+                if !skips(&member) {
                     fallible::push(&mut found, (member, score), WHAT)?;
                 }
             }

@@ -1,14 +1,18 @@
 //! Reading boards: the top, the rank of a member, those around it.
 //!
-//! The top is exact: what is hot is put in where it belongs (`hot`). A rank has the member's own score as it is now, and those of the others
-//! as compaction has last seen them.
+//! All of it is exact as of now while few members are hot: those are put in where they belong (`hot`). The top is also where up to ten thousand
+//! are. Where more than a hundred are, a rank has the member's own score as it is now, and those of the others as compaction has last seen them;
+//! then this session does not look for what is hot again for as long as a pass takes to come.
 
+use std::cell::Cell;
+use std::cmp::Ordering;
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
 use super::board_rows;
 use super::count_rows::{NODES, Nodes};
 use super::errors::BoardError;
-use super::hot::{self, Hot};
+use super::hot::{self, Hot, Scores};
 use super::member_rows::{MEMBERS, Members, Ordered};
 use super::ranking;
 use super::tree::{self, Store};
@@ -148,7 +152,7 @@ impl Iterator for Walk<'_> {
 pub fn top(prefix: &[u8], most: usize) -> Result<Vec<Ranked>, CounterError> {
     let tables = enter(prefix)?;
     let members = Members::open(MEMBERS.lock(Access::Read)?, Access::Read)?;
-    let hot = hot::gather(tables, prefix)?;
+    let hot = hot::gather(tables, prefix, hot::MOST_OF_TOP)?;
     let mut top = Vec::new();
     if most > 0 {
         for ranked in Walk::begin(&members, prefix, hot)?.take(most) {
@@ -158,18 +162,45 @@ pub fn top(prefix: &[u8], most: usize) -> Result<Vec<Ranked>, CounterError> {
     Ok(top)
 }
 
+/// How long after many members were hot nobody looks whether they still are.
+const TOO_HOT: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static TOO_HOT_AT: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// What is hot, as far as a rank goes by it: all of it or nothing.
+fn gather_for_rank(tables: Tables, prefix: &[u8]) -> Result<Hot, CounterError> {
+    if TOO_HOT_AT.get().is_none_or(|at| at.elapsed() >= TOO_HOT) {
+        let hot = hot::gather(tables, prefix, hot::MOST_OF_RANK)?;
+        if hot.is_whole {
+            return Ok(hot);
+        }
+        TOO_HOT_AT.set(Some(Instant::now()));
+    }
+    Ok(Hot { snapshot: Snapshot::fresh(), scores: Default::default(), is_whole: false })
+}
+
+/// A member whose score in rows is not what it is now.
+struct Moved {
+    in_rows: Option<i64>,
+    now: Option<i64>,
+}
+
 /// A board, open for looking for one member's rank.
 struct Sight<'a> {
     prefix: &'a [u8],
     members: &'a Members,
     nodes: Nodes<'a>,
-    /// The member's score in rows, and as it is now.
-    in_rows: Option<i64>,
+    /// The member's score as it is now.
     own: i64,
+    moved: Vec<Moved>,
+    /// Those that are hot, and the member itself.
+    scores: Scores,
 }
 
 impl Sight<'_> {
-    /// The rank of a score on the board where the member has its own.
+    /// The rank of a score on the board as it is now.
     fn rank(&mut self, score: i64) -> Result<i64, CounterError> {
         let above = tree::above(score, |node| self.nodes.read(node))?;
         let mut rank = 1 + above.counted;
@@ -182,8 +213,47 @@ impl Sight<'_> {
                 ControlFlow::Continue(())
             });
         }
-        rank -= i64::from(self.in_rows.is_some_and(|in_rows| in_rows > score));
-        Ok(rank + i64::from(self.own > score))
+        let is_above = |other: Option<i64>| i64::from(other.is_some_and(|other| other > score));
+        let difference = |moved: &Moved| is_above(moved.now) - is_above(moved.in_rows);
+        Ok(rank + self.moved.iter().map(difference).sum::<i64>())
+    }
+
+    /// Members before (`Less`) or behind (`Greater`) the own one that are hot, the nearest first.
+    fn hot_near(&self, member: &[u8], side: Ordering) -> Result<Vec<(Id, i64)>, CounterError> {
+        let order = |other: &[u8], score: i64| self.own.cmp(&score).then_with(|| other.cmp(member));
+        let mut near = Vec::new();
+        for (other, score) in &self.scores {
+            if let Some(score) = score
+                && order(other, *score) == side
+            {
+                fallible::push(&mut near, (fallible::boxed(other, WHAT)?, *score), WHAT)?;
+            }
+        }
+        near.sort_unstable_by(|(a, x), (b, y)| {
+            let in_order = y.cmp(x).then_with(|| a.cmp(b));
+            if side == Ordering::Less { in_order.reverse() } else { in_order }
+        });
+        Ok(near)
+    }
+
+    /// The nearest members on a side, hot or not.
+    fn near(&mut self, member: &[u8], side: Ordering, most: usize) -> Result<Vec<(Id, i64)>, CounterError> {
+        let own = (member, self.own);
+        let (members, scores) = (self.members, &self.scores);
+        let skips = |other: &[u8]| scores.contains_key(other);
+        let in_rows = match side {
+            Ordering::Less => members.before(self.prefix, own, most, skips, self.nodes.snapshot())?,
+            _ => members.behind(self.prefix, own, most, skips, self.nodes.snapshot())?,
+        };
+        let mut near = self.hot_near(member, side)?;
+        fallible::reserve(&mut near, in_rows.len(), WHAT)?;
+        near.extend(in_rows);
+        near.sort_by(|(a, x), (b, y)| {
+            let in_order = y.cmp(x).then_with(|| a.cmp(b));
+            if side == Ordering::Less { in_order.reverse() } else { in_order }
+        });
+        near.truncate(most);
+        Ok(near)
     }
 }
 
@@ -197,16 +267,32 @@ fn with_sight<T>(
     let (members, nodes) = (MEMBERS.lock(Access::Read)?, NODES.lock(Access::Read)?);
     let members = Members::open(members, Access::Read)?;
     xact::in_scratch_memory(|| {
-        let mut snapshot = Snapshot::fresh();
-        let in_rows = members.score(prefix, member, &mut snapshot);
-        let own = read::current_wide(tables, &id)?;
-        let may_be_gone = own == 0 || in_rows.is_none();
-        if may_be_gone && read::standing(tables, &id)?.is_none() {
-            return Ok(None);
+        let Hot { mut snapshot, mut scores, is_whole } = gather_for_rank(tables, prefix)?;
+        let mut moved = fallible::with_room(scores.len() + 1, WHAT)?;
+        for (other, now) in &scores {
+            // BOUND: room was made above.
+            moved.push(Moved { in_rows: members.score(prefix, other, &mut snapshot), now: *now });
         }
+        let own = if is_whole {
+            match scores.get(member) {
+                Some(score) => *score,
+                None => members.score(prefix, member, &mut snapshot),
+            }
+        } else {
+            let in_rows = members.score(prefix, member, &mut snapshot);
+            let now = read::current_wide(tables, &id)?;
+            let may_be_gone = now == 0 || in_rows.is_none();
+            let is_gone = may_be_gone && read::standing(tables, &id)?.is_none();
+            let now = (!is_gone).then(|| ranking::score(now));
+            // BOUND: room was made above.
+            moved.push(Moved { in_rows, now });
+            now
+        };
+        let Some(own) = own else { return Ok(None) };
+        fallible::reserve(&mut scores, 1, WHAT)?;
+        scores.insert(fallible::boxed(member, WHAT)?, Some(own));
         let nodes = Nodes::open(nodes, prefix, &members, snapshot, Access::Read)?;
-        let mut sight = Sight { prefix, members: &members, nodes, in_rows, own: ranking::score(own) };
-        look(&mut sight).map(Some)
+        look(&mut Sight { prefix, members: &members, nodes, own, moved, scores }).map(Some)
     })
 }
 
@@ -218,12 +304,10 @@ pub fn rank(prefix: &[u8], member: &[u8]) -> Result<Option<i64>, CounterError> {
 /// A member, and those before and behind it, at most so many of each, in the board's order. Nothing where it is not on the board.
 pub fn around(prefix: &[u8], member: &[u8], most: usize) -> Result<Vec<Ranked>, CounterError> {
     let around = with_sight(prefix, member, |sight| {
-        let own = (member, sight.own);
-        let members = sight.members;
-        let mut listed = members.before(prefix, own, most, sight.nodes.snapshot())?;
+        let mut listed = sight.near(member, Ordering::Less, most)?;
         listed.reverse();
         fallible::push(&mut listed, (fallible::boxed(member, WHAT)?, sight.own), WHAT)?;
-        let behind = members.behind(prefix, own, most, sight.nodes.snapshot())?;
+        let behind = sight.near(member, Ordering::Greater, most)?;
         fallible::reserve(&mut listed, behind.len(), WHAT)?;
         listed.extend(behind);
         let mut ranked: Vec<Ranked> = fallible::with_room(listed.len(), WHAT)?;

@@ -26,7 +26,7 @@ pub fn take(prefix: &[u8]) -> Result<i64, CounterError> {
     transaction::check_may_change("counter_board_snapshot")?;
     let tables = reading::enter(prefix)?;
     let members = Members::open(MEMBERS.lock(Access::Read)?, Access::Read)?;
-    let hot = hot::gather(tables, prefix)?;
+    let hot = hot::gather(tables, prefix, usize::MAX)?;
     let table = SNAPSHOTS.enter_to_write(Rights::INSERT, "INSERT")?;
     let taken_at_us = process::now_us();
     as_owner(tables, |_| {

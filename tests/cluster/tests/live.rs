@@ -25,7 +25,14 @@ fn totals(session: &mut Session, payload: &str) -> Vec<(String, i64)> {
 
 /// What a page does that shows totals: LISTEN first, then read what there is, then take what comes; after a lost connection all
 /// of that again.
-fn listen(address: &Address, channel: &str, prefix: &str, stop: &AtomicBool, heard: &Heard, count: &AtomicU64) {
+fn listen(
+    address: &Address,
+    channel: &str,
+    prefix: &str,
+    stop: &AtomicBool,
+    heard: &Heard,
+    count: &AtomicU64,
+) {
     let mut session: Option<Session> = None;
     let mut parser: Option<Session> = None;
     while !stop.load(SeqCst) {
@@ -159,7 +166,8 @@ fn many_totals_are_split_and_come_in_time() {
     let (mut session, mut listener) = (cluster.connect(), cluster.connect());
     session.must("SELECT counter_watch('live:', 'live', '0.5 s')");
     listener.must("LISTEN live");
-    session.must("SELECT counter_incr('live:' || repeat('x', 200) || n, n) FROM generate_series(1, 2500) AS n");
+    session
+        .must("SELECT counter_incr('live:' || repeat('x', 200) || n, n) FROM generate_series(1, 2500) AS n");
     let mut heard = HashMap::new();
     wait::until("all is heard", SOON, || {
         let notifications = listener.notifications(Duration::from_millis(100)).expect("a connection");

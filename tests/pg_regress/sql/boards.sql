@@ -21,7 +21,8 @@ SELECT counter_board_top('b:');
 SELECT counter_board_incr('b:', 'anna');
 SELECT counter_board('b:'), counter_board('b:');
 SELECT * FROM counter_board_top('b:');
-SELECT m, counter_board_rank('b:', m) FROM unnest('{ben,nobody}'::text[]) m;
+SELECT m, counter_board_rank('b:', m) FROM unnest('{anna,ben,cid,dan,eve,nobody}'::text[]) m;
+SELECT * FROM counter_board_around('b:', 'eve', 1);
 DO $$ BEGIN PERFORM counter_compact(); END $$;
 SELECT * FROM counter_board_top('b:');
 SELECT m, counter_board_rank('b:', m) FROM unnest('{anna,ben,cid,dan,eve,nobody}'::text[]) m;
@@ -32,7 +33,7 @@ SELECT * FROM counter_board_around('b:', 'ben', 1);
 SELECT * FROM counter_board_around('b:', 'dan', 0);
 SELECT * FROM counter_board_around('b:', 'nobody');
 
--- A score shows as soon as it is counted, in either mode; a rank has the member's own.
+-- A score shows as soon as it is counted, in either mode, and so do the ranks.
 SELECT counter_incr('b:dan', 20);
 SELECT * FROM counter_board_top('b:', 3);
 SELECT counter_board_rank('b:', 'dan');
@@ -42,12 +43,14 @@ SELECT counter_board_incr('b:', 'eve', 40);
 COMMIT;
 SELECT * FROM counter_board_top('b:', 3);
 SELECT counter_board_rank('b:', 'eve');
-SELECT * FROM counter_board_around('b:', 'eve', 0);
+SELECT * FROM counter_board_around('b:', 'eve', 2);
+SELECT * FROM counter_board_around('b:', 'ben', 1);
 -- So does what the transaction has done itself, and it goes with it.
 BEGIN;
 SELECT counter_board_incr('b:', 'fay', 100), counter_incr('b:ben', -100);
 SELECT * FROM counter_board_top('b:');
 SELECT counter_board_rank('b:', 'fay'), counter_board_rank('b:', 'ben');
+SELECT * FROM counter_board_around('b:', 'cid', 2);
 SAVEPOINT s;
 SELECT counter_board_incr('b:', 'gil', 200);
 SELECT * FROM counter_board_top('b:', 1);
