@@ -35,7 +35,7 @@ pub const CHANGED: FamilyTable = FamilyTable {
 pub fn note(_: Tables, id: &[u8]) -> Result<(), CounterError> {
     let is_ranked = board_rows::all()?.iter().any(|board| board.is_kept() && board.member(id).is_some());
     if is_ranked {
-        let table = CHANGED.lock(Access::Write)?;
+        let table = CHANGED.lock_in_time(Access::Write)?;
         xact::in_scratch_memory(|| {
             let entry = random::bits() as i64;
             write::insert(&Table::open(table), &[Value::Text(id), Value::Bigint(entry)]);
