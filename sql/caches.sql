@@ -145,13 +145,16 @@ CREATE FUNCTION counter_ext.cache_found(relation oid, arguments text[]) RETURNS 
                 WHEN n.at OPERATOR(pg_catalog.>) 2 AND arguments[n.at OPERATOR(pg_catalog.-) 1] IN ('by', 'to') THEN named.middle ELSE relation END),
         (SELECT pg_catalog.string_agg(i.relid::pg_catalog.text, ',' ORDER BY i.relid) FROM
             (SELECT t.relid FROM counter_ext.parts(relation) AS t (relid) UNION ALL SELECT t.relid FROM counter_ext.parts(named.middle) AS t (relid)) i),
-        -- Whether each counts outside replicas, but those that are there for replicas only.
-        (SELECT pg_catalog.string_agg(CASE WHEN p.tgenabled OPERATOR(pg_catalog.=) 'D'::"char" OR p.tgenabled OPERATOR(pg_catalog.=) 'R'::"char"
+        -- Whether each counts outside replicas, but those that are there for replicas only. Those of partitions for TRUNCATE, which come and go
+        -- with these, only where they do not.
+        (SELECT pg_catalog.string_agg(CASE WHEN t.is_of_part AND p.tgenabled OPERATOR(pg_catalog.<>) 'D'::"char" THEN NULL WHEN p.tgenabled OPERATOR(pg_catalog.=) 'D'::"char" OR p.tgenabled OPERATOR(pg_catalog.=) 'R'::"char"
                 AND (p.tgtype OPERATOR(pg_catalog.&) 1::pg_catalog.int2) OPERATOR(pg_catalog.=) 0::pg_catalog.int2 THEN 'D' ELSE 'O' END, ',' ORDER BY p.oid)
             FROM pg_catalog.pg_trigger p JOIN (
-                SELECT u.trigger_oid FROM counter_ext.cache_trigger u WHERE u.relid OPERATOR(pg_catalog.=) relation
+                SELECT u.trigger_oid, u.tgrelid OPERATOR(pg_catalog.<>) u.relid AND u.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid AS is_of_part
+                    FROM counter_ext.cache_trigger u WHERE u.relid OPERATOR(pg_catalog.=) relation
                     AND u.arguments OPERATOR(pg_catalog.=) cache_found.arguments
-                UNION ALL SELECT u.trigger_oid FROM counter_ext.middle_trigger u WHERE u.relid OPERATOR(pg_catalog.=) named.middle
+                UNION ALL SELECT u.trigger_oid, u.tgrelid OPERATOR(pg_catalog.<>) u.relid AND u.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+                    FROM counter_ext.middle_trigger u WHERE u.relid OPERATOR(pg_catalog.=) named.middle
                     AND u.prefix OPERATOR(pg_catalog.=) cache_found.arguments[1]) t ON p.oid OPERATOR(pg_catalog.=) t.trigger_oid))
     FROM counter_ext.argument_middle(arguments) AS named (middle)
 $$;
@@ -387,6 +390,56 @@ BEGIN
 END
 $$;
 
+-- Runs commands that tell no event trigger: there is nothing to follow. The setting makes all plans of the session anew.
+CREATE FUNCTION counter_ext.run_untold(commands text) RETURNS void LANGUAGE plpgsql STRICT
+    SET search_path = pg_catalog, pg_temp SET session_replication_role TO replica AS $$
+BEGIN
+    EXECUTE commands;
+END
+$$;
+
+-- TRUNCATE of a partition fires no trigger of the partitioned table. So each partition that has rows has one of its own, with the same
+-- arguments: made with the cache, and as a partition comes. A dump holds them like any other trigger of a table: where it is restored,
+-- partitions are there before the partitioned table's triggers, so that none is made twice.
+CREATE FUNCTION counter_ext.guard_partitions(relation oid) RETURNS void LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    commands pg_catalog.text;
+BEGIN
+    IF NOT EXISTS (SELECT FROM counter_ext.parts(relation)) THEN
+        RETURN;
+    END IF;
+    SELECT pg_catalog.string_agg(pg_catalog.format('CREATE TRIGGER %1$I BEFORE TRUNCATE ON %2$s FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.counter_rows(%3$s);
+            ALTER TABLE %2$s ENABLE ALWAYS TRIGGER %1$I', made.name, made.table_name, made.literals), ';') INTO commands
+        FROM (SELECT DISTINCT c.oid::pg_catalog.regclass AS table_name,
+                pg_catalog.concat('counter_rows_truncate_', pg_catalog.left(pg_catalog.md5(pg_catalog.array_to_string(t.arguments, E'\n')), 8)) AS name,
+                (SELECT pg_catalog.string_agg(pg_catalog.quote_literal(a), ', ' ORDER BY at) FROM pg_catalog.unnest(t.arguments) WITH ORDINALITY AS each (a, at)) AS literals
+            FROM counter_ext.parts(relation) AS p (oid) JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) p.oid
+            JOIN counter_ext.counting_trigger t ON t.tgrelid OPERATOR(pg_catalog.=) pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid
+            JOIN pg_catalog.pg_trigger e ON e.oid OPERATOR(pg_catalog.=) t.trigger_oid
+            -- Bit 6 is TRUNCATE.
+            WHERE c.relkind OPERATOR(pg_catalog.=) 'r'::"char" AND (e.tgtype OPERATOR(pg_catalog.&) 32::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2
+                AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger own WHERE own.tgrelid OPERATOR(pg_catalog.=) c.oid AND own.tgfoid OPERATOR(pg_catalog.=) e.tgfoid
+                    AND (own.tgtype OPERATOR(pg_catalog.&) 32::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2 AND own.tgargs OPERATOR(pg_catalog.=) e.tgargs)) AS made;
+    PERFORM counter_ext.run_untold(commands);
+END
+$$;
+
+-- Drops those of partitions that were detached: another table has the cache that they say.
+CREATE FUNCTION counter_ext.release_partitions() RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    commands pg_catalog.text;
+BEGIN
+    SELECT pg_catalog.string_agg(pg_catalog.format('DROP TRIGGER %I ON %s', e.tgname, e.tgrelid::pg_catalog.regclass), ';') INTO commands
+        FROM counter_ext.counting_trigger t JOIN pg_catalog.pg_trigger e ON e.oid OPERATOR(pg_catalog.=) t.trigger_oid
+        WHERE e.tgname::pg_catalog.text OPERATOR(pg_catalog.~) '^counter_rows_truncate_[0-9a-f]{8}$'
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger own WHERE own.tgrelid OPERATOR(pg_catalog.=) t.relid AND own.tgfoid OPERATOR(pg_catalog.=) e.tgfoid
+                AND own.oid OPERATOR(pg_catalog.<>) e.oid AND own.tgargs OPERATOR(pg_catalog.=) e.tgargs)
+            AND EXISTS (SELECT FROM counter_ext.cache other WHERE other.relid OPERATOR(pg_catalog.<>) t.relid AND other.middle OPERATOR(pg_catalog.<>) t.relid
+                AND other.prefix OPERATOR(pg_catalog.=) t.prefix);
+    PERFORM counter_ext.run_untold(commands);
+END
+$$;
+
 -- After any command of DDL: brings the registry, and where it is cheap the counters, to what the tables are like now.
 CREATE FUNCTION counter_ext.follow_tables() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -413,6 +466,7 @@ BEGIN
         RETURN;
     END IF;
     IF TG_EVENT OPERATOR(pg_catalog.=) 'ddl_command_end' AND TG_TAG OPERATOR(pg_catalog.=) 'ALTER TABLE' THEN
+        PERFORM counter_ext.release_partitions();
         -- ENABLE TRIGGER ALL, with which a restore ends, knows nothing of replicas. Only the command's own tables are looked at: it holds
         -- their locks, and nobody waits here for somebody else's.
         FOR reset_trigger IN SELECT p.tgname, p.tgrelid::pg_catalog.regclass AS name, CASE WHEN pg_catalog.starts_with(p.tgname::pg_catalog.text, 'counter_rows_replica_') THEN 'REPLICA' ELSE 'ALWAYS' END AS sessions
@@ -532,6 +586,10 @@ BEGIN
             PERFORM counter_ext.check_cache(made.relid, made.arguments);
         END IF;
     END LOOP;
+    IF TG_EVENT OPERATOR(pg_catalog.=) 'ddl_command_end' AND TG_TAG IN ('ALTER TABLE', 'CREATE TABLE', 'CREATE SCHEMA') THEN
+        PERFORM counter_ext.guard_partitions(c.objid) FROM (SELECT DISTINCT made_by.objid FROM pg_catalog.pg_event_trigger_ddl_commands() made_by
+            WHERE made_by.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass) AS c;
+    END IF;
 END
 $$;
 

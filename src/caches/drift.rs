@@ -5,7 +5,7 @@
 use super::arguments::Definition;
 use super::errors::CacheError;
 use super::opened::Opened;
-use super::{definition, join, key_id, registry, through};
+use super::{definition, join, key_id, registry, so_far};
 use crate::counting::{change, read, reserved, transaction};
 use crate::errors::{CounterError, MAX_ID_BYTES, check_id};
 use crate::fallible;
@@ -170,7 +170,7 @@ impl Comparison {
         self.others = definition.longer_prefixes(source, &function)?;
         drop(latest);
         if self.opened.middle.is_some() {
-            through::restart(definition.prefix())?;
+            so_far::restart(definition.prefix())?;
         }
         let mut batch = fallible::with_room(BATCH, "what is to be mended")?;
         self.compare(tables, definition, |difference| {

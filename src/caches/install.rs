@@ -9,6 +9,7 @@ use super::definition::{self, Function};
 use super::drift;
 use super::errors::CacheError;
 use super::opened::Opened;
+use super::registry;
 use super::replicas;
 use crate::counting::change;
 use crate::errors::CounterError;
@@ -58,6 +59,7 @@ pub fn install(table: Oid, definition: &Definition, takes_over: bool) -> Result<
     }
     for source in std::iter::once(table).chain(middle) {
         replicas::complete(source, definition.prefix(), &function)?;
+        registry::guard_partitions(source)?;
     }
     drift::backfill(table, definition, "counter_cache", takes_over || !is_new)
 }

@@ -12,8 +12,10 @@
 
 pub mod arguments;
 pub mod arriving;
+mod changes;
 mod definition;
 pub mod drift;
+mod emptied;
 mod errors;
 mod install;
 pub mod join;
@@ -22,10 +24,12 @@ mod moving;
 mod names;
 mod opened;
 mod overlay;
+mod pairs;
 mod referenced;
 mod registry;
 mod replicas;
 mod rows;
+mod so_far;
 mod tally;
 mod through;
 
@@ -44,7 +48,7 @@ use crate::pg::source::Source;
 
 pub static FAMILY: Family = Family {
     counter_moved: moving::refuse_cached,
-    transaction: Some(&through::HOOKS),
+    transaction: Some(&so_far::HOOKS),
     steps: &[registry::RECOUNT_CACHES],
     ..Family::NONE
 };

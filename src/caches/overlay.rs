@@ -32,11 +32,22 @@ impl Overlay {
         self.layers.iter().rev().find_map(|layer| layer.restart).unwrap_or(0)
     }
 
+    fn that_matter(&self) -> impl Iterator<Item = &Layer> {
+        let above = self.layers.iter().rposition(|layer| layer.restart.is_some()).unwrap_or(0);
+        self.layers[above..].iter()
+    }
+
     /// The changes of a key; one `other` may come several times.
     pub fn of<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = (&'a [u8], i128)> {
-        let above = self.layers.iter().rposition(|layer| layer.restart.is_some()).unwrap_or(0);
-        let nets = self.layers[above..].iter().filter_map(|layer| layer.changes.get(key));
-        nets.flatten().map(|(other, net)| (&**other, *net))
+        self.that_matter()
+            .filter_map(|layer| layer.changes.get(key))
+            .flatten()
+            .map(|(other, net)| (&**other, *net))
+    }
+
+    /// The keys that may have changes.
+    pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.that_matter().flat_map(|layer| layer.changes.keys()).map(|key| &**key)
     }
 
     pub fn add(&mut self, level: u32, key: &[u8], other: &[u8], delta: i128) -> Result<(), OutOfMemory> {
@@ -173,6 +184,7 @@ mod tests {
                 let (base, changes) = models.last().expect("a level");
                 prop_assert_eq!(overlay.base(), *base);
                 for key in 0..3u8 {
+                    prop_assert!(overlay.of(&[key]).next().is_none() || overlay.keys().any(|known| known == [key]));
                     let mut sums = BTreeMap::<u8, i128>::new();
                     for (other, net) in overlay.of(&[key]) {
                         *sums.entry(other[0]).or_default() += net;

@@ -93,6 +93,14 @@ pub fn follow_owners() -> Result<(), CounterError> {
     Ok(())
 }
 
+/// Makes the triggers that partitions of a table miss.
+pub fn guard_partitions(table: Oid) -> Result<(), CounterError> {
+    let table = [Parameter::Bigint(u32::from(table).into())];
+    ask(access::tables()?, b"SELECT counter_ext.guard_partitions($1::pg_catalog.oid)", &table)?;
+    xact::see_own_changes();
+    Ok(())
+}
+
 /// Notes that the cache's counters are right as of now.
 pub fn note_verified(table: Oid, definition: &Definition) -> Result<(), CounterError> {
     let arguments = definition.arguments();

@@ -6,28 +6,28 @@
 //! BOUND: what is copied here without asking is an id, a prefix, or what is at hand already.
 
 use super::arguments::{Definition, Middle, Role};
+use super::changes::Changes;
 use super::errors::CacheError;
 use super::opened::{self, Opened, OpenedMiddle};
+use super::pairs::{Pairs, Read};
 use super::tally::Tally;
 use super::through::{self, Cache, Moved};
-use super::{drift, key_id, names};
+use super::{emptied, names};
 use crate::counting::change;
 use crate::errors::CounterError;
 use crate::fallible;
-use crate::pg::confined::{self, Confined};
 use crate::pg::counted::Counted;
-use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::source::{Event, Source};
-use crate::pg::spi::Spi;
 use crate::pg::trigger::{Fired, Rows, Side, Timing, TriggerCall};
+use crate::pg::truncation::Truncation;
 use crate::pg::{Oid, catalog};
-use crate::rows::access::Tables;
 
 /// A trigger has fired. Errors: 39P01 it is not one that can count; 42703 no such column; and those of `counter_incr`.
 pub fn fired(call: TriggerCall<'_>) -> Result<(), CounterError> {
     let Some(fired) = call.fired() else {
         return misuse("it was not called as a trigger");
     };
+    let truncation = (fired.event() == Event::Truncate).then(|| fired.truncation()).transpose()?;
     let role = Role::of(&fired.arguments())?;
     match (fired.event(), fired.timing()) {
         (Event::Truncate, Timing::Before)
@@ -38,12 +38,14 @@ pub fn fired(call: TriggerCall<'_>) -> Result<(), CounterError> {
     if fired.is_left_to_another() {
         return Ok(());
     }
-    if fired.event() == Event::Truncate && fired.table().is_partition() {
-        return misuse("a partition's rows are counted by triggers of the partitioned table");
+    if truncation.is_some() && fired.table().is_partition() && fired.table().is_partitioned() {
+        return misuse(
+            "TRUNCATE is counted by triggers of the partitioned table and of partitions that have rows",
+        );
     }
     match role {
-        Role::Counted(definition) => counted_changed(&fired, &definition),
-        Role::Middle(middle) => middle_changed(&fired, &middle),
+        Role::Counted(definition) => counted_changed(&fired, truncation, &definition),
+        Role::Middle(middle) => middle_changed(&fired, truncation, &middle),
     }
 }
 
@@ -52,19 +54,21 @@ fn misuse<T>(why: &'static str) -> Result<T, CounterError> {
 }
 
 /// Rows of the counted table have changed.
-fn counted_changed(fired: &Fired<'_>, definition: &Definition) -> Result<(), CounterError> {
+fn counted_changed(
+    fired: &Fired<'_>,
+    truncation: Option<Truncation>,
+    definition: &Definition,
+) -> Result<(), CounterError> {
     let opened = Opened::of(fired.table(), definition)?;
     let owner = opened.source.owner();
-    if fired.event() == Event::Truncate {
-        truncated(owner, &opened, definition)?;
-        return if opened.middle.is_some() { through::restart_rows(definition.prefix()) } else { Ok(()) };
+    if let Some(truncation) = truncation {
+        return emptied::rows_emptied(fired, truncation, &opened, definition);
     }
-    let mut changes = Changes { owner, tally: Tally::default() };
+    let mut changes = Changes::new(owner, definition.prefix());
     match &opened.middle {
         None => {
-            let prefix_bytes = definition.prefix().len();
             each_change(fired, &opened.counted, definition.prefix(), &mut |key, delta| {
-                changes.add(key, prefix_bytes, delta)
+                changes.add(key, delta)
             })?;
         }
         Some(middle) => {
@@ -91,17 +95,19 @@ fn through_rows(
     opened: &Opened,
     middle: &OpenedMiddle,
     nets: &[(Box<[u8]>, i128)],
-    changes: &mut Changes,
+    changes: &mut Changes<'_>,
 ) -> Result<(), CounterError> {
     let (tables, _) = change::enter_to_count_in_rows(owner, "counter_rows")?;
     let cache = Cache { tables, prefix: definition.prefix(), owner };
-    through::rows_changed(&cache, opened, middle, nets, &mut |to, delta| {
-        changes.add(&mut [definition.prefix(), to].concat(), definition.prefix().len(), delta)
-    })
+    through::rows_changed(&cache, opened, middle, nets, &mut |to, delta| changes.add_key(to, delta))
 }
 
 /// Rows of a middle table have changed. What is counted is what the counted table's triggers say, and they must say the same.
-fn middle_changed(fired: &Fired<'_>, said: &Middle) -> Result<(), CounterError> {
+fn middle_changed(
+    fired: &Fired<'_>,
+    truncation: Option<Truncation>,
+    said: &Middle,
+) -> Result<(), CounterError> {
     let table = fired.table();
     let source = opened::open_by_name(said.of.to_bytes())?;
     let root = catalog::partition_root(table.oid());
@@ -113,13 +119,12 @@ fn middle_changed(fired: &Fired<'_>, said: &Middle) -> Result<(), CounterError> 
         return misuse("no trigger of the table that it names counts through this one");
     };
     let owner = opened.source.owner();
-    if fired.event() == Event::Truncate {
-        truncated(owner, &opened, &definition)?;
-        return through::restart_middles(definition.prefix());
+    if let Some(truncation) = truncation {
+        return emptied::middles_emptied(fired, truncation, (&opened, middle), &definition, said);
     }
     let pairs = Pairs { by: Counted::by(&table, &said.by)?, to: Counted::by(&table, &said.to)? };
     let mut nets = Tally::default();
-    let mut changes = Changes { owner, tally: Tally::default() };
+    let mut changes = Changes::new(owner, definition.prefix());
     let mut hand_on = |nets: &mut Tally| {
         let moved = nets.drain().map(|(pair, net)| {
             let (by, to) = Pairs::apart(&pair);
@@ -129,9 +134,7 @@ fn middle_changed(fired: &Fired<'_>, said: &Middle) -> Result<(), CounterError> 
         let (tables, _) = change::enter_to_count_in_rows(owner, "counter_rows")?;
         let cache = Cache { tables, prefix: definition.prefix(), owner };
         let moved = (moved.as_slice(), fired.event() == Event::Insert);
-        through::middles_changed(&cache, &opened, middle, moved, &mut |to, delta| {
-            changes.add(&mut [definition.prefix(), to].concat(), definition.prefix().len(), delta)
-        })
+        through::middles_changed(&cache, &opened, middle, moved, &mut |to, delta| changes.add_key(to, delta))
     };
     each_change(fired, &pairs, b"", &mut |pair, delta| {
         nets.add(pair, delta)?;
@@ -156,59 +159,6 @@ fn definition_through(source: &Source, function: Oid, said: &Middle, middle: Oid
         let is_same = definition.prefix == said.prefix && through.by == said.by && through.to == said.to;
         (is_same && table == middle).then_some(definition)
     })
-}
-
-/// What is read of a row.
-trait Read {
-    /// Appends what the row that a row trigger fired for is counted by, and returns what it counts for.
-    fn row(&self, fired: &Fired<'_>, side: Side, key: &mut Vec<u8>) -> Option<i64>;
-    /// The same of a row of a transition table.
-    fn row_of(&self, rows: &Rows<'_>, key: &mut Vec<u8>) -> Option<i64>;
-}
-
-impl Read for Counted {
-    fn row(&self, fired: &Fired<'_>, side: Side, key: &mut Vec<u8>) -> Option<i64> {
-        fired.row(side, self, key)
-    }
-
-    fn row_of(&self, rows: &Rows<'_>, key: &mut Vec<u8>) -> Option<i64> {
-        rows.row(self, key)
-    }
-}
-
-/// Two columns of a middle table, as one key.
-struct Pairs {
-    by: Counted,
-    to: Counted,
-}
-
-impl Pairs {
-    fn both(key: &mut Vec<u8>, mut read: impl FnMut(bool, &mut Vec<u8>) -> Option<i64>) -> Option<i64> {
-        let from = key.len();
-        read(true, key)?;
-        let length = (key.len() - from) as u32;
-        if read(false, key).is_none() {
-            key.truncate(from);
-            return None;
-        }
-        key.extend_from_slice(&length.to_le_bytes());
-        Some(1)
-    }
-
-    fn apart(pair: &[u8]) -> (&[u8], &[u8]) {
-        let Some((texts, length)) = pair.split_last_chunk::<4>() else { return (pair, &[]) };
-        texts.split_at_checked(u32::from_le_bytes(*length) as usize).unwrap_or((texts, &[]))
-    }
-}
-
-impl Read for Pairs {
-    fn row(&self, fired: &Fired<'_>, side: Side, key: &mut Vec<u8>) -> Option<i64> {
-        Pairs::both(key, |is_by, key| fired.row(side, if is_by { &self.by } else { &self.to }, key))
-    }
-
-    fn row_of(&self, rows: &Rows<'_>, key: &mut Vec<u8>) -> Option<i64> {
-        Pairs::both(key, |is_by, key| rows.row(if is_by { &self.by } else { &self.to }, key))
-    }
 }
 
 /// Takes a change of what a key counts for.
@@ -275,66 +225,4 @@ fn one_change(
         add(new_key, i128::from(amount))?;
     }
     Ok(())
-}
-
-/// Changes on their way to the transaction.
-struct Changes {
-    owner: Oid,
-    tally: Tally,
-}
-
-impl Changes {
-    /// `key` is a key's text behind the prefix, and becomes its counter's id.
-    fn add(&mut self, key: &mut Vec<u8>, prefix_bytes: usize, delta: i128) -> Result<(), CounterError> {
-        key_id::complete(key, prefix_bytes)?;
-        self.tally.add(key, delta)?;
-        if self.tally.is_full() { self.count() } else { Ok(()) }
-    }
-
-    fn count(&mut self) -> Result<(), CounterError> {
-        if self.tally.is_nothing() {
-            return Ok(());
-        }
-        let nets = self.tally.drain();
-        let entered = change::enter_to_count_in_rows(self.owner, "counter_rows")?;
-        for (id, net) in nets {
-            change::increment_wide(entered, &id, net)?;
-        }
-        Ok(())
-    }
-}
-
-/// Before TRUNCATE: nobody else can change the table any more, and it will have no rows. So its counters are brought to nothing,
-/// whatever they are now: they may have been emptied already, by the same statement or before.
-fn truncated(owner: Oid, opened: &Opened, definition: &Definition) -> Result<(), CounterError> {
-    let entered = change::enter_to_count_in_rows(owner, "counter_rows")?;
-    confined::as_owner_of_all_rows(owner, |confined| {
-        // Everything committed by now, at any isolation level.
-        let active = ActiveSnapshot::push_latest();
-        if definition.prefix().is_empty() {
-            empty_keys_of_rows(confined, entered, opened)?;
-        } else {
-            drift::empty(entered, opened, definition)?;
-        }
-        drop(active);
-        Ok(())
-    })
-}
-
-/// Without a prefix a counter that no row belongs to could be anybody's.
-fn empty_keys_of_rows(
-    confined: &Confined<'_>,
-    entered: (Tables, u32),
-    opened: &Opened,
-) -> Result<(), CounterError> {
-    const BATCH: usize = 1000;
-    let spi = Spi::connect(confined)?;
-    let mut keys = spi.pairs(&opened.count_query(0))?;
-    loop {
-        let batch: Vec<_> = std::iter::from_fn(|| keys.next_pair()).map(|(key, _)| key).take(BATCH).collect();
-        if batch.is_empty() {
-            return Ok(());
-        }
-        change::empty(entered, batch.iter())?;
-    }
 }

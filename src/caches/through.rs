@@ -9,17 +9,16 @@
 //! counted since (`overlay`). Two transactions must not each miss the other's change: whoever changes counted rows shares their
 //! middle row's key, whoever changes a middle row holds it exclusively, to the end of the transaction. The lock comes before the
 //! snapshot. Past 64 keys a transaction holds them all, where nobody else holds any: two that hold some, as row triggers come to, would each
-//! wait for the other. Where a foreign key stands, a new middle row takes no lock. Rows it may have all the same, by a session in a
-//! replica's role; only one that writes them at the same moment is not seen.
+//! wait for the other. Where a foreign key stands, a new middle row takes no lock of its own: no row refers to it yet. Rows come all the same
+//! where nobody looks at foreign keys, in a replica's role or with triggers off. So whoever writes one without a middle row waits for
+//! all who add middle rows, who wait for none of each other, and looks again.
 //!
-//! Locks, in order: the cache's middle rows, one of them (by number), then what counting takes. A crash leaves nothing.
+//! Locks, in order: the cache's middle rows, one of them (by number), its new middle rows, then what counting takes. A crash leaves nothing.
 //!
 //! BOUND: what SQL says of one table's columns; what grows with rows is asked for.
 
-use std::cell::RefCell;
-
 use super::opened::{Opened, OpenedMiddle};
-use super::overlay::Overlay;
+use super::so_far::{self, SoFar};
 use crate::errors::CounterError;
 use crate::fallible;
 use crate::pg::confined::{self, Confined};
@@ -28,97 +27,19 @@ use crate::pg::lock::{self, Hold, Subject};
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::source::Source;
 use crate::pg::spi::{Parameter, Spi, text_array, whole_number};
-use crate::pg::xact::{self, Hooks};
+use crate::pg::xact;
 use crate::pg::{Oid, process};
 use crate::rows::access::Tables;
 
 const WHAT: &str = "changes of a cache through another table";
 
 /// Keys that are asked for, and added, in one query.
-const BATCH: usize = 1000;
+pub const BATCH: usize = 1000;
 
 /// Locks of single keys that a transaction takes for a cache where it can have all at once, and where it would have to wait for all
 /// while it holds some.
 const MANY_KEYS: usize = 64;
 const MOST_KEYS: usize = 512;
-
-/// What a transaction has counted of a cache.
-struct State {
-    prefix: Vec<u8>,
-    rows: Overlay,
-    middles: Overlay,
-    /// Keys that were locked, at most one more than `MOST_KEYS`.
-    locked: Vec<u32>,
-}
-
-thread_local! {
-    static STATES: RefCell<Vec<State>> = const { RefCell::new(Vec::new()) };
-}
-
-pub const HOOKS: Hooks = Hooks {
-    pre_commit: || (),
-    commit: forget,
-    abort: forget,
-    pre_prepare: || (),
-    prepared: forget,
-    savepoint_released: |level| each_overlay(|overlay| overlay.released(level)),
-    savepoint_rolled_back: |level| each_overlay(|overlay| overlay.rolled_back(level)),
-};
-
-fn forget() {
-    STATES.with_borrow_mut(|states| *states = Vec::new());
-}
-
-fn each_overlay(mut end: impl FnMut(&mut Overlay)) {
-    STATES.with_borrow_mut(|states| {
-        for state in states {
-            end(&mut state.rows);
-            end(&mut state.middles);
-        }
-    });
-}
-
-fn with_state<T>(
-    prefix: &[u8],
-    work: impl FnOnce(&mut State) -> Result<T, CounterError>,
-) -> Result<T, CounterError> {
-    STATES.with_borrow_mut(|states| {
-        let at = match states.iter().position(|state| state.prefix == prefix) {
-            Some(at) => at,
-            None => {
-                let state = State {
-                    prefix: fallible::copy(prefix, WHAT)?,
-                    rows: Overlay::default(),
-                    middles: Overlay::default(),
-                    locked: Vec::new(),
-                };
-                fallible::push(states, state, WHAT)?;
-                states.len() - 1
-            }
-        };
-        work(&mut states[at])
-    })
-}
-
-/// The counters are about to be made what both tables say now, with this transaction's own changes, of which all are counted.
-pub fn restart(prefix: &[u8]) -> Result<(), CounterError> {
-    xact::see_own_changes();
-    let (level, base) = (xact::nest_level(), xact::current_command());
-    with_state(prefix, |state| {
-        state.rows.restart(level, base)?;
-        Ok(state.middles.restart(level, base)?)
-    })
-}
-
-/// The counted rows are all gone, and so are the counters.
-pub fn restart_rows(prefix: &[u8]) -> Result<(), CounterError> {
-    with_state(prefix, |state| Ok(state.rows.restart(xact::nest_level(), 0)?))
-}
-
-/// The middle table's rows are all gone, and so are the counters.
-pub fn restart_middles(prefix: &[u8]) -> Result<(), CounterError> {
-    with_state(prefix, |state| Ok(state.middles.restart(xact::nest_level(), 0)?))
-}
 
 /// A cache on its way to be counted.
 pub struct Cache<'a> {
@@ -128,6 +49,9 @@ pub struct Cache<'a> {
     pub owner: Oid,
 }
 
+/// A net change of what the rows of a key count for.
+pub type Change = (Box<[u8]>, i128);
+
 /// Takes what a counter, by the rest of its id, is to be changed by.
 pub type Count<'a> = dyn FnMut(&[u8], i128) -> Result<(), CounterError> + 'a;
 
@@ -136,33 +60,100 @@ pub fn rows_changed(
     cache: &Cache<'_>,
     opened: &Opened,
     middle: &OpenedMiddle,
-    changes: &[(Box<[u8]>, i128)],
+    changes: &[Change],
     count: &mut Count<'_>,
 ) -> Result<(), CounterError> {
     middle.check_is_read_by(cache.owner)?;
     cache.lock(changes.iter().map(|(key, _)| &**key), Hold::SomeShared)?;
-    let query = middle_query(middle, opened);
-    let base = with_state(cache.prefix, |state| Ok(state.middles.base()))?;
-    for batch in changes.chunks(BATCH) {
-        let found = cache.ask(base, &query, batch.iter().map(|(key, _)| &**key))?;
-        let mut sorted: Vec<&(Box<[u8]>, i128)> = fallible::collect(batch, WHAT)?;
-        sorted.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        for (key, to) in found {
-            if let Ok(at) = sorted.binary_search_by(|(other, _)| (**other).cmp(&key)) {
-                count(&to, sorted[at].1)?;
-            }
-        }
+    let missing = count_rows(cache, opened, middle, changes, count)?;
+    if !missing.is_empty() {
+        count_arriving(cache, opened, middle, &missing, count)?;
     }
     let level = xact::nest_level();
-    with_state(cache.prefix, |state| {
+    so_far::with(cache.prefix, |so_far| {
         for (key, delta) in changes {
-            for (to, net) in state.middles.of(key) {
-                count(to, net * delta)?;
-            }
-            state.rows.add(level, key, b"", *delta)?;
+            so_far.rows.add(level, key, b"", *delta)?;
         }
         Ok(())
     })
+}
+
+/// Counts changes of rows by the middle rows as they were counted so far. Returns those that have none.
+pub fn count_rows<'c>(
+    cache: &Cache<'_>,
+    opened: &Opened,
+    middle: &OpenedMiddle,
+    changes: &'c [Change],
+    count: &mut Count<'_>,
+) -> Result<Vec<&'c Change>, CounterError> {
+    let base = so_far::with(cache.prefix, |so_far| Ok(so_far.middles.base()))?;
+    let changes: Vec<&Change> = fallible::collect(changes, WHAT)?;
+    let mut missing = count_shown(cache, opened, middle, (&changes, base), count)?;
+    so_far::with(cache.prefix, |so_far| {
+        for (key, delta) in changes {
+            for (to, net) in so_far.middles_of(key) {
+                count(to, net * delta)?;
+            }
+        }
+        missing.retain(|(key, _)| so_far.middles_of(key).next().is_none());
+        Ok(())
+    })?;
+    Ok(missing)
+}
+
+/// Counts changes of rows by the middle rows that a snapshot shows, without this transaction's own since a command. Returns those that
+/// have none there.
+fn count_shown<'c>(
+    cache: &Cache<'_>,
+    opened: &Opened,
+    middle: &OpenedMiddle,
+    (changes, base): (&[&'c Change], u32),
+    count: &mut Count<'_>,
+) -> Result<Vec<&'c Change>, CounterError> {
+    let query = middle_query(middle, opened);
+    let mut missing = Vec::new();
+    for batch in changes.chunks(BATCH) {
+        let found = cache.ask(base, &query, batch.iter().map(|(key, _)| &**key))?;
+        let mut sorted: Vec<(&'c Change, bool)> =
+            fallible::collect(batch.iter().map(|change| (*change, false)), WHAT)?;
+        sorted.sort_unstable_by(|((one, _), _), ((other, _), _)| one.cmp(other));
+        for (key, to) in found {
+            if let Ok(at) = sorted.binary_search_by(|((other, _), _)| (**other).cmp(&key)) {
+                sorted[at].1 = true;
+                if let Some(to) = to {
+                    count(&to, sorted[at].0.1)?;
+                }
+            }
+        }
+        for (change, _) in sorted.into_iter().filter(|(_, is_found)| !is_found) {
+            fallible::push(&mut missing, change, WHAT)?;
+        }
+    }
+    Ok(missing)
+}
+
+/// Counts changes of rows without a middle row by those that others have added meanwhile. Where a foreign key stands these have taken no
+/// lock on their key.
+fn count_arriving(
+    cache: &Cache<'_>,
+    opened: &Opened,
+    middle: &OpenedMiddle,
+    missing: &[&Change],
+    count: &mut Count<'_>,
+) -> Result<(), CounterError> {
+    if !has_foreign_key(opened, middle)? {
+        return Ok(());
+    }
+    // The same command may add them, and its trigger for them comes after this one.
+    let with_own = xact::current_command().saturating_add(1);
+    let missing = count_shown(cache, opened, middle, (missing, with_own), &mut |_, _| Ok(()))?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    lock::hold(cache.tables.total, cache.new_middles(), Hold::Shared);
+    let base = so_far::with(cache.prefix, |so_far| Ok(so_far.middles.base()))?;
+    count_shown(cache, opened, middle, (&missing, base), count)?;
+    Ok(())
 }
 
 /// A net change of how many rows of the middle table have a key and name a counter.
@@ -180,55 +171,78 @@ pub fn middles_changed(
     (changes, are_inserted): (&[Moved], bool),
     count: &mut Count<'_>,
 ) -> Result<(), CounterError> {
-    let is_new = |moved: &Moved, state: &State| {
+    let is_new = |moved: &Moved, so_far: &SoFar| {
         are_inserted
-            && state.rows.of(&moved.by).next().is_none()
-            && state.middles.of(&moved.by).next().is_none()
+            && so_far.rows_of(&moved.by).next().is_none()
+            && so_far.middles_of(&moved.by).next().is_none()
     };
-    let has_new = with_state(cache.prefix, |state| Ok(changes.iter().any(|moved| is_new(moved, state))))?;
+    let has_new = so_far::with(cache.prefix, |so_far| Ok(changes.iter().any(|moved| is_new(moved, so_far))))?;
     // In a replica's role foreign keys are not looked at.
     let stands = has_new && !process::is_replica() && has_foreign_key(opened, middle)?;
-    let mut keys: Vec<&[u8]> = Vec::new();
     let mut taken: Vec<&[u8]> = Vec::new();
-    with_state(cache.prefix, |state| {
+    so_far::with(cache.prefix, |so_far| {
         for moved in changes {
-            fallible::push(&mut keys, moved.by.as_slice(), WHAT)?;
-            if !(stands && is_new(moved, state)) {
+            if !(stands && is_new(moved, so_far)) {
                 fallible::push(&mut taken, moved.by.as_slice(), WHAT)?;
             }
         }
         Ok(())
     })?;
-    keys.sort_unstable();
-    keys.dedup();
     cache.lock(taken.into_iter(), Hold::SomeExclusive)?;
-    let query = rows_query(opened, middle);
-    let base = with_state(cache.prefix, |state| Ok(state.rows.base()))?;
-    let mut sums: Vec<(Vec<u8>, i128)> = Vec::new();
-    for batch in keys.chunks(BATCH) {
-        for (key, amount) in cache.ask(base, &query, batch.iter().copied())? {
-            fallible::push(&mut sums, (key, whole_number(&amount)?), WHAT)?;
-        }
+    if stands {
+        lock::hold(cache.tables.total, cache.new_middles(), Hold::SomeExclusive);
     }
-    sums.sort_unstable();
+    count_middles(cache, opened, middle, changes, count)?;
     let level = xact::nest_level();
-    with_state(cache.prefix, |state| {
+    so_far::with(cache.prefix, |so_far| {
         for Moved { by, to, net } in changes {
-            let shown = sums.binary_search_by(|(key, _)| key.cmp(by)).map_or(0, |at| sums[at].1);
-            let own: i128 = state.rows.of(by).map(|(_, amount)| amount).sum();
-            if shown + own != 0 {
-                count(to, net * (shown + own))?;
-            }
-            state.middles.add(level, by, to, *net)?;
+            so_far.middles.add(level, by, to, *net)?;
         }
         Ok(())
     })
 }
 
-/// The two columns of a row.
-type Texts = (Vec<u8>, Vec<u8>);
+/// Counts changes of middle rows by the rows as they were counted so far.
+pub fn count_middles(
+    cache: &Cache<'_>,
+    opened: &Opened,
+    middle: &OpenedMiddle,
+    changes: &[Moved],
+    count: &mut Count<'_>,
+) -> Result<(), CounterError> {
+    let mut keys: Vec<&[u8]> = fallible::collect(changes.iter().map(|moved| moved.by.as_slice()), WHAT)?;
+    keys.sort_unstable();
+    keys.dedup();
+    let query = rows_query(opened, middle);
+    let base = so_far::with(cache.prefix, |so_far| Ok(so_far.rows.base()))?;
+    let mut sums: Vec<(Vec<u8>, i128)> = Vec::new();
+    for batch in keys.chunks(BATCH) {
+        for (key, amount) in cache.ask(base, &query, batch.iter().copied())? {
+            let Some(amount) = amount else { continue };
+            fallible::push(&mut sums, (key, whole_number(&amount)?), WHAT)?;
+        }
+    }
+    sums.sort_unstable();
+    so_far::with(cache.prefix, |so_far| {
+        for Moved { by, to, net } in changes {
+            let shown = sums.binary_search_by(|(key, _)| key.cmp(by)).map_or(0, |at| sums[at].1);
+            let own: i128 = so_far.rows_of(by).sum();
+            if shown + own != 0 {
+                count(to, net * (shown + own))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The two columns of a row, of which the second may be NULL.
+pub type Texts = (Vec<u8>, Option<Vec<u8>>);
 
 impl Cache<'_> {
+    fn new_middles(&self) -> Subject {
+        Subject::NewMiddles(lock::id_hash(self.prefix))
+    }
+
     fn lock<'k>(&self, keys: impl Iterator<Item = &'k [u8]>, some: Hold) -> Result<(), CounterError> {
         let hash = |key: &[u8]| lock::key_hash(self.prefix.iter().chain([&0]).chain(key));
         let mut numbers: Vec<u32> = Vec::new();
@@ -240,14 +254,14 @@ impl Cache<'_> {
         if numbers.is_empty() {
             return Ok(());
         }
-        let (held, keys) = with_state(self.prefix, |state| {
-            let held = state.locked.len();
+        let (held, keys) = so_far::with(self.prefix, |so_far| {
+            let held = so_far.locked.len();
             for number in &numbers {
-                if state.locked.len() <= MOST_KEYS && !state.locked.contains(number) {
-                    fallible::push(&mut state.locked, *number, WHAT)?;
+                if so_far.locked.len() <= MOST_KEYS && !so_far.locked.contains(number) {
+                    fallible::push(&mut so_far.locked, *number, WHAT)?;
                 }
             }
-            Ok((held, state.locked.len()))
+            Ok((held, so_far.locked.len()))
         })?;
         let all = Subject::Middles(lock::id_hash(self.prefix));
         let each = if some == Hold::SomeShared { Hold::Shared } else { Hold::Exclusive };
@@ -266,7 +280,7 @@ impl Cache<'_> {
     }
 
     /// The pairs of texts that a query has for keys, without this transaction's own changes since a command.
-    fn ask<'k>(
+    pub fn ask<'k>(
         &self,
         base: u32,
         query: &[u8],
@@ -280,34 +294,34 @@ impl Cache<'_> {
             drop(spi);
             drop(active);
             let pair = |row: Vec<Option<Vec<u8>>>| {
-                let mut columns = row.into_iter().flatten();
-                Some((columns.next()?, columns.next()?))
+                let mut columns = row.into_iter();
+                Some((columns.next()??, columns.next()?))
             };
             Ok(fallible::collect(rows.into_iter().filter_map(pair), WHAT)?)
         })
     }
 }
 
-/// The rows of the middle table of some keys, which are those of counted rows: their key, and what they name.
-fn middle_query(middle: &OpenedMiddle, opened: &Opened) -> Vec<u8> {
+/// The rows of the middle table of some keys, which are those of counted rows: their key, and what they name, if anything.
+pub fn middle_query(middle: &OpenedMiddle, opened: &Opened) -> Vec<u8> {
     let source = &middle.source;
     [
         b"SELECT ".as_slice(),
         &middle.by.key_sql(source, "m"),
-        b", ",
+        b", CASE WHEN ",
+        &middle.to.condition_sql(source, "m"),
+        b" THEN ",
         &middle.to.key_sql(source, "m"),
-        b" FROM ",
+        b" END FROM ",
         &source.what_triggers_see(),
         b" AS m WHERE ",
-        &middle.to.condition_sql(source, "m"),
-        b" AND ",
         &is_one_of((source, &middle.by, "m"), opened.source.base_type(opened.counted.key())),
     ]
     .concat()
 }
 
 /// What the counted rows of some keys count for, which are those of middle rows.
-fn rows_query(opened: &Opened, middle: &OpenedMiddle) -> Vec<u8> {
+pub fn rows_query(opened: &Opened, middle: &OpenedMiddle) -> Vec<u8> {
     let Opened { source, counted, .. } = opened;
     let is_meant = is_one_of((source, counted, "c"), middle.source.base_type(middle.by.key()));
     counted.count_query_where(source, &[b" AND ".as_slice(), &is_meant].concat())

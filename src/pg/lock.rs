@@ -65,6 +65,8 @@ pub enum Subject {
     Middles(u32),
     /// One of them, which hashes to the number with its cache.
     Middle(u32),
+    /// New rows of a middle table that foreign keys refer to, of the cache that hashes to the number.
+    NewMiddles(u32),
 }
 
 /// How a subject is held that has subjects in it, as tables have rows.
@@ -124,6 +126,7 @@ impl Subject {
             Subject::Key(hash) => (Oid::from(hash), 4),
             Subject::Middles(hash) => (Oid::from(hash), 5),
             Subject::Middle(hash) => (Oid::from(hash), 6),
+            Subject::NewMiddles(hash) => (Oid::from(hash), 7),
         }
     }
 }

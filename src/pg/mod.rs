@@ -41,6 +41,7 @@ pub mod spi;
 pub mod table;
 pub mod transaction_setting;
 pub mod trigger;
+pub mod truncation;
 pub mod type_ids;
 mod unguarded;
 pub mod wal;

@@ -12,7 +12,9 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 
 use super::counted::Counted;
 use super::source::{Event, Source};
+use super::truncation::Truncation;
 use super::{Oid, process};
+use crate::errors::CounterError;
 
 /// The call of a trigger function, which is declared by hand.
 #[derive(Clone, Copy)]
@@ -135,6 +137,21 @@ impl<'fcx> Fired<'fcx> {
     /// The trigger function.
     pub fn function(&self) -> Oid {
         self.trigger.tgfoid
+    }
+
+    /// The TRUNCATE that fired it. Asked for before anything else changes the memory context.
+    pub fn truncation(&self) -> Result<Truncation, CounterError> {
+        Truncation::of_caller()
+    }
+
+    /// Whether a trigger of this function and these arguments tells of the table's rows as they come and go.
+    pub fn counts_rows_too(&self) -> bool {
+        let arguments = self.arguments();
+        self.table().triggers().iter().any(|other| {
+            other.function == self.function()
+                && other.arguments.iter().map(Vec::as_slice).eq(arguments.iter().copied())
+                && [Event::Insert, Event::Delete, Event::Update].into_iter().any(|event| other.is_for(event))
+        })
     }
 
     /// The table; of a statement that names a partitioned table, that one.

@@ -224,6 +224,17 @@ fn rows_that_are_counted_are_counted_once_by_every_way_of_restoring_them() {
         after.must("INSERT INTO posts VALUES (1000, 1); SELECT counter_like('item 1', 'new')");
         assert_eq!(after.get("author:1").expect("counter_get"), expected["author:1"] + 1);
         assert_eq!(after.value::<i64>("SELECT counter_likes('item 1')"), expected["likes of item 1"] + 1);
+        // Each partition has one trigger for TRUNCATE, as before.
+        let guards: Vec<(String, i64)> = after.pairs(
+            "SELECT tgrelid::regclass::text, count(*) FROM pg_trigger WHERE tgfoid = 'counter_rows'::regproc
+             AND tgtype & 32 <> 0 GROUP BY 1 ORDER BY 1",
+        );
+        assert_eq!(
+            guards,
+            ["posts", "votes", "votes_1", "votes_2"].map(|table| (table.to_owned(), 1)).to_vec()
+        );
+        after.must("TRUNCATE votes_1");
+        assert_eq!(after.value::<i64>("SELECT count(*) FROM counter_verify()"), 0, "without a partition");
     }
     original.finish();
     copy.finish();
