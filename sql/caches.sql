@@ -398,20 +398,28 @@ BEGIN
 END
 $$;
 
+-- Whether this transaction has a table for itself.
+CREATE FUNCTION counter_ext.is_locked(relation oid) RETURNS boolean LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.locktype OPERATOR(pg_catalog.=) 'relation' AND l.relation OPERATOR(pg_catalog.=) $1 AND l.granted
+        AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND l.mode OPERATOR(pg_catalog.=) 'AccessExclusiveLock'
+        AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()))
+$$;
+
 -- TRUNCATE of a partition fires no trigger of the partitioned table. So each partition that has rows has one of its own, with the same
 -- arguments: made with the cache, and as a partition comes. A dump holds them like any other trigger of a table: where it is restored,
--- partitions are there before the partitioned table's triggers, so that none is made twice.
-CREATE FUNCTION counter_ext.guard_partitions(relation oid) RETURNS void LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+-- partitions are there before the partitioned table's triggers, so that none is made twice. A command of DDL gives them only to partitions that
+-- it has locked itself: it waits for nobody else's.
+CREATE FUNCTION counter_ext.guard_partitions(relation oid, if_locked boolean) RETURNS void LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     commands pg_catalog.text;
 BEGIN
     IF NOT EXISTS (SELECT FROM counter_ext.parts(relation)) THEN
         RETURN;
     END IF;
-    SELECT pg_catalog.string_agg(pg_catalog.format('CREATE TRIGGER %1$I BEFORE TRUNCATE ON %2$s FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.counter_rows(%3$s);
-            ALTER TABLE %2$s ENABLE ALWAYS TRIGGER %1$I', made.name, made.table_name, made.literals), ';') INTO commands
-        FROM (SELECT DISTINCT c.oid::pg_catalog.regclass AS table_name,
-                pg_catalog.concat('counter_rows_truncate_', pg_catalog.left(pg_catalog.md5(pg_catalog.array_to_string(t.arguments, E'\n')), 8)) AS name,
+    SELECT pg_catalog.string_agg(pg_catalog.format('CREATE TRIGGER %1$I BEFORE TRUNCATE ON %2$s FOR EACH STATEMENT EXECUTE FUNCTION %4$s(%3$s);
+            ALTER TABLE %2$s ENABLE ALWAYS TRIGGER %1$I', made.name, made.table_name, made.literals, made.function), ';') INTO commands
+        FROM (SELECT DISTINCT c.oid::pg_catalog.regclass AS table_name, e.tgfoid::pg_catalog.regproc AS function,
+                pg_catalog.concat('counter_rows_truncate_', pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(e.tgargs), 'hex'), 8)) AS name,
                 (SELECT pg_catalog.string_agg(pg_catalog.quote_literal(a), ', ' ORDER BY at) FROM pg_catalog.unnest(t.arguments) WITH ORDINALITY AS each (a, at)) AS literals
             FROM counter_ext.parts(relation) AS p (oid) JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) p.oid
             JOIN counter_ext.counting_trigger t ON t.tgrelid OPERATOR(pg_catalog.=) pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid
@@ -419,7 +427,8 @@ BEGIN
             -- Bit 6 is TRUNCATE.
             WHERE c.relkind OPERATOR(pg_catalog.=) 'r'::"char" AND (e.tgtype OPERATOR(pg_catalog.&) 32::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2
                 AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger own WHERE own.tgrelid OPERATOR(pg_catalog.=) c.oid AND own.tgfoid OPERATOR(pg_catalog.=) e.tgfoid
-                    AND (own.tgtype OPERATOR(pg_catalog.&) 32::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2 AND own.tgargs OPERATOR(pg_catalog.=) e.tgargs)) AS made;
+                    AND (own.tgtype OPERATOR(pg_catalog.&) 32::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2 AND own.tgargs OPERATOR(pg_catalog.=) e.tgargs)
+                AND (NOT if_locked OR counter_ext.is_locked(c.oid))) AS made;
     PERFORM counter_ext.run_untold(commands);
 END
 $$;
@@ -435,7 +444,8 @@ BEGIN
             AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger own WHERE own.tgrelid OPERATOR(pg_catalog.=) t.relid AND own.tgfoid OPERATOR(pg_catalog.=) e.tgfoid
                 AND own.oid OPERATOR(pg_catalog.<>) e.oid AND own.tgargs OPERATOR(pg_catalog.=) e.tgargs)
             AND EXISTS (SELECT FROM counter_ext.cache other WHERE other.relid OPERATOR(pg_catalog.<>) t.relid AND other.middle OPERATOR(pg_catalog.<>) t.relid
-                AND other.prefix OPERATOR(pg_catalog.=) t.prefix);
+                AND other.prefix OPERATOR(pg_catalog.=) t.prefix)
+            AND counter_ext.is_locked(e.tgrelid);
     PERFORM counter_ext.run_untold(commands);
 END
 $$;
@@ -587,7 +597,7 @@ BEGIN
         END IF;
     END LOOP;
     IF TG_EVENT OPERATOR(pg_catalog.=) 'ddl_command_end' AND TG_TAG IN ('ALTER TABLE', 'CREATE TABLE', 'CREATE SCHEMA') THEN
-        PERFORM counter_ext.guard_partitions(c.objid) FROM (SELECT DISTINCT made_by.objid FROM pg_catalog.pg_event_trigger_ddl_commands() made_by
+        PERFORM counter_ext.guard_partitions(c.objid, true) FROM (SELECT DISTINCT made_by.objid FROM pg_catalog.pg_event_trigger_ddl_commands() made_by
             WHERE made_by.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass) AS c;
     END IF;
 END

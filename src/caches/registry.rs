@@ -96,7 +96,7 @@ pub fn follow_owners() -> Result<(), CounterError> {
 /// Makes the triggers that partitions of a table miss.
 pub fn guard_partitions(table: Oid) -> Result<(), CounterError> {
     let table = [Parameter::Bigint(u32::from(table).into())];
-    ask(access::tables()?, b"SELECT counter_ext.guard_partitions($1::pg_catalog.oid)", &table)?;
+    ask(access::tables()?, b"SELECT counter_ext.guard_partitions($1::pg_catalog.oid, false)", &table)?;
     xact::see_own_changes();
     Ok(())
 }
