@@ -398,7 +398,7 @@ BEGIN
 END
 $$;
 
--- Whether this transaction has a table for itself.
+-- Whether this transaction has a table for itself: what it does to it waits for nobody.
 CREATE FUNCTION counter_ext.is_locked(relation oid) RETURNS boolean LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
     SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.locktype OPERATOR(pg_catalog.=) 'relation' AND l.relation OPERATOR(pg_catalog.=) $1 AND l.granted
         AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND l.mode OPERATOR(pg_catalog.=) 'AccessExclusiveLock'
@@ -407,9 +407,8 @@ $$;
 
 -- TRUNCATE of a partition fires no trigger of the partitioned table. So each partition that has rows has one of its own, with the same
 -- arguments: made with the cache, and as a partition comes. A dump holds them like any other trigger of a table: where it is restored,
--- partitions are there before the partitioned table's triggers, so that none is made twice. A command of DDL gives them only to partitions that
--- it has locked itself: it waits for nobody else's.
-CREATE FUNCTION counter_ext.guard_partitions(relation oid, if_locked boolean) RETURNS void LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+-- partitions are there before the partitioned table's triggers, so that none is made twice.
+CREATE FUNCTION counter_ext.guard_partitions(relation oid) RETURNS void LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     commands pg_catalog.text;
 BEGIN
@@ -427,8 +426,7 @@ BEGIN
             -- Bit 6 is TRUNCATE.
             WHERE c.relkind OPERATOR(pg_catalog.=) 'r'::"char" AND (e.tgtype OPERATOR(pg_catalog.&) 32::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2
                 AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger own WHERE own.tgrelid OPERATOR(pg_catalog.=) c.oid AND own.tgfoid OPERATOR(pg_catalog.=) e.tgfoid
-                    AND (own.tgtype OPERATOR(pg_catalog.&) 32::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2 AND own.tgargs OPERATOR(pg_catalog.=) e.tgargs)
-                AND (NOT if_locked OR counter_ext.is_locked(c.oid))) AS made;
+                    AND (own.tgtype OPERATOR(pg_catalog.&) 32::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2 AND own.tgargs OPERATOR(pg_catalog.=) e.tgargs)) AS made;
     PERFORM counter_ext.run_untold(commands);
 END
 $$;
@@ -596,8 +594,9 @@ BEGIN
             PERFORM counter_ext.check_cache(made.relid, made.arguments);
         END IF;
     END LOOP;
-    IF TG_EVENT OPERATOR(pg_catalog.=) 'ddl_command_end' AND TG_TAG IN ('ALTER TABLE', 'CREATE TABLE', 'CREATE SCHEMA') THEN
-        PERFORM counter_ext.guard_partitions(c.objid, true) FROM (SELECT DISTINCT made_by.objid FROM pg_catalog.pg_event_trigger_ddl_commands() made_by
+    -- ATTACH is followed by counter_ext.after_ddl, which knows it from other commands: a restore's could give a partition its trigger first.
+    IF TG_EVENT OPERATOR(pg_catalog.=) 'ddl_command_end' AND TG_TAG IN ('CREATE TABLE', 'CREATE SCHEMA') THEN
+        PERFORM counter_ext.guard_partitions(c.objid) FROM (SELECT DISTINCT made_by.objid FROM pg_catalog.pg_event_trigger_ddl_commands() made_by
             WHERE made_by.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass) AS c;
     END IF;
 END

@@ -27,6 +27,9 @@ fn changed(command: Command<'_>) -> Result<(), CounterError> {
     if let Some(trigger) = command.created_trigger() {
         return caches::check_created(&trigger);
     }
+    if let Some(partition) = command.attached_partition() {
+        return caches::guard_partitions(partition);
+    }
     // As pg_restore --disable-triggers does it, to fill the table: no trigger of ours sees that.
     if command.table_with_switched_triggers().is_some_and(by_hand::is_ours) {
         transaction::note_all_touched();

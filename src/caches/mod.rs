@@ -38,7 +38,7 @@ pub use definition::{all, check_created, lock_prefixes, of_table};
 pub use drift::{Difference, backfill, recount, verify};
 pub use install::install;
 pub use referenced::through;
-pub use registry::{follow_owners, is_restored, uncache};
+pub use registry::{follow_owners, guard_partitions, is_restored, uncache};
 pub use rows::fired;
 
 use crate::errors::CounterError;

@@ -89,6 +89,21 @@ impl Command<'_> {
         if switches { relation_of(statement.relation) } else { None }
     }
 
+    /// The table that ALTER TABLE has made a partition.
+    pub fn attached_partition(&self) -> Option<Oid> {
+        let statement = self.statement::<pg_sys::AlterTableStmt>(pg_sys::NodeTag::T_AlterTableStmt)?;
+        elements(statement.cmds).find_map(|node| {
+            // SAFETY: the commands of ALTER TABLE are nodes of this kind; one that attaches has the table's name with a bound.
+            unsafe {
+                let command = &*(node as *const pg_sys::AlterTableCmd);
+                if command.subtype != pg_sys::AlterTableType::AT_AttachPartition || command.def.is_null() {
+                    return None;
+                }
+                relation_of((*(command.def as *const pg_sys::PartitionCmd)).name)
+            }
+        })
+    }
+
     /// The trigger that CREATE TRIGGER makes.
     pub fn created_trigger(&self) -> Option<CreatedTrigger> {
         let statement = self.statement::<pg_sys::CreateTrigStmt>(pg_sys::NodeTag::T_CreateTrigStmt)?;

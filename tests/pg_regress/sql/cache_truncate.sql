@@ -170,7 +170,7 @@ CREATE TRIGGER t BEFORE TRUNCATE ON ct_books FOR EACH STATEMENT EXECUTE FUNCTION
 -- Triggers by hand are of the partitions that come. Here all are made to have theirs.
 ALTER TABLE ct_books ALTER author SET STATISTICS 10;
 SELECT count(*) FROM pg_trigger WHERE tgrelid = 'ct_books_1'::regclass AND tgtype & 32 <> 0;
-SELECT counter_ext.guard_partitions('ct_books'::regclass, false), counter_ext.guard_partitions('ct_chapters'::regclass, false);
+SELECT counter_ext.guard_partitions('ct_books'::regclass), counter_ext.guard_partitions('ct_chapters'::regclass);
 CREATE FUNCTION ct_fill() RETURNS void LANGUAGE sql AS $$
     INSERT INTO ct_books SELECT g, g % 2, e FROM generate_series(1, 4) g, generate_series(1, 2) e ON CONFLICT DO NOTHING;
     INSERT INTO ct_chapters SELECT g, e, g * 10 FROM generate_series(1, 4) g, generate_series(1, 2) e $$;
