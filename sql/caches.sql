@@ -377,6 +377,18 @@ BEGIN
                 AND c.arguments OPERATOR(pg_catalog.=) changed.arguments;
         END IF;
     END LOOP;
+    -- A partition can be another's than the partitioned table: its triggers count with its owner's rights.
+    FOR changed IN SELECT c.oid, c.relowner, k.prefix FROM pg_catalog.unnest(relations) AS r (oid)
+            JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.oid AND c.relispartition
+            JOIN counter_ext.cache k ON k.relid OPERATOR(pg_catalog.=) pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid
+            WHERE c.relowner OPERATOR(pg_catalog.<>) k.owner AND c.relkind OPERATOR(pg_catalog.=) 'r'::"char"
+                AND NOT (pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'INSERT')
+                    AND pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'UPDATE')) LIMIT 1 LOOP
+        RAISE EXCEPTION 'role "%" may not count the rows of partition %', pg_catalog.pg_get_userbyid(changed.relowner), changed.oid::pg_catalog.regclass
+            USING ERRCODE = 'insufficient_privilege',
+            DETAIL = pg_catalog.format('Triggers of the partition count its rows into counters "%s" with the rights of its owner.', changed.prefix),
+            HINT = pg_catalog.format('GRANT SELECT, INSERT, UPDATE ON counter_ext.total TO %I;', pg_catalog.pg_get_userbyid(changed.relowner));
+    END LOOP;
 END
 $$;
 
