@@ -115,6 +115,11 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON FUNCTION
     counter_ext.like_cursor(timestamptz, text), counter_ext.like_cursor_at(text), counter_ext.like_cursor_name(text)
     TO PUBLIC;
+-- So do those of series, and check the right to read counters and buckets.
+GRANT EXECUTE ON FUNCTION
+    counter_ext.series_rows(text, timestamptz, timestamptz, text), counter_ext.series_total(text, timestamptz, timestamptz),
+    counter_ext.check_step(text)
+    TO PUBLIC;
 -- So does what counter_hll_info reads.
 GRANT EXECUTE ON FUNCTION counter_ext.hll_header(counter_hll) TO PUBLIC;
 -- The view counter_caches shows what pg_trigger shows to everybody.

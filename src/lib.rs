@@ -9,6 +9,7 @@
 //! | `likes` | likes with dedup |
 //! | `limits` | sliding-window limits; a bot filter by policy and block list |
 //! | `caches` | counters of the rows of a table: triggers, backfill, comparison |
+//! | `series` | what counters came to by the minute, the hour and the day |
 //! | `audit` | the audit log: switched, sealed with a chain of hashes, verified |
 //! | `boards` | counters ranked by their totals |
 //! | `live` | changed totals, sent to channels |
@@ -45,6 +46,7 @@ mod live;
 mod memory;
 mod pg;
 mod rows;
+mod series;
 mod settings;
 mod visitors;
 mod worker;
@@ -64,7 +66,7 @@ static SERVER_HOOKS: pg::hooks::Hooks = pg::hooks::Hooks {
 };
 
 /// What the rest of the extension knows of families.
-static FAMILIES: [&family::Family; 10] = [
+static FAMILIES: [&family::Family; 11] = [
     &caches::FAMILY,
     &likes::FAMILY,
     &visitors::FAMILY,
@@ -74,6 +76,7 @@ static FAMILIES: [&family::Family; 10] = [
     &boards::FAMILY,
     &live::FAMILY,
     &expiry::FAMILY,
+    &series::FAMILY,
     &counting::FAMILY,
 ];
 

@@ -55,6 +55,7 @@ CREATE EVENT TRIGGER counter_ext_after_ddl ON ddl_command_end WHEN TAG IN ('ALTE
         "counter_likes_tables",
         "counter_audit_triggers",
         "counter_limits_tables",
-        "counter_idempotency_tables"
+        "counter_idempotency_tables",
+        "counter_series_sql"
     ]
 );

@@ -21,6 +21,7 @@ mod live;
 mod moving;
 mod operations;
 mod reads;
+mod series;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
 mod triggers;

@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 use crate::caches::arriving;
 use crate::counting::{emptied, transaction};
 use crate::errors::{CounterError, OrRaise};
-use crate::family;
+use crate::family::{self, followed};
 use crate::journal::errors::JournalError;
 use crate::pg::args::TextBytes;
 use crate::pg::trigger::{NoTuple, TriggerCall};
@@ -86,6 +86,30 @@ fn receive(trigger: &PgTrigger<'_>, table: Oid) -> Result<Fate, CounterError> {
     replicated::receive(tables, kind, key, trigger.event().fired_by_insert())
 }
 
+/// A total that somebody changes or deletes by hand is booked as if it had been counted. What is inserted is not: a restore brings what is
+/// booked of it too.
+fn book_by_hand(trigger: &PgTrigger<'_>, table: Oid) -> Result<(), CounterError> {
+    let event = trigger.event();
+    let changes = !event.fired_before() && (event.fired_by_update() || event.fired_by_delete());
+    let Some(tables) = access::find_tables().filter(|tables| changes && tables.total == table) else {
+        return Ok(());
+    };
+    if xact::is_replicating() {
+        return Ok(());
+    }
+    let new = if event.fired_by_delete() { None } else { trigger.new() };
+    for (row, sign) in [(trigger.old(), -1), (new, 1)] {
+        let Some(row) = row else { continue };
+        let id = row.get_by_name::<TextBytes>("id").ok().flatten();
+        let value = row.get_by_name::<i64>("value").ok().flatten();
+        if let (Some(id), Some(value)) = (id, value) {
+            let delta = sign * i128::from(value);
+            access::as_owner(tables, |_| followed::book(tables, &id.0, delta, process::now_us()))?;
+        }
+    }
+    Ok(())
+}
+
 /// Trigger function on the journal's tables: refuses what SQL would change there. By replication the changes of another server's journal
 /// come in, which mean nothing here: those of rows are passed over.
 #[pg_extern(sql = false)]
@@ -132,6 +156,7 @@ mod counter_ext {
             && access::find_tables().is_some_and(|tables| table == tables.total);
         note(trigger.old(), holds_totals);
         note(trigger.new(), holds_totals);
+        book_by_hand(trigger, table).or_raise();
         Ok(trigger.new().or(trigger.old()))
     }
 

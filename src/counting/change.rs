@@ -10,7 +10,7 @@ use crate::memory::buffer;
 use crate::memory::epochs::Recovered;
 use crate::pg::lock::{self, Subject};
 use crate::pg::{Oid, process, xact};
-use crate::rows::access::{Purpose, Tables};
+use crate::rows::access::{self, Purpose, Tables};
 use crate::rows::{remove, replicated};
 
 /// Checks that the caller may count.
@@ -34,6 +34,24 @@ pub fn enter_to_count_in_rows(user: Oid, function: &'static str) -> Result<(Tabl
 /// Adds a delta of a checked id to the transaction.
 pub fn increment(entered: (Tables, u32), id: &[u8], delta: i64) -> Result<(), CounterError> {
     increment_by(entered, id, delta, None)
+}
+
+/// Checks that the caller may count, and locks what is written to rows at once.
+pub fn enter_to_rows(function: &'static str) -> Result<(Tables, u32), CounterError> {
+    let entered = enter(function)?;
+    access::lock_slot_for_writing(entered.0);
+    Ok(entered)
+}
+
+/// As `increment`, of what happened at another time: in rows at once. The caller has entered to rows.
+pub fn increment_at(
+    (tables, _): (Tables, u32),
+    id: &[u8],
+    delta: i64,
+    at_us: i64,
+) -> Result<(), CounterError> {
+    transaction::add_booked(tables, id, delta, at_us)?;
+    tell(id, i128::from(delta), Operation::Increment, None)
 }
 
 /// Adds a delta of a checked id to the transaction, and returns what a read says next in it.

@@ -12,6 +12,7 @@
 
 use super::{change, folding, transaction};
 use crate::errors::CounterError;
+use crate::family;
 use crate::memory::{buffer, epochs};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::spi::Spi;
@@ -31,6 +32,9 @@ pub fn after_truncate(emptied: Oid) -> Result<(), CounterError> {
         })?;
     }
     forget_own(tables)?;
+    if emptied == tables.total {
+        family::totals_emptied(tables)?;
+    }
     take_back_buffered(tables)
 }
 

@@ -22,7 +22,6 @@ pub fn keep_writers_out() -> Result<Tables, CounterError> {
 /// As `keep_writers_out`; then all that is counted under the prefix is in totals. Waits for open transactions, and for a compaction
 /// pass under way. Errors: 55006 somebody holds such a total; 22003 one would leave bigint; 55000 after a start, what is buffered
 /// could not be read back.
-#[expect(dead_code, reason = "the first family that follows is under way")]
 pub fn gather(prefix: &[u8]) -> Result<Tables, CounterError> {
     // What recovery has still to fold it could not while we hold the lock.
     folding::ensure_recovered(access::tables()?)?;

@@ -15,6 +15,8 @@ use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::{catalog, process, xact};
 use crate::rows::access::{self, Purpose, Tables};
+use crate::rows::bigint_parts;
+use crate::rows::fold::Part;
 use crate::rows::list::{self, Id};
 use crate::rows::sum::{Reader, RowSum};
 use crate::settings;
@@ -201,6 +203,77 @@ fn rows_and_journal(tables: Tables, reader: &Reader, id: &[u8]) -> Result<Fresh,
         }
     }
     Ok(fresh)
+}
+
+/// Amounts of a counter that are in no total yet, each with when it was counted or happened, and the snapshot that says so.
+pub struct Unfolded {
+    pub snapshot: Snapshot,
+    pub parts: Vec<Part>,
+}
+
+/// What of a counter is in no total yet: in slot rows, buffered, in the journal, pending in this transaction. Errors: 55000 the journal
+/// could not be read whole.
+pub fn unfolded(tables: Tables, id: &[u8]) -> Result<Unfolded, CounterError> {
+    const WHAT: &str = "amounts of a counter";
+    let reader = Reader::open(tables)?;
+    let (mut snapshot, amount, at_us) = if xact::in_recovery() || !is_recovered(tables) {
+        let (snapshot, amount) = snapshot_with_journal(id)?;
+        (snapshot, amount, process::now_us())
+    } else {
+        let key = key(tables, id);
+        let changed_at_us = buffer::changed_at_us(key);
+        let (snapshot, amount) = buffer::snapshot_with_unfolded(key);
+        (snapshot, i128::from(amount), if changed_at_us > 0 { changed_at_us } else { process::now_us() })
+    };
+    keep_memory_from_undercutting(tables, &snapshot, std::iter::once(id));
+    let mut parts = Vec::new();
+    let mut refused = Ok(());
+    xact::in_scratch_memory(|| {
+        reader.each_slot(id, &mut snapshot, |part| {
+            if refused.is_ok() {
+                refused = fallible::push(&mut parts, part, WHAT);
+            }
+        });
+    });
+    refused?;
+    for delta in bigint_parts(amount) {
+        fallible::push(&mut parts, Part { delta, at_us }, WHAT)?;
+    }
+    let own = Part { delta: transaction::own(tables, id), at_us: process::statement_started_us() };
+    fallible::push(&mut parts, own, WHAT)?;
+    Ok(Unfolded { snapshot, parts })
+}
+
+/// A snapshot, and what the journal has of a counter that rows under it do not include: see `rows_and_journal`.
+fn snapshot_with_journal(id: &[u8]) -> Result<(Snapshot, i128), CounterError> {
+    let journal = position::lock(Access::Read)?;
+    for _ in 0..MAX_FOLDS_MET {
+        let mut snapshot = Snapshot::fresh();
+        let folded = position::read(journal, &mut snapshot)?;
+        let mut amount = 0;
+        let mut failed = None;
+        position::for_each_record(journal, folded, &mut snapshot, |block, _, bytes| {
+            let read = record::read(bytes, |other, delta| {
+                if other == id {
+                    amount += i128::from(delta);
+                }
+            });
+            match read {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(why) => {
+                    failed = Some(JournalError::Unreadable { block, why });
+                    ControlFlow::Break(())
+                }
+            }
+        });
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        if position::read(journal, &mut Snapshot::fresh())? == folded {
+            return Ok((snapshot, amount));
+        }
+    }
+    Err(CounterError::NotRecovered)
 }
 
 /// The total from rows as the caller's query sees them, and the caller's own uncommitted increments.

@@ -54,6 +54,16 @@ pub fn insert_fresh(tables: Tables, deltas: &[Delta]) -> Result<(), CounterError
     })
 }
 
+/// Inserts a slot row of what happened at a time.
+pub fn insert_booked(tables: Tables, id: &[u8], delta: i64, at_us: i64) -> Result<(), CounterError> {
+    xact::in_scratch_memory(|| {
+        let active = ActiveSnapshot::push();
+        Writer::open(tables)?.insert_booked(id, delta, at_us);
+        drop(active);
+        Ok(())
+    })
+}
+
 /// Both tables, each opened where it is needed.
 struct Targets {
     tables: Tables,

@@ -100,6 +100,15 @@ pub fn add_to_rows_now(tables: Tables, deltas: Vec<(Vec<u8>, i128)>) -> Result<(
     settle::insert_fresh(tables, &rows)
 }
 
+/// Adds a delta to a slot row of its own, with the time at which it happened.
+pub fn add_booked(tables: Tables, id: &[u8], delta: i64, at_us: i64) -> Result<(), CounterError> {
+    note_touched(tables, id);
+    state::change(|state| state.spilled += 1);
+    settle::insert_booked(tables, id, delta, at_us)?;
+    xact::see_own_changes();
+    Ok(())
+}
+
 /// Ids and their pending deltas.
 pub type Own = Vec<(Box<[u8]>, i64)>;
 

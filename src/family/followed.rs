@@ -145,7 +145,6 @@ fn read(follows: &FamilyTable, table: Oid, prefixes: &mut Vec<Vec<u8>>) -> Resul
 }
 
 /// Rows of a follower's table change: backends are to look again, this one now, others when that commits.
-#[expect(dead_code, reason = "the first family that follows is under way")]
 pub fn announce(table: Oid) {
     catalog::announce_change(table);
     xact::see_own_changes();

@@ -87,6 +87,8 @@ pub struct Family {
     pub counter_moved: fn(Tables, Move<'_>) -> Result<bool, CounterError>,
     /// Empties the family's tables, and forgets what of it is pending in this transaction. Nobody else counts meanwhile.
     pub forget_all: fn(Tables) -> Result<(), CounterError>,
+    /// counter_ext.total has been emptied by hand: all counters are nothing.
+    pub totals_emptied: fn(Tables) -> Result<(), CounterError>,
     /// That is committed: forgets what only memory knows. Runs in COMMIT callbacks: it cannot fail.
     pub all_forgotten: fn(u32),
     /// Forgets what memory holds of ids whose rows were changed by others: all of them, or those for which the test is
@@ -112,6 +114,7 @@ impl Family {
         ids_after: |_, _| Ok(Vec::new()),
         counter_moved: |_, _| Ok(false),
         forget_all: |_| Ok(()),
+        totals_emptied: |_| Ok(()),
         all_forgotten: |_| (),
         ids_invalidated: |_, _| (),
         follower: None,
@@ -197,6 +200,11 @@ pub fn counter_moved(tables: Tables, moved: Move<'_>) -> Result<bool, CounterErr
 /// Has the families empty their tables. Counting, the last of the list, comes first: it keeps everybody out.
 pub fn forget_all(tables: Tables) -> Result<(), CounterError> {
     all().iter().rev().try_for_each(|family| (family.forget_all)(tables))
+}
+
+/// Tells the families that all counters are nothing.
+pub fn totals_emptied(tables: Tables) -> Result<(), CounterError> {
+    all().iter().try_for_each(|family| (family.totals_emptied)(tables))
 }
 
 /// Tells the families that everything is forgotten.

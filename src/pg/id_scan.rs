@@ -22,6 +22,8 @@ pub enum Range<'a> {
     Pair(&'a [u8], &'a [u8]),
     /// Rows whose first three columns are these texts.
     Triple(&'a [u8], &'a [u8], &'a [u8]),
+    /// Rows whose first column is this id, and the second this instant; microseconds since 2000-01-01.
+    IdAt(&'a [u8], i64),
     /// Rows of an index over timestamptz from the first instant on and before the second, oldest first; microseconds since
     /// 2000-01-01.
     Between(i64, i64),
@@ -67,6 +69,7 @@ impl<'a> Range<'a> {
             Range::From(id) => [on(1, FROM, pg_sys::F_TEXT_GE, Text(id)), None, None],
             Range::Pair(first, second) => [text(1, first), text(2, second), None],
             Range::Triple(first, second, third) => [text(1, first), text(2, second), text(3, third)],
+            Range::IdAt(id, at) => [text(1, id), on(2, EQUAL, pg_sys::F_TIMESTAMPTZ_EQ, Bigint(at)), None],
             Range::Between(from, before) => [
                 on(1, FROM, pg_sys::F_TIMESTAMPTZ_GE, Bigint(from)),
                 on(1, BELOW, pg_sys::F_TIMESTAMPTZ_LT, Bigint(before)),

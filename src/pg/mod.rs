@@ -47,5 +47,6 @@ mod unguarded;
 pub mod wal;
 pub mod write;
 pub mod xact;
+pub mod zone;
 
 pub use pgrx::pg_sys::Oid;

@@ -1,9 +1,11 @@
-//! Which partition of a hash-partitioned table a row belongs to.
+//! Which partition of a hash-partitioned table a row belongs to, and what partitions a table has.
 
 use pgrx::pg_sys;
 
 use super::Oid;
 use super::table::Table;
+use crate::errors::OrRaise;
+use crate::fallible;
 
 /// As PostgreSQL seeds and combines hashes of partition keys (partbounds.h): part of the format of a dump, so it stays.
 const HASH_PARTITION_SEED: u64 = 0x7A5B_2236_7996_DCFD;
@@ -39,5 +41,18 @@ pub fn leaf_of(table: &Table, key: &[u8]) -> Option<Oid> {
         let place = (hash % bounds.nindexes as u64) as usize;
         let number = usize::try_from(*bounds.indexes.add(place)).ok()?;
         (*(*description).is_leaf.add(number)).then(|| *(*description).oids.add(number))
+    }
+}
+
+/// The partitions of a table that is open and locked, in no order.
+pub fn all_of(table: &Table) -> Vec<Oid> {
+    // SAFETY: as in `leaf_of`.
+    unsafe {
+        let description = pg_sys::RelationGetPartitionDesc(table.raw(), true);
+        if description.is_null() || (*description).nparts <= 0 {
+            return Vec::new();
+        }
+        let oids = std::slice::from_raw_parts((*description).oids, (*description).nparts as usize);
+        fallible::copy(oids, "partitions of a table").or_raise()
     }
 }

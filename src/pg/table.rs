@@ -12,6 +12,10 @@ pub enum Access {
     Write,
     /// Keeps writers out, not readers.
     AgainstWriters,
+    /// Keeps out who changes the table's definition.
+    AgainstDefiners,
+    /// Keeps everybody out.
+    Alone,
 }
 
 impl Access {
@@ -20,6 +24,8 @@ impl Access {
             Access::Read => pg_sys::AccessShareLock as pg_sys::LOCKMODE,
             Access::Write => pg_sys::RowExclusiveLock as pg_sys::LOCKMODE,
             Access::AgainstWriters => pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE,
+            Access::AgainstDefiners => pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE,
+            Access::Alone => pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE,
         }
     }
 }

@@ -95,6 +95,13 @@ pub struct Part {
     pub at_us: i64,
 }
 
+impl Part {
+    pub fn of_slot(columns: &Columns<'_>) -> Part {
+        let SlotAmount { delta, at_us, booked_at_us } = SlotAmount::read(columns);
+        Part { delta, at_us: booked_at_us.unwrap_or(at_us) }
+    }
+}
+
 const WHAT: &str = "amounts of slot rows";
 
 /// Both tables, open for folding.
@@ -123,11 +130,10 @@ impl Folder {
     pub fn fold(&self, id: &[u8], share: Share, mut parts: Option<&mut Vec<Part>>) -> Folded {
         let width = self.width(id);
         let mut folded = Folded { width, ..Folded::default() };
-        // One row is taken whole by the first share.
-        let share = match (width, share.index) {
-            (0, _) => return folded,
-            (1, 0) => Share::ALL,
-            (1, _) => return folded,
+        // One row is taken whole, also where earlier shares have taken the others away: a pass leaves nothing that was there before it.
+        let share = match width {
+            0 => return folded,
+            1 => Share::ALL,
             _ => share,
         };
 

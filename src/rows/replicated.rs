@@ -12,9 +12,8 @@
 //! before it can take its lock. A crash leaves rows and note, or neither.
 
 use std::cell::Cell;
-use std::time::{Duration, Instant};
 
-use super::access::{FamilyTable, Tables};
+use super::access::{self, FamilyTable, Tables};
 use super::column_types::*;
 use crate::errors::CounterError;
 use crate::pg::catalog::{self, Watch};
@@ -23,7 +22,7 @@ use crate::pg::page;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::spi::{Parameter, Spi};
 use crate::pg::table::{Access, Table};
-use crate::pg::{Oid, confined, process, table, xact};
+use crate::pg::{Oid, confined, table, xact};
 use crate::settings;
 
 /// counter_ext.replicated
@@ -75,7 +74,7 @@ pub fn own_node_to_write() -> Result<Option<i32>, CounterError> {
 }
 
 fn is_replicated(node: i32) -> Result<bool, CounterError> {
-    is_replicated_locked(node, locks_in_time)
+    is_replicated_locked(node, |table| access::try_lock_in_time(table, Access::Read))
 }
 
 /// `lock` says whether the table is locked for reading, or more.
@@ -102,22 +101,6 @@ fn is_replicated_locked(node: i32, lock: impl FnOnce(Oid) -> bool) -> Result<boo
     KNOWN.set((node, has_rows));
     KNOWN_VERSION.set(version);
     Ok(has_rows)
-}
-
-/// Locks the table for reading. VACUUM FULL and the like are waited for, but not for ever: whoever drops the extension may hold the
-/// table already and wait for counter_ext.total, which the caller has.
-fn locks_in_time(replicated: Oid) -> bool {
-    const PATIENCE: Duration = Duration::from_secs(2);
-    const INTERVAL_US: i64 = 5000;
-    let until = Instant::now() + PATIENCE;
-    while !lock::try_lock_table(replicated, Access::Read) {
-        if Instant::now() >= until {
-            return false;
-        }
-        process::check_for_interrupts();
-        process::sleep_us(INTERVAL_US);
-    }
-    true
 }
 
 /// Locks the table for reading unless somebody holds a conflicting lock: the worker waits for nobody.

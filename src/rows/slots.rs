@@ -156,7 +156,6 @@ impl Writer {
     }
 
     /// Inserts a slot row of an amount that counts from now on, and happened at another time.
-    #[expect(dead_code, reason = "the first family that follows is under way")]
     pub fn insert_booked(&self, id: &[u8], delta: i64, booked_at_us: i64) {
         let (slot, at_us) = (random::bits() as i64, process::statement_started_us());
         write::insert(

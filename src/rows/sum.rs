@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::access::{self, Keyed, Tables};
+use super::fold::Part;
 use super::{slot_columns, total_columns};
 use crate::errors::CounterError;
 use crate::pg::id_scan::{IdScan, Range};
@@ -64,6 +65,14 @@ impl Reader {
             ControlFlow::Continue(())
         });
         sum
+    }
+
+    /// Shows the amounts of one counter's slot rows that the snapshot sees.
+    pub fn each_slot(&self, id: &[u8], snapshot: &mut Snapshot, mut see: impl FnMut(Part)) {
+        for_each_visible(&self.slot, Range::Id(id), snapshot, |columns| {
+            see(Part::of_slot(columns));
+            ControlFlow::Continue(())
+        });
     }
 
     pub(super) fn total(&self) -> &Keyed {

@@ -158,6 +158,11 @@ fn arguments(function: &str, kinds: &str) -> Option<&'static str> {
         }
         "counter_merge" => "'trap:t'::pg_catalog.text, 'trap:u'::pg_catalog.text",
         "counter_rename" => "'trap:t'::pg_catalog.text, pg_catalog.gen_random_uuid()::pg_catalog.text",
+        "counter_track" => "'trapseries:', '{minute,day}', '{1 day,forever}'",
+        "counter_series" | "series_rows" => {
+            "'trap:t'::pg_catalog.text, pg_catalog.now(), NULL, 'day'::pg_catalog.text"
+        }
+        "check_step" => "'day'::pg_catalog.text",
         "like_cursor_at" | "like_cursor_name" => "'0:anna'::pg_catalog.text",
         _ => return None,
     })
@@ -250,6 +255,7 @@ fn nothing_of_the_callers_search_path_runs() {
          ALTER TABLE public.uncached OWNER TO trap_app;
          SELECT counter_cache('public.uncached', 'uncached:', 'kind');
          SELECT counter_cache('public.trapped', 'trapped:', 'kind'); SELECT counter_audit('trap:', true);
+         SELECT counter_track('trap:'), counter_track('5'), counter_track('a0eebc99');
          DO $$ DECLARE t name; BEGIN FOR t IN SELECT relname FROM pg_class WHERE relnamespace = 'counter_ext'::regnamespace AND relname ~ '^liked'
              AND relkind IN ('r', 'p') LOOP EXECUTE format('GRANT TRUNCATE ON counter_ext.%I TO trap_app', t); END LOOP; END $$",
     );

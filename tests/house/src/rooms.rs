@@ -12,6 +12,7 @@ pub const LAYERS: [&[&str]; 6] = [
         "likes",
         "limits",
         "audit",
+        "series",
         "boards",
         "live",
         "expiry",

@@ -13,7 +13,7 @@ use crate::repository::TextFile;
 use crate::tokens::{children, group, is_ident, is_punct, parse};
 
 /// Words that stand before a parenthesis without being a function's name: keywords, and types with modifiers.
-const NOT_FUNCTIONS: [&str; 37] = [
+const NOT_FUNCTIONS: [&str; 38] = [
     "all",
     "and",
     "any",
@@ -33,6 +33,7 @@ const NOT_FUNCTIONS: [&str; 37] = [
     "in",
     "key",
     "least",
+    "list",
     "not",
     "nullif",
     "on",

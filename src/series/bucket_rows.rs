@@ -1,0 +1,575 @@
+//! Rows of counter_ext.bucket: one a counter, bucket and node, or several where somebody held the first. Nothing here waits, but for the
+//! definition of a level's table where a partition is made.
+//!
+//! What is under way in a partition that is being rolled up says counter_ext.rolled: ids up to the one noted there have been added to longer
+//! buckets, in the same transaction, and their rows in the partition mean nothing any more.
+//!
+//! BOUND: the name of a partition, and as many partitions as a level has.
+
+use std::ops::ControlFlow;
+
+use super::level::{LEVELS, Level, Partition};
+use super::tracked_rows::TRACKED;
+use crate::errors::{CounterError, OrRaise};
+use crate::fallible;
+use crate::pg::id_scan::{IdScan, Range};
+use crate::pg::page::Columns;
+use crate::pg::snapshot::{ActiveSnapshot, Snapshot};
+use crate::pg::spi::Spi;
+use crate::pg::table::{Access, Table};
+use crate::pg::write::{self, Value};
+use crate::pg::{Oid, catalog, confined, lock, partition, random, table, xact};
+use crate::rows::access::{self, FamilyTable, Keyed};
+use crate::rows::column_types::*;
+use crate::rows::latest::{self, Latest};
+use crate::rows::list::Id;
+use crate::rows::sum::for_each_visible;
+use crate::rows::{bigint_parts, replicated};
+
+const WHAT: &str = "buckets of a series";
+const HINT: &str = "GRANT it on counter_ext.bucket: reading a series needs SELECT.";
+const COLUMNS: &[u32] = &[TEXT, TIMESTAMPTZ, INT4, INT8, INT8, INT4];
+const KEY: &str = "id, at, node, part";
+
+/// counter_ext.bucket
+pub const BUCKET: FamilyTable =
+    FamilyTable { name: "bucket", relation: c"bucket", columns: COLUMNS, key: KEY, hint: HINT };
+const MINUTES: FamilyTable =
+    FamilyTable { name: "bucket_minute", relation: c"bucket_minute", columns: COLUMNS, key: KEY, hint: HINT };
+const HOURS: FamilyTable =
+    FamilyTable { name: "bucket_hour", relation: c"bucket_hour", columns: COLUMNS, key: KEY, hint: HINT };
+const DAYS: FamilyTable =
+    FamilyTable { name: "bucket_day", relation: c"bucket_day", columns: COLUMNS, key: KEY, hint: HINT };
+/// counter_ext.rolled
+pub const ROLLED: FamilyTable = FamilyTable {
+    name: "rolled",
+    relation: c"rolled",
+    columns: &[TEXT, TEXT],
+    key: "partition",
+    hint: "It is written by the extension only.",
+};
+
+const ID: usize = 0;
+const AT: usize = 1;
+const NODE: usize = 2;
+const VALUE: usize = 4;
+const UPTO: usize = 1;
+
+/// The table of a level's buckets.
+pub fn of_level(level: Level) -> FamilyTable {
+    match level {
+        Level::Minute => MINUTES,
+        Level::Hour => HOURS,
+        Level::Day => DAYS,
+    }
+}
+
+/// What a bucket holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    pub id: Id,
+    pub level: Level,
+    pub at_us: i64,
+    pub value: i128,
+}
+
+struct BucketRow {
+    at_us: i64,
+    node: i32,
+    value: i64,
+}
+
+impl BucketRow {
+    fn read(columns: &Columns<'_>) -> BucketRow {
+        BucketRow { at_us: columns.bigint(AT), node: columns.int(NODE), value: columns.bigint(VALUE) }
+    }
+}
+
+/// A partition, open.
+struct Leaf {
+    of: Partition,
+    keyed: Option<Keyed>,
+    /// Where it has no key, as while a dump is restored.
+    table: Option<Table>,
+}
+
+impl Leaf {
+    fn table(&self) -> Option<&Table> {
+        self.keyed.as_ref().map(|keyed| &keyed.table).or(self.table.as_ref())
+    }
+}
+
+/// Adds to buckets.
+pub struct Writer {
+    node: i32,
+    leaves: Vec<Leaf>,
+}
+
+impl Writer {
+    /// The caller has locked counter_ext.total for writing.
+    pub fn open() -> Result<Writer, CounterError> {
+        Ok(Writer { node: replicated::own_node()?, leaves: Vec::new() })
+    }
+
+    /// Adds to this node's bucket.
+    pub fn add(&mut self, bucket: &Bucket) -> Result<(), CounterError> {
+        let node = self.node;
+        self.add_of_node(bucket, node)
+    }
+
+    /// Adds to a node's bucket.
+    pub fn add_of_node(&mut self, bucket: &Bucket, node: i32) -> Result<(), CounterError> {
+        let leaf = self.leaf(bucket.level, bucket.at_us)?;
+        let mut left = bucket.value;
+        if let Some(keyed) = &leaf.keyed {
+            let find = latest::find(
+                keyed,
+                Range::IdAt(&bucket.id, bucket.at_us),
+                |columns| columns.int(NODE) == node,
+                |columns| columns.bigint(VALUE),
+            );
+            if let Latest::Free(candidate, before) = find
+                && let Ok(value) = i64::try_from(i128::from(before) + left)
+                && candidate.update(&[(VALUE, Value::Bigint(value))]).is_ok()
+            {
+                left = 0;
+            }
+        }
+        let Some(table) = leaf.table() else { return Err(CounterError::NotInstalled) };
+        for part in bigint_parts(left) {
+            insert(table, bucket, node, part);
+        }
+        Ok(())
+    }
+
+    fn leaf(&mut self, level: Level, at_us: i64) -> Result<&Leaf, CounterError> {
+        let of = level.partition(at_us);
+        if let Some(found) = self.leaves.iter().position(|leaf| leaf.of == of) {
+            return Ok(&self.leaves[found]);
+        }
+        let leaf = open(of)?;
+        self.leaves.push(leaf);
+        Ok(&self.leaves[self.leaves.len() - 1])
+    }
+}
+
+fn insert(table: &Table, bucket: &Bucket, node: i32, value: i64) {
+    write::insert(
+        table,
+        &[
+            Value::Text(&bucket.id),
+            Value::Bigint(bucket.at_us),
+            Value::Int(node),
+            Value::Bigint(random::bits() as i64),
+            Value::Bigint(value),
+            Value::Int(bucket.level.minutes()),
+        ],
+    );
+}
+
+/// Opens a partition for writing, making it if it is not there.
+fn open(of: Partition) -> Result<Leaf, CounterError> {
+    let parent = of_level(of.level).lock_in_time(Access::Write)?;
+    let oid = match find(of, parent) {
+        Some(oid) => oid,
+        None => make(of, parent)?,
+    };
+    if !access::try_lock_in_time(oid, Access::Write) {
+        return Err(CounterError::TableLocked { table: of_level(of.level).name });
+    }
+    if !catalog::has_column_types(oid, COLUMNS) || !catalog::has_column_names_of(oid, parent, COLUMNS.len()) {
+        return Err(CounterError::NoPartition { table: of_level(of.level).name });
+    }
+    Ok(match BUCKET.open(oid, Access::Write) {
+        Ok(keyed) => Leaf { of, keyed: Some(keyed), table: None },
+        Err(_) => Leaf { of, keyed: None, table: Some(Table::open(oid)) },
+    })
+}
+
+fn find(of: Partition, parent: Oid) -> Option<Oid> {
+    let name = std::ffi::CString::new(of.name()).ok()?;
+    let oid = catalog::relation(c"counter_ext", &name)?;
+    partition::all_of(&Table::open(parent)).contains(&oid).then_some(oid)
+}
+
+/// Makes a partition, as the tables' owner.
+fn make(of: Partition, parent: Oid) -> Result<Oid, CounterError> {
+    // Against DDL only: readers and writers go on.
+    if !access::try_lock_in_time(parent, Access::AgainstDefiners) {
+        return Err(CounterError::TableLocked { table: of_level(of.level).name });
+    }
+    if let Some(oid) = find(of, parent) {
+        return Ok(oid);
+    }
+    let (name, level) = (of.name(), of_level(of.level).name);
+    let create = format!(
+        "CREATE TABLE counter_ext.{name} (LIKE counter_ext.{level} INCLUDING DEFAULTS INCLUDING STORAGE, \
+            PRIMARY KEY ({KEY})) WITH (fillfactor = 70)"
+    );
+    let instant = |us: i64| {
+        format!(
+            "('2000-01-01 00:00:00+00'::pg_catalog.timestamptz OPERATOR(pg_catalog.+) \
+             ({} OPERATOR(pg_catalog.*) '1 day'::pg_catalog.interval))",
+            us.div_euclid(86_400_000_000)
+        )
+    };
+    let attach = format!(
+        "ALTER TABLE counter_ext.{level} ATTACH PARTITION counter_ext.{name} FOR VALUES FROM {} TO {}",
+        instant(of.from_us),
+        instant(of.to_us)
+    );
+    let active = ActiveSnapshot::push_latest();
+    confined::as_owner(table::owner(parent), |confined| {
+        let spi = Spi::connect(confined)?;
+        spi.run(create.as_bytes())?;
+        spi.run(attach.as_bytes())
+    })?;
+    drop(active);
+    xact::see_own_changes();
+    find(of, parent).ok_or(CounterError::NoPartition { table: level })
+}
+
+/// Buckets, open for reading. Partitions of levels that are locked are not dropped to the end of the transaction.
+pub struct Reader {
+    parents: [Oid; 3],
+    rolled: Keyed,
+}
+
+impl Reader {
+    /// Before the snapshot is taken that it reads by.
+    pub fn open() -> Result<Reader, CounterError> {
+        let mut parents = [Oid::from(0); 3];
+        for level in LEVELS {
+            parents[level as usize] = of_level(level).lock(Access::Read)?;
+        }
+        let rolled = ROLLED.lock(Access::Read)?;
+        Ok(Reader { parents, rolled: ROLLED.open(rolled, Access::Read)? })
+    }
+
+    /// Shows a counter's buckets that begin from one instant on and before another, as the snapshot sees them.
+    pub fn for_each(
+        &self,
+        id: &[u8],
+        span: Span,
+        snapshot: &mut Snapshot,
+        mut see: impl FnMut(Level, i64, i64),
+    ) -> Result<(), CounterError> {
+        self.for_each_leaf(span, |level, leaf| {
+            let keyed = BUCKET.open(leaf, Access::Read)?;
+            if self.is_rolled(leaf, id, snapshot) {
+                return Ok(());
+            }
+            for_each_visible(&keyed, Range::Id(id), snapshot, |columns| {
+                let row = BucketRow::read(columns);
+                if span.takes(row.at_us) {
+                    see(level, row.at_us, row.value);
+                }
+                ControlFlow::Continue(())
+            });
+            Ok(())
+        })
+    }
+
+    /// Shows the buckets of all counters under a prefix: id, beginning, value.
+    pub fn for_each_under(
+        &self,
+        prefix: &[u8],
+        span: Span,
+        snapshot: &mut Snapshot,
+        mut see: impl FnMut(&[u8], i64) -> Result<(), CounterError>,
+    ) -> Result<(), CounterError> {
+        self.for_each_leaf(span, |_, leaf| {
+            let keyed = BUCKET.open(leaf, Access::Read)?;
+            let upto = self.rolled_upto(leaf, snapshot);
+            let mut failed = Ok(());
+            for_each_visible(&keyed, Range::From(prefix), snapshot, |columns| {
+                let (id, row) = (columns.text(ID), BucketRow::read(columns));
+                if !id.starts_with(prefix) {
+                    return ControlFlow::Break(());
+                }
+                if span.takes(row.at_us) && upto.as_ref().is_none_or(|upto| **upto < *id) {
+                    failed = see(id, row.value);
+                }
+                if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            failed
+        })
+    }
+
+    fn for_each_leaf(
+        &self,
+        span: Span,
+        mut see: impl FnMut(Level, Oid) -> Result<(), CounterError>,
+    ) -> Result<(), CounterError> {
+        // A partition made since the levels were locked is among them.
+        catalog::hear_changes();
+        for level in LEVELS {
+            for (leaf, of) in leaves(level, self.parents[level as usize]) {
+                if of.is_none_or(|of| span.meets(of)) {
+                    lock::lock_table(leaf, Access::Read);
+                    see(level, leaf)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn rolled_upto(&self, leaf: Oid, snapshot: &mut Snapshot) -> Option<Id> {
+        rolled_upto(&self.rolled, &catalog::relation_name(leaf), snapshot)
+    }
+
+    fn is_rolled(&self, leaf: Oid, id: &[u8], snapshot: &mut Snapshot) -> bool {
+        self.rolled_upto(leaf, snapshot).is_some_and(|upto| *id <= *upto)
+    }
+}
+
+/// Instants from one on and before another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub from_us: i64,
+    pub before_us: i64,
+}
+
+impl Span {
+    pub fn takes(self, at_us: i64) -> bool {
+        self.from_us <= at_us && at_us < self.before_us
+    }
+
+    fn meets(self, of: Partition) -> bool {
+        of.from_us < self.before_us && self.from_us < of.to_us
+    }
+}
+
+/// A level's partitions, and what they are for, as far as they are named as ours are.
+pub fn leaves(level: Level, parent: Oid) -> Vec<(Oid, Option<Partition>)> {
+    let named = |oid: Oid| {
+        let name = catalog::relation_name(oid);
+        let date = name.strip_prefix(of_level(level).name)?.strip_prefix('_')?;
+        let partition = level.partition(super::level::instant(date)?);
+        (partition.name() == name).then_some(partition)
+    };
+    partition::all_of(&Table::open(parent)).into_iter().map(|oid| (oid, named(oid))).collect()
+}
+
+fn rolled_upto(rolled: &Keyed, partition: &str, snapshot: &mut Snapshot) -> Option<Id> {
+    let mut upto = None;
+    for_each_visible(rolled, Range::Id(partition.as_bytes()), snapshot, |columns| {
+        upto = Some(fallible::boxed(columns.text(UPTO), WHAT).or_raise());
+        ControlFlow::Break(())
+    });
+    upto
+}
+
+/// Takes all buckets of a counter away: a row that somebody holds is made up for by another. Waits for a piece that is being rolled up,
+/// and keeps further ones out to the end of the transaction. Shows each bucket with its node.
+pub fn take(
+    id: &[u8],
+    mut see: impl FnMut(Bucket, i32) -> Result<(), CounterError>,
+) -> Result<bool, CounterError> {
+    let rolled_table = ROLLED.lock(Access::Write)?;
+    let rolled = ROLLED.open(rolled_table, Access::Read)?;
+    let mut snapshot = Snapshot::fresh();
+    let mut had_any = false;
+    for level in LEVELS {
+        let parent = of_level(level).lock(Access::Write)?;
+        catalog::hear_changes();
+        for (leaf, _) in leaves(level, parent) {
+            lock::lock_table(leaf, Access::Write);
+            let is_rolled = rolled_upto(&rolled, &catalog::relation_name(leaf), &mut snapshot)
+                .is_some_and(|upto| *id <= *upto);
+            let keyed = BUCKET.open(leaf, Access::Write)?;
+            let mut scan = IdScan::begin(&keyed.table, &keyed.key, Range::Id(id));
+            while let Some((candidate, row)) = latest::next_visible(&mut scan, &mut snapshot, BucketRow::read)
+            {
+                let mut bucket = Bucket {
+                    id: fallible::boxed(id, WHAT)?,
+                    level,
+                    at_us: row.at_us,
+                    value: i128::from(row.value),
+                };
+                if candidate.delete().is_err() && !is_rolled {
+                    bigint_parts(-bucket.value)
+                        .for_each(|part| insert(&keyed.table, &bucket, row.node, part));
+                }
+                if !is_rolled {
+                    had_any = true;
+                    bucket.value = i128::from(row.value);
+                    see(bucket, row.node)?;
+                }
+            }
+        }
+    }
+    xact::see_own_changes();
+    Ok(had_any)
+}
+
+/// Locks what `take` locks, for who waits for nobody. Returns whether it could.
+pub fn try_lock_to_take() -> bool {
+    TRACKED.try_lock(Access::Read)
+        && ROLLED.try_lock(Access::Write)
+        && LEVELS.into_iter().all(|level| {
+            let family_table = of_level(level);
+            family_table.try_lock(Access::Write)
+                && family_table.find().is_some_and(|parent| {
+                    leaves(level, parent).iter().all(|(leaf, _)| lock::try_lock_table(*leaf, Access::Write))
+                })
+        })
+}
+
+/// Puts buckets that were taken from one counter to another.
+pub fn put(buckets: &[(Bucket, i32)], to: &[u8]) -> Result<(), CounterError> {
+    let mut writer = Writer::open()?;
+    for (bucket, node) in buckets {
+        let moved = Bucket { id: fallible::boxed(to, WHAT)?, ..bucket.clone() };
+        writer.add_of_node(&moved, *node)?;
+        xact::see_own_changes();
+    }
+    Ok(())
+}
+
+/// The next ids after one that begin with a prefix and have buckets, in no order and perhaps several times.
+pub fn ids_after(
+    prefix: &[u8],
+    after: &[u8],
+    mut see: impl FnMut(&[u8]) -> ControlFlow<()>,
+) -> Result<(), CounterError> {
+    let mut snapshot = Snapshot::fresh();
+    for level in LEVELS {
+        let parent = of_level(level).lock(Access::Read)?;
+        for (leaf, _) in leaves(level, parent) {
+            lock::lock_table(leaf, Access::Read);
+            let keyed = BUCKET.open(leaf, Access::Read)?;
+            let mut after: Id = fallible::boxed(after.max(prefix), WHAT)?;
+            let mut range_is_open = after.len() == prefix.len();
+            loop {
+                let mut next: Option<Id> = None;
+                // Straight to the next id: this one may have a thousand rows.
+                let range = if range_is_open { Range::From(&after) } else { Range::After(&after) };
+                for_each_visible(&keyed, range, &mut snapshot, |columns| {
+                    next = Some(fallible::boxed(columns.text(ID), WHAT).or_raise());
+                    ControlFlow::Break(())
+                });
+                range_is_open = false;
+                let Some(id) = next.filter(|id| id.starts_with(prefix)) else { break };
+                if see(&id).is_break() {
+                    break;
+                }
+                after = id;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A partition whose buckets nobody keeps.
+pub struct Due {
+    pub of: Partition,
+    leaf: Oid,
+    parent: Oid,
+}
+
+/// A row of such a partition.
+#[derive(Clone, Debug)]
+pub struct OldRow {
+    pub id: Id,
+    pub at_us: i64,
+    pub node: i32,
+    pub value: i64,
+}
+
+/// A level's first partition that is due.
+pub fn due(level: Level, is_due: impl Fn(Partition) -> bool) -> Result<Option<Due>, CounterError> {
+    let parent = of_level(level).lock_in_time(Access::Read)?;
+    let due =
+        leaves(level, parent).into_iter().find_map(|(leaf, of)| Some((leaf, of.filter(|of| is_due(*of))?)));
+    Ok(due.map(|(leaf, of)| Due { of, leaf, parent }))
+}
+
+/// Keeps out who takes buckets away, to the end of the transaction. Returns whether that can be had now.
+pub fn keep_takers_out(waits: bool) -> Result<bool, CounterError> {
+    let rolled = ROLLED.find().ok_or(CounterError::NotInstalled)?;
+    Ok(locks(rolled, Access::AgainstWriters, waits))
+}
+
+fn locks(table: Oid, access: Access, waits: bool) -> bool {
+    if waits {
+        lock::lock_table(table, access);
+    }
+    waits || lock::try_lock_table(table, access)
+}
+
+impl Due {
+    /// The next rows, about so many, to the end of an id; `None` behind the last. Errors: 55P03.
+    pub fn next_rows(&self, most: usize, waits: bool) -> Result<Option<Vec<OldRow>>, CounterError> {
+        if !locks(self.leaf, Access::Read, waits) {
+            return Err(CounterError::TableLocked { table: of_level(self.of.level).name });
+        }
+        let mut snapshot = Snapshot::fresh();
+        let upto = self.rolled(&mut snapshot, Access::Read)?;
+        let keyed = BUCKET.open(self.leaf, Access::Read)?;
+        let mut rows: Vec<OldRow> = Vec::new();
+        let mut failed = Ok(());
+        for_each_visible(
+            &keyed,
+            Range::After(upto.as_deref().unwrap_or_default()),
+            &mut snapshot,
+            |columns| {
+                let (id, row) = (columns.text(ID), BucketRow::read(columns));
+                if rows.len() >= most && rows.last().is_some_and(|last| *last.id != *id) {
+                    return ControlFlow::Break(());
+                }
+                let added = fallible::boxed(id, WHAT).and_then(|id| {
+                    fallible::push(
+                        &mut rows,
+                        OldRow { id, at_us: row.at_us, node: row.node, value: row.value },
+                        WHAT,
+                    )
+                });
+                failed = added;
+                if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            },
+        );
+        failed?;
+        Ok((!rows.is_empty()).then_some(rows))
+    }
+
+    fn rolled(&self, snapshot: &mut Snapshot, access: Access) -> Result<Option<Id>, CounterError> {
+        let rolled = ROLLED.open(ROLLED.find().ok_or(CounterError::NotInstalled)?, access)?;
+        Ok(rolled_upto(&rolled, &self.of.name(), snapshot))
+    }
+
+    /// Notes that all ids up to one are rolled up. The caller keeps out who takes buckets away.
+    pub fn note_rolled(&self, upto: &[u8]) -> Result<(), CounterError> {
+        self.forget_rolled()?;
+        let rolled = ROLLED.open(ROLLED.find().ok_or(CounterError::NotInstalled)?, Access::Write)?;
+        write::insert(&rolled.table, &[Value::Text(self.of.name().as_bytes()), Value::Text(upto)]);
+        xact::see_own_changes();
+        Ok(())
+    }
+
+    fn forget_rolled(&self) -> Result<(), CounterError> {
+        let rolled = ROLLED.open(ROLLED.find().ok_or(CounterError::NotInstalled)?, Access::Write)?;
+        let name = self.of.name();
+        if let Latest::Free(candidate, ()) =
+            latest::find(&rolled, Range::Id(name.as_bytes()), |_| true, |_| ())
+        {
+            candidate.delete().map_err(|_| CounterError::TableLocked { table: ROLLED.name })?;
+        }
+        xact::see_own_changes();
+        Ok(())
+    }
+
+    /// Drops the partition, which is rolled up. Returns whether that could be had now.
+    pub fn drop_partition(&self, waits: bool) -> Result<bool, CounterError> {
+        if !locks(self.parent, Access::Alone, waits) || !locks(self.leaf, Access::Alone, waits) {
+            return Ok(false);
+        }
+        self.forget_rolled()?;
+        let drop = format!("DROP TABLE counter_ext.{}", self.of.name());
+        confined::as_owner(table::owner(self.parent), |confined| {
+            Spi::connect(confined)?.run(drop.as_bytes())
+        })?;
+        xact::see_own_changes();
+        Ok(true)
+    }
+}

@@ -1,0 +1,266 @@
+//! Lengths of buckets, and which bucket and partition an instant belongs to. Plain Rust; instants are microseconds since 2000-01-01, UTC.
+//!
+//! Only minutes are reckoned here: all time zones of today begin one with UTC. Hours and days of a time zone are PostgreSQL's.
+
+const US_PER_MINUTE: i64 = 60_000_000;
+const US_PER_DAY: i64 = 1440 * US_PER_MINUTE;
+
+/// How long a bucket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Minute,
+    Hour,
+    Day,
+}
+
+/// From the shortest on.
+pub const LEVELS: [Level; 3] = [Level::Minute, Level::Hour, Level::Day];
+
+impl Level {
+    pub fn named(name: &[u8]) -> Option<Level> {
+        LEVELS.into_iter().find(|level| level.name().as_bytes() == name)
+    }
+
+    /// As users and PostgreSQL call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Minute => "minute",
+            Level::Hour => "hour",
+            Level::Day => "day",
+        }
+    }
+
+    pub fn minutes(self) -> i32 {
+        match self {
+            Level::Minute => 1,
+            Level::Hour => 60,
+            Level::Day => 1440,
+        }
+    }
+
+    pub fn longer(self) -> impl Iterator<Item = Level> {
+        LEVELS.into_iter().filter(move |level| *level > self)
+    }
+
+    fn days_a_partition(self) -> i64 {
+        match self {
+            Level::Minute => 1,
+            Level::Hour => 30,
+            Level::Day => 360,
+        }
+    }
+
+    /// The partition that a bucket which begins then belongs to.
+    pub fn partition(self, at_us: i64) -> Partition {
+        let span_us = self.days_a_partition() * US_PER_DAY;
+        let from_us = floor(at_us, span_us);
+        Partition { level: self, from_us, to_us: from_us.saturating_add(span_us) }
+    }
+}
+
+/// The largest multiple that is not above the value, or the smallest that there is.
+fn floor(value: i64, of: i64) -> i64 {
+    value.div_euclid(of).saturating_mul(of)
+}
+
+/// When the minute of an instant began.
+pub fn minute(at_us: i64) -> i64 {
+    floor(at_us, US_PER_MINUTE)
+}
+
+/// A partition of one level's buckets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Partition {
+    pub level: Level,
+    pub from_us: i64,
+    /// The first instant behind it.
+    pub to_us: i64,
+}
+
+impl Partition {
+    /// Its table: `bucket_minute_20261129`.
+    pub fn name(self) -> String {
+        let (year, month, day) = date(self.from_us.div_euclid(US_PER_DAY));
+        format!("bucket_{}_{year:04}{month:02}{day:02}", self.level.name())
+    }
+}
+
+/// The date of the proleptic Gregorian calendar, of a day counted from 2000-01-01. After Howard Hinnant, "chrono-Compatible Low-Level Date
+/// Algorithms", civil_from_days.
+fn date(day: i64) -> (i64, i64, i64) {
+    // Days since 0000-03-01: a year that begins in March has its leap day at its end.
+    let day = day + 730_425;
+    let era = day.div_euclid(146_097);
+    let of_era = day.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day_of_month = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (era * 400 + year_of_era + i64::from(month <= 2), month, day_of_month)
+}
+
+/// The instant at which a date begins, as a partition's name has it.
+pub fn instant(date: &str) -> Option<i64> {
+    if date.len() < 8 || !date.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let (year, rest) = date.split_at(date.len() - 4);
+    let number = |text: &str| text.parse::<i64>().ok();
+    let (year, month, day) = (number(year)?, number(&rest[..2])?, number(&rest[2..])?);
+    day_of(year, month, day)?.checked_mul(US_PER_DAY)
+}
+
+/// The day of a date, from 2000-01-01; the inverse of `date`, after the same source.
+fn day_of(year: i64, month: i64, day: i64) -> Option<i64> {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
+    let of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year;
+    era.checked_mul(146_097)?.checked_add(of_era - 730_425)
+}
+
+/// For how long buckets are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Keep(pub i64);
+
+impl Keep {
+    pub const FOREVER: Keep = Keep(i64::MAX);
+
+    /// Whether a bucket of then is kept now.
+    pub fn covers(self, at_us: i64, now_us: i64) -> bool {
+        self == Keep::FOREVER || at_us >= now_us.saturating_sub(self.0)
+    }
+}
+
+/// For how long each level's buckets are kept; `None` where there are none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keeps(pub [Option<Keep>; 3]);
+
+impl Keeps {
+    pub fn of(self, level: Level) -> Option<Keep> {
+        self.0[level as usize]
+    }
+
+    /// The shortest buckets that an amount of then is kept in; `None` where it is kept no more.
+    pub fn level_of(self, at_us: i64, now_us: i64) -> Option<Level> {
+        LEVELS.into_iter().find(|level| self.of(*level).is_some_and(|keep| keep.covers(at_us, now_us)))
+    }
+
+    /// What buckets of a level are rolled up into.
+    pub fn after(self, level: Level) -> Option<Level> {
+        level.longer().find(|longer| self.of(*longer).is_some())
+    }
+
+    /// The longest that anything is kept.
+    pub fn longest(self) -> Option<Keep> {
+        self.0.into_iter().flatten().max()
+    }
+
+    /// Whether longer buckets are kept longer, and there are any.
+    pub fn rise(self) -> bool {
+        let mut before = None;
+        self.0.into_iter().flatten().all(|keep| before.replace(keep).is_none_or(|before| before < keep))
+            && self.longest().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: i64 = 848_000_000_000_000;
+
+    #[test]
+    fn partitions_are_named_after_their_first_day() {
+        for (day, expected) in [
+            (0, (2000, 1, 1)),
+            (59, (2000, 2, 29)),
+            (60, (2000, 3, 1)),
+            (-1, (1999, 12, 31)),
+            (366, (2001, 1, 1)),
+            (9829, (2026, 11, 29)),
+            (-730_485, (0, 1, 1)),
+        ] {
+            assert_eq!(date(day), expected);
+        }
+        let partition = Level::Minute.partition(9829 * US_PER_DAY + 1);
+        assert_eq!(partition.name(), "bucket_minute_20261129");
+        assert_eq!(partition.to_us - partition.from_us, US_PER_DAY);
+    }
+
+    #[test]
+    fn keeps_rise() {
+        let keeps = |list: [i64; 3]| Keeps(list.map(|keep| (keep > 0).then_some(Keep(keep))));
+        assert!(keeps([1, 2, 3]).rise() && keeps([1, 0, 2]).rise() && keeps([0, 0, 1]).rise());
+        assert!(!keeps([2, 2, 3]).rise() && !keeps([0, 0, 0]).rise() && !keeps([3, 0, 2]).rise());
+    }
+
+    fn any_keeps() -> impl Strategy<Value = Keeps> {
+        let keep =
+            prop_oneof![Just(None), (1i64..1 << 55).prop_map(|us| Some(Keep(us))), Just(Some(Keep::FOREVER))];
+        [keep.clone(), keep.clone(), keep].prop_map(Keeps)
+    }
+
+    proptest! {
+        #[test]
+        fn dates_go_on_day_by_day(day in -3_000_000i64..3_000_000) {
+            let ((year, month, day_of_month), next) = (date(day), date(day + 1));
+            let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            let days = match month { 2 if leap => 29, 2 => 28, 4 | 6 | 9 | 11 => 30, _ => 31 };
+            let expected = match (month, day_of_month) {
+                (12, 31) => (year + 1, 1, 1),
+                (_, last) if last == days => (year, month + 1, 1),
+                _ => (year, month, day_of_month + 1),
+            };
+            prop_assert_eq!(next, expected);
+            prop_assert_eq!(day_of(year, month, day_of_month), Some(day));
+        }
+
+        #[test]
+        fn a_name_says_which_partition_it_is(at_us in 0i64..1 << 60) {
+            for level in LEVELS {
+                let of = level.partition(at_us);
+                let name = of.name();
+                let date = name.rsplit('_').next().unwrap_or_default();
+                prop_assert_eq!(instant(date).map(|at_us| level.partition(at_us)), Some(of));
+            }
+        }
+
+        #[test]
+        fn each_instant_is_in_its_minute_and_its_partition(at_us in i64::MIN / 2..i64::MAX / 2) {
+            prop_assert!(minute(at_us) <= at_us && at_us - minute(at_us) < US_PER_MINUTE);
+            for level in LEVELS {
+                let partition = level.partition(at_us);
+                prop_assert!(partition.from_us <= at_us && at_us < partition.to_us);
+                prop_assert_eq!(level.partition(partition.to_us - 1), partition);
+                prop_assert_eq!(level.partition(partition.to_us).from_us, partition.to_us);
+            }
+        }
+
+        #[test]
+        fn nothing_overflows(at_us: i64, now_us: i64, keeps in any_keeps()) {
+            minute(at_us);
+            for level in LEVELS {
+                level.partition(at_us).name();
+            }
+            keeps.level_of(at_us, now_us);
+        }
+
+        /// An amount never is where it will not be looked for, and never goes back into shorter buckets as time goes on.
+        #[test]
+        fn amounts_go_into_longer_buckets_until_they_expire(
+            keeps in any_keeps().prop_filter("rising", |keeps| keeps.rise()), age in 0i64..1 << 56, later in 0i64..1 << 55,
+        ) {
+            let (before, after) = (keeps.level_of(NOW, NOW + age), keeps.level_of(NOW, NOW + age + later));
+            match (before, after) {
+                (Some(before), Some(after)) => prop_assert!(before <= after),
+                (None, after) => prop_assert_eq!(after, None),
+                (Some(_), None) => prop_assert!(keeps.longest() != Some(Keep::FOREVER)),
+            }
+        }
+    }
+}
