@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 use crate::caches;
 use crate::counting::{column_guard, transaction};
 use crate::errors::{CounterError, OrRaise};
+use crate::pg::catalog;
 use crate::pg::ddl::Command;
 use crate::pg::trigger::{NoTuple, TriggerCall};
 use crate::rows::by_hand;
@@ -29,6 +30,10 @@ fn changed(command: Command<'_>) -> Result<(), CounterError> {
     }
     if let Some(partition) = command.attached_partition() {
         return caches::guard_partitions(partition);
+    }
+    // The extension's own script switches triggers too.
+    if catalog::is_creating_extension(c"counter_ext") {
+        return Ok(());
     }
     // As pg_restore --disable-triggers does it, to fill the table: no trigger of ours sees that.
     if command.table_with_switched_triggers().is_some_and(by_hand::is_ours) {
@@ -56,6 +61,8 @@ CREATE EVENT TRIGGER counter_ext_after_ddl ON ddl_command_end WHEN TAG IN ('ALTE
         "counter_audit_triggers",
         "counter_limits_tables",
         "counter_idempotency_tables",
-        "counter_series_sql"
+        "counter_series_sql",
+        "counter_board_triggers",
+        "counter_live_triggers"
     ]
 );
