@@ -33,5 +33,5 @@ ALTER TABLE counter_ext.visit ALTER COLUMN id SET STORAGE EXTERNAL;
 
 SELECT pg_catalog.pg_extension_config_dump('counter_ext.visitors', '');
 SELECT pg_catalog.pg_extension_config_dump('counter_ext.visit', '');
-COMMENT ON TABLE counter_ext.visitors IS 'sketches of unique visitors, a row an id, day (UTC; -infinity: ever) and node';
+COMMENT ON TABLE counter_ext.visitors IS 'sketches of unique visitors, a row an id, day (by counter_ext.time_zone; -infinity: ever) and node';
 COMMENT ON TABLE counter_ext.visit IS 'visits not yet united into counter_ext.visitors';

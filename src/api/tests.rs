@@ -32,6 +32,50 @@ mod tests {
         assert_eq!(second.registrations(), 1);
     }
 
+    /// Days of 23 and 25 hours, offsets of quarters of an hour and of seconds, a day that never was, years far away: as PostgreSQL's
+    /// own `AT TIME ZONE` says.
+    #[pg_test]
+    fn days_are_those_of_the_time_zone_that_is_set() {
+        const ZONES: [&str; 8] = [
+            "UTC",
+            "Europe/Berlin",
+            "America/New_York",
+            "Pacific/Kiritimati",
+            "Pacific/Apia",
+            "Asia/Kathmandu",
+            "Australia/Lord_Howe",
+            "-3.5",
+        ];
+        for zone in ZONES {
+            run(&format!("SET counter_ext.time_zone = '{zone}'; SET timezone = '{zone}'"));
+            // Each half hour of the days on which clocks change, and every 1000003 s between two years.
+            run("CREATE TEMP TABLE instants AS
+                 SELECT d + h * interval '30 minutes' - o * interval '1 microsecond' AS at
+                 FROM (VALUES (timestamptz '2026-03-27 00:00Z'), ('2026-10-23 00:00Z'), ('2011-12-28 00:00Z'), ('2026-11-01 00:00Z')) AS v (d),
+                     generate_series(0, 144) AS h, generate_series(0, 1) AS o
+                 UNION ALL SELECT generate_series(timestamptz '1890-01-01', timestamptz '2090-01-01', interval '1000003 seconds')");
+            let instants = bigint("SELECT count(*) FROM instants");
+            assert!(instants > 6000);
+            let mut wrong = 0;
+            Spi::connect(|client| {
+                let rows = client
+                    .select(
+                        "SELECT (extract(epoch FROM at) * 1000000)::bigint - 946684800000000, at::date - date '2000-01-01' FROM instants",
+                        None,
+                        &[],
+                    )
+                    .expect("query failed");
+                for row in rows {
+                    let at_us = row.get::<i64>(1).ok().flatten().expect("an instant");
+                    let day = row.get::<i32>(2).ok().flatten().expect("a day");
+                    wrong += i32::from(crate::pg::time_zone::day_of(at_us) != day);
+                }
+            });
+            assert_eq!(wrong, 0, "{zone}");
+            run("DROP TABLE instants");
+        }
+    }
+
     #[pg_test]
     fn an_unknown_counter_reads_zero() {
         assert_eq!(get("t:unknown"), 0);

@@ -16,7 +16,7 @@ use crate::visitors::rows::{Days, EVER};
 use crate::visitors::visitor::Visitor;
 use crate::visitors::{read, visit};
 
-/// Notes that `visitor` has seen the id on the day `at` (UTC; NULL: today), in the caller's transaction, and adds `views` to the counter of the
+/// Notes that `visitor` has seen the id on the day `at` (NULL: today, in the zone of counter_ext.time_zone), in the caller's transaction, and adds `views` to the counter of the
 /// same id. Returns true when the visitor had never been there before: exactly so up to 1280 visitors; past that a visitor
 /// that the sketch cannot tell from those it has seen counts as seen. Never waits for another transaction's visit, and
 /// writes nothing where it changes nothing. A NULL visitor, nobody knows who, counts as a view only, and gives NULL.
@@ -107,7 +107,7 @@ fn has_visited(id: &[u8], visitor: &Visitor<'_>) -> Result<bool, CounterError> {
     read::has_seen(read::enter()?, id, visitor.hash)
 }
 
-/// Notes that all whom a sketch has seen were there on the day `at` (UTC), as that many calls of `counter_visit` would:
+/// Notes that all whom a sketch has seen were there on the day `at`, as that many calls of `counter_visit` would:
 /// for days that another system counted. A sketch of larger `log2m` or `regwidth` than 14 and 5 is folded. Returns whether somebody among
 /// them had never been there before. A visitor's hash is that of the text: `counter_hll_agg(user_id::text)`.
 ///
@@ -122,7 +122,7 @@ fn counter_visitors_add(id: TextArg<'_>, sketch: SketchArg<'_>, at: Date) -> boo
     add().or_raise()
 }
 
-/// Unique visitors of an id: ever, or from one day to another, both included and in UTC; NULL leaves an end open. Includes
+/// Unique visitors of an id: ever, or from one day to another, both included; NULL leaves an end open. Includes
 /// everything committed before the call began, and the caller's own visits. Exact up to 1280 visitors, then an estimate
 /// with a standard error of 0.81 %. 0 when nobody was there.
 ///

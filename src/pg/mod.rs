@@ -39,6 +39,7 @@ pub mod snapshot;
 pub mod source;
 pub mod spi;
 pub mod table;
+pub mod time_zone;
 pub mod transaction_setting;
 pub mod trigger;
 pub mod truncation;

@@ -22,6 +22,8 @@ pub enum VisitorError {
     Day {
         days: i64,
         latest: bool,
+        /// Whose day today is.
+        zone: String,
     },
     NoDay,
     /// A sketch of which nobody knows what it has seen.
@@ -38,11 +40,11 @@ impl Explain for VisitorError {
                 format!("visitors of \"{}\" are being changed by another transaction", text(id)),
             )
             .hint(TRY_AGAIN),
-            Self::Day { days, latest: true } => day(format!(
-                "\"at\" is {days} days after today (UTC): a visit may be of tomorrow at the latest"
+            Self::Day { days, latest: true, zone } => day(format!(
+                "\"at\" is {days} days after today ({zone}): a visit may be of tomorrow at the latest"
             )),
-            Self::Day { days, latest: false } => day(format!(
-                "\"at\" is {} days before today (UTC): a visit may be {MAX_LATE_DAYS} days late",
+            Self::Day { days, latest: false, zone } => day(format!(
+                "\"at\" is {} days before today ({zone}): a visit may be {MAX_LATE_DAYS} days late",
                 -days
             ))
             .hint("counter_visitors_add(id, sketch, at) takes the visitors of any day of the past."),

@@ -11,6 +11,7 @@ mod errors;
 mod pending;
 pub mod read;
 pub mod rows;
+mod settings;
 pub mod transaction;
 pub mod visit;
 pub mod visitor;
@@ -19,6 +20,7 @@ use crate::family::Family;
 use crate::memory::sketches;
 
 pub static FAMILY: Family = Family {
+    define_settings: settings::define,
     transaction: Some(&transaction::HOOKS),
     counter_dropped: visit::drop_all,
     try_lock_to_drop: |_| access::find().is_some_and(access::try_lock_for_writing),

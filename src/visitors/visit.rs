@@ -16,12 +16,10 @@ use crate::family::Move;
 use crate::hll::{Refused, Sketch};
 use crate::memory::sketches::parameters;
 use crate::pg::snapshot::Snapshot;
-use crate::pg::xact;
+use crate::pg::{time_zone, xact};
 use crate::rows::access::Tables;
 use crate::rows::{emptying, replicated};
 use crate::settings;
-
-const DAY_US: i64 = 86_400_000_000;
 
 /// Checks that the caller may visit.
 pub fn enter(function: &'static str) -> Result<VisitorTables, CounterError> {
@@ -30,9 +28,9 @@ pub fn enter(function: &'static str) -> Result<VisitorTables, CounterError> {
     access::enter(Purpose::Visit)
 }
 
-/// Today in UTC, as days since 2000-01-01: that of the transaction's start.
+/// Today in the zone that is set, as days since 2000-01-01: that of the transaction's start.
 fn today() -> i32 {
-    xact::start_us().div_euclid(DAY_US) as i32
+    time_zone::day_of(xact::start_us())
 }
 
 /// The day of a visit; `None` is today. Errors: 22008 it is infinite, too long ago, or later than tomorrow.
@@ -43,7 +41,7 @@ pub fn day_of_visit(at: Option<i32>) -> Result<i32, CounterError> {
     }
 }
 
-/// A day within bounds. Tomorrow is, for clients whose day begins before UTC's.
+/// A day within bounds. Tomorrow is, for clients whose day begins earlier.
 fn checked_day(day: i32, max_late_days: i64) -> Result<i32, CounterError> {
     if matches!(day, i32::MIN | i32::MAX) {
         return Err(VisitorError::NoDay.into());
@@ -52,7 +50,7 @@ fn checked_day(day: i32, max_late_days: i64) -> Result<i32, CounterError> {
     if (-max_late_days..=1).contains(&days) {
         Ok(day)
     } else {
-        Err(VisitorError::Day { days, latest: days > 0 }.into())
+        Err(VisitorError::Day { days, latest: days > 0, zone: time_zone::name() }.into())
     }
 }
 
