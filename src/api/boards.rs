@@ -42,7 +42,7 @@ fn counter_board_incr(board: TextArg<'_>, member: TextArg<'_>, delta: default!(i
 
 /// The first `n` members with their ranks, which are those of `rank() OVER (ORDER BY score DESC)`: members with equal scores have the same rank, the
 /// next one a rank as many further, and they come in the order of their bytes. All that is committed by now counts, and what the
-/// caller's transaction did. Where more than ten thousand members have changed since compaction last passed, some of those changes
+/// caller's transaction did. Where more than a thousand members have changed since compaction last passed, others' changes
 /// show a pass later. A total outside bigint ranks as the greatest, or least, bigint.
 ///
 /// Errors: 22023 negative n; 42501 SELECT on counter_ext.total is missing; 42704 there is no such board; 55000 it is still being built.

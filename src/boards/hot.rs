@@ -3,9 +3,10 @@
 //! All of it is read as of one snapshot, and what is in memory as of that or later. A member it names has the score that it says, and
 //! not the one in the board's rows.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
 use super::board_rows::Board;
 use super::changed_rows::{self, CHANGED};
@@ -26,9 +27,11 @@ use crate::rows::sum::{RowSum, for_each_visible};
 const WHAT: &str = "members of boards";
 
 /// Slot rows, and counters, that the top of a board has put in at most. What is hot beyond that shows when it is compacted.
-pub const MOST_OF_TOP: usize = 10_000;
+pub const MOST_OF_TOP: usize = 1000;
 /// The same for a rank. Where more are hot it goes by what is compacted.
 pub const MOST_OF_RANK: usize = 100;
+/// How long after a board was found too hot nobody looks whether it still is.
+const TOO_HOT: Duration = Duration::from_secs(1);
 /// How often a fold that comes in between is met.
 const TRIES: usize = 4;
 
@@ -51,9 +54,38 @@ pub struct Hot {
     pub scores: Scores,
     /// There is no more that is hot.
     pub is_whole: bool,
+    /// There is more than was asked for.
+    is_too_hot: bool,
 }
 
-/// Gathers what is hot on a board, about as much at most. Its tables are locked.
+/// A board that more was hot on than this.
+struct TooHot {
+    prefix: Id,
+    most: usize,
+    at: Instant,
+}
+
+thread_local! {
+    static TOO_HOT_BOARD: RefCell<Option<TooHot>> = const { RefCell::new(None) };
+}
+
+/// As `gather`; of a board that was too hot a moment ago, what this transaction has done itself only.
+pub fn gather_unless_too_hot(tables: Tables, prefix: &[u8], most: usize) -> Result<Hot, CounterError> {
+    let is_too_hot = |board: &TooHot| {
+        *board.prefix == *prefix && board.most >= most && board.at.elapsed() < TOO_HOT
+    };
+    if TOO_HOT_BOARD.with_borrow(|board| board.as_ref().is_some_and(is_too_hot)) {
+        return gather(tables, prefix, 0);
+    }
+    let hot = gather(tables, prefix, most)?;
+    if hot.is_too_hot {
+        let prefix = fallible::boxed(prefix, WHAT)?;
+        TOO_HOT_BOARD.set(Some(TooHot { prefix, most, at: Instant::now() }));
+    }
+    Ok(hot)
+}
+
+/// Gathers what is hot on a board: what this transaction has done itself, and about as much of others' at most. Its tables are locked.
 pub fn gather(tables: Tables, prefix: &[u8], most: usize) -> Result<Hot, CounterError> {
     access::lock_for_reading(tables);
     let (slots, totals) = (Keyed::slot(tables, Access::Read)?, Keyed::total(tables, Access::Read)?);
@@ -61,15 +93,16 @@ pub fn gather(tables: Tables, prefix: &[u8], most: usize) -> Result<Hot, Counter
     // BOUND: a prefix.
     let board = Board { prefix: prefix.to_vec(), is_declared: true, state: None };
     let mut tries = 0;
-    let (mut snapshot, (rests, is_whole)) = loop {
+    let (mut snapshot, found) = loop {
         tries += 1;
         let folded = epochs::folded_epoch(database);
         let mut snapshot = Snapshot::fresh();
-        let rests = xact::in_scratch_memory(|| rests(tables, &slots, &board, most, &mut snapshot))?;
+        let found = xact::in_scratch_memory(|| find(tables, &slots, &board, most, &mut snapshot))?;
         if tries == TRIES || folded == epochs::folded_epoch(database) {
-            break (snapshot, rests);
+            break (snapshot, found);
         }
     };
+    let Found { rests, is_whole, is_too_hot } = found;
     let mut scores = Scores::default();
     fallible::reserve(&mut scores, rests.len(), WHAT)?;
     for (id, rest) in &rests {
@@ -79,7 +112,7 @@ pub fn gather(tables: Tables, prefix: &[u8], most: usize) -> Result<Hot, Counter
         scores.insert(fallible::boxed(member, WHAT)?, score);
     }
     read::keep_memory_from_undercutting(tables, &snapshot, rests.keys().map(|id| &**id));
-    Ok(Hot { snapshot, scores, is_whole })
+    Ok(Hot { snapshot, scores, is_whole, is_too_hot })
 }
 
 fn score(totals: &Keyed, id: &[u8], rest: Rest, snapshot: &mut Snapshot) -> Option<i64> {
@@ -91,65 +124,73 @@ fn score(totals: &Keyed, id: &[u8], rest: Rest, snapshot: &mut Snapshot) -> Opti
     (rest.exists || sum.exists()).then(|| ranking::score(sum.value + rest.delta))
 }
 
-fn rests(
+/// What was found that is hot.
+struct Found {
+    rests: Rests,
+    is_whole: bool,
+    is_too_hot: bool,
+}
+
+fn find(
     tables: Tables,
     slots: &Keyed,
     board: &Board,
     most: usize,
     snapshot: &mut Snapshot,
-) -> Result<(Rests, bool), CounterError> {
+) -> Result<Found, CounterError> {
     let mut rests = Rests::default();
-    let is_whole = Cell::new(true);
-    let mut add = |id: &[u8], delta: i128, exists: bool| -> Result<(), OutOfMemory> {
-        if board.member(id).is_none() || reserved::is_reserved(id) {
-            return Ok(());
-        }
-        if !rests.contains_key(id) {
-            if rests.len() >= most {
-                is_whole.set(false);
-                return Ok(());
-            }
-            fallible::reserve(&mut rests, 1, WHAT)?;
-            rests.insert(fallible::boxed(id, WHAT)?, Rest::default());
-        }
-        if let Some(rest) = rests.get_mut(id) {
-            rest.delta += delta;
-            rest.exists |= exists;
-        }
-        Ok(())
-    };
     // This transaction's own come first: they show whatever else is hot.
     for (id, delta) in transaction::own_after_prefix(tables, &board.prefix)? {
-        add(&id, i128::from(delta), true)?;
+        add(&mut rests, board, &id, Rest { delta: i128::from(delta), exists: true })?;
     }
+    if most == 0 {
+        return Ok(Found { rests, is_whole: false, is_too_hot: false });
+    }
+    let most = most.saturating_add(rests.len());
     let changed = CHANGED.lock(Access::Read)?;
     changed_rows::each(changed, &board.prefix, snapshot, |id| {
-        add(id, 0, false).or_raise();
-        if is_whole.get() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        add(&mut rests, board, id, Rest::default()).or_raise();
+        if rests.len() > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    if xact::in_recovery() || !read::is_recovered(tables) {
-        // The journal may hold more.
-        is_whole.set(false);
-    } else {
+    let knows_journal = !xact::in_recovery() && read::is_recovered(tables);
+    if knows_journal {
         let database = u32::from(catalog::my_database());
         let relation = u32::from(tables.total);
-        buffer::each_unfolded(database, relation, snapshot, |id, delta| add(id, i128::from(delta), true))?;
+        buffer::each_unfolded(database, relation, snapshot, |id, delta| {
+            if rests.len() > most && !rests.contains_key(id) {
+                return Ok(());
+            }
+            add(&mut rests, board, id, Rest { delta: i128::from(delta), exists: true })
+        })?;
     }
     let mut left = most;
     // Ids of families sort before all others.
     let from = board.prefix.as_slice().max(&reserved::LAST);
     for_each_visible(slots, Range::From(from), snapshot, |columns| {
         let id = columns.text(slot_columns::ID);
-        if !id.starts_with(&board.prefix) {
-            return ControlFlow::Break(());
-        }
-        if left == 0 {
-            is_whole.set(false);
+        if !id.starts_with(&board.prefix) || left == 0 {
             return ControlFlow::Break(());
         }
         left -= 1;
-        add(id, i128::from(columns.bigint(slot_columns::DELTA)), true).or_raise();
+        let delta = i128::from(columns.bigint(slot_columns::DELTA));
+        add(&mut rests, board, id, Rest { delta, exists: true }).or_raise();
         ControlFlow::Continue(())
     });
-    Ok((rests, is_whole.get()))
+    let is_too_hot = left == 0 || rests.len() > most;
+    Ok(Found { rests, is_whole: knows_journal && !is_too_hot, is_too_hot })
+}
+
+fn add(rests: &mut Rests, board: &Board, id: &[u8], more: Rest) -> Result<(), OutOfMemory> {
+    if board.member(id).is_none() || reserved::is_reserved(id) {
+        return Ok(());
+    }
+    if !rests.contains_key(id) {
+        fallible::reserve(rests, 1, WHAT)?;
+        rests.insert(fallible::boxed(id, WHAT)?, Rest::default());
+    }
+    if let Some(rest) = rests.get_mut(id) {
+        rest.delta += more.delta;
+        rest.exists |= more.exists;
+    }
+    Ok(())
 }

@@ -1,13 +1,11 @@
 //! Reading boards: the top, the rank of a member, those around it.
 //!
-//! All of it is exact as of now while few members are hot: those are put in where they belong (`hot`). The top is also where up to ten thousand
-//! are. Where more than a hundred are, a rank has the member's own score as it is now, and those of the others as compaction has last seen them;
-//! then this session does not look for what is hot again for as long as a pass takes to come.
+//! All of it is exact as of now while few members are hot: those are put in where they belong (`hot`); the top while up to a thousand
+//! are, a rank up to a hundred. Where it is more, the top shows others as compaction has last seen them, and a rank has the member's own score as
+//! it is now and those of the others as of then.
 
-use std::cell::Cell;
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
 
 use super::board_rows;
 use super::count_rows::{NODES, Nodes};
@@ -19,7 +17,6 @@ use super::tree::{self, Store};
 use crate::counting::{change, read};
 use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES};
 use crate::fallible;
-use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::xact;
 use crate::rows::access::{self, Tables};
@@ -152,7 +149,7 @@ impl Iterator for Walk<'_> {
 pub fn top(prefix: &[u8], most: usize) -> Result<Vec<Ranked>, CounterError> {
     let tables = enter(prefix)?;
     let members = Members::open(MEMBERS.lock(Access::Read)?, Access::Read)?;
-    let hot = hot::gather(tables, prefix, hot::MOST_OF_TOP)?;
+    let hot = hot::gather_unless_too_hot(tables, prefix, hot::MOST_OF_TOP)?;
     let mut top = Vec::new();
     if most > 0 {
         for ranked in Walk::begin(&members, prefix, hot)?.take(most) {
@@ -160,25 +157,6 @@ pub fn top(prefix: &[u8], most: usize) -> Result<Vec<Ranked>, CounterError> {
         }
     }
     Ok(top)
-}
-
-/// How long after many members were hot nobody looks whether they still are.
-const TOO_HOT: Duration = Duration::from_secs(1);
-
-thread_local! {
-    static TOO_HOT_AT: Cell<Option<Instant>> = const { Cell::new(None) };
-}
-
-/// What is hot, as far as a rank goes by it: all of it or nothing.
-fn gather_for_rank(tables: Tables, prefix: &[u8]) -> Result<Hot, CounterError> {
-    if TOO_HOT_AT.get().is_none_or(|at| at.elapsed() >= TOO_HOT) {
-        let hot = hot::gather(tables, prefix, hot::MOST_OF_RANK)?;
-        if hot.is_whole {
-            return Ok(hot);
-        }
-        TOO_HOT_AT.set(Some(Instant::now()));
-    }
-    Ok(Hot { snapshot: Snapshot::fresh(), scores: Default::default(), is_whole: false })
 }
 
 /// A member whose score in rows is not what it is now.
@@ -267,7 +245,12 @@ fn with_sight<T>(
     let (members, nodes) = (MEMBERS.lock(Access::Read)?, NODES.lock(Access::Read)?);
     let members = Members::open(members, Access::Read)?;
     xact::in_scratch_memory(|| {
-        let Hot { mut snapshot, mut scores, is_whole } = gather_for_rank(tables, prefix)?;
+        let Hot { mut snapshot, mut scores, is_whole, .. } =
+            hot::gather_unless_too_hot(tables, prefix, hot::MOST_OF_RANK)?;
+        if !is_whole {
+            // All of it or nothing: else ranks would go by who was found first.
+            scores = Scores::default();
+        }
         let mut moved = fallible::with_room(scores.len() + 1, WHAT)?;
         for (other, now) in &scores {
             // BOUND: room was made above.

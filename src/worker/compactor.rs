@@ -219,8 +219,11 @@ impl Compactor {
     /// the next pass, unless somebody waits for this one.
     fn run_step(&mut self, index: usize, new_rows: NewRows, pass: &mut Pass) -> Result<(), Obstacle> {
         let started = Instant::now();
-        let begin = self.steps[index].step.begin;
-        let mut work = self.steps[index].under_way.take().unwrap_or_else(|| begin());
+        let step = self.steps[index].step;
+        let under_way = self.steps[index].under_way.take();
+        // Who waits for this pass may have counted what the last one has gone past.
+        let goes_on = !(step.is_essential && workers::pass_wanted(self.database));
+        let mut work = under_way.filter(|_| goes_on).unwrap_or_else(|| (step.begin)());
         let how = How { new_rows, waits: false };
         loop {
             let progress = in_transaction(|tables| work.next(tables, how))?;
