@@ -71,9 +71,8 @@ thread_local! {
 
 /// As `gather`; of a board that was too hot a moment ago, what this transaction has done itself only.
 pub fn gather_unless_too_hot(tables: Tables, prefix: &[u8], most: usize) -> Result<Hot, CounterError> {
-    let is_too_hot = |board: &TooHot| {
-        *board.prefix == *prefix && board.most >= most && board.at.elapsed() < TOO_HOT
-    };
+    let is_too_hot =
+        |board: &TooHot| *board.prefix == *prefix && board.most >= most && board.at.elapsed() < TOO_HOT;
     if TOO_HOT_BOARD.with_borrow(|board| board.as_ref().is_some_and(is_too_hot)) {
         return gather(tables, prefix, 0);
     }
