@@ -114,7 +114,7 @@ mod counter_ext {
         }
         let known = statistics::of(database);
         let journal = epochs::statistics(database).filter(|_| known.is_some());
-        let (memory_bytes, max_counters) = table::capacity();
+        let counters = table::sizes();
         let without_cell = if preloaded && !xact::in_recovery() { "no cell" } else { "none" };
         let s = known.clone().unwrap_or_default();
         // Without shared memory nothing is measured, which is not the same as zero.
@@ -133,8 +133,8 @@ mod counter_ext {
             process::timestamp(s.last_error_at_us),
             measured(s.overflowed),
             s.entries.max(0),
-            max_counters as i64,
-            (memory_bytes as u64 + sketches.bytes + limits::size_bytes()) as i64,
+            counters.max_counters as i64,
+            (counters.bytes + sketches.bytes + limits::size_bytes()) as i64,
             measured(s.loads),
             measured(s.load_timeouts),
             measured(s.evictions),

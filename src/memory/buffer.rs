@@ -23,6 +23,7 @@ use super::layout::*;
 use super::marks::{self, Mark};
 use super::partition::SharedPartition;
 use super::places::{self, Place};
+use super::room::places::Head;
 use super::segment::{Segment, segment};
 use super::table::{self, SMALL_DELTA};
 use super::{epochs, visibility};
@@ -184,7 +185,7 @@ pub fn add(pin: Pin, epoch: u64, delta: i64, increments: u64, journaled: bool) {
         let partition = segment.lock_partition_shared(partition);
         let entry = partition.entry(pin.index);
         entry.touch();
-        entry.increments.fetch_add(increments, Ordering::Relaxed);
+        entry.note_increments(increments);
         entry.note_change(process::statement_started_us());
         let (amount, mark) = if journaled {
             (&entry.unflushed[parity], Mark::Unflushed)
@@ -228,7 +229,7 @@ fn for_each_marked<P: Borrow<SharedPartition>>(
     mut see: impl FnMut(&P, u32),
 ) {
     for number in 0..segment.partitions() {
-        for word in 0..segment.entries_per_partition().div_ceil(64) {
+        for word in 0..segment.touched(number).div_ceil(64) as usize {
             let bits = || {
                 kinds
                     .iter()
@@ -314,7 +315,7 @@ pub fn unjournaled_from(
     let mut left_bytes = room;
     for number in from.partition..segment.partitions() {
         let first = if number == from.partition { from.index } else { 0 };
-        for word in first as usize / 64..segment.entries_per_partition().div_ceil(64) {
+        for word in first as usize / 64..segment.touched(number).div_ceil(64) as usize {
             let bits = || segment.marks(number, kind)[word].load(Ordering::SeqCst);
             if bits() == 0 {
                 continue;
@@ -328,7 +329,7 @@ pub fn unjournaled_from(
                 if index < first || entry.database() != database || entry.relation() != relation {
                     continue;
                 }
-                let bytes = bytes_of(partition.id(index).bytes().len());
+                let bytes = bytes_of(entry.id_bytes());
                 if bytes > left_bytes {
                     return Some((found, Position { partition: number, index }));
                 }

@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::layout::*;
+use super::room::places::Head;
 use super::segment::{Segment, segment};
 use crate::pg::process;
 
@@ -155,7 +156,7 @@ fn take_from_an_idle_database(segment: &Segment) -> Option<usize> {
 /// Whether memory holds deltas of the database that are in no row yet. Nobody is connected to it, so no new ones come.
 fn holds_deltas(segment: &Segment, database: u32) -> bool {
     (0..segment.partitions()).any(|partition| {
-        (0..segment.entries_per_partition()).step_by(64).any(|first| {
+        (0..segment.touched(partition) as usize).step_by(64).any(|first| {
             let marks = |kind| segment.marks(partition, kind)[first / 64].load(Ordering::SeqCst);
             let marked = (0..MARK_KINDS).fold(0, |bits, kind| bits | marks(kind));
             (0..64)

@@ -1,4 +1,4 @@
-//! Sizes and places in the shared segment of totals, and of what processes and databases say of themselves.
+//! Sizes and places in the shared segment of what processes and databases say of themselves.
 //!
 //! Contract: every field is an atomic, is `Guarded`, or is constant once the segment is made. So a reference to any of these
 //! structs may exist at any time, whatever other processes do. Which lock keeps several fields together is said where they are.
@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use pgrx::pg_sys;
 
 use super::cursor::Cursors;
+pub(super) use super::entry::Entry;
 use super::guarded::Guarded;
-use super::lifecycle::Lifecycle;
-pub(super) use super::lifecycle::{COLD, FREE, LOADED, LOADING, SEIZED};
+pub(super) use super::lifecycle::{COLD, FREE, LOADED, LOADING};
 
 /// Layout of the segment. It lives no longer than the server, but both sides of a mapping must agree.
 pub const FORMAT_VERSION: u32 = 2;
@@ -20,15 +20,11 @@ pub(super) const CACHE_LINE: usize = 64;
 pub(super) const MAX_ID_BYTES: usize = crate::errors::MAX_ID_BYTES;
 /// Loads that can run at once; further ones are answered from rows.
 pub(super) const LOAD_CELLS: usize = 64;
-pub(super) const NIL: u32 = u32::MAX;
 
 /// Start of the segment.
 #[repr(C, align(64))]
 pub(super) struct Header {
     pub version: u32,
-    pub partitions: u32,
-    pub buckets_per_partition: u32,
-    pub entries_per_partition: u32,
     pub backend_cells: u32,
     pub xids_per_load: u32,
     pub database_cells: u32,
@@ -67,127 +63,8 @@ impl UnderLock {
     }
 }
 
-/// A partition: a hash table of its own under a lock of its own.
-#[repr(C, align(64))]
-pub(super) struct Partition {
-    /// First free entry, chained through `Entry::next`.
-    pub free: UnderLock,
-    /// Where the eviction clock's hand is.
-    pub hand: UnderLock,
-    pub used: UnderLock,
-}
-
 /// Kinds of marks: unjournaled and unflushed, each by the parity of the epoch.
 pub(super) const MARK_KINDS: usize = 4;
-
-/// One counter. The first cache line is what readers and committers touch; the key follows on its own lines.
-#[repr(C, align(64))]
-pub(super) struct Entry {
-    /// LOADED: the committed total. LOADING: what was committed since the loader's snapshot, and the buffered deltas
-    /// that it did not see. COLD: nothing.
-    pub value: AtomicI64,
-    /// Committed increments since the entry was made.
-    pub increments: AtomicU64,
-    /// Buffered deltas that are in the journal, and not in rows; by the parity of their epoch.
-    pub unflushed: [AtomicI64; 2],
-    /// Buffered deltas that are not in the journal yet; by the parity of their epoch.
-    pub unjournaled: [AtomicI64; 2],
-    state: AtomicU32,
-    /// Clock bit: read or written since the hand last passed.
-    used: AtomicU32,
-    /// Transactions about to add to it: it stays. From `SEIZED` on it is free, or being freed, and cannot be pinned.
-    pins: AtomicU32,
-    /// LOADING: the cell of the load.
-    pub load_cell: UnderLock,
-    hash: AtomicU64,
-    generation: AtomicU64,
-    /// `increments` when the rate was last taken.
-    pub increments_seen: AtomicU64,
-    /// Increments a second, smoothed; the bits of an f64.
-    pub rate: AtomicU64,
-    database: AtomicU32,
-    relation: AtomicU32,
-    /// The next entry of the bucket's chain, or of the free list.
-    pub next: UnderLock,
-    /// Guarded by the partition's lock.
-    pub id: Guarded<StoredId>,
-    /// When a buffered delta was last added, within `CHANGE_RESOLUTION_US`, in microseconds since 2000-01-01; 0 before the first.
-    changed_at_us: AtomicI64,
-}
-
-/// How often a hot counter's committers write when it changed: its line stays shared among them for that long.
-const CHANGE_RESOLUTION_US: i64 = 100_000;
-
-impl Entry {
-    pub fn lifecycle(&self) -> Lifecycle<'_> {
-        Lifecycle { value: &self.value, state: &self.state, pins: &self.pins, generation: &self.generation }
-    }
-
-    pub fn state(&self) -> u32 {
-        self.state.load(Ordering::Relaxed)
-    }
-
-    pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::SeqCst)
-    }
-
-    /// The counter is in use: the clock gives it a second chance.
-    pub fn touch(&self) {
-        // Written only when it changes: readers of a hot counter keep its line shared.
-        if self.used.load(Ordering::Relaxed) == 0 {
-            self.used.store(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Notes that the counter changed.
-    pub fn note_change(&self, at_us: i64) {
-        if at_us - self.changed_at_us() >= CHANGE_RESOLUTION_US {
-            self.changed_at_us.store(at_us, Ordering::Relaxed);
-        }
-    }
-
-    pub fn changed_at_us(&self) -> i64 {
-        self.changed_at_us.load(Ordering::Relaxed)
-    }
-
-    /// The entry is another counter's from here on, which has not changed yet.
-    pub fn forget_change(&self) {
-        self.changed_at_us.store(0, Ordering::Relaxed);
-    }
-
-    /// Whether it was in use since this was last asked.
-    pub fn take_second_chance(&self) -> bool {
-        self.used.swap(0, Ordering::Relaxed) != 0
-    }
-
-    pub fn hash(&self) -> u64 {
-        self.hash.load(Ordering::Relaxed)
-    }
-
-    pub fn database(&self) -> u32 {
-        self.database.load(Ordering::Relaxed)
-    }
-
-    /// The oid of the table of totals that the counter is in.
-    pub fn relation(&self) -> u32 {
-        self.relation.load(Ordering::Relaxed)
-    }
-
-    /// All of a key but its id. Under the partition's exclusive lock.
-    pub fn set_key(&self, hash: u64, database: u32, relation: u32) {
-        self.hash.store(hash, Ordering::Relaxed);
-        self.database.store(database, Ordering::Relaxed);
-        self.relation.store(relation, Ordering::Relaxed);
-    }
-
-    /// The segment is being made: the entry is free.
-    pub fn start_free(&self, next: u32) {
-        self.pins.store(SEIZED, Ordering::Relaxed);
-        self.generation.store(0, Ordering::Relaxed);
-        self.state.store(FREE, Ordering::Relaxed);
-        self.next.set(next);
-    }
-}
 
 /// An id of at most `MAX_ID_BYTES`.
 #[derive(Clone, Copy)]
@@ -200,6 +77,14 @@ pub(super) struct StoredId {
 impl StoredId {
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
+    }
+
+    pub const EMPTY: StoredId = StoredId { length: 0, bytes: [0; MAX_ID_BYTES] };
+
+    /// Room for an id of this length.
+    pub fn room_for(&mut self, length: usize) -> &mut [u8] {
+        self.length = length as u8;
+        &mut self.bytes[..length]
     }
 
     pub fn set(&mut self, id: &[u8]) {
@@ -429,13 +314,7 @@ pub(super) struct WorkerPlace {
 }
 
 const _: () = {
-    assert!(std::mem::align_of::<Entry>() == CACHE_LINE);
-    assert!(std::mem::offset_of!(Entry, hash) == CACHE_LINE);
-    assert!(std::mem::offset_of!(Entry, id) == 108);
-    assert!(std::mem::offset_of!(Entry, changed_at_us) == 368);
     assert!(std::mem::size_of::<StoredId>() == 256);
-    assert!(std::mem::size_of::<Entry>() == 384);
-    assert!(std::mem::size_of::<Partition>() == CACHE_LINE);
     assert!(std::mem::size_of::<BackendCell>() == 9 * CACHE_LINE);
     assert!(std::mem::size_of::<Header>().is_multiple_of(CACHE_LINE));
     assert!(std::mem::size_of::<LoadCell>().is_multiple_of(CACHE_LINE));
@@ -447,9 +326,6 @@ const _: () = {
 /// How many of everything, from the settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Geometry {
-    pub partitions: usize,
-    pub buckets_per_partition: usize,
-    pub entries_per_partition: usize,
     pub backend_cells: usize,
     pub xids_per_load: usize,
     pub database_cells: usize,
@@ -457,32 +333,12 @@ pub(super) struct Geometry {
 }
 
 impl Geometry {
-    pub fn new(
-        max_counters: usize,
-        max_processes: usize,
-        database_cells: usize,
-        worker_places: usize,
-    ) -> Geometry {
-        // Few enough that each partition has entries to choose a victim from, enough that loads do not meet.
-        let partitions = (max_counters / 16).next_power_of_two().clamp(1, 128);
-        let entries_per_partition = max_counters.div_ceil(partitions);
-        Geometry {
-            partitions,
-            buckets_per_partition: entries_per_partition.next_power_of_two(),
-            entries_per_partition,
-            backend_cells: max_processes,
-            xids_per_load: max_processes,
-            database_cells,
-            worker_places,
-        }
-    }
-
-    pub fn partitions_at(&self) -> usize {
-        std::mem::size_of::<Header>()
+    pub fn new(max_processes: usize, database_cells: usize, worker_places: usize) -> Geometry {
+        Geometry { backend_cells: max_processes, xids_per_load: max_processes, database_cells, worker_places }
     }
 
     pub fn databases_at(&self) -> usize {
-        self.partitions_at() + self.partitions * std::mem::size_of::<Partition>()
+        std::mem::size_of::<Header>()
     }
 
     pub fn worker_places_at(&self) -> usize {
@@ -498,9 +354,9 @@ impl Geometry {
         (self.holds_at() + self.backend_cells * 8).next_multiple_of(CACHE_LINE)
     }
 
-    /// Locks of the segment: one a partition, one for databases, and two a database, for its journal and for its group commits.
+    /// Locks of the segment: one for databases, and two a database, for its journal and for its group commits.
     pub fn locks(&self) -> usize {
-        self.partitions + 1 + 2 * self.database_cells
+        1 + 2 * self.database_cells
     }
 
     pub fn load_cells_at(&self) -> usize {
@@ -512,31 +368,9 @@ impl Geometry {
         (std::mem::size_of::<LoadCell>() + self.xids_per_load * 4).next_multiple_of(CACHE_LINE)
     }
 
-    pub fn entries_at(&self) -> usize {
-        self.load_cells_at() + LOAD_CELLS * self.load_cell_bytes()
-    }
-
-    pub fn buckets_at(&self) -> usize {
-        self.entries_at() + self.partitions * self.entries_per_partition * std::mem::size_of::<Entry>()
-    }
-
-    pub fn marks_at(&self) -> usize {
-        (self.buckets_at() + self.partitions * self.buckets_per_partition * 4).next_multiple_of(CACHE_LINE)
-    }
-
-    /// Words of one kind of marks in one partition, a bit an entry.
-    pub fn mark_words(&self) -> usize {
-        self.entries_per_partition.div_ceil(64)
-    }
-
-    /// Bytes of a partition's marks, all kinds.
-    pub fn mark_bytes(&self) -> usize {
-        (MARK_KINDS * self.mark_words() * 8).next_multiple_of(CACHE_LINE)
-    }
-
     /// Bytes of the whole segment.
     pub fn bytes(&self) -> usize {
-        self.marks_at() + self.partitions * self.mark_bytes() + CACHE_LINE
+        self.load_cells_at() + LOAD_CELLS * self.load_cell_bytes() + CACHE_LINE
     }
 }
 
@@ -548,24 +382,20 @@ mod tests {
     proptest! {
         #[test]
         fn parts_are_aligned_and_do_not_overlap(
-            max_counters in 16usize..1_000_000,
             processes in 1usize..2000,
             databases in 1usize..300,
             workers in 1usize..100,
         ) {
-            let g = Geometry::new(max_counters, processes, databases, workers);
+            let g = Geometry::new(processes, databases, workers);
             let places = [
-                g.partitions_at(), g.databases_at(), g.worker_places_at(), g.holds_at(), g.backend_cells_at(),
-                g.load_cells_at(), g.entries_at(), g.buckets_at(), g.marks_at(), g.bytes(),
+                g.databases_at(), g.worker_places_at(), g.holds_at(), g.backend_cells_at(), g.load_cells_at(), g.bytes(),
             ];
             for pair in places.windows(2) {
                 prop_assert!(pair[0] < pair[1]);
             }
-            for place in &places[..7] {
+            for place in &places[..5] {
                 prop_assert_eq!(place % CACHE_LINE, 0);
             }
-            prop_assert!(g.partitions * g.entries_per_partition >= max_counters);
-            prop_assert!(g.partitions.is_power_of_two());
         }
     }
 }

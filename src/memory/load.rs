@@ -40,7 +40,7 @@ pub struct Ticket<'a> {
     segment: Segment,
     hashed: Hashed<'a>,
     generation: u64,
-    cell: u32,
+    cell: u8,
     finished: bool,
 }
 
@@ -49,7 +49,7 @@ struct Unfinished {
     partition: usize,
     hash: u64,
     generation: u64,
-    cell: u32,
+    cell: u8,
 }
 
 thread_local! {
@@ -78,12 +78,12 @@ pub fn begin(key: Key<'_>) -> Option<Ticket<'_>> {
 }
 
 /// Makes a COLD entry LOADING; false when it is not cold.
-fn warm_up(partition: &ExclusivePartition, index: u32, cell: u32) -> bool {
+fn warm_up(partition: &ExclusivePartition, index: u32, cell: u8) -> bool {
     let entry = partition.entry(index);
     if entry.state() != COLD {
         return false;
     }
-    entry.load_cell.set(cell);
+    entry.set_load_cell(Some(cell));
     entry.touch();
     entry.lifecycle().load_begins(partition.segment().draw_generation());
     true
@@ -128,7 +128,7 @@ impl Ticket<'_> {
             let entry = partition.entry(self.current(&partition)?);
             let value = sum + i128::from(entry.value.load(Ordering::SeqCst));
             let value = i64::try_from(value).ok()?;
-            entry.load_cell.set(NIL);
+            entry.set_load_cell(None);
             entry.lifecycle().load_ends(value);
             value
         };
@@ -176,18 +176,18 @@ pub fn abandon() {
     free_cell(&segment, mine.cell);
 }
 
-fn take_cell(segment: &Segment) -> Option<u32> {
+fn take_cell(segment: &Segment) -> Option<u8> {
     let pid = process::my_pid() as u32;
     (0..LOAD_CELLS).find_map(|index| {
         let cell = segment.load_cell(index);
         cell.owner.compare_exchange(0, pid, Ordering::SeqCst, Ordering::Relaxed).ok()?;
         // Nobody else looks at it before the entry that names it is published under the partition's lock.
         cell.has_snapshot.set(0);
-        Some(index as u32)
+        Some(index as u8)
     })
 }
 
-fn free_cell(segment: &Segment, cell: u32) {
+fn free_cell(segment: &Segment, cell: u8) {
     let cell = segment.load_cell(cell as usize);
     cell.owner.store(0, Ordering::SeqCst);
     // SAFETY: initialised when the segment was made; it has a lock of its own inside.
@@ -196,13 +196,11 @@ fn free_cell(segment: &Segment, cell: u32) {
 
 /// Waits for another backend's load. Returns what memory then says; past its patience removes the stuck entry, so
 /// that only one reader had to wait, and says `Absent`.
-pub fn await_load(key: Key<'_>, generation: u64, cell: u32) -> Found {
+pub fn await_load(key: Key<'_>, generation: u64, cell: Option<u8>) -> Found {
     let Some(segment) = segment() else {
         return Found::Absent;
     };
-    if cell as usize >= LOAD_CELLS {
-        return table::read(key);
-    }
+    let Some(cell) = cell else { return table::read(key) };
     let started = Instant::now();
     // Should it serve another load meanwhile, that only wakes us once too often.
     let finished = segment.load_cell(cell as usize).finished.as_ptr();

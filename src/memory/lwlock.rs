@@ -49,3 +49,15 @@ impl Drop for LockGuard {
         }
     }
 }
+
+/// What keeps two processes from making a segment at once.
+///
+/// # Safety
+/// Only from shmem_startup_hook, one at a time.
+pub(super) unsafe fn lock_for_start() -> LockGuard {
+    // SAFETY: a lock of the server's own array, which is there before the hook is called.
+    unsafe { exclusive(&raw mut (*pg_sys::MainLWLockArray.add(ADDIN_SHMEM_INIT_LOCK)).lock) }
+}
+
+/// lwlocklist.h; the same number in every supported version.
+const ADDIN_SHMEM_INIT_LOCK: usize = 21;

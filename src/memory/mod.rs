@@ -22,8 +22,10 @@
 pub mod buffer;
 pub mod cells;
 mod clock;
+mod counters;
 mod cursor;
 pub mod databases;
+mod entry;
 pub mod epochs;
 pub mod group;
 mod guarded;
@@ -52,12 +54,14 @@ pub use segment::is_attached;
 /// Asks for shared memory and locks; called from the request hook.
 pub fn request() {
     segment::request();
+    counters::request();
     sketches::request();
     limits::request();
 }
 
 /// Makes the segments, or finds them made; called from the startup hook.
 pub fn start() {
+    counters::start();
     segment::start();
     sketches::start();
     limits::start();

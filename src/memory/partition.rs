@@ -9,15 +9,21 @@ use std::borrow::Borrow;
 use std::ops::Deref;
 use std::sync::atomic::AtomicU64;
 
+use super::counters::Counters;
+use super::entry::{self, Entry};
 use super::key::Hashed;
-use super::layout::*;
+use super::layout::StoredId;
 use super::lwlock::LockGuard;
+use super::room::places::{Head, Places};
+use super::room::pool::Pool;
 use super::segment::Segment;
 
 /// A partition under its lock, at least shared: which entry holds which key does not change.
 pub(super) struct SharedPartition {
     segment: Segment,
+    counters: Counters,
     number: usize,
+    places: Places<'static, Entry>,
     _lock: LockGuard,
 }
 
@@ -26,12 +32,16 @@ pub(super) struct ExclusivePartition(SharedPartition);
 
 impl Segment {
     pub fn lock_partition_shared(&self, number: usize) -> SharedPartition {
-        SharedPartition { segment: *self, number, _lock: self.partition_lock_shared(number) }
+        let counters = self.counters();
+        let lock = counters.lock_partition_shared(number);
+        SharedPartition { segment: *self, counters, number, places: counters.places(number), _lock: lock }
     }
 
     pub fn lock_partition(&self, number: usize) -> ExclusivePartition {
-        let lock = self.partition_lock(number);
-        ExclusivePartition(SharedPartition { segment: *self, number, _lock: lock })
+        let counters = self.counters();
+        let lock = counters.lock_partition(number);
+        let places = counters.places(number);
+        ExclusivePartition(SharedPartition { segment: *self, counters, number, places, _lock: lock })
     }
 }
 
@@ -44,91 +54,95 @@ impl SharedPartition {
         self.number
     }
 
-    pub fn entries(&self) -> u32 {
-        self.segment.entries_per_partition() as u32
+    /// Entries that anybody ever had: the others hold nothing.
+    pub fn touched(&self) -> u32 {
+        self.places.touched()
     }
 
-    pub fn entry(&self, index: u32) -> &Entry {
-        self.segment.entry(self.number, index)
+    pub fn free(&self) -> u32 {
+        self.places.free()
     }
 
-    /// The id of the counter that an entry holds.
-    pub fn id(&self, index: u32) -> &StoredId {
-        // SAFETY: ids are written by `link` only, which asks for the exclusive lock of the same partition.
-        unsafe { self.entry(index).id.get() }
+    pub fn entry(&self, index: u32) -> &'static Entry {
+        self.places.head(index)
     }
 
-    pub fn marks(&self, kind: usize) -> &[AtomicU64] {
-        self.segment.marks(self.number, kind)
+    /// A copy of the id of the counter that an entry holds.
+    pub fn id(&self, index: u32) -> StoredId {
+        let mut id = StoredId::EMPTY;
+        entry::read_id(self.id_words(index), id.room_for(self.entry(index).id_bytes()));
+        id
+    }
+
+    fn id_words(&self, index: u32) -> &[AtomicU64] {
+        let entry = self.entry(index);
+        match entry.body() {
+            Some(body) => self.counters.words(body),
+            None => entry.inline_id(),
+        }
+    }
+
+    pub fn marks(&self, kind: usize) -> &'static [AtomicU64] {
+        self.counters.marks(self.number, kind)
     }
 
     /// The entry that holds a key.
     pub fn find(&self, hashed: &Hashed<'_>) -> Option<u32> {
         debug_assert_eq!(hashed.partition, self.number);
         let key = &hashed.key;
-        self.chain(hashed.hash).find(|index| {
+        self.places.chain(hashed.hash).find(|index| {
             let entry = self.entry(*index);
             entry.hash() == hashed.hash
                 && entry.database() == key.database
                 && entry.relation() == key.relation
-                && self.id(*index).bytes() == key.id
+                && entry.id_bytes() == key.id.len()
+                && entry::holds_id(self.id_words(*index), key.id)
         })
-    }
-
-    /// The entries of a hash's bucket.
-    pub fn chain(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
-        let link = |link: &UnderLock| Some(link.get()).filter(|index| *index != NIL);
-        let first = link(self.segment.bucket(self.number, hash));
-        std::iter::successors(first, move |index| link(&self.entry(*index).next))
     }
 
     /// The entry of a hash's bucket that has a generation.
     pub fn find_generation(&self, hash: u64, generation: u64) -> Option<u32> {
-        self.chain(hash).find(|index| self.entry(*index).generation() == generation)
+        self.places.chain(hash).find(|index| self.entry(*index).generation() == generation)
     }
 }
 
 impl ExclusivePartition {
-    /// Takes an entry off the free list for a key, and puts it into its bucket's chain; `None` when none is free.
+    /// Takes a free entry for a key, and puts it into its bucket's chain; `None` when none is free, or no body for a long id.
     pub fn link(&mut self, hashed: &Hashed<'_>) -> Option<u32> {
-        let head = self.segment.partition(self.number);
-        let index = head.free.get();
-        if index == NIL {
+        let id = hashed.key.id;
+        let class = entry::body_class(id.len());
+        let pool = self.counters;
+        let body = match class {
+            Some(class) => Some(pool.allocate(class)?),
+            None => None,
+        };
+        let Some(index) = self.places.take() else {
+            body.into_iter().for_each(|body| pool.give_back(body));
             return None;
-        }
+        };
         let entry = self.entry(index);
-        head.free.set(entry.next.get());
-        head.used.set(head.used.get() + 1);
         entry.set_key(hashed.hash, hashed.key.database, hashed.key.relation);
-        // SAFETY: the exclusive lock is held, and `self` borrowed for writing: there is no other reference to the id.
-        unsafe { entry.id.get_mut() }.set(hashed.key.id);
-        let bucket = self.segment.bucket(self.number, hashed.hash);
-        entry.next.set(bucket.get());
-        bucket.set(index);
+        entry.set_id_place(id.len(), body);
+        entry::write_id(self.id_words(index), id);
+        self.places.link(index);
         Some(index)
     }
 
-    /// Takes an entry out of its chain and back onto the free list.
+    /// Takes an entry out of its chain; it is free.
     pub fn unlink(&mut self, index: u32) {
-        let entry = self.entry(index);
-        let mut link = self.segment.bucket(self.number, entry.hash());
-        while link.get() != index {
-            assert!(link.get() != NIL, "an entry is missing from its chain");
-            link = &self.segment.entry(self.number, link.get()).next;
+        self.places.unlink(index);
+        if let Some(body) = self.entry(index).body() {
+            self.counters.give_back(body);
         }
-        link.set(entry.next.get());
-        let head = self.segment.partition(self.number);
-        entry.next.set(head.free.get());
-        head.free.set(index);
-        head.used.set(head.used.get() - 1);
+        self.places.put_back(index);
     }
 
     pub fn hand(&self) -> u32 {
-        self.segment.partition(self.number).hand.get()
+        self.places.hand()
     }
 
     pub fn set_hand(&mut self, hand: u32) {
-        self.segment.partition(self.number).hand.set(hand);
+        self.places.set_hand(hand);
     }
 }
 

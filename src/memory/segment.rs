@@ -1,4 +1,4 @@
-//! The segment that holds totals and what processes and databases say of themselves: how it is asked for, made by the
+//! The segment that holds what processes and databases say of themselves, beside the room of counters: how it is asked for, made by the
 //! postmaster, and found by every other process.
 //!
 //! Contract: `start` runs in the postmaster (and again after a crash restart) under AddinShmemInitLock; every other
@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use pgrx::pg_sys;
 
+use super::counters::{self, Counters};
 use super::layout::*;
-use super::lwlock::{self, LockGuard};
+use super::lwlock::{self, LockGuard, lock_for_start};
 use crate::pg::{background, lock, process, random};
 
 static BASE: AtomicPtr<Header> = AtomicPtr::new(std::ptr::null_mut());
@@ -22,7 +23,6 @@ fn geometry() -> Geometry {
     const AUXILIARY_PROCESSES: usize = 64;
     let prepared = lock::max_prepared_transactions();
     Geometry::new(
-        crate::settings::max_counters(),
         process::max_backends() + AUXILIARY_PROCESSES + prepared,
         crate::settings::max_databases(),
         background::max_workers(),
@@ -52,9 +52,6 @@ pub fn start() {
         if !found {
             std::ptr::write_bytes(base as *mut u8, 0, geometry.bytes() - CACHE_LINE);
             (*base).version = FORMAT_VERSION;
-            (*base).partitions = geometry.partitions as u32;
-            (*base).buckets_per_partition = geometry.buckets_per_partition as u32;
-            (*base).entries_per_partition = geometry.entries_per_partition as u32;
             (*base).backend_cells = geometry.backend_cells as u32;
             (*base).xids_per_load = geometry.xids_per_load as u32;
             (*base).database_cells = geometry.database_cells as u32;
@@ -63,9 +60,6 @@ pub fn start() {
             (*base).locks = pg_sys::GetNamedLWLockTranche(TRANCHE.as_ptr());
             (*base).next_generation.store(1, Ordering::Relaxed);
             let segment = Segment { base };
-            for p in 0..geometry.partitions {
-                segment.start_partition(p);
-            }
             for cell in 0..LOAD_CELLS {
                 pg_sys::ConditionVariableInit(segment.load_cell(cell).finished.as_ptr());
             }
@@ -77,18 +71,6 @@ pub fn start() {
         BASE.store(base, Ordering::Release);
     }
 }
-
-/// What keeps two processes from making a segment at once.
-///
-/// # Safety
-/// Only from shmem_startup_hook, one at a time.
-pub(super) unsafe fn lock_for_start() -> LockGuard {
-    // SAFETY: a lock of the server's own array, which is there before the hook is called.
-    unsafe { lwlock::exclusive(&raw mut (*pg_sys::MainLWLockArray.add(ADDIN_SHMEM_INIT_LOCK)).lock) }
-}
-
-/// lwlocklist.h; the same number in every supported version.
-const ADDIN_SHMEM_INIT_LOCK: usize = 21;
 
 /// Whether this server has the segment, that is, preloads the library.
 pub fn is_attached() -> bool {
@@ -116,9 +98,6 @@ impl Segment {
     fn geometry(&self) -> Geometry {
         let header = self.header();
         Geometry {
-            partitions: header.partitions as usize,
-            buckets_per_partition: header.buckets_per_partition as usize,
-            entries_per_partition: header.entries_per_partition as usize,
             backend_cells: header.backend_cells as usize,
             xids_per_load: header.xids_per_load as usize,
             database_cells: header.database_cells as usize,
@@ -131,45 +110,33 @@ impl Segment {
         unsafe { (self.base as *mut u8).add(offset) as *mut T }
     }
 
+    /// Bytes of the segment, without those of the room of counters.
     pub fn bytes(&self) -> usize {
         self.geometry().bytes()
     }
 
+    /// The room of counters.
+    pub fn counters(&self) -> Counters {
+        counters::counters().expect("made with the segment")
+    }
+
     pub fn partitions(&self) -> usize {
-        self.header().partitions as usize
+        self.counters().partitions()
     }
 
-    pub fn entries_per_partition(&self) -> usize {
-        self.header().entries_per_partition as usize
+    /// An entry of a counter, whoever has it.
+    pub fn entry(&self, partition: usize, index: u32) -> &'static Entry {
+        self.counters().head(partition, index)
     }
 
-    /// Capacity in counters.
-    pub fn capacity(&self) -> usize {
-        self.partitions() * self.entries_per_partition()
+    /// Entries of a partition that anybody ever had: the others hold nothing.
+    pub fn touched(&self, partition: usize) -> u32 {
+        self.counters().places(partition).touched()
     }
 
-    pub fn partition(&self, index: usize) -> &Partition {
-        assert!(index < self.partitions());
-        let g = self.geometry();
-        // SAFETY: in bounds; made with the segment, and only atomics inside.
-        unsafe { &*self.at(g.partitions_at() + index * std::mem::size_of::<Partition>()) }
-    }
-
-    pub fn entry(&self, partition: usize, index: u32) -> &Entry {
-        let g = self.geometry();
-        assert!(partition < g.partitions && (index as usize) < g.entries_per_partition);
-        let number = partition * g.entries_per_partition + index as usize;
-        // SAFETY: in bounds; made with the segment, and only atomics and what is guarded inside.
-        unsafe { &*self.at(g.entries_at() + number * std::mem::size_of::<Entry>()) }
-    }
-
-    /// The first entry of the chain that a hash belongs to.
-    pub fn bucket(&self, partition: usize, hash: u64) -> &UnderLock {
-        let g = self.geometry();
-        assert!(partition < g.partitions);
-        let bucket = hash as usize & (g.buckets_per_partition - 1);
-        // SAFETY: in bounds; an atomic.
-        unsafe { &*self.at(g.buckets_at() + (partition * g.buckets_per_partition + bucket) * 4) }
+    /// A partition's marks of one kind, a bit an entry.
+    pub fn marks(&self, partition: usize, kind: usize) -> &'static [AtomicU64] {
+        self.counters().marks(partition, kind)
     }
 
     /// A number that no generation had before.
@@ -229,73 +196,35 @@ impl Segment {
         unsafe { std::slice::from_raw_parts(self.at(g.holds_at()), g.backend_cells) }
     }
 
-    /// A partition's marks of one kind, a bit an entry.
-    pub fn marks(&self, partition: usize, kind: usize) -> &[AtomicU64] {
-        assert!(partition < self.partitions() && kind < MARK_KINDS);
-        let g = self.geometry();
-        let at = g.marks_at() + partition * g.mark_bytes() + kind * g.mark_words() * 8;
-        // SAFETY: in bounds; atomics, zeroed at start.
-        unsafe { std::slice::from_raw_parts(self.at(at), g.mark_words()) }
-    }
-
     fn lock(&self, index: usize) -> *mut pg_sys::LWLock {
         assert!(index < self.geometry().locks());
-        // SAFETY: the tranche has one lock a partition, one for databases, and two a database: for its
-        // journal and for its group commits.
+        // SAFETY: the tranche has one lock for databases, and two a database: for its journal and for its group commits.
         unsafe { &raw mut (*self.header().locks.add(index)).lock }
-    }
-
-    pub(super) fn partition_lock_shared(&self, partition: usize) -> LockGuard {
-        assert!(partition < self.partitions());
-        // SAFETY: a lock of the segment; no caller holds a partition lock already.
-        unsafe { lwlock::shared(self.lock(partition)) }
-    }
-
-    pub(super) fn partition_lock(&self, partition: usize) -> LockGuard {
-        assert!(partition < self.partitions());
-        // SAFETY: a lock of the segment; no caller holds a partition lock already.
-        unsafe { lwlock::exclusive(self.lock(partition)) }
     }
 
     pub fn lock_databases(&self) -> LockGuard {
         // SAFETY: a lock of the segment, taken alone.
-        unsafe { lwlock::exclusive(self.lock(self.partitions())) }
+        unsafe { lwlock::exclusive(self.lock(0)) }
     }
 
     /// The journal's lock of the database in a cell: see `epochs.rs`.
     pub fn lock_journal(&self, database_cell: usize) -> LockGuard {
         assert!(database_cell < self.database_cells());
         // SAFETY: a lock of the segment; taken before any partition lock.
-        unsafe { lwlock::exclusive(self.lock(self.partitions() + 1 + database_cell)) }
+        unsafe { lwlock::exclusive(self.lock(1 + database_cell)) }
     }
 
     /// As `lock_journal`, but gives up where it would wait.
     pub fn try_lock_journal(&self, database_cell: usize) -> Option<LockGuard> {
         assert!(database_cell < self.database_cells());
         // SAFETY: as above.
-        unsafe { lwlock::try_exclusive(self.lock(self.partitions() + 1 + database_cell)) }
+        unsafe { lwlock::try_exclusive(self.lock(1 + database_cell)) }
     }
 
     /// Held by the leader of a group commit in the database of a cell: see `group.rs`.
     pub fn lock_flush(&self, database_cell: usize) -> LockGuard {
         assert!(database_cell < self.database_cells());
         // SAFETY: a lock of the segment; taken in COMMIT callbacks with no other of them held.
-        unsafe { lwlock::exclusive(self.lock(self.partitions() + 1 + self.database_cells() + database_cell)) }
-    }
-
-    /// Makes a partition's entries free. Nobody else can see the segment yet.
-    fn start_partition(&self, partition: usize) {
-        let g = self.geometry();
-        for bucket in 0..g.buckets_per_partition {
-            self.bucket(partition, bucket as u64).set(NIL);
-        }
-        for index in 0..g.entries_per_partition as u32 {
-            let is_last = index as usize + 1 == g.entries_per_partition;
-            self.entry(partition, index).start_free(if is_last { NIL } else { index + 1 });
-        }
-        let head = self.partition(partition);
-        head.free.set(0);
-        head.hand.set(0);
-        head.used.set(0);
+        unsafe { lwlock::exclusive(self.lock(1 + self.database_cells() + database_cell)) }
     }
 }

@@ -8,6 +8,7 @@
 use std::sync::atomic::Ordering;
 
 use super::clock;
+use super::counters;
 use super::databases;
 use super::key::Hashed;
 
@@ -17,6 +18,7 @@ use super::layout::*;
 use super::marks;
 use super::partition::{ExclusivePartition, SharedPartition};
 use super::places::{self, Place};
+use super::room::places::Head;
 use super::segment::{Segment, segment};
 use super::visibility;
 use crate::errors::OrRaise;
@@ -29,7 +31,7 @@ pub enum Found {
     /// Another backend is loading it.
     Loading {
         generation: u64,
-        cell: u32,
+        cell: Option<u8>,
     },
     Absent,
 }
@@ -51,7 +53,7 @@ pub fn read(key: Key<'_>) -> Found {
         let entry = partition.entry(index);
         let generation = entry.generation();
         match entry.state() {
-            LOADING => return Found::Loading { generation, cell: entry.load_cell.get() },
+            LOADING => return Found::Loading { generation, cell: entry.load_cell() },
             COLD => return Found::Absent,
             _ => {}
         }
@@ -83,9 +85,9 @@ pub fn add(key: Key<'_>, xid: u32, delta: i64, increments: u64) {
         };
         let entry = partition.entry(index);
         entry.touch();
-        entry.increments.fetch_add(increments, Ordering::Relaxed);
+        entry.note_increments(increments);
         match entry.state() {
-            LOADING if load_sees(&partition, entry.load_cell.get() as usize, xid) => true,
+            LOADING if load_sees(&partition, entry.load_cell(), xid) => true,
             COLD => true,
             _ => raise_value(entry, delta),
         }
@@ -114,8 +116,9 @@ pub(super) fn raise_value(entry: &Entry, delta: i64) -> bool {
 
 /// Whether the load's sum includes (or will include) what this transaction committed. The snapshot is written under the
 /// entry's exclusive partition lock.
-fn load_sees(partition: &SharedPartition, cell: usize, xid: u32) -> bool {
+fn load_sees(partition: &SharedPartition, cell: Option<u8>, xid: u32) -> bool {
     let segment = partition.segment();
+    let cell = usize::from(cell.expect("a load has a cell"));
     let snapshot = segment.load_cell(cell);
     visibility::is_in_sum(snapshot.has_snapshot.get() != 0, || {
         visibility::is_seen_unless(xid, snapshot.xmin.get(), snapshot.xmax.get(), || {
@@ -153,8 +156,8 @@ const ENTRIES_AT_ONCE: usize = 64;
 /// is made behind the walk is missed; it was made after the walk began, and its loader saw what the walk was called for.
 fn for_each_of(database: u32, act: fn(&mut ExclusivePartition, u32)) {
     let Some(segment) = segment() else { return };
-    let entries = segment.entries_per_partition() as u32;
     for number in 0..segment.partitions() {
+        let entries = segment.touched(number);
         for first in (0..entries).step_by(ENTRIES_AT_ONCE) {
             let mut partition = segment.lock_partition(number);
             for index in first..entries.min(first + ENTRIES_AT_ONCE as u32) {
@@ -175,7 +178,7 @@ pub(super) fn forget(partition: &mut ExclusivePartition, index: u32) {
         return;
     }
     let entry = partition.entry(index);
-    entry.load_cell.set(NIL);
+    entry.set_load_cell(None);
     entry.lifecycle().cool(partition.segment().draw_generation());
 }
 
@@ -190,25 +193,19 @@ fn seize(partition: &ExclusivePartition, index: u32) -> bool {
 pub(super) fn make(
     partition: &mut ExclusivePartition,
     hashed: &Hashed<'_>,
-    load_cell: Option<u32>,
+    load_cell: Option<u8>,
 ) -> Option<u32> {
     let index = match partition.link(hashed) {
         Some(index) => index,
         None => {
-            evict_one(partition)?;
+            evict_one(partition, partition.free() > 0)?;
             partition.link(hashed)?
         }
     };
     let entry = partition.entry(index);
-    entry.increments.store(0, Ordering::Relaxed);
-    entry.increments_seen.store(0, Ordering::Relaxed);
-    entry.forget_change();
-    entry.rate.store(0, Ordering::Relaxed);
-    for amounts in [&entry.unflushed, &entry.unjournaled] {
-        amounts.iter().for_each(|amount| amount.store(0, Ordering::Relaxed));
-    }
+    entry.forget_counts();
     entry.touch();
-    entry.load_cell.set(load_cell.unwrap_or(NIL));
+    entry.set_load_cell(load_cell);
     let state = if load_cell.is_some() { LOADING } else { COLD };
     entry.lifecycle().begin(state, partition.segment().draw_generation());
     databases::adjust_entries(hashed.key.database, 1);
@@ -229,15 +226,19 @@ fn remove(partition: &mut ExclusivePartition, index: u32) {
     databases::adjust_entries(partition.entry(index).database(), -1);
 }
 
-/// Frees an entry that nobody has used lately, if the clock finds one. Entries that are being loaded stay.
-fn evict_one(partition: &mut ExclusivePartition) -> Option<()> {
+/// Frees an entry that nobody has used lately, if the clock finds one; one with a long id, if it is bodies that are short. Entries
+/// that are being loaded stay.
+fn evict_one(partition: &mut ExclusivePartition, of_long_ids: bool) -> Option<()> {
     let swept = clock::sweep(
         partition.hand(),
-        partition.entries(),
+        partition.touched(),
         |word| marks::any_of_word(partition, word),
         |index| {
             let entry = partition.entry(index);
-            matches!(entry.state(), LOADED | COLD) && !entry.take_second_chance() && seize(partition, index)
+            matches!(entry.state(), LOADED | COLD)
+                && (!of_long_ids || entry.body().is_some())
+                && !entry.take_second_chance()
+                && seize(partition, index)
         },
     );
     partition.set_hand(swept.hand);
@@ -261,12 +262,7 @@ pub fn take_rates(database: u32, elapsed_s: f64) {
     const SMOOTHING: f64 = 0.5;
     let see = |_: &mut (), partition: &SharedPartition, index: u32| {
         let entry = partition.entry(index);
-        let increments = entry.increments.load(Ordering::Relaxed);
-        let before = entry.increments_seen.swap(increments, Ordering::Relaxed);
-        let now = increments.saturating_sub(before) as f64 / elapsed_s.max(1e-3);
-        let rate = f64::from_bits(entry.rate.load(Ordering::Relaxed));
-        let smoothed = rate + SMOOTHING * (now - rate);
-        entry.rate.store(smoothed.to_bits(), Ordering::Relaxed);
+        entry.take_rate(elapsed_s, SMOOTHING);
     };
     walk_loaded(database, &mut (), see, |()| {});
 }
@@ -281,10 +277,10 @@ pub fn rates(database: u32, relation: u32) -> Vec<Hot> {
         &mut copied,
         |copied, partition, index| {
             let entry = partition.entry(index);
-            let increments_per_s = f64::from_bits(entry.rate.load(Ordering::Relaxed));
+            let increments_per_s = entry.increments_per_s();
             if entry.relation() == relation && increments_per_s > 0.0 {
                 // BOUND: room for as many as are looked at under one lock.
-                copied.push((*partition.id(index), increments_per_s));
+                copied.push((partition.id(index), increments_per_s));
             }
         },
         |copied| {
@@ -305,8 +301,8 @@ fn walk_loaded<T>(
     mut between: impl FnMut(&mut T),
 ) {
     let Some(segment) = segment() else { return };
-    let entries = segment.entries_per_partition() as u32;
     for number in 0..segment.partitions() {
+        let entries = segment.touched(number);
         for first in (0..entries).step_by(ENTRIES_AT_ONCE) {
             {
                 let partition = segment.lock_partition_shared(number);
@@ -322,7 +318,19 @@ fn walk_loaded<T>(
     }
 }
 
-/// Bytes of the segment and the counters it has room for; zeros without preload.
-pub fn capacity() -> (usize, usize) {
-    segment().map_or((0, 0), |segment| (segment.bytes(), segment.capacity()))
+/// Shared memory for counters, and for what processes and databases say of themselves.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sizes {
+    pub bytes: u64,
+    /// What those take that are held, without what is free.
+    pub bytes_in_use: u64,
+    /// Counters that there is room for.
+    pub max_counters: u64,
+}
+
+/// Zeros without preload.
+pub fn sizes() -> Sizes {
+    let Some(segment) = segment() else { return Sizes::default() };
+    let (bytes, bytes_in_use, max_counters) = counters::sizes();
+    Sizes { bytes: (segment.bytes() + bytes) as u64, bytes_in_use, max_counters: max_counters as u64 }
 }

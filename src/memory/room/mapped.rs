@@ -16,8 +16,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use pgrx::pg_sys;
 
-use super::super::lwlock::{self, LockGuard};
-use super::super::segment::lock_for_start;
+use super::super::lwlock::{self, LockGuard, lock_for_start};
 use super::bodies::{Bodies, Body, WORDS_A_PAGE};
 use super::places::{Head, Places};
 use super::pool::Pool;
@@ -30,6 +29,7 @@ struct RoomHeader {
     buckets: u32,
     heads: u32,
     pages: u32,
+    mark_kinds: u32,
     /// Drawn at start, so that nobody outside can aim at a bucket or at a fingerprint.
     seeds: [u64; 4],
     locks: *mut pg_sys::LWLockPadded,
@@ -79,6 +79,7 @@ impl<H: Head + 'static> Room<H> {
                 (*base).buckets = shape.buckets as u32;
                 (*base).heads = shape.heads as u32;
                 (*base).pages = shape.pages as u32;
+                (*base).mark_kinds = shape.mark_kinds as u32;
                 (*base).seeds = std::array::from_fn(|_| random::bits());
                 (*base).locks = pg_sys::GetNamedLWLockTranche(self.tranche.as_ptr());
             }
@@ -120,6 +121,7 @@ impl<H: Head + 'static> Mapped<H> {
             heads: header.heads as usize,
             pages: header.pages as usize,
             head_bytes: size_of::<H>(),
+            mark_kinds: header.mark_kinds as usize,
         }
     }
 
@@ -165,6 +167,22 @@ impl<H: Head + 'static> Mapped<H> {
         Places::new(head, buckets, heads)
     }
 
+    /// One of a partition's heads. Without its lock by who remembers what it was, and looks whether it still is.
+    pub fn head(&self, partition: usize, index: u32) -> &'static H {
+        let shape = self.shape();
+        assert!(partition < shape.partitions && (index as usize) < shape.heads);
+        let number = partition * shape.heads + index as usize;
+        &self.slice::<H>(shape.heads_at(), shape.entries())[number]
+    }
+
+    /// A partition's marks of one kind, a bit an entry.
+    pub fn marks(&self, partition: usize, kind: usize) -> &'static [AtomicU64] {
+        let shape = self.shape();
+        assert!(partition < shape.partitions && kind < shape.mark_kinds);
+        let at = shape.marks_at() + partition * shape.mark_bytes() + kind * shape.mark_words() * 8;
+        self.slice(at, shape.mark_words())
+    }
+
     fn bodies(&self) -> Bodies<'static> {
         let shape = self.shape();
         let head = &self.slice(shape.pool_head_at(), 1)[0];
@@ -187,6 +205,12 @@ impl<H: Head + 'static> Mapped<H> {
         assert!(partition < self.partitions());
         // SAFETY: a lock of the room that no caller holds already.
         unsafe { lwlock::exclusive(self.lock(partition)) }
+    }
+
+    pub fn lock_partition_shared(&self, partition: usize) -> LockGuard {
+        assert!(partition < self.partitions());
+        // SAFETY: as above.
+        unsafe { lwlock::shared(self.lock(partition)) }
     }
 
     fn lock_pool(&self) -> LockGuard {

@@ -21,6 +21,9 @@ pub trait Head {
     /// The next of its bucket, or of the free ones.
     fn next(&self) -> u32;
     fn set_next(&self, next: u32);
+
+    /// Nobody had it yet; its bytes may be any. From here on it is a free one.
+    fn start(&self) {}
 }
 
 /// What is known of a partition as a whole.
@@ -80,7 +83,7 @@ impl<'a, H: Head> Places<'a, H> {
 
     /// Places that were ever given out: those from this one on are nobody's.
     pub fn touched(&self) -> u32 {
-        self.head.touched.load(Ordering::Relaxed).min(self.capacity())
+        self.head.touched.load(Ordering::Acquire).min(self.capacity())
     }
 
     pub fn held(&self) -> u32 {
@@ -116,7 +119,8 @@ impl<'a, H: Head> Places<'a, H> {
         }
         let touched = self.touched();
         (touched < self.capacity()).then(|| {
-            self.head.touched.store(touched + 1, Ordering::Relaxed);
+            self.head(touched).start();
+            self.head.touched.store(touched + 1, Ordering::Release);
             touched
         })
     }

@@ -6,6 +6,7 @@
 //! | heads of partitions | `partitions` |
 //! | heads of entries | `partitions * heads` |
 //! | buckets | `partitions * buckets` |
+//! | marks, a bit an entry and kind | `partitions * kinds of marks` |
 //! | what is known of pages | `pages` |
 //! | pages | `pages` |
 
@@ -28,6 +29,7 @@ pub struct Shape {
     pub heads: usize,
     pub pages: usize,
     pub head_bytes: usize,
+    pub mark_kinds: usize,
 }
 
 impl Shape {
@@ -43,7 +45,13 @@ impl Shape {
             heads,
             pages: pool_bytes.div_ceil(PAGE_BYTES),
             head_bytes,
+            mark_kinds: 0,
         }
+    }
+
+    /// With so many bits for each entry besides.
+    pub fn with_marks(self, mark_kinds: usize) -> Shape {
+        Shape { mark_kinds, ..self }
     }
 
     pub fn entries(&self) -> usize {
@@ -52,7 +60,7 @@ impl Shape {
 
     /// Bytes that an entry takes, with its part of the buckets, and without its body.
     pub fn bytes_an_entry(&self) -> usize {
-        self.head_bytes + (self.buckets * 4).div_ceil(self.heads)
+        self.head_bytes + (self.buckets * 4 + self.mark_bytes()).div_ceil(self.heads)
     }
 
     pub fn pool_head_at(&self) -> usize {
@@ -71,8 +79,22 @@ impl Shape {
         (self.heads_at() + self.entries() * self.head_bytes).next_multiple_of(CACHE_LINE)
     }
 
-    pub fn pages_at(&self) -> usize {
+    pub fn marks_at(&self) -> usize {
         (self.buckets_at() + self.partitions * self.buckets * 4).next_multiple_of(CACHE_LINE)
+    }
+
+    /// Words of one kind of marks in one partition.
+    pub fn mark_words(&self) -> usize {
+        self.heads.div_ceil(64)
+    }
+
+    /// Bytes of a partition's marks, all kinds.
+    pub fn mark_bytes(&self) -> usize {
+        (self.mark_kinds * self.mark_words() * 8).next_multiple_of(CACHE_LINE)
+    }
+
+    pub fn pages_at(&self) -> usize {
+        self.marks_at() + self.partitions * self.mark_bytes()
     }
 
     pub fn words_at(&self) -> usize {
@@ -103,20 +125,22 @@ mod tests {
             least in 1usize..5000,
             head_lines in 1usize..5,
             pool in 0usize..100_000_000,
+            mark_kinds in 0usize..5,
         ) {
-            let shape = Shape::new(entries, least, head_lines * 32, pool);
+            let shape = Shape::new(entries, least, head_lines * 32, pool).with_marks(mark_kinds);
             let places = [
-                shape.pool_head_at(), shape.partitions_at(), shape.heads_at(), shape.buckets_at(), shape.pages_at(),
-                shape.words_at(), shape.bytes(),
+                shape.pool_head_at(), shape.partitions_at(), shape.heads_at(), shape.buckets_at(), shape.marks_at(),
+                shape.pages_at(), shape.words_at(), shape.bytes(),
             ];
             prop_assert!(places.is_sorted());
-            prop_assert!(places[..6].iter().all(|place| place % CACHE_LINE == 0));
+            prop_assert!(places[..7].iter().all(|place| place % CACHE_LINE == 0));
             prop_assert!(shape.buckets_at() >= shape.heads_at() + shape.entries() * shape.head_bytes);
             prop_assert!(shape.entries() >= entries && shape.entries() < entries + shape.partitions);
             prop_assert!(shape.partitions.is_power_of_two() && shape.buckets.is_power_of_two());
             prop_assert!(shape.partitions == 1 || shape.heads >= least);
             prop_assert!(shape.heads * 2 <= shape.buckets * 3, "{} in {}", shape.heads, shape.buckets);
             prop_assert!(shape.pages * PAGE_BYTES >= pool);
+            prop_assert!(shape.mark_bytes() * 8 >= shape.heads * mark_kinds);
         }
     }
 }

@@ -10,8 +10,7 @@ use pgrx::pg_sys;
 
 use super::super::guarded::Guarded;
 use super::super::layout::StoredId;
-use super::super::lwlock::{self, LockGuard};
-use super::super::segment::lock_for_start;
+use super::super::lwlock::{self, LockGuard, lock_for_start};
 use super::contents::{Contents, IS_REGISTERS, LANES, MAX_HASHES, Rank, max_hashes};
 use crate::fallible::OutOfMemory;
 use crate::hll::{Parameters, Sketch, murmur};
