@@ -19,17 +19,49 @@ static MODE: GucSetting<Mode> = GucSetting::<Mode>::new(Mode::Slotted);
 static SLOTS: GucSetting<i32> = GucSetting::<i32>::new(64);
 static COMPACT_INTERVAL_MS: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static MAX_DATABASES: GucSetting<i32> = GucSetting::<i32>::new(64);
-static MAX_COUNTERS: GucSetting<i32> = GucSetting::<i32>::new(65_536);
-static MAX_SKETCHES: GucSetting<i32> = GucSetting::<i32>::new(1024);
-static MAX_LIMITS: GucSetting<i32> = GucSetting::<i32>::new(1_048_576);
+static MAX_COUNTERS: GucSetting<i32> = GucSetting::<i32>::new(AUTOMATIC);
+static MAX_SKETCHES: GucSetting<i32> = GucSetting::<i32>::new(AUTOMATIC);
+static MAX_LIMITS: GucSetting<i32> = GucSetting::<i32>::new(AUTOMATIC);
 static NODE: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_COMMIT_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_LOAD_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_FOLD_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_RECOVERY_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
 
+/// A bound that scales with `shared_buffers`.
+const AUTOMATIC: i32 = -1;
+
+/// How many entries a tenant of shared memory may have.
+struct Bounds {
+    least: i32,
+    most: i32,
+    /// Bytes of `shared_buffers` for each of an automatic bound.
+    buffers_for_one: u64,
+}
+
+const COUNTERS: Bounds = Bounds { least: 16, most: 16_777_216, buffers_for_one: 1 << 10 };
+const SKETCHES: Bounds = Bounds { least: 32, most: 1_048_576, buffers_for_one: 128 << 10 };
+const LIMITS: Bounds = Bounds { least: 64, most: MOST_LIMITS, buffers_for_one: 128 };
+
 /// The highest bound of limits.
 pub const MOST_LIMITS: i32 = 16_777_216;
+
+impl Bounds {
+    fn resolve(&self, setting: i32, shared_buffers_bytes: u64) -> usize {
+        let wanted = match setting {
+            AUTOMATIC => i32::try_from(counted_buffers(shared_buffers_bytes) / self.buffers_for_one)
+                .unwrap_or(i32::MAX),
+            wanted => wanted,
+        };
+        wanted.clamp(self.least, self.most) as usize
+    }
+}
+
+/// A server with much memory gives less of it to us: past what is common, a sixteenth counts.
+fn counted_buffers(bytes: u64) -> u64 {
+    const COMMON: u64 = 128 << 20;
+    bytes.min(COMMON) + bytes.saturating_sub(COMMON) / 16
+}
 
 /// How pending deltas are written at commit.
 pub fn mode() -> Mode {
@@ -53,17 +85,17 @@ pub fn max_databases() -> usize {
 
 /// Counters held in shared memory at once.
 pub fn max_counters() -> usize {
-    MAX_COUNTERS.get() as usize
+    COUNTERS.resolve(MAX_COUNTERS.get(), process::shared_buffers_bytes())
 }
 
 /// Sketches of visitors held in shared memory at once.
 pub fn max_sketches() -> usize {
-    MAX_SKETCHES.get() as usize
+    SKETCHES.resolve(MAX_SKETCHES.get(), process::shared_buffers_bytes())
 }
 
 /// Windows of rate limits held in shared memory at once.
 pub fn max_limits() -> usize {
-    MAX_LIMITS.get() as usize
+    LIMITS.resolve(MAX_LIMITS.get(), process::shared_buffers_bytes())
 }
 
 /// This node's number in a multi-node set-up.
@@ -139,30 +171,30 @@ pub fn define(preloading: bool) {
         GucRegistry::define_int_guc(
             c"counter_ext.max_counters",
             c"Counters held in shared memory at once.",
-            c"Colder ones are served from rows. Each takes about 0.4 kB.",
+            c"Colder ones are served from rows. Each takes about 160 bytes. -1: as shared_buffers allow, 131072 at 128 MB; 16 at least.",
             &MAX_COUNTERS,
-            16,
-            16_777_216,
+            AUTOMATIC,
+            COUNTERS.most,
             GucContext::Postmaster,
             GucFlags::default(),
         );
         GucRegistry::define_int_guc(
             c"counter_ext.max_sketches",
             c"Sketches of visitors held in shared memory at once.",
-            c"An id that is visited has two, of the day and of ever; colder ones are served from rows. Each takes 17 kB.",
+            c"An id that is visited has two, of the day and of ever; colder ones are served from rows. Each takes 17 kB. -1: as shared_buffers allow, 1024 at 128 MB; 32 at least.",
             &MAX_SKETCHES,
-            32,
-            1_048_576,
+            AUTOMATIC,
+            SKETCHES.most,
             GucContext::Postmaster,
             GucFlags::default(),
         );
         GucRegistry::define_int_guc(
             c"counter_ext.max_limits",
             c"Windows of rate limits, and minimum intervals, held in shared memory at once.",
-            c"A key of counter_allow has one while its period lasts. So many are for one database; others find a sixteenth more. Each takes about 45 bytes, and more where several instants are remembered.",
+            c"A key of counter_allow has one while its period lasts. So many are for one database; others find a sixteenth more. Each takes about 45 bytes, and more where several instants are remembered. -1: as shared_buffers allow, 1048576 at 128 MB; 64 at least.",
             &MAX_LIMITS,
-            64,
-            MOST_LIMITS,
+            AUTOMATIC,
+            LIMITS.most,
             GucContext::Postmaster,
             GucFlags::default(),
         );
@@ -222,4 +254,26 @@ pub fn define(preloading: bool) {
 /// Refuses settings that nobody has defined, so that a misspelt one is an error. Called once all are.
 pub fn close() {
     crate::pg::hooks::reserve_setting_prefix(c"counter_ext");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn automatic_bounds_scale_with_shared_buffers() {
+        let at = |bytes| [&COUNTERS, &SKETCHES, &LIMITS].map(|bounds| bounds.resolve(AUTOMATIC, bytes));
+        assert_eq!(at(128 * MIB), [131_072, 1024, 1_048_576]);
+        assert_eq!(at(16 * MIB), [16_384, 128, 131_072]);
+        assert_eq!(at(128 << 10), [128, 32, 1024]);
+        assert_eq!(at(8192 * MIB), [647_168, 5056, 5_177_344]);
+        assert_eq!(at(1 << 50), [16_777_216, 1_048_576, 16_777_216]);
+    }
+
+    #[test]
+    fn a_bound_that_is_set_holds_and_is_not_too_small_to_work() {
+        assert_eq!([0, 15, 16, 500].map(|setting| COUNTERS.resolve(setting, MIB)), [16, 16, 16, 500]);
+    }
 }

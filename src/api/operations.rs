@@ -100,6 +100,8 @@ mod counter_ext {
             name!(sketches_in_memory, i64),
             name!(max_sketches, i64),
             name!(sketch_evictions, Option<i64>),
+            name!(counter_bytes, i64),
+            name!(sketch_bytes, i64),
         ),
     > {
         let tables = tables_to_monitor().or_raise();
@@ -152,6 +154,8 @@ mod counter_ext {
             sketches.loaded as i64,
             sketches.capacity as i64,
             measured(sketches.evictions),
+            counters.bytes_in_use as i64,
+            sketches.bytes_in_use as i64,
         ))
     }
 }

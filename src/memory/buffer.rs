@@ -26,7 +26,7 @@ use super::places::{self, Place};
 use super::room::places::Head;
 use super::segment::{Segment, segment};
 use super::table::{self, SMALL_DELTA};
-use super::{epochs, visibility};
+use super::{epochs, visibility, workers};
 use crate::errors::OrRaise;
 use crate::fallible::{self, OutOfMemory};
 use crate::pg::snapshot::{Bounds, Snapshot, Taken};
@@ -181,7 +181,7 @@ pub fn add(pin: Pin, epoch: u64, delta: i64, increments: u64, journaled: bool) {
     let Some(segment) = segment() else { return };
     let partition = pin.partition as usize;
     let parity = parity(epoch);
-    let fits = {
+    let (fits, is_half_dirty, database) = {
         let partition = segment.lock_partition_shared(partition);
         let entry = partition.entry(pin.index);
         entry.touch();
@@ -193,11 +193,15 @@ pub fn add(pin: Pin, epoch: u64, delta: i64, increments: u64, journaled: bool) {
             (&entry.unjournaled[parity], Mark::Unjournaled)
         };
         amount.fetch_add(delta, Ordering::SeqCst);
-        marks::set(&partition, pin.index, mark, parity);
+        let is_half_dirty = marks::set(&partition, pin.index, mark, parity);
         let fits = entry.state() == COLD || table::raise_value(entry, delta);
         entry.lifecycle().unpin();
-        fits
+        (fits, is_half_dirty, entry.database())
     };
+    if is_half_dirty {
+        // What is dirty cannot make room for others: it is folded sooner than the interval says.
+        workers::want_pass(database);
+    }
     if !fits {
         let mut partition = segment.lock_partition(partition);
         // Marked, so still its key's.

@@ -3,7 +3,7 @@
 //! Contract: that of `room/mapped.rs`. Lock order: a partition's, then the pool's.
 
 use super::entry::Entry;
-use super::layout::MARK_KINDS;
+use super::layout::BITMAPS;
 use super::room::mapped::{Mapped, Room};
 use super::room::shape::Shape;
 
@@ -21,7 +21,7 @@ const LEAST_POOL_BYTES: usize = 64 << 10;
 fn shape() -> Shape {
     let counters = crate::settings::max_counters();
     let pool_bytes = (counters * POOL_BYTES_A_COUNTER).max(LEAST_POOL_BYTES);
-    Shape::new(counters, LEAST_A_PARTITION, size_of::<Entry>(), pool_bytes).with_marks(MARK_KINDS)
+    Shape::new(counters, LEAST_A_PARTITION, size_of::<Entry>(), pool_bytes).with_marks(BITMAPS)
 }
 
 pub(super) fn request() {
@@ -54,7 +54,7 @@ mod tests {
         for counters in (4096..100_000).step_by(777).chain([65_536, 131_072, 1_000_000, 16_777_216]) {
             let pool_bytes = counters * POOL_BYTES_A_COUNTER;
             let shape = Shape::new(counters, LEAST_A_PARTITION, size_of::<Entry>(), pool_bytes);
-            let bytes = shape.with_marks(MARK_KINDS).bytes();
+            let bytes = shape.with_marks(BITMAPS).bytes();
             assert!(bytes <= 160 * counters + (40 << 10), "{counters}: {bytes}");
         }
     }

@@ -63,8 +63,13 @@ impl UnderLock {
     }
 }
 
-/// Kinds of marks: unjournaled and unflushed, each by the parity of the epoch.
+/// Kinds of marks that deltas have: unjournaled and unflushed, each by the parity of the epoch.
 pub(super) const MARK_KINDS: usize = 4;
+/// Marks of who has any of those, and of 64 that all have.
+pub(super) const DIRTY: usize = MARK_KINDS;
+pub(super) const ALL_DIRTY: usize = MARK_KINDS + 1;
+/// All kinds.
+pub(super) const BITMAPS: usize = MARK_KINDS + 2;
 
 /// An id of at most `MAX_ID_BYTES`.
 #[derive(Clone, Copy)]

@@ -1,5 +1,7 @@
 //! Marks: a bit an entry, of four kinds, for the deltas that it holds and rows do not.
 //!
+//! An entry with any mark is dirty (`room/dirt.rs`).
+//!
 //! Contract: a mark is set by whoever adds such a delta, before it gives back the partition's lock, which it holds at
 //! least shared; it is cleared under the exclusive one. So under the exclusive lock no mark appears.
 
@@ -23,16 +25,22 @@ impl Mark {
     }
 }
 
-pub(super) fn set(partition: &SharedPartition, index: u32, mark: Mark, parity: usize) {
+/// Marks an entry. Whether by that half of the partition's room became dirty.
+pub(super) fn set(partition: &SharedPartition, index: u32, mark: Mark, parity: usize) -> bool {
     let word = &partition.marks(mark.kind(parity))[index as usize / 64];
     // Written only when it changes: committers share the line.
-    if word.load(Ordering::Relaxed) & bit(index) == 0 {
-        word.fetch_or(bit(index), Ordering::SeqCst);
+    if word.load(Ordering::Relaxed) & bit(index) != 0 {
+        return false;
     }
+    word.fetch_or(bit(index), Ordering::SeqCst);
+    partition.dirt().set(index) == Some(partition.capacity().div_ceil(2))
 }
 
 pub(super) fn clear(partition: &ExclusivePartition, index: u32, mark: Mark, parity: usize) {
     partition.marks(mark.kind(parity))[index as usize / 64].fetch_and(!bit(index), Ordering::SeqCst);
+    if any_kind(partition, index) == 0 {
+        partition.dirt().clear(index);
+    }
 }
 
 /// The entry is being freed.
@@ -43,10 +51,11 @@ pub(super) fn clear_all(partition: &ExclusivePartition, index: u32) {
             word.fetch_and(!bit(index), Ordering::SeqCst);
         }
     }
+    partition.dirt().clear(index);
 }
 
 pub(super) fn is_marked(partition: &SharedPartition, index: u32) -> bool {
-    any_of_word(partition, index / 64) & bit(index) != 0
+    partition.dirt().is_set(index)
 }
 
 /// Whether it has a mark of epochs of one parity.
@@ -56,9 +65,12 @@ pub(super) fn is_marked_of(partition: &SharedPartition, index: u32, parity: usiz
     })
 }
 
-/// A bit for each of the 64 entries from `word * 64` on: whether it has a mark of any kind.
-pub(super) fn any_of_word(partition: &SharedPartition, word: u32) -> u64 {
-    (0..MARK_KINDS).fold(0, |bits, kind| bits | partition.marks(kind)[word as usize].load(Ordering::SeqCst))
+/// Not 0 if the entry has a mark of any kind.
+fn any_kind(partition: &SharedPartition, index: u32) -> u64 {
+    let word = index as usize / 64;
+    let bits =
+        (0..MARK_KINDS).fold(0, |bits, kind| bits | partition.marks(kind)[word].load(Ordering::SeqCst));
+    bits & bit(index)
 }
 
 fn bit(index: u32) -> u64 {

@@ -21,7 +21,6 @@
 
 pub mod buffer;
 pub mod cells;
-mod clock;
 mod counters;
 mod cursor;
 pub mod databases;

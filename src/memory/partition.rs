@@ -12,8 +12,9 @@ use std::sync::atomic::AtomicU64;
 use super::counters::Counters;
 use super::entry::{self, Entry};
 use super::key::Hashed;
-use super::layout::StoredId;
+use super::layout::{ALL_DIRTY, DIRTY, StoredId};
 use super::lwlock::LockGuard;
+use super::room::dirt::Dirt;
 use super::room::places::{Head, Places};
 use super::room::pool::Pool;
 use super::segment::Segment;
@@ -84,6 +85,15 @@ impl SharedPartition {
 
     pub fn marks(&self, kind: usize) -> &'static [AtomicU64] {
         self.counters.marks(self.number, kind)
+    }
+
+    /// Which entries are dirty.
+    pub fn dirt(&self) -> Dirt<'static> {
+        Dirt { dirty: self.marks(DIRTY), full: self.marks(ALL_DIRTY), count: self.places.dirty() }
+    }
+
+    pub fn capacity(&self) -> u32 {
+        self.places.capacity()
     }
 
     /// The entry that holds a key.

@@ -7,7 +7,6 @@
 
 use std::sync::atomic::Ordering;
 
-use super::clock;
 use super::counters;
 use super::databases;
 use super::key::Hashed;
@@ -18,6 +17,7 @@ use super::layout::*;
 use super::marks;
 use super::partition::{ExclusivePartition, SharedPartition};
 use super::places::{self, Place};
+use super::room::clock;
 use super::room::places::Head;
 use super::segment::{Segment, segment};
 use super::visibility;
@@ -229,10 +229,11 @@ fn remove(partition: &mut ExclusivePartition, index: u32) {
 /// Frees an entry that nobody has used lately, if the clock finds one; one with a long id, if it is bodies that are short. Entries
 /// that are being loaded stay.
 fn evict_one(partition: &mut ExclusivePartition, of_long_ids: bool) -> Option<()> {
+    let entries = partition.touched();
     let swept = clock::sweep(
         partition.hand(),
-        partition.touched(),
-        |word| marks::any_of_word(partition, word),
+        entries,
+        |from| partition.dirt().next_clean(from, entries),
         |index| {
             let entry = partition.entry(index);
             matches!(entry.state(), LOADED | COLD)

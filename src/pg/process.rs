@@ -199,6 +199,11 @@ pub fn max_backends() -> usize {
     unsafe { pg_sys::MaxBackends as usize }
 }
 
+pub fn shared_buffers_bytes() -> u64 {
+    // SAFETY: set before libraries are preloaded, constant afterwards.
+    unsafe { pg_sys::NBuffers as u64 * u64::from(pg_sys::BLCKSZ) }
+}
+
 /// Whether shared_preload_libraries are being loaded right now.
 pub fn is_preloading() -> bool {
     // SAFETY: a plain read of a backend variable.

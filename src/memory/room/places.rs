@@ -42,6 +42,8 @@ pub struct PartitionHead {
     /// Of `held`, those of a database each, and those of all other databases.
     shares: [Share; SHARES],
     others: AtomicU32,
+    /// Places that are dirty, where the tenant has such.
+    dirty: AtomicU32,
 }
 
 /// What a database holds. It has a share from its first place on, until it has none; one that comes when there is none to be had,
@@ -153,6 +155,10 @@ impl<'a, H: Head> Places<'a, H> {
     pub fn put_back(&self, index: u32) {
         self.head(index).set_next(self.head.free.load(Ordering::Relaxed));
         self.head.free.store(index + 1, Ordering::Relaxed);
+    }
+
+    pub fn dirty(&self) -> &'a AtomicU32 {
+        &self.head.dirty
     }
 
     pub fn hand(&self) -> u32 {

@@ -359,6 +359,8 @@ pub struct Statistics {
     pub capacity: u64,
     pub evictions: u64,
     pub bytes: u64,
+    /// What those take that are held, without what is free.
+    pub bytes_in_use: u64,
 }
 
 pub fn statistics() -> Statistics {
@@ -367,5 +369,7 @@ pub fn statistics() -> Statistics {
         capacity: (room.sets() * WAYS) as u64,
         evictions: room.header().evictions.load(Ordering::Relaxed),
         bytes: bytes(room.sets()) as u64,
+        bytes_in_use: room.header().loaded.load(Ordering::Relaxed)
+            * (std::mem::size_of::<SketchEntry>() + REGISTERS) as u64,
     })
 }

@@ -7,10 +7,10 @@ mod sync {
     pub use loom::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
 }
 
-#[path = "../../../src/memory/clock.rs"]
-pub mod clock;
 #[path = "../../../src/memory/sketches/contents.rs"]
 pub mod contents;
+#[path = "../../../src/memory/room/dirt.rs"]
+pub mod dirt;
 #[path = "../../../src/memory/lifecycle.rs"]
 pub mod lifecycle;
 #[path = "../../../src/memory/visibility.rs"]
@@ -22,6 +22,7 @@ pub mod window;
 #[path = "../../../src/memory/room"]
 pub mod room {
     pub mod bodies;
+    pub mod clock;
     pub mod places;
     pub mod pool;
     pub mod shape;
