@@ -11,6 +11,7 @@ use super::lifecycle::{FREE, Lifecycle, SEIZED};
 use super::room::bodies::{Body, CLASS_BYTES};
 use super::room::places::Head;
 
+pub const MAX_ID_BYTES: usize = 255;
 /// Ids up to this length take no body.
 pub const INLINE_BYTES: usize = 32;
 const INLINE_WORDS: usize = INLINE_BYTES / 8;
@@ -18,6 +19,7 @@ const INLINE_WORDS: usize = INLINE_BYTES / 8;
 pub const NO_CELL: u8 = u8::MAX;
 
 #[repr(C, align(64))]
+#[derive(Debug, Default)]
 pub struct Entry {
     /// LOADED: the committed total. LOADING: what was committed since the loader's snapshot, and the buffered deltas
     /// that it did not see. COLD: nothing.
@@ -194,6 +196,33 @@ impl Entry {
         for amounts in [&self.unflushed, &self.unjournaled] {
             amounts.iter().for_each(|amount| amount.store(0, Ordering::Relaxed));
         }
+    }
+}
+
+/// An id of at most `MAX_ID_BYTES`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct StoredId {
+    length: u8,
+    bytes: [u8; MAX_ID_BYTES],
+}
+
+impl StoredId {
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+
+    pub const EMPTY: StoredId = StoredId { length: 0, bytes: [0; MAX_ID_BYTES] };
+
+    /// Room for an id of this length.
+    pub fn room_for(&mut self, length: usize) -> &mut [u8] {
+        self.length = length as u8;
+        &mut self.bytes[..length]
+    }
+
+    pub fn set(&mut self, id: &[u8]) {
+        self.bytes[..id.len()].copy_from_slice(id);
+        self.length = id.len() as u8;
     }
 }
 

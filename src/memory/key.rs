@@ -2,6 +2,7 @@
 
 use std::hash::BuildHasher;
 
+use super::entries::Whole;
 use super::segment::Segment;
 
 /// A counter's key in memory: never shared between databases, nor between a dropped and a new extension.
@@ -28,5 +29,10 @@ impl<'a> Hashed<'a> {
         // The low bits choose the bucket, the high bits the partition.
         let partition = (hash >> 48) as usize & (segment.partitions() - 1);
         Hashed { key, hash, partition }
+    }
+
+    pub fn whole(&self) -> Whole<'a> {
+        let Key { database, relation, id } = self.key;
+        Whole { hash: self.hash, database, relation, id }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use pgrx::pg_sys;
 
 use super::cursor::Cursors;
-pub(super) use super::entry::Entry;
+pub(super) use super::entry::{Entry, MAX_ID_BYTES, StoredId};
 use super::guarded::Guarded;
 pub(super) use super::lifecycle::{COLD, FREE, LOADED, LOADING};
 
@@ -17,7 +17,6 @@ pub(super) use super::lifecycle::{COLD, FREE, LOADED, LOADING};
 pub const FORMAT_VERSION: u32 = 2;
 
 pub(super) const CACHE_LINE: usize = 64;
-pub(super) const MAX_ID_BYTES: usize = crate::errors::MAX_ID_BYTES;
 /// Loads that can run at once; further ones are answered from rows.
 pub(super) const LOAD_CELLS: usize = 64;
 
@@ -70,33 +69,6 @@ pub(super) const DIRTY: usize = MARK_KINDS;
 pub(super) const ALL_DIRTY: usize = MARK_KINDS + 1;
 /// All kinds.
 pub(super) const BITMAPS: usize = MARK_KINDS + 2;
-
-/// An id of at most `MAX_ID_BYTES`.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(super) struct StoredId {
-    length: u8,
-    bytes: [u8; MAX_ID_BYTES],
-}
-
-impl StoredId {
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.length)]
-    }
-
-    pub const EMPTY: StoredId = StoredId { length: 0, bytes: [0; MAX_ID_BYTES] };
-
-    /// Room for an id of this length.
-    pub fn room_for(&mut self, length: usize) -> &mut [u8] {
-        self.length = length as u8;
-        &mut self.bytes[..length]
-    }
-
-    pub fn set(&mut self, id: &[u8]) {
-        self.bytes[..id.len()].copy_from_slice(id);
-        self.length = id.len() as u8;
-    }
-}
 
 /// Deltas of one member of a group commit: one of the longest ids, or dozens of short ones.
 pub(super) const GROUP_TEXT_BYTES: usize = 512;
@@ -320,6 +292,7 @@ pub(super) struct WorkerPlace {
 
 const _: () = {
     assert!(std::mem::size_of::<StoredId>() == 256);
+    assert!(MAX_ID_BYTES == crate::errors::MAX_ID_BYTES);
     assert!(std::mem::size_of::<BackendCell>() == 9 * CACHE_LINE);
     assert!(std::mem::size_of::<Header>().is_multiple_of(CACHE_LINE));
     assert!(std::mem::size_of::<LoadCell>().is_multiple_of(CACHE_LINE));

@@ -1,20 +1,22 @@
-//! Shared memory. It holds three things, each in a segment of its own: totals of counters, which make `counter_get` one
-//! read, together with the deltas of buffered mode that are not in rows yet (`table.rs`, `buffer.rs`); sketches of visitors
-//! (`sketches/`); and the sliding windows of rate limits (`limits.rs`).
+//! Shared memory. A room (`room/`: keys, places, bodies by size, partitions, locks, which entries are dirty and which one goes) has
+//! tenants: counters (`counters.rs`, `entry.rs`, `entries.rs`), whose totals make `counter_get` one read, together with the deltas of
+//! buffered mode that are not in rows yet (`table.rs`, `buffer.rs`); and the sliding windows of rate limits (`limits/`). Each tenant has
+//! memory of its own, so that none takes another's. Sketches of visitors have a table of their own (`sketches/`); what processes and
+//! databases say of themselves is in `segment.rs`.
 //!
 //! Contract of the whole room:
 //!
-//! - The segment is made once by the postmaster and made anew after a crash restart; nothing in it survives.
-//! - Lock order: heavyweight locks → one journal lock → one partition lock → ProcArrayLock (inside GetSnapshotData). Never two
-//!   partition locks, never a partition lock while a heavyweight lock is waited for. The database lock is taken
-//!   alone.
-//! - Structure (which entry holds which key, chains, free lists, entry state, load cells) changes under the
+//! - The segments are made once by the postmaster and made anew after a crash restart; nothing in them survives.
+//! - Lock order: heavyweight locks → one journal lock → one partition lock → its pool's lock, or ProcArrayLock (inside
+//!   GetSnapshotData). Never two partition locks, but for limits that are taken together; never a partition lock while a heavyweight
+//!   lock is waited for. The database lock is taken alone.
+//! - Structure (which entry holds which key, chains, free lists, bodies, entry state, load cells) changes under the
 //!   partition's exclusive lock. Values and statistics are atomics, changed under at least the shared lock, which
 //!   keeps the entry from being given to another key meanwhile.
-//! - What a lock guards is reached through a type that holds the lock (`partition.rs`, `sketches/room.rs`). What is read
-//!   without a lock is an atomic of one size. `guarded.rs` alone makes references for writing.
-//! - Protocols that do without a lock are files of plain Rust (`lifecycle.rs`, `visibility.rs`, `sketches/contents.rs`), which
-//!   `tests/memory_model` runs in every interleaving.
+//! - What a lock guards is reached through a type that holds the lock (`partition.rs`, `limits/room.rs`, `sketches/room.rs`). What is
+//!   read without a lock is an atomic of one size. `guarded.rs` alone makes references for writing.
+//! - Protocols that do without a lock are files of plain Rust (`lifecycle.rs`, `visibility.rs`, `sketches/contents.rs`, `room/dirt.rs`),
+//!   which `tests/memory_model` runs in every interleaving; what is done under locks alone it runs in a simulated segment.
 //! - A process that dies inside a locked section dies in PostgreSQL's eyes by crash (everything is made anew) or by
 //!   `ERROR`/`FATAL`, where PostgreSQL releases the lock; no section calls anything that can raise between two
 //!   dependent steps.
@@ -24,6 +26,7 @@ pub mod cells;
 mod counters;
 mod cursor;
 pub mod databases;
+mod entries;
 mod entry;
 pub mod epochs;
 pub mod group;

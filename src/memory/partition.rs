@@ -10,21 +10,19 @@ use std::ops::Deref;
 use std::sync::atomic::AtomicU64;
 
 use super::counters::Counters;
-use super::entry::{self, Entry};
+use super::entries::Entries;
+use super::entry::{Entry, StoredId};
 use super::key::Hashed;
-use super::layout::{ALL_DIRTY, DIRTY, StoredId};
+use super::layout::{ALL_DIRTY, DIRTY};
 use super::lwlock::LockGuard;
 use super::room::dirt::Dirt;
-use super::room::places::{Head, Places};
-use super::room::pool::Pool;
 use super::segment::Segment;
 
 /// A partition under its lock, at least shared: which entry holds which key does not change.
 pub(super) struct SharedPartition {
     segment: Segment,
-    counters: Counters,
     number: usize,
-    places: Places<'static, Entry>,
+    entries: Entries<'static, Counters>,
     _lock: LockGuard,
 }
 
@@ -33,16 +31,26 @@ pub(super) struct ExclusivePartition(SharedPartition);
 
 impl Segment {
     pub fn lock_partition_shared(&self, number: usize) -> SharedPartition {
-        let counters = self.counters();
-        let lock = counters.lock_partition_shared(number);
-        SharedPartition { segment: *self, counters, number, places: counters.places(number), _lock: lock }
+        let lock = self.counters().lock_partition_shared(number);
+        SharedPartition { segment: *self, number, entries: self.entries_of(number), _lock: lock }
     }
 
     pub fn lock_partition(&self, number: usize) -> ExclusivePartition {
+        let lock = self.counters().lock_partition(number);
+        ExclusivePartition(SharedPartition {
+            segment: *self,
+            number,
+            entries: self.entries_of(number),
+            _lock: lock,
+        })
+    }
+
+    fn entries_of(&self, number: usize) -> Entries<'static, Counters> {
         let counters = self.counters();
-        let lock = counters.lock_partition(number);
         let places = counters.places(number);
-        ExclusivePartition(SharedPartition { segment: *self, counters, number, places, _lock: lock })
+        let marks = |kind| counters.marks(number, kind);
+        let dirt = Dirt { dirty: marks(DIRTY), full: marks(ALL_DIRTY), count: places.dirty() };
+        Entries { places, dirt, pool: counters }
     }
 }
 
@@ -55,104 +63,54 @@ impl SharedPartition {
         self.number
     }
 
-    /// Entries that anybody ever had: the others hold nothing.
-    pub fn touched(&self) -> u32 {
-        self.places.touched()
-    }
-
-    pub fn free(&self) -> u32 {
-        self.places.free()
-    }
-
     pub fn entry(&self, index: u32) -> &'static Entry {
-        self.places.head(index)
+        self.entries.entry(index)
     }
 
     /// A copy of the id of the counter that an entry holds.
     pub fn id(&self, index: u32) -> StoredId {
-        let mut id = StoredId::EMPTY;
-        entry::read_id(self.id_words(index), id.room_for(self.entry(index).id_bytes()));
-        id
-    }
-
-    fn id_words(&self, index: u32) -> &[AtomicU64] {
-        let entry = self.entry(index);
-        match entry.body() {
-            Some(body) => self.counters.words(body),
-            None => entry.inline_id(),
-        }
+        self.entries.id(index)
     }
 
     pub fn marks(&self, kind: usize) -> &'static [AtomicU64] {
-        self.counters.marks(self.number, kind)
+        self.segment.marks(self.number, kind)
     }
 
     /// Which entries are dirty.
     pub fn dirt(&self) -> Dirt<'static> {
-        Dirt { dirty: self.marks(DIRTY), full: self.marks(ALL_DIRTY), count: self.places.dirty() }
+        self.entries.dirt
     }
 
     pub fn capacity(&self) -> u32 {
-        self.places.capacity()
+        self.entries.places.capacity()
     }
 
     /// The entry that holds a key.
     pub fn find(&self, hashed: &Hashed<'_>) -> Option<u32> {
         debug_assert_eq!(hashed.partition, self.number);
-        let key = &hashed.key;
-        self.places.chain(hashed.hash).find(|index| {
-            let entry = self.entry(*index);
-            entry.hash() == hashed.hash
-                && entry.database() == key.database
-                && entry.relation() == key.relation
-                && entry.id_bytes() == key.id.len()
-                && entry::holds_id(self.id_words(*index), key.id)
-        })
+        self.entries.find(hashed.whole())
     }
 
     /// The entry of a hash's bucket that has a generation.
     pub fn find_generation(&self, hash: u64, generation: u64) -> Option<u32> {
-        self.places.chain(hash).find(|index| self.entry(*index).generation() == generation)
+        self.entries.places.chain(hash).find(|index| self.entry(*index).generation() == generation)
     }
 }
 
 impl ExclusivePartition {
     /// Takes a free entry for a key, and puts it into its bucket's chain; `None` when none is free, or no body for a long id.
     pub fn link(&mut self, hashed: &Hashed<'_>) -> Option<u32> {
-        let id = hashed.key.id;
-        let class = entry::body_class(id.len());
-        let pool = self.counters;
-        let body = match class {
-            Some(class) => Some(pool.allocate(class)?),
-            None => None,
-        };
-        let Some(index) = self.places.take() else {
-            body.into_iter().for_each(|body| pool.give_back(body));
-            return None;
-        };
-        let entry = self.entry(index);
-        entry.set_key(hashed.hash, hashed.key.database, hashed.key.relation);
-        entry.set_id_place(id.len(), body);
-        entry::write_id(self.id_words(index), id);
-        self.places.link(index);
-        Some(index)
+        self.entries.link(hashed.whole())
     }
 
     /// Takes an entry out of its chain; it is free.
     pub fn unlink(&mut self, index: u32) {
-        self.places.unlink(index);
-        if let Some(body) = self.entry(index).body() {
-            self.counters.give_back(body);
-        }
-        self.places.put_back(index);
+        self.entries.unlink(index);
     }
 
-    pub fn hand(&self) -> u32 {
-        self.places.hand()
-    }
-
-    pub fn set_hand(&mut self, hand: u32) {
-        self.places.set_hand(hand);
+    /// An entry that may go for a key, seized.
+    pub fn seize_victim(&mut self, hashed: &Hashed<'_>) -> Option<u32> {
+        self.entries.seize_victim(hashed.key.id.len())
     }
 }
 

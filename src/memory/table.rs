@@ -17,7 +17,6 @@ use super::layout::*;
 use super::marks;
 use super::partition::{ExclusivePartition, SharedPartition};
 use super::places::{self, Place};
-use super::room::clock;
 use super::room::places::Head;
 use super::segment::{Segment, segment};
 use super::visibility;
@@ -198,7 +197,7 @@ pub(super) fn make(
     let index = match partition.link(hashed) {
         Some(index) => index,
         None => {
-            evict_one(partition, partition.free() > 0)?;
+            evict_one(partition, hashed)?;
             partition.link(hashed)?
         }
     };
@@ -226,24 +225,9 @@ fn remove(partition: &mut ExclusivePartition, index: u32) {
     databases::adjust_entries(partition.entry(index).database(), -1);
 }
 
-/// Frees an entry that nobody has used lately, if the clock finds one; one with a long id, if it is bodies that are short. Entries
-/// that are being loaded stay.
-fn evict_one(partition: &mut ExclusivePartition, of_long_ids: bool) -> Option<()> {
-    let entries = partition.touched();
-    let swept = clock::sweep(
-        partition.hand(),
-        entries,
-        |from| partition.dirt().next_clean(from, entries),
-        |index| {
-            let entry = partition.entry(index);
-            matches!(entry.state(), LOADED | COLD)
-                && (!of_long_ids || entry.body().is_some())
-                && !entry.take_second_chance()
-                && seize(partition, index)
-        },
-    );
-    partition.set_hand(swept.hand);
-    let victim = swept.victim?;
+/// Frees an entry that nobody has used lately for a key, if there is one that may go.
+fn evict_one(partition: &mut ExclusivePartition, hashed: &Hashed<'_>) -> Option<()> {
+    let victim = partition.seize_victim(hashed)?;
     let database = partition.entry(victim).database();
     remove(partition, victim);
     databases::count(database, |cell| &cell.evictions, 1);

@@ -27,6 +27,8 @@ const MOST_OF_ONE: u32 = 3;
 /// Places that a newcomer looks at for such whose time has come, and where it must find a place or a victim.
 const FEW_STEPS: u32 = 2;
 const MAX_STEPS: u32 = 32;
+/// How often it looks so far, until it has found one.
+const MAX_ROUNDS: u32 = 8;
 
 /// A window of one instant is opened in so many words.
 const SCRATCH_WORDS: usize = words_for(2);
@@ -305,24 +307,38 @@ impl<P: Pool> Held<'_, P> {
         self.look_at(steps, |_| {});
     }
 
-    /// Of the next places, the one that has used least of its limit among those that the database may have.
+    /// Of the next places, the one that has used least of its limit among those that the database may have. Looks further where
+    /// there is none of those, and then takes anybody's unless the database holds most.
     fn victim(&self, database: u32) -> Option<u32> {
-        let held = self.places.held_by(database);
         let mut least: Option<(u8, i64, u32)> = None;
-        self.look_at(MAX_STEPS, |index| {
-            let head = self.places.head(index);
-            let of_theirs = self.places.held_by(head.database());
-            let may_go = if head.level() == OVER {
-                of_theirs > held && of_theirs > self.places.capacity() / 4 * MOST_OF_ONE
-            } else {
-                of_theirs >= held
-            };
-            let rank = (head.level(), head.until_us(), index);
-            if may_go && least.is_none_or(|least| rank < least) {
-                least = Some(rank);
+        let mut least_of_all: Option<(u8, i64, u32)> = None;
+        for _ in 0..MAX_ROUNDS {
+            self.look_at(MAX_STEPS, |index| {
+                let head = self.places.head(index);
+                let rank = (head.level(), head.until_us(), index);
+                if self.may_take_from(head, database) && least.is_none_or(|least| rank < least) {
+                    least = Some(rank);
+                }
+                if head.level() != OVER && least_of_all.is_none_or(|least| rank < least) {
+                    least_of_all = Some(rank);
+                }
+            });
+            if least.is_some() || self.may_claim(database) {
+                break;
             }
-        });
-        least.map(|(_, _, index)| index)
+        }
+        let holds_most = self.places.held_by(database) > self.places.capacity() / 2;
+        least.or(least_of_all.filter(|_| !holds_most)).map(|(_, _, index)| index)
+    }
+
+    /// Whether a newcomer of a database may have the place of an entry.
+    fn may_take_from(&self, head: &LimitHead, database: u32) -> bool {
+        let (ours, theirs) = (self.places.held_by(database), self.places.held_by(head.database()));
+        if head.level() == OVER {
+            theirs > ours && theirs > self.places.capacity() / 4 * MOST_OF_ONE
+        } else {
+            theirs >= ours
+        }
     }
 
     /// Looks at the next places that are held and not pinned; frees those whose time has come, and shows the others.
@@ -524,6 +540,23 @@ mod tests {
         limits.check();
         limits.now_us.set(1_000_000);
         assert_eq!(limits.take(&request(b"new", 1, 1, 1)), Took::Yes);
+        limits.check();
+    }
+
+    #[test]
+    fn a_database_with_few_of_the_places_finds_one_of_its_own() {
+        let limits = Simulated::new(2000, 4);
+        let mut number = 0u32;
+        let mut newcomer = |database| {
+            number += 1;
+            assert_eq!(limits.take(&request(&number.to_le_bytes(), database, 9, 1)), Took::Yes, "{number}");
+        };
+        // One holds a tenth, eleven others less each, and nothing is free.
+        (0..200).for_each(|_| newcomer(1));
+        (0..1800).for_each(|turn| newcomer(2 + turn % 11));
+        (0..20_000).for_each(|_| newcomer(1));
+        assert!((200..260).contains(&limits.held().places.held_by(1)), "{}", limits.held().places.held_by(1));
+        (2..13).for_each(|database| assert!(limits.held().places.held_by(database) > 100, "{database}"));
         limits.check();
     }
 

@@ -337,7 +337,8 @@ fn a_full_table_refuses_newcomers_only_while_all_in_it_are_over_their_limits() {
 
 #[test]
 fn a_million_keys_fit_and_a_flood_of_more_locks_nobody_out_and_lets_nobody_off() {
-    let cluster = Cluster::start(Settings::preloaded());
+    // What a server has where nobody sets it.
+    let cluster = Cluster::start(Settings::preloaded().with("shared_buffers", "128MB"));
     let mut session = cluster.connect();
     assert!(session.value::<bool>("SELECT counter_allow('over', 3, '1 day', 3)"));
     assert!(!session.value::<bool>("SELECT counter_allow('over', 3, '1 day')"));

@@ -4,6 +4,8 @@ use counter_ext_cluster_tests::buffered::{SOON, buffered, by_hand, in_rows};
 use counter_ext_cluster_tests::processes::signal;
 use counter_ext_cluster_tests::{Cluster, Session, wait};
 use rustix::process::Signal;
+use std::thread;
+use std::time::Duration;
 
 const MAX_COUNTERS: i64 = 64;
 
@@ -61,6 +63,53 @@ fn increments_of_one_database_that_nobody_folds_do_not_shut_out_another() {
     });
     let total = "SELECT sum(value)::bigint FROM counters WHERE id LIKE 'flood:%' OR id = 'more'";
     assert_eq!(flooder.value::<i64>(total), 3 * MAX_COUNTERS + 2);
+    cluster.finish();
+}
+
+/// Nobody asks for a pass, and the interval is long: what is dirty would shut out others until then.
+#[test]
+fn a_room_that_is_half_dirty_is_folded_before_its_time() {
+    let cluster = Cluster::start(by_hand().with("counter_ext.max_counters", &MAX_COUNTERS.to_string()));
+    let mut session = buffered(&cluster, "postgres");
+    session.incr("few", 1).expect("increment");
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(in_rows(&mut session, "few"), 0, "one is not half");
+    for id in 0..MAX_COUNTERS {
+        session.incr(&format!("many:{id}"), 1).expect("increment");
+    }
+    wait::until("the worker folds what half of the room holds", SOON, || in_rows(&mut session, "few") == 1);
+    assert_eq!(session.get("few").expect("get"), 1);
+    cluster.finish();
+}
+
+/// Long ids are in memory of their own, which is short: some go for others, and short ids stay.
+#[test]
+fn ids_of_any_length_are_held_and_read_rightly() {
+    const SHORT: i64 = 200;
+    const LONG: i64 = 600;
+    let cluster = Cluster::start(by_hand().with("counter_ext.max_counters", "4096"));
+    let mut session = cluster.connect();
+    let (short, long) = ("'short:' || n", "rpad('long:' || n || ':', 33 + n::int % 223, 'x')");
+    session.must(&format!("SELECT counter_set({short}, n) FROM generate_series(1, {SHORT}) n"));
+    session.must(&format!("SELECT counter_set({long}, n) FROM generate_series(1, {LONG}) n"));
+    for _ in 0..3 {
+        for (id, count) in [(short, SHORT), (long, LONG)] {
+            let wrong =
+                format!("SELECT count(*) FROM generate_series(1, {count}) n WHERE counter_get({id}) <> n");
+            assert_eq!(session.value::<i64>(&wrong), 0);
+        }
+    }
+    let (held, evictions): (i64, i64) =
+        session.pairs("SELECT counters_in_memory, evictions FROM counter_stats")[0];
+    assert!(evictions > 0, "long ones made room for each other");
+    assert!((300..SHORT + LONG).contains(&held), "{held} are held");
+    let bytes: i64 = session.value("SELECT counter_bytes FROM counter_stats");
+    // Those of short ids, and what there is for long ones.
+    assert!((held * 128..held * 160 + (96 << 10)).contains(&bytes), "{bytes} bytes");
+    let loads = "SELECT loads FROM counter_stats";
+    let before: i64 = session.value(loads);
+    session.must(&format!("SELECT counter_get({short}) FROM generate_series(1, {SHORT}) n"));
+    assert_eq!(session.value::<i64>(loads), before, "short ones are all in memory");
     cluster.finish();
 }
 

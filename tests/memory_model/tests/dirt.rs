@@ -64,12 +64,12 @@ fn the_next_clean_entry_is_found_wherever_it_is() {
             }
             for (random, step) in &steps[..60] {
                 let index = random % entries;
-                if step % 2 == 0 {
+                if step.is_multiple_of(2) {
                     partition.dirt().clear(index);
                 } else {
                     partition.dirt().set(index);
                 }
-                plain[index as usize] = step % 2 != 0;
+                plain[index as usize] = !step.is_multiple_of(2);
                 let from = random / 7 % entries;
                 let mut round = (0..entries).map(|step| (from + step) % entries);
                 let expected = round.find(|index| !plain[*index as usize]);
