@@ -41,6 +41,12 @@ $(if is_measured trust; then trust_rows; fi)
 | --- | --- | --- | --- | --- |
 $(if is_measured tail; then tail_rows; fi)
 
+## Over time and in order
+
+| against | synchronous_commit | reach | measured | reached |
+| --- | --- | --- | --- | --- |
+$(if is_measured order; then order_rows; fi)
+
 ## Every round
 
 A second, in the order of the rounds, unless it says otherwise.
@@ -167,7 +173,10 @@ last_against_first() {
 report_rounds() {
     local group lane
     for group in $groups; do
-        if [ "$group" = tail ]; then tail_rounds; fi
+        case $group in
+        tail) tail_rounds ;;
+        order) order_rounds ;;
+        esac
         for lane in $(lanes_of "$group"); do
             case $group in
             statement) report_statement ;;

@@ -1,0 +1,1 @@
+SELECT counter_board_rank('g' || :n || ':', :middle);

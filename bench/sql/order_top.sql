@@ -1,0 +1,1 @@
+SELECT count(*) FROM counter_board_top('g' || :n || ':', 10);
