@@ -1,1 +1,1 @@
-SELECT counter_incr('followed:' || :kind || ':hot');
+SELECT counter_incr(:id);
