@@ -180,6 +180,17 @@ mod counter_ext {
         Ok(trigger.new())
     }
 
+    /// Statement trigger, before INSERT or UPDATE: these rows say what the worker does. Functions put them there for who has the rights to it.
+    ///
+    /// Errors: 39P01 on other tables than ours; 42501 the rows may not be written by hand.
+    #[pg_trigger]
+    fn check_written_by_hand<'a>(
+        trigger: &'a PgTrigger<'a>,
+    ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, core::convert::Infallible> {
+        own_table(trigger).and_then(by_hand::check_may_write).or_raise();
+        Ok(trigger.new())
+    }
+
     /// Statement trigger, before and after it: TRUNCATE changes everything, and what is in no row yet goes with the rows.
     ///
     /// Errors: 39P01 on other tables than ours; 55000 increments have still to be recovered after a start.
@@ -251,5 +262,29 @@ $$;
         guard_journal,
         refuse_journal_truncate,
         "counter_visitors_tables"
+    ]
+);
+
+extension_sql!(
+    r#"
+-- Also under session_replication_role = replica: anybody to whom that is granted could set it.
+DO $$
+DECLARE
+    relation text;
+BEGIN
+    FOREACH relation IN ARRAY ARRAY['watch', 'expiry', 'cache'] LOOP
+        EXECUTE pg_catalog.format('CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.%I
+            FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.check_written_by_hand()', relation);
+        EXECUTE pg_catalog.format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER check_written_by_hand', relation);
+    END LOOP;
+END
+$$;
+"#,
+    name = "by_hand_triggers",
+    requires = [
+        counter_ext::check_written_by_hand,
+        "counter_live_tables",
+        "counter_expiry_tables",
+        "counter_cache_registry"
     ]
 );

@@ -19,13 +19,15 @@ use crate::pg::privilege::{self, Rights};
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::spi::{Parameter, Spi};
 use crate::pg::table::Access;
-use crate::pg::{encoding, lock, process, xact};
+use crate::pg::{Oid, encoding, lock, process, xact};
 use crate::rows::access::{Tables, as_owner};
 use crate::rows::list::Id;
 
 const WHAT: &str = "totals to be sent";
 /// Counters that one transaction sends.
 const BATCH: usize = 1000;
+/// Watches that one transaction looks at.
+const MOST_WATCHES: usize = 5000;
 
 pub const SEND: Step = Step {
     name: "sending live totals",
@@ -34,7 +36,7 @@ pub const SEND: Step = Step {
     begin: || Box::new(Send::default()),
 };
 
-/// Watch by watch.
+/// Watch by watch. Where a watch has nothing to send the next one has its turn in the same transaction: each reads which there are.
 #[derive(Default)]
 struct Send {
     /// How many watches are done with.
@@ -53,20 +55,15 @@ impl Work for Send {
         }
         let (watch, changed) = (WATCH.lock(Access::Write)?, CHANGED.lock(Access::Write)?);
         let watches = watch_rows::now(watch)?;
-        let Some(next) = watches.get(self.done) else {
+        let Some(next) = self.next_to_send(tables, changed, &watches, how)? else {
+            let is_done = self.done >= watches.len();
             // Looked at again at the next pass, which is not to be put off.
-            return Ok(Progress { rows: self.is_waiting.into(), ..done });
+            return Ok(Progress {
+                rows: (is_done && self.is_waiting).into(),
+                is_done,
+                ..Progress::default()
+            });
         };
-        if !xact::in_scratch_memory(|| changed_rows::has_any(changed, next))? {
-            self.done += 1;
-            return Ok(Progress::default());
-        }
-        // Nobody else makes passes where there is no worker: what is due then may be due for long.
-        if !(how.waits || is_due(next)) || is_queue_full(tables)? {
-            self.done += 1;
-            self.is_waiting = true;
-            return Ok(Progress::default());
-        }
         let ids = xact::in_scratch_memory(|| changed_rows::take(changed, next, BATCH))?;
         if ids.len() < BATCH {
             self.done += 1;
@@ -76,6 +73,36 @@ impl Work for Send {
             send(tables, next, &ids)?;
         }
         Ok(Progress { rows: ids.len() as u64, ..Progress::default() })
+    }
+}
+
+impl Send {
+    /// The next watch that sends now. `None` where that takes another transaction, or there is none.
+    fn next_to_send<'w>(
+        &mut self,
+        tables: Tables,
+        changed: Oid,
+        watches: &'w [Watch],
+        how: How,
+    ) -> Result<Option<&'w Watch>, CounterError> {
+        for next in watches.iter().skip(self.done).take(MOST_WATCHES) {
+            process::check_for_interrupts();
+            if xact::in_scratch_memory(|| changed_rows::has_any(changed, next))? {
+                // Nobody else makes passes where there is no worker: what is due then may be due for long.
+                if how.waits || is_due(next) {
+                    if !is_queue_full(tables)? {
+                        return Ok(Some(next));
+                    }
+                    self.done = watches.len() - 1;
+                }
+                self.is_waiting = true;
+            }
+            self.done += 1;
+            if self.done == watches.len() {
+                break;
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -105,18 +132,19 @@ fn is_queue_full(tables: Tables) -> Result<bool, CounterError> {
 }
 
 fn send(tables: Tables, watch: &Watch, ids: &[Id]) -> Result<(), CounterError> {
-    let mut totals = fallible::with_room(ids.len(), WHAT)?;
+    let mut values = fallible::with_room(ids.len(), WHAT)?;
     for id in ids {
         process::check_for_interrupts();
-        let value = i64::try_from(read::current_wide(tables, id)?).ok();
         // BOUND: room was made above.
-        totals.push(Total { id: encoding::to_utf8(id), value });
+        values.push(i64::try_from(read::current_wide(tables, id)?).ok());
     }
-    let payloads = payload::payloads(&totals).map_err(|error| CounterError::Internal(error.to_string()))?;
     with_sql(tables, |spi| {
+        let totals = ids.iter().zip(values).map(|(id, value)| Total { id: encoding::to_utf8(id), value });
+        let totals = fallible::collect(totals, WHAT)?;
+        let payloads = payload::payloads(&totals, !encoding::holds_utf8())
+            .map_err(|error| CounterError::Internal(error.to_string()))?;
         for payload in &payloads {
-            let payload = encoding::from_utf8(payload);
-            let parameters = [Parameter::Text(&watch.channel), Parameter::Text(&payload)];
+            let parameters = [Parameter::Text(&watch.channel), Parameter::Text(payload.as_bytes())];
             spi.rows_with(b"SELECT pg_catalog.pg_notify($1, $2)", &parameters)?;
         }
         Ok(())

@@ -189,6 +189,35 @@ fn many_totals_are_split_and_come_in_time() {
     cluster.finish();
 }
 
+/// Anybody who may count makes an id of bytes that are no character, or of characters that are longer here than in UTF-8: the others are sent
+/// all the same.
+#[test]
+fn what_is_no_utf8_is_sent_too() {
+    let cluster = Cluster::start(Settings::preloaded().with("counter_ext.compact_interval", "20ms"));
+    for (encoding, bytes, sent) in [("WIN1252", "618162", "a\u{FFFD}b"), ("EUC_TW", "8ea2a1a1", "\u{4E42}")] {
+        let database = encoding.to_lowercase();
+        cluster.connect().must(&format!(
+            "CREATE DATABASE {database} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        ));
+        let (mut session, mut listener) = (cluster.connect_to(&database), cluster.connect_to(&database));
+        session.must("CREATE EXTENSION counter_ext; SELECT counter_watch('', 'live', '0 s')");
+        listener.must("LISTEN live");
+        session.must(&format!(
+            "SELECT counter_incr(convert_from('\\x{bytes}', '{encoding}'));
+             SELECT counter_incr(n || convert_from(decode(repeat('{bytes}', 50), 'hex'), '{encoding}')) FROM generate_series(1, 500) AS n"
+        ));
+        let mut heard = HashMap::new();
+        wait::until("all is heard", SOON, || {
+            for (_, payload) in listener.notifications(Duration::from_millis(100)).expect("a connection") {
+                heard.extend(totals(&mut cluster.connect(), &payload));
+            }
+            heard.len() == 501
+        });
+        assert!(heard.contains_key(sent) && heard.contains_key(&format!("7{}", sent.repeat(50))));
+    }
+    cluster.finish();
+}
+
 /// Without a worker counter_compact sends, with the caller's commit; a restored watch goes on.
 #[test]
 fn without_preload_and_restored_watches_send() {

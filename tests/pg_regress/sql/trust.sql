@@ -49,6 +49,7 @@ CREATE TRIGGER t AFTER INSERT ON mine FOR EACH STATEMENT EXECUTE FUNCTION counte
 CREATE TRIGGER t AFTER INSERT ON mine FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_likes();
 CREATE TRIGGER t AFTER INSERT ON mine FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_board_change();
 CREATE TRIGGER t AFTER INSERT ON mine FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_watch_change();
+CREATE TRIGGER t BEFORE INSERT ON mine FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.check_written_by_hand();
 RESET ROLE;
 -- Not even where an administrator puts them.
 \set VERBOSITY terse
@@ -74,6 +75,9 @@ CREATE TRIGGER t BEFORE INSERT ON mine FOR EACH STATEMENT EXECUTE FUNCTION count
 INSERT INTO mine VALUES ('a');
 DROP TRIGGER t ON mine;
 CREATE TRIGGER t BEFORE INSERT ON mine FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_watch_change();
+INSERT INTO mine VALUES ('a');
+DROP TRIGGER t ON mine;
+CREATE TRIGGER t BEFORE INSERT ON mine FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.check_written_by_hand();
 INSERT INTO mine VALUES ('a');
 DROP TABLE mine;
 \set VERBOSITY default
@@ -110,6 +114,29 @@ INSERT INTO counter_ext.slot VALUES ('trust:a', 7, 1);
 RESET ROLE;
 SELECT counter_get('trust:a');
 \set VERBOSITY default
+
+-- Rows that say what the worker sends, drops and recounts are put there by functions, which ask for the rights on counters too. Who may
+-- write such rows borrows none: neither does he hear totals that another role may read, nor have counters dropped.
+CREATE ROLE counter_ext_says;
+GRANT SELECT, INSERT, UPDATE, DELETE ON counter_ext.watch, counter_ext.expiry, counter_ext.cache TO counter_ext_says;
+SET ROLE counter_ext_says;
+SELECT counter_watch('trust:', 'trust');
+SELECT counter_expire('trust:', '1 second');
+\set VERBOSITY terse
+INSERT INTO counter_ext.watch VALUES ('trust:', 'trust', '0 s', 'counter_ext_counts');
+INSERT INTO counter_ext.watch SELECT 'trust:', 'trust', '0 s', 'counter_ext_counts' WHERE false;
+UPDATE counter_ext.watch SET role = 'counter_ext_counts';
+INSERT INTO counter_ext.expiry VALUES ('trust:', '1 microsecond');
+UPDATE counter_ext.expiry SET idle = '1 microsecond';
+INSERT INTO counter_ext.cache SELECT 'counter_ext.gone', 'trust:', '{trust:,k}', 1, '{NULL,1}', 0, 10, '', 'right';
+UPDATE counter_ext.cache SET state = 'stale';
+\set VERBOSITY default
+-- To end what is declared takes no more than DELETE.
+DELETE FROM counter_ext.watch;
+DELETE FROM counter_ext.expiry;
+RESET ROLE;
+DROP OWNED BY counter_ext_says;
+DROP ROLE counter_ext_says;
 
 -- It says so at the end of the script, and nobody else.
 SELECT counter_ext.note_extension_created();
