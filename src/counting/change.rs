@@ -189,9 +189,8 @@ pub(super) struct Gone {
     pub existed: bool,
     pub amount: i128,
     pub unfolded: i64,
-    /// What went with rows of counter_ext.total, and what stays there until it is folded away.
+    /// What went with rows of counter_ext.total.
     pub from_totals: i128,
-    pub left_in_totals: i128,
 }
 
 /// Removes an id's rows, and what is not in rows yet.
@@ -204,25 +203,12 @@ pub(super) fn remove_rows(_proof: &Recovered, tables: Tables, id: &[u8]) -> Resu
         xact::see_own_changes();
         family::totals_changed(tables, id)?;
     }
-    Ok(Gone {
-        existed: removed.existed,
-        amount: removed.amount,
-        unfolded,
-        from_totals: removed.from_totals,
-        left_in_totals: removed.left_in_totals,
-    })
+    Ok(Gone { existed: removed.existed, amount: removed.amount, unfolded, from_totals: removed.from_totals })
 }
 
 /// As `remove_rows`, where what followers have of the counter stays: they are told that its total goes.
 pub(super) fn empty_rows(proof: &Recovered, tables: Tables, id: &[u8]) -> Result<Gone, CounterError> {
     let gone = remove_rows(proof, tables, id)?;
     followed::book(tables, id, -gone.from_totals, process::now_us())?;
-    Ok(gone)
-}
-
-/// As `remove_rows`, where followers have forgotten the counter: what stays in its total until it is folded away is nothing to them.
-pub(super) fn remove_forgotten(proof: &Recovered, tables: Tables, id: &[u8]) -> Result<Gone, CounterError> {
-    let gone = remove_rows(proof, tables, id)?;
-    followed::book(tables, id, gone.left_in_totals, process::now_us())?;
     Ok(gone)
 }

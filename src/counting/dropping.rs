@@ -9,7 +9,7 @@ use super::reserved::{self, Kind};
 use super::{folding, id_locks, listing, read, transaction};
 use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES};
 use crate::fallible;
-use crate::family::{self, IdsAfter, Operation, followed};
+use crate::family::{self, IdsAfter, Operation};
 use crate::memory::epochs::Recovered;
 use crate::memory::{buffer, workers};
 use crate::pg::{process, xact};
@@ -106,7 +106,6 @@ fn drop_taken(
     let mut had_any = false;
     let mut was_counted = transaction::has_own(tables, id);
     let mut amount = i128::from(transaction::own(tables, id));
-    let mut left_in_totals = 0;
     for each in [Some(id), filtered.as_deref()].into_iter().flatten() {
         had_any |= transaction::has_own(tables, each);
         transaction::forget_own(each, level)?;
@@ -115,12 +114,9 @@ fn drop_taken(
         if each == id {
             amount += removed.amount;
             was_counted |= removed.existed || removed.unfolded != 0;
-            left_in_totals = removed.left_in_totals;
         }
     }
     had_any |= family::counter_dropped(tables, id)?;
-    // What could not be deleted is folded away later, and is nothing to those who have just forgotten the counter.
-    followed::book(tables, id, left_in_totals, process::now_us())?;
     if was_counted {
         tell(id, -amount, Operation::Drop, None)?;
     }

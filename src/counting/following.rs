@@ -27,8 +27,12 @@ pub fn gather(prefix: &[u8]) -> Result<Tables, CounterError> {
     folding::ensure_recovered(access::tables()?)?;
     let tables = keep_writers_out()?;
     if is_attached() {
-        // What others committed asynchronously is durable when what is made of it is.
-        draining::drain(u32::from(catalog::my_database()), true)?;
+        let database = u32::from(catalog::my_database());
+        // What others committed asynchronously is durable when what is made of it is. Where this transaction has made the journal's table, it
+        // is as durable as this commit.
+        if draining::is_durable(database)? {
+            draining::drain(database, true)?;
+        }
         folding::fold_here(tables)?;
     }
     lock::lock_exclusive(tables.total, lock::Subject::Compaction);

@@ -8,10 +8,10 @@ use super::change::tell;
 use super::reserved::{self, Kind};
 use super::{id_locks, read, transaction};
 use crate::errors::CounterError;
-use crate::family::{self, Operation, followed};
+use crate::family::{self, Operation};
 use crate::memory::buffer;
 use crate::memory::epochs::Recovered;
-use crate::pg::{process, xact};
+use crate::pg::xact;
 use crate::rows::access::Tables;
 use crate::rows::remove::Removed;
 use crate::rows::{idle, replicated};
@@ -33,7 +33,6 @@ pub fn drop_if_idle(
         remove_rows(tables, &filtered, i64::MAX)?;
     }
     family::counter_dropped(tables, id)?;
-    followed::book(tables, id, removed.left_in_totals, process::now_us())?;
     tell(id, -removed.amount, Operation::Drop, None)?;
     Ok(true)
 }

@@ -6,7 +6,7 @@
 //!
 //! BOUND: what is copied here without asking is an id of at most 255 bytes.
 
-use super::change::{between_passes, remove_forgotten, tell};
+use super::change::{between_passes, remove_rows, tell};
 use super::change_errors::ChangeError;
 use super::dropping::fold_buffered;
 use super::reserved::{self, Kind};
@@ -54,7 +54,7 @@ fn move_counter(function: &'static str, moved: Move<'_>) -> Result<bool, Counter
             let had_own = transaction::has_own(tables, old);
             let own = transaction::own(tables, old);
             transaction::forget_own(old, level)?;
-            let gone = remove_forgotten(&recovered, tables, old)?;
+            let gone = remove_rows(&recovered, tables, old)?;
             let existed = had_own || gone.existed || gone.unfolded != 0 || (is_counter && had_buffered);
             if !existed {
                 continue;
@@ -69,6 +69,7 @@ fn move_counter(function: &'static str, moved: Move<'_>) -> Result<bool, Counter
                 transaction::add_wide(tables, &reserved::id(Kind::Filtered, to)?, amount, level)?;
             }
         }
+        had_any |= family::totals_moved(tables, moved)?;
         if merges && had_any {
             // Refused here rather than found by the next reader.
             read::current(tables, to)?;

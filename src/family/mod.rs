@@ -85,6 +85,8 @@ pub struct Family {
     /// Moves what the family has of an id to another one; returns whether there was anything. Errors: the family does not have it
     /// moved; 42710 there is something of the other id, where nothing is to be merged.
     pub counter_moved: fn(Tables, Move<'_>) -> Result<bool, CounterError>,
+    /// The same, of what goes with totals: those are moved already. Compaction is kept out, if it could be. Returns whether there was anything.
+    pub totals_moved: fn(Tables, Move<'_>) -> Result<bool, CounterError>,
     /// Empties the family's tables, and forgets what of it is pending in this transaction. Nobody else counts meanwhile.
     pub forget_all: fn(Tables) -> Result<(), CounterError>,
     /// counter_ext.total has been emptied by hand: all counters are nothing.
@@ -113,6 +115,7 @@ impl Family {
         cache_made: |_, _| Ok(()),
         ids_after: |_, _| Ok(Vec::new()),
         counter_moved: |_, _| Ok(false),
+        totals_moved: |_, _| Ok(false),
         forget_all: |_| Ok(()),
         totals_emptied: |_| Ok(()),
         all_forgotten: |_| (),
@@ -193,6 +196,15 @@ pub fn counter_moved(tables: Tables, moved: Move<'_>) -> Result<bool, CounterErr
     let mut had_any = false;
     for family in all() {
         had_any |= (family.counter_moved)(tables, moved)?;
+    }
+    Ok(had_any)
+}
+
+/// Has the families move what goes with totals, which are moved already. Returns whether there was anything.
+pub fn totals_moved(tables: Tables, moved: Move<'_>) -> Result<bool, CounterError> {
+    let mut had_any = false;
+    for family in all() {
+        had_any |= (family.totals_moved)(tables, moved)?;
     }
     Ok(had_any)
 }

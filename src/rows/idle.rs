@@ -127,7 +127,6 @@ pub fn remove(
         existed: from_totals.rows + from_slots.rows > 0,
         amount: from_totals.amount + from_slots.amount,
         from_totals: from_totals.amount - from_totals.left,
-        left_in_totals: from_totals.left,
     };
     for part in bigint_parts(-(from_totals.left + from_slots.left)) {
         slots::insert(&slot.table, id, random::bits() as i64, part, process::statement_started_us());

@@ -23,8 +23,6 @@ pub struct Removed {
     pub amount: i128,
     /// What deleted rows of counter_ext.total held.
     pub from_totals: i128,
-    /// What rows of counter_ext.total hold that could not be deleted. Folding takes as much from them later.
-    pub left_in_totals: i128,
 }
 
 /// Deletes this node's rows of the counter, committed ones and this transaction's own, and neutralises those that
@@ -40,8 +38,7 @@ pub fn remove(
     let total = Keyed::total(tables, Access::Write)?;
     let slot = Keyed::slot(tables, Access::Write)?;
     let mut left = i128::from(unfolded);
-    let mut removed =
-        Removed { existed: false, amount: i128::from(unfolded), from_totals: 0, left_in_totals: 0 };
+    let mut removed = Removed { existed: false, amount: i128::from(unfolded), from_totals: 0 };
 
     let from_total = |columns: &Columns<'_>| {
         let own = columns.int(total_columns::NODE) == node;
@@ -49,7 +46,6 @@ pub fn remove(
     };
     let from_slot = |columns: &Columns<'_>| (true, columns.bigint(slot_columns::DELTA));
     remove_from(&total, id, &mut snapshot, from_total, &mut left, &mut removed);
-    removed.left_in_totals = left - i128::from(unfolded);
     removed.from_totals = removed.amount - left;
     remove_from(&slot, id, &mut snapshot, from_slot, &mut left, &mut removed);
 

@@ -67,6 +67,16 @@ impl Reader {
         sum
     }
 
+    /// Sums one counter's totals as the snapshot sees them.
+    pub fn totals(&self, id: &[u8], snapshot: &mut Snapshot) -> i128 {
+        let mut sum = RowSum::default();
+        for_each_visible(&self.total, Range::Id(id), snapshot, |columns| {
+            sum.add_total(columns);
+            ControlFlow::Continue(())
+        });
+        sum.value
+    }
+
     /// Shows the amounts of one counter's slot rows that the snapshot sees.
     pub fn each_slot(&self, id: &[u8], snapshot: &mut Snapshot, mut see: impl FnMut(Part)) {
         for_each_visible(&self.slot, Range::Id(id), snapshot, |columns| {

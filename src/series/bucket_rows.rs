@@ -361,11 +361,12 @@ fn rolled_upto(rolled: &Keyed, partition: &str, snapshot: &mut Snapshot) -> Opti
 }
 
 /// Takes all buckets of a counter away: a row that somebody holds is made up for by another. Waits for a piece that is being rolled up,
-/// and keeps further ones out to the end of the transaction. Shows each bucket with its node.
+/// and keeps further ones out to the end of the transaction. Shows each bucket with its node; returns whether there were any, and the snapshot that
+/// said so.
 pub fn take(
     id: &[u8],
     mut see: impl FnMut(Bucket, i32) -> Result<(), CounterError>,
-) -> Result<bool, CounterError> {
+) -> Result<(bool, Snapshot), CounterError> {
     let rolled_table = ROLLED.lock(Access::Write)?;
     let rolled = ROLLED.open(rolled_table, Access::Read)?;
     let mut snapshot = Snapshot::fresh();
@@ -400,7 +401,7 @@ pub fn take(
         }
     }
     xact::see_own_changes();
-    Ok(had_any)
+    Ok((had_any, snapshot))
 }
 
 /// Locks what `take` locks, for who waits for nobody. Returns whether it could.

@@ -23,10 +23,10 @@ use self::bucket_rows::{BUCKET, ROLLED};
 use self::tracked_rows::TRACKED;
 
 pub static FAMILY: Family = Family {
-    counter_dropped: |_, id| moving::forget(id),
+    counter_dropped: moving::forget,
     try_lock_to_drop: |_| bucket_rows::try_lock_to_take(),
     ids_after: |_, which| moving::ids_after(which),
-    counter_moved: |_, moved| moving::move_buckets(moved),
+    totals_moved: moving::move_buckets,
     // What is tracked stays so.
     forget_all: |_| emptying::truncate(&[BUCKET, ROLLED]),
     totals_emptied: |tables| emptying::empty(tables, &[BUCKET, ROLLED]),

@@ -1,4 +1,8 @@
 //! Counters that are dropped, or get another id, and their buckets.
+//!
+//! The counter's rows are gone already, as far as this transaction could have them; what could not be deleted is folded away later, and booked
+//! then. Compaction may not be kept out, and fold meanwhile. So one snapshot says what there is in buckets, all of which is taken, and what is left in
+//! totals, which is booked in their place: it is what later folds take away, and no more.
 
 use std::ops::ControlFlow;
 
@@ -8,17 +12,34 @@ use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
 use crate::family::{IdsAfter, Move, followed};
 use crate::pg::{process, xact};
-use crate::rows::access;
+use crate::rows::access::Tables;
 use crate::rows::list::{Id, Smallest};
+use crate::rows::sum::Reader;
 
 const WHAT: &str = "buckets of a series";
 
 /// Forgets a counter's buckets. Returns whether there were any.
-pub fn forget(id: &[u8]) -> Result<bool, CounterError> {
+pub fn forget(tables: Tables, id: &[u8]) -> Result<bool, CounterError> {
+    take(tables, id, |_, _| Ok(()))
+}
+
+/// Takes a counter's buckets, if it is tracked.
+fn take(
+    tables: Tables,
+    id: &[u8],
+    see: impl FnMut(Bucket, i32) -> Result<(), CounterError>,
+) -> Result<bool, CounterError> {
     if tracked_rows::of(&tracked_rows::all()?, id).is_none() {
         return Ok(false);
     }
-    xact::in_scratch_memory(|| bucket_rows::take(id, |_, _| Ok(())))
+    let reader = Reader::open(tables)?;
+    let (had_any, left) = xact::in_scratch_memory(|| {
+        let (had_any, mut snapshot) = bucket_rows::take(id, see)?;
+        Ok::<_, CounterError>((had_any, reader.totals(id, &mut snapshot)))
+    })?;
+    drop(reader);
+    followed::book(tables, id, left, process::now_us())?;
+    Ok(had_any)
 }
 
 /// The next ids after one that have buckets.
@@ -39,19 +60,14 @@ pub fn ids_after(which: IdsAfter<'_>) -> Result<Vec<Id>, CounterError> {
 
 /// Gives a counter's buckets to another one. What the counter has come to is added to the other one as one amount, which is booked as any: so as
 /// much as moves is taken off there, and what is left was counted before tracking began. Returns whether there were any.
-pub fn move_buckets(moved: Move<'_>) -> Result<bool, CounterError> {
-    let series = tracked_rows::all()?;
-    if tracked_rows::of(&series, moved.from).is_none() {
-        return Ok(false);
-    }
+pub fn move_buckets(tables: Tables, moved: Move<'_>) -> Result<bool, CounterError> {
     let mut taken: Vec<(Bucket, i32)> = Vec::new();
-    let had_any = xact::in_scratch_memory(|| {
-        bucket_rows::take(moved.from, |bucket, node| Ok(fallible::push(&mut taken, (bucket, node), WHAT)?))
-    })?;
-    if tracked_rows::of(&series, moved.to).is_some() {
+    let had_any =
+        take(tables, moved.from, |bucket, node| Ok(fallible::push(&mut taken, (bucket, node), WHAT)?))?;
+    if tracked_rows::of(&tracked_rows::all()?, moved.to).is_some() {
         let sum: i128 = taken.iter().map(|(bucket, _)| bucket.value).sum();
         xact::in_scratch_memory(|| bucket_rows::put(&taken, moved.to))?;
-        followed::book(access::tables()?, moved.to, -sum, process::now_us())?;
+        followed::book(tables, moved.to, -sum, process::now_us())?;
     }
     Ok(had_any)
 }
