@@ -30,6 +30,7 @@ mod registry;
 mod replicas;
 mod rows;
 mod so_far;
+mod sweeping;
 mod tally;
 mod through;
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::arguments::Definition;
 use super::definition;
-use crate::counting::zeroes;
+use super::sweeping::{self, Sweep};
+use crate::counting::{reserved, zeroes};
 use crate::errors::CounterError;
 use crate::family::pass::{How, Progress, Step, Work};
 use crate::memory::restore_guard;
@@ -23,10 +24,13 @@ pub const RECOUNT_CACHES: Step = Step {
     name: "recounting caches",
     every: Duration::ZERO,
     is_essential: false,
-    begin: || Box::new(RecountCaches),
+    begin: || Box::new(RecountCaches::default()),
 };
 
-struct RecountCaches;
+#[derive(Default)]
+struct RecountCaches {
+    sweep: Option<Sweep>,
+}
 
 impl Work for RecountCaches {
     fn next(&mut self, tables: Tables, how: How) -> Result<Progress, CounterError> {
@@ -37,7 +41,14 @@ impl Work for RecountCaches {
         if rows.as_deref() == Some(b"t") {
             return Ok(Progress { rows: 1, ..Progress::default() });
         }
-        let removed = remove_zeroes(tables)?;
+        let mut removed = remove_zeroes(tables)?;
+        if removed.is_none() {
+            self.sweep = self.sweep.take().or_else(|| sweeping::begin(how));
+            removed = self.sweep.as_mut().map_or(Ok(None), |sweep| sweep.piece(tables))?;
+            if removed.is_none() {
+                self.sweep = None;
+            }
+        }
         Ok(Progress { rows: removed.unwrap_or(0), is_done: removed.is_none(), ..Progress::default() })
     }
 }
@@ -48,8 +59,8 @@ fn try_lock_registry() -> bool {
         .is_some_and(|table| lock::try_lock_table(table, Access::Write))
 }
 
-/// Removes counters of caches that no row refers to any more, a batch of those that were folded; `None` when there are none. Those
-/// of a stale cache stay: its recount decides what they are.
+/// Removes counters of caches that no row refers to any more, and numbers of likes of what nobody likes, a batch of those that were folded;
+/// `None` when there are none. Those of a stale cache stay: its recount decides what they are.
 fn remove_zeroes(tables: Tables) -> Result<Option<u64>, CounterError> {
     const BATCH: usize = 256;
     let ids = zeroes::take(BATCH);
@@ -60,9 +71,9 @@ fn remove_zeroes(tables: Tables) -> Result<Option<u64>, CounterError> {
     let mut removed = 0;
     for id in ids {
         process::check_for_interrupts();
-        let is_cached =
-            caches.iter().any(|(_, cache)| !cache.prefix().is_empty() && id.starts_with(cache.prefix()));
-        if is_cached && xact::in_scratch_memory(|| zeroes::remove_if_zero(tables, &id))? {
+        let may_go = reserved::is_reserved(&id)
+            || caches.iter().any(|(_, cache)| !cache.prefix().is_empty() && id.starts_with(cache.prefix()));
+        if may_go && xact::in_scratch_memory(|| zeroes::remove_if_zero(tables, &id))? {
             removed += 1;
         }
     }

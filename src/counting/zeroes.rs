@@ -2,9 +2,10 @@
 //!
 //! BOUND: an id of at most 255 bytes, and as many ids as `MOST` says.
 //!
-//! Only the process that folds knows them. What it forgets, or could not keep, stays a counter at 0 until it changes again.
+//! Only the process that folds knows them. What it could not keep, it says so; what a crash makes it forget, nobody knows: `caches/sweeping` looks
+//! for them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use super::{change, folding, read, transaction};
 use crate::errors::CounterError;
@@ -14,21 +15,28 @@ use crate::rows::list::Id;
 
 /// BOUND: as many ids are remembered.
 const MOST: usize = 65_536;
+const WHAT: &str = "counters at 0";
 
 thread_local! {
     static LESSENED: RefCell<Vec<Id>> = const { RefCell::new(Vec::new()) };
+    /// Some could not be kept.
+    static FORGOTTEN: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A counter has become less, or is at 0.
 pub(super) fn note(id: &[u8]) {
     LESSENED.with_borrow_mut(|ids| {
-        // Where there is no memory for it, it stays a counter at 0.
-        if ids.len() < MOST
-            && let Ok(id) = fallible::boxed(id, "counters at 0")
-        {
-            let _ = fallible::push(ids, id, "counters at 0");
+        let is_kept = ids.len() < MOST
+            && fallible::boxed(id, WHAT).and_then(|id| fallible::push(ids, id, WHAT)).is_ok();
+        if !is_kept {
+            FORGOTTEN.set(true);
         }
     });
+}
+
+/// Whether some could not be kept since this was asked last.
+pub fn has_forgotten() -> bool {
+    FORGOTTEN.replace(false)
 }
 
 /// Takes out some that were noted; none when there are none.
@@ -49,4 +57,17 @@ pub fn remove_if_zero(tables: Tables, id: &[u8]) -> Result<bool, CounterError> {
         transaction::add_to_rows_now(tables, vec![(id.to_vec(), gone.amount)])?;
     }
     Ok(gone.existed && gone.amount == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_there_is_no_room_for_is_told() {
+        (0..=MOST as u32).for_each(|id| note(&id.to_be_bytes()));
+        assert!(has_forgotten());
+        assert!(!has_forgotten());
+        assert_eq!(take(MOST + 1).len(), MOST);
+    }
 }

@@ -28,7 +28,7 @@ use crate::rows::replicated;
 const WHAT: &str = "prefixes under which counters expire";
 
 /// What one transaction looks at, and drops: it takes a lock on each id that it drops.
-const PIECE: Bounds = Bounds { idle: 60, versions: 10_000, time: Duration::from_millis(50) };
+const PIECE: Bounds = Bounds { found: 60, versions: 10_000, time: Duration::from_millis(50) };
 
 pub const DROP_IDLE: Step = Step {
     name: "dropping idle counters",
@@ -131,20 +131,22 @@ impl DropIdle {
         let before_us = process::now_us().saturating_sub(own.idle_us);
         let node = replicated::own_node()?;
         let place = (&*walk.prefix, walk.after.as_deref());
-        let found = as_owner(tables, |_| idle::find(tables, node, place, before_us, PIECE))?;
+        let found = as_owner(tables, |_| {
+            idle::find(tables, node, place, |total| total.updated_at_us < before_us, PIECE)
+        })?;
         walk.note_oldest(found.oldest_other_us);
         let mut dropped = 0;
-        let caches = if found.idle.is_empty() { Vec::new() } else { caches::all()? };
+        let caches = if found.ids.is_empty() { Vec::new() } else { caches::all()? };
         let may_go = |id: &Id| {
             // A longer prefix holds, and a cache keeps its own.
             let is_longer =
                 |other: &Declared| other.prefix.len() > own.prefix.len() && id.starts_with(&other.prefix);
             !declared.iter().any(is_longer) && !caches.iter().any(|(_, cache)| id.starts_with(cache.prefix()))
         };
-        if !found.idle.is_empty() && !family::try_lock_to_drop(tables) {
+        if !found.ids.is_empty() && !family::try_lock_to_drop(tables) {
             walk.note_oldest(Some(before_us));
         } else {
-            for id in found.idle.iter().filter(|id| may_go(id)) {
+            for id in found.ids.iter().filter(|id| may_go(id)) {
                 process::check_for_interrupts();
                 if drop_unless_failed(proof, tables, id, before_us)? {
                     dropped += 1;

@@ -1,4 +1,4 @@
-//! Rows of counters that nobody has changed for a while: found in the order of their ids, and taken away.
+//! Totals that are wanted for something, found in the order of their ids; rows of counters that nobody has changed for a while, taken away.
 //!
 //! Nothing here waits. A row that another transaction holds, or is about to make, belongs to a counter that is not idle. Only this
 //! node's rows go: each node drops what was counted there, or several that do it at once would take more away than there is.
@@ -23,7 +23,7 @@ const WHAT: &str = "idle counters";
 /// How far one look goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    pub idle: usize,
+    pub found: usize,
     pub versions: usize,
     pub time: Duration,
 }
@@ -31,9 +31,9 @@ pub struct Bounds {
 /// What a look has found.
 #[derive(Default)]
 pub struct Found {
-    /// Counters whose total nobody has changed since the time in question.
-    pub idle: Vec<Id>,
-    /// When the others among them were changed that have waited longest; microseconds since 2000-01-01.
+    /// Counters whose total is wanted.
+    pub ids: Vec<Id>,
+    /// When that of the others was changed that has waited longest; microseconds since 2000-01-01.
     pub oldest_other_us: Option<i64>,
     /// The last id that was looked at; `None` if there was none.
     pub last: Option<Id>,
@@ -41,12 +41,20 @@ pub struct Found {
     pub is_end: bool,
 }
 
-/// Looks for idle counters under a prefix: in the totals of this node, after an id, or from the prefix on. Stops where the bounds say.
+/// A total that nobody holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Total {
+    pub value: i64,
+    /// In microseconds since 2000-01-01.
+    pub updated_at_us: i64,
+}
+
+/// Looks for counters under a prefix: in the totals of this node, after an id, or from the prefix on. Stops where the bounds say.
 pub fn find(
     tables: Tables,
     node: i32,
     (prefix, after): (&[u8], Option<&[u8]>),
-    before_us: i64,
+    is_wanted: impl Fn(Total) -> bool,
     bounds: Bounds,
 ) -> Result<Found, CounterError> {
     let started = Instant::now();
@@ -55,7 +63,7 @@ pub fn find(
     let mut seen = 0;
     let range = after.map_or(Range::From(prefix), Range::After);
     let mut scan = IdScan::begin(&total.table, &total.key, range);
-    while found.idle.len() < bounds.idle && seen < bounds.versions && started.elapsed() < bounds.time {
+    while found.ids.len() < bounds.found && seen < bounds.versions && started.elapsed() < bounds.time {
         let mut failed = Ok(());
         let entry = scan.next_entry(|version| {
             seen += 1;
@@ -70,12 +78,13 @@ pub fn find(
                 return ControlFlow::Break(());
             }
             let is_own = columns.int(total_columns::NODE) == node;
+            let value = columns.bigint(total_columns::VALUE);
             let updated_at_us = columns.bigint(total_columns::UPDATED_AT);
             failed = note(&mut found.last, id);
             if failed.is_ok() && is_own && version.status() == Status::Free {
-                if updated_at_us < before_us {
+                if is_wanted(Total { value, updated_at_us }) {
                     failed = fallible::boxed(id, WHAT)
-                        .and_then(|id| fallible::push(&mut found.idle, id, WHAT))
+                        .and_then(|id| fallible::push(&mut found.ids, id, WHAT))
                         .map_err(CounterError::from);
                 } else if found.oldest_other_us.is_none_or(|oldest_us| updated_at_us < oldest_us) {
                     found.oldest_other_us = Some(updated_at_us);

@@ -175,3 +175,39 @@ fn the_worker_drops_by_itself_and_keeps_what_goes_on() {
     assert_eq!(dropped, 500);
     cluster.finish();
 }
+
+/// Those that a cache, or likes, leave at 0 are removed after each pass; what a killed worker has forgotten is found by the next one.
+#[test]
+fn counters_at_zero_that_a_killed_worker_has_forgotten_go_all_the_same() {
+    let mut cluster = Cluster::start(Settings::compacted_by_hand());
+    let mut admin = cluster.connect();
+    admin.must("CREATE TABLE comment (post int); SELECT counter_cache('comment', 'comments:', 'post')");
+    admin.must("INSERT INTO comment SELECT n FROM generate_series(1, 3000) AS n");
+    admin.must("SELECT counter_like('item' || n, 'anna') FROM generate_series(1, 1000) AS n; SELECT counter_incr('plain', 0)");
+    admin.must("SELECT counter_compact()");
+    admin.must("DELETE FROM comment WHERE post > 1; SELECT counter_unlike('item' || n, 'anna') FROM generate_series(2, 1000) AS n");
+    // Folds, and notes what is at 0.
+    admin.must("SELECT counter_compact()");
+    const ZEROES: &str = "SELECT count(*) FROM counter_ext.total WHERE value = 0 AND id <> 'plain'";
+    assert_eq!(admin.value::<i64>(ZEROES), 2999 + 999);
+    let worker = watch::wait_for_compactor(&mut admin);
+    signal(worker, Signal::KILL);
+    wait::until("the postmaster ends all sessions", Duration::from_secs(10), || {
+        admin.run("SELECT 1").is_err()
+    });
+    cluster.wait_until_it_answers();
+    admin = cluster.connect();
+    watch::wait_for_other_compactor(&mut admin, worker);
+    wait::until("counters at 0 are gone", Duration::from_secs(60), || {
+        thread::sleep(Duration::from_millis(300));
+        admin.must("SELECT counter_compact()");
+        admin.value::<i64>(ZEROES) == 0
+    });
+    admin.assert_count("comments:1", 1);
+    let kept: i64 = admin.value("SELECT count(*) FROM counters");
+    assert_eq!(kept, 2, "a cache's counter, and one that nobody has dropped");
+    assert_eq!(admin.value::<i64>("SELECT counter_likes('item1')"), 1);
+    let differences: i64 = admin.value("SELECT count(*) FROM counter_verify('comment', 'comments:', 'post')");
+    assert_eq!(differences, 0);
+    cluster.finish_allowing(&["terminated by signal 9"]);
+}
