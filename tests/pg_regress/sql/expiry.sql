@@ -101,6 +101,16 @@ CALL expiry_age('exp:v', '2 days');
 SELECT counter_expire('exp:', '1 day');
 SELECT counter_compact() >= 0 AS compacted;
 SELECT counter_get('exp:v'), counter_filtered('exp:v'), counter_visitors('exp:v'), counter_likes('exp:v'), counter_liked('exp:v', 'anna');
+-- Buckets of series, and places on boards.
+SELECT counter_track('exp:t:', '{minute,day}', '{2 days,90 days}'), counter_board('exp:t:') AS is_board;
+SELECT counter_set_many('{exp:t:1,exp:t:2}', '{5,6}'), counter_compact() >= 0 AS compacted;
+SELECT counter_compact() >= 0 AS compacted;
+CALL expiry_age('exp:t:1', '2 days');
+SELECT counter_compact() >= 0 AND counter_compact() >= 0 AS compacted;
+SELECT sum(value) FROM counter_series('exp:t:1', now() - interval '1 hour', now(), 'minute');
+SELECT sum(value) FROM counter_series('exp:t:2', now() - interval '1 hour', now(), 'minute');
+SELECT * FROM counter_board_top('exp:t:', 5);
+SELECT counter_untrack('exp:t:') IS NOT NULL AS ended, counter_unboard('exp:t:') AS unboarded, counter_drop('exp:t:2');
 -- Visitors of an id that is no counter are nobody's increments.
 SELECT counter_visitors('exp:w');
 SELECT counter_drop('exp:w'), counter_unlike('exp:v', 'anna');
