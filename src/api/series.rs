@@ -16,7 +16,8 @@ use crate::series::{late, reading, tracking};
 /// tracked already, it changes for how long buckets are kept. From then on whatever changes a counter is booked in the bucket of the minute
 /// (or hour, or day, if that is the shortest of `resolutions`) in which it is counted: increments, resets and all else. So the buckets of a
 /// counter add up to what its total has gained since. Buckets of `resolutions[i]` are kept for `keep[i]`, an interval or `forever`; then they are
-/// summed up in those of the next resolution, whose hours and days are those of `time_zone`, by default the session's. To begin waits for
+/// summed up in those of the next resolution, whose hours and days are those of `time_zone`, a name and no abbreviation,
+/// by default the session's. To begin waits for
 /// all transactions that have incremented anything, and keeps others waiting meanwhile.
 ///
 /// Errors: 22023 over-long prefix, unknown resolution or time zone, or a longer resolution that is not kept longer; 22004; 2202E arrays of
@@ -62,8 +63,8 @@ fn counter_untrack(prefix: TextArg<'_>) -> bool {
 /// As `counter_incr`, of what happened at `at`: the total has it at once, the series in the bucket of that time. It writes a row,
 /// also in buffered mode.
 ///
-/// Errors: those of `counter_incr`; 55000 the counter has no series; 22008 `at` is longer ago than the series is kept, or more than
-/// an hour in the future.
+/// Errors: those of `counter_incr`; 55000 the counter has no series; 22008 `at` is longer ago than the series is kept, or than 4000 days (36,000 where
+/// it has buckets of days), or more than an hour in the future.
 #[pg_extern(strict)]
 fn counter_incr_at(id: TextArg<'_>, at: TimestampWithTimeZone, delta: default!(i64, 1)) {
     check_id(id.0).and_then(|()| late::increment_at(id.0, process::timestamp_us(at), delta)).or_raise();

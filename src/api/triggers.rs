@@ -272,7 +272,7 @@ DO $$
 DECLARE
     relation text;
 BEGIN
-    FOREACH relation IN ARRAY ARRAY['watch', 'expiry', 'cache'] LOOP
+    FOREACH relation IN ARRAY ARRAY['watch', 'expiry', 'cache', 'tracked'] LOOP
         EXECUTE pg_catalog.format('CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.%I
             FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.check_written_by_hand()', relation);
         EXECUTE pg_catalog.format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER check_written_by_hand', relation);
@@ -285,6 +285,7 @@ $$;
         counter_ext::check_written_by_hand,
         "counter_live_tables",
         "counter_expiry_tables",
+        "counter_series_tables",
         "counter_cache_registry"
     ]
 );

@@ -20,6 +20,14 @@ pub fn begin_of(unit: &str, at_us: i64, zone: &[u8]) -> i64 {
     }
 }
 
+/// Whether every session knows a zone of this name, whatever abbreviations it has set.
+pub fn is_known(zone: &[u8]) -> bool {
+    let Ok(zone) = CString::new(zone) else { return false };
+    // SAFETY: looks up a NUL-terminated name; null where there is none.
+    zone.as_bytes().len() < pg_sys::TZ_STRLEN_MAX as usize
+        && unsafe { !pg_sys::pg_tzset(zone.as_ptr()).is_null() }
+}
+
 /// The session's time zone.
 pub fn of_session() -> Vec<u8> {
     // SAFETY: the setting is there, and its value is a NUL-terminated string that stays while it is copied.

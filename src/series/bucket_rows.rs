@@ -221,6 +221,9 @@ fn make(of: Partition, parent: Oid) -> Result<Oid, CounterError> {
     let active = ActiveSnapshot::push_latest();
     confined::as_owner(table::owner(parent), |confined| {
         let spi = Spi::connect(confined)?;
+        // It is the owner's table, not to be put where the caller would have his own.
+        spi.run(b"SET LOCAL default_tablespace TO ''")?;
+        spi.run(b"SET LOCAL default_table_access_method TO heap")?;
         spi.run(create.as_bytes())?;
         spi.run(attach.as_bytes())
     })?;

@@ -33,6 +33,10 @@ pub enum SeriesError {
         given: Vec<u8>,
     },
     LongZone,
+    /// It is none of PostgreSQL's zones; an abbreviation means something in sessions that have it set.
+    NoZone {
+        named: Vec<u8>,
+    },
     NoStep {
         named: Vec<u8>,
     },
@@ -86,6 +90,8 @@ impl Explain for SeriesError {
                 .hint("For example resolutions => '{minute,hour,day}', keep => '{2 days,90 days,forever}'."),
             Self::BadKeep { given } => invalid(format!("cannot keep buckets for \"{}\"", text(given)))
                 .hint("Use a positive interval of at least an hour, or forever."),
+            Self::NoZone { named } => invalid(format!("time zone \"{}\" is not recognized", text(named)))
+                .hint("View pg_timezone_names lists them. Abbreviations are not taken: what they mean depends on the session."),
             Self::LongZone => invalid("time zone's name is longer than 255 bytes".to_owned()),
             Self::NoStep { named } => invalid(format!("there is no step \"{}\"", text(named)))
                 .hint("Use minute, hour, day, week, month or year."),
@@ -96,8 +102,9 @@ impl Explain for SeriesError {
             .hint("Begin later, or use a longer step."),
             Self::TooOld { kept: true } => Explanation::new(
                 ERRCODE_DATETIME_FIELD_OVERFLOW,
-                "argument \"at\" is longer ago than the series is kept",
-            ),
+                "argument \"at\" is longer ago than the series is kept, or than events can be late",
+            )
+            .hint("Buckets of a minute and an hour take events of the last 4000 days, those of a day of the last 36000."),
             Self::TooOld { kept: false } => {
                 Explanation::new(ERRCODE_DATETIME_FIELD_OVERFLOW, "argument \"at\" is no point in time")
             }

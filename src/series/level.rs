@@ -50,6 +50,16 @@ impl Level {
         }
     }
 
+    /// Whether an amount of then may go into a bucket of this length now. Anybody who may count says when something happened, and each time far
+    /// from the others takes a partition, of which all sessions share the locks.
+    fn reaches(self, at_us: i64, now_us: i64) -> bool {
+        let days = match self {
+            Level::Minute | Level::Hour => 4000,
+            Level::Day => 36_000,
+        };
+        at_us >= now_us.saturating_sub(days * US_PER_DAY)
+    }
+
     /// The partition that a bucket which begins then belongs to.
     pub fn partition(self, at_us: i64) -> Partition {
         let span_us = self.days_a_partition() * US_PER_DAY;
@@ -143,9 +153,11 @@ impl Keeps {
         self.0[level as usize]
     }
 
-    /// The shortest buckets that an amount of then is kept in; `None` where it is kept no more.
+    /// The shortest buckets that an amount of then is kept in, and that reach back so far; `None` where it is kept no more.
     pub fn level_of(self, at_us: i64, now_us: i64) -> Option<Level> {
-        LEVELS.into_iter().find(|level| self.of(*level).is_some_and(|keep| keep.covers(at_us, now_us)))
+        LEVELS.into_iter().find(|level| {
+            level.reaches(at_us, now_us) && self.of(*level).is_some_and(|keep| keep.covers(at_us, now_us))
+        })
     }
 
     /// What buckets of a level are rolled up into.
@@ -190,6 +202,18 @@ mod tests {
         let partition = Level::Minute.partition(9829 * US_PER_DAY + 1);
         assert_eq!(partition.name(), "bucket_minute_20261129");
         assert_eq!(partition.to_us - partition.from_us, US_PER_DAY);
+    }
+
+    #[test]
+    fn what_is_late_does_not_reach_back_for_ever() {
+        let forever = |levels: [bool; 3]| Keeps(levels.map(|is_kept| is_kept.then_some(Keep::FOREVER)));
+        let all = forever([true; 3]);
+        let at = |days: i64| all.level_of(NOW - days * US_PER_DAY, NOW);
+        assert_eq!(at(4000), Some(Level::Minute));
+        assert_eq!(at(4001), Some(Level::Day));
+        assert_eq!(at(36_001), None);
+        assert_eq!(forever([true, true, false]).level_of(NOW - 4001 * US_PER_DAY, NOW), None);
+        assert_eq!(all.level_of(i64::MIN, NOW), None);
     }
 
     #[test]
@@ -259,7 +283,11 @@ mod tests {
             match (before, after) {
                 (Some(before), Some(after)) => prop_assert!(before <= after),
                 (None, after) => prop_assert_eq!(after, None),
-                (Some(_), None) => prop_assert!(keeps.longest() != Some(Keep::FOREVER)),
+                (Some(_), None) => {
+                    let is_in_reach = LEVELS.into_iter().rev().find(|level| keeps.of(*level).is_some());
+                    let is_in_reach = is_in_reach.is_some_and(|level| level.reaches(NOW, NOW + age + later));
+                    prop_assert!(keeps.longest() != Some(Keep::FOREVER) || !is_in_reach);
+                }
             }
         }
     }

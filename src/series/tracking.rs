@@ -64,7 +64,10 @@ pub fn track(prefix: &[u8], keeps: Keeps, zone: Option<&[u8]>) -> Result<bool, C
     if zone.len() > MAX_ID_BYTES {
         return Err(SeriesError::LongZone.into());
     }
-    // Raises where there is none of that name.
+    if !zone::is_known(&zone) {
+        return Err(SeriesError::NoZone { named: zone }.into());
+    }
+    // Raises where it is none for this.
     zone::begin_of(Level::Day.name(), process::now_us(), &zone);
     // Before the lock, which keeps everybody out, and after it.
     TRACKED.check_rights(TRACKED.find().ok_or(CounterError::NotInstalled)?, Rights::INSERT, "INSERT")?;

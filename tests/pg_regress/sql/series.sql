@@ -177,6 +177,14 @@ SELECT a.* FROM (VALUES ($$SELECT counter_track('ser')$$), ($$SELECT counter_tra
 SELECT counter_track('short:', '{hour}', '{3 hours}');
 SELECT * FROM series_attempt($$SELECT counter_incr_at('short:a', now() - interval '4 hours')$$);
 SELECT counter_total('short:a', NULL, NULL), counter_get('short:a'), counter_total(NULL);
+-- What somebody who may count says when something happened makes no partitions for millennia, nor one whose name is none; a zone that only
+-- this session has stops nobody's compaction.
+SELECT * FROM series_attempt($$SELECT counter_incr_at('series:a', '4000-01-01 BC', 0)$$);
+SELECT * FROM series_attempt($$SELECT counter_incr_at('series:a', now() - interval '36001 days', 0)$$);
+SELECT * FROM series_attempt($$SELECT counter_incr_at('series:a', now() - interval '35999 days', 0)$$);
+SET timezone_abbreviations = 'Australia';
+SELECT * FROM series_attempt($$SELECT counter_track('zone:', time_zone => 'SAT')$$);
+RESET timezone_abbreviations;
 -- Past bigint.
 SELECT counter_incr('short:big', 9223372036854775807), counter_incr_at('short:big', now() - interval '2 hours', 9223372036854775807);
 SELECT * FROM series_attempt($$SELECT counter_total('short:big')$$);

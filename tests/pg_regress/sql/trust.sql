@@ -118,7 +118,7 @@ SELECT counter_get('trust:a');
 -- Rows that say what the worker sends, drops and recounts are put there by functions, which ask for the rights on counters too. Who may
 -- write such rows borrows none: neither does he hear totals that another role may read, nor have counters dropped.
 CREATE ROLE counter_ext_says;
-GRANT SELECT, INSERT, UPDATE, DELETE ON counter_ext.watch, counter_ext.expiry, counter_ext.cache TO counter_ext_says;
+GRANT SELECT, INSERT, UPDATE, DELETE ON counter_ext.watch, counter_ext.expiry, counter_ext.cache, counter_ext.tracked TO counter_ext_says;
 SET ROLE counter_ext_says;
 SELECT counter_watch('trust:', 'trust');
 SELECT counter_expire('trust:', '1 second');
@@ -130,6 +130,7 @@ INSERT INTO counter_ext.expiry VALUES ('trust:', '1 microsecond');
 UPDATE counter_ext.expiry SET idle = '1 microsecond';
 INSERT INTO counter_ext.cache SELECT 'counter_ext.gone', 'trust:', '{trust:,k}', 1, '{NULL,1}', 0, 10, '', 'right';
 UPDATE counter_ext.cache SET state = 'stale';
+UPDATE counter_ext.tracked SET zone = 'nowhere';
 \set VERBOSITY default
 -- To end what is declared takes no more than DELETE.
 DELETE FROM counter_ext.watch;
