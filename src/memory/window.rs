@@ -67,13 +67,16 @@ pub struct Grant {
 #[derive(Clone, Copy, Debug)]
 pub struct Window<'a> {
     words: &'a [AtomicU64],
+    /// Instants that it has words for.
+    capacity: usize,
 }
 
 impl<'a> Window<'a> {
     /// `words` are those of at least two instants.
     pub fn new(words: &'a [AtomicU64]) -> Window<'a> {
         debug_assert!(words.len() >= words_for(2));
-        Window { words }
+        let capacity = ((words.len() - HEADER_WORDS) / WORDS_AN_INSTANT).min(INSTANTS);
+        Window { words, capacity }
     }
 
     pub fn clear(&self) {
@@ -167,7 +170,7 @@ impl<'a> Window<'a> {
 
     /// Instants that it has words for.
     pub fn capacity(&self) -> usize {
-        ((self.words.len() - HEADER_WORDS) / WORDS_AN_INSTANT).min(INSTANTS)
+        self.capacity
     }
 
     pub fn fits(&self, max: u64, cost: u64) -> bool {
@@ -213,8 +216,10 @@ impl<'a> Window<'a> {
         let len = self.instants();
         let mut closest: Option<(usize, i64)> = None;
         let mut earlier = self.grant(0);
+        let mut place = self.first();
         for first in 0..len.saturating_sub(1) {
-            let later = self.grant(first + 1);
+            place = if place + 1 < self.capacity { place + 1 } else { 0 };
+            let later = self.grant_at(HEADER_WORDS + WORDS_AN_INSTANT * place);
             let span = (later.at_us - earlier.at_us) + (earlier.span as i64).saturating_mul(unit);
             if closest.is_none_or(|(_, least)| span < least) {
                 closest = Some((first, span));
@@ -260,7 +265,10 @@ impl<'a> Window<'a> {
     }
 
     fn grant(&self, number: usize) -> Grant {
-        let at = self.word_of(number);
+        self.grant_at(self.word_of(number))
+    }
+
+    fn grant_at(&self, at: usize) -> Grant {
         Grant { at_us: self.get(at) as i64, cost: self.get(at + 1), span: self.get(at + 2) }
     }
 
