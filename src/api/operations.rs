@@ -171,7 +171,7 @@ pub(super) fn tables_to_monitor() -> Result<Tables, CounterError> {
 fn count_slot_rows(tables: Tables) -> Result<u64, CounterError> {
     let reader = Reader::open(tables)?;
     let mut snapshot = Snapshot::of_query();
-    Ok(xact::in_scratch_memory(|| list::slot_rows(&reader, &mut snapshot)))
+    xact::in_scratch_memory(|| list::slot_rows(&reader, &mut snapshot))
 }
 
 extension_sql_file!("../../sql/finish.sql", name = "counter_ext_finish", finalize);

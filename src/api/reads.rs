@@ -5,7 +5,6 @@ use pgrx::prelude::*;
 use super::increments::checked_ids;
 use crate::counting::read;
 use crate::errors::{CounterError, OrRaise, check_id};
-use crate::fallible;
 use crate::pg::args::{TextArg, TextArray, TextBytes};
 use crate::pg::process;
 use crate::rows::list::Id;
@@ -52,18 +51,17 @@ fn get_many<'a>(
 ) -> Result<impl Iterator<Item = (TextBytes, Option<i64>)> + use<'a>, CounterError> {
     let ids = checked_ids(ids)?;
     let tables = read::enter()?;
-    let total_of = |id: &[u8]| {
-        let value = i64::try_from(read::current_wide(tables, id)?).ok();
+    // All of them at once, of one time; the ids stay in the array.
+    let totals = read::current_of_each(tables, ids.clone())?;
+    Ok(ids.zip(totals).map(|(id, total)| {
+        let value = i64::try_from(total).ok();
         if value.is_none() {
             // BOUND: one id.
             CounterError::TotalOutOfRange { id: id.to_vec() }.warn();
         }
-        Ok::<_, CounterError>(value)
-    };
-    // All of them at once, of one time; the ids stay in the array.
-    let values = fallible::try_collect(ids.clone().map(total_of), "totals")?;
-    // BOUND: one id at a time.
-    Ok(ids.zip(values).map(|(id, value)| (TextBytes(id.to_vec()), value)))
+        // BOUND: one id at a time.
+        (TextBytes(id.to_vec()), value)
+    }))
 }
 
 /// A counter's total and where it stands: `exact` is false on a standby, which may lag behind its primary; `slots`

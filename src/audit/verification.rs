@@ -51,7 +51,7 @@ pub fn verify(id: &[u8]) -> Result<Verdict, CounterError> {
     let (mut snapshot, unfolded) = buffer::snapshot_with_unfolded(read::key(tables, id));
     let own = transaction::own(tables, id);
     xact::in_scratch_memory(|| {
-        let rows = counters.sum(id, &mut snapshot).value;
+        let rows = counters.sum(id, &mut snapshot)?.value;
         let (mut entries, mut log_sum) = pending_rows::sum(pending, id, &mut snapshot)?;
         let mut chain = Verifier::new();
         log.for_each(id, &mut snapshot, |sealed| {

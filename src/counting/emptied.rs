@@ -47,7 +47,7 @@ pub(super) fn forget_own(tables: Tables) -> Result<(), CounterError> {
 fn has_slots(tables: Tables) -> Result<bool, CounterError> {
     let reader = Reader::open(tables)?;
     let mut snapshot = Snapshot::fresh();
-    Ok(xact::in_scratch_memory(|| list::slot_rows(&reader, &mut snapshot)) > 0)
+    Ok(xact::in_scratch_memory(|| list::slot_rows(&reader, &mut snapshot))? > 0)
 }
 
 fn take_back_buffered(tables: Tables) -> Result<(), CounterError> {

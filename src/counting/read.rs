@@ -2,6 +2,7 @@
 //!
 //! BOUND: what is copied here without asking is an id, a token, a prefix or an actor of at most 255 bytes.
 
+use std::cell::OnceCell;
 use std::ops::ControlFlow;
 
 use crate::errors::CounterError;
@@ -10,7 +11,7 @@ use crate::journal::errors::JournalError;
 use crate::journal::{position, record};
 use crate::memory::epochs;
 use crate::memory::table::{self, Found, Key};
-use crate::memory::{buffer, load};
+use crate::memory::{admission, buffer, load};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::{catalog, process, xact};
@@ -35,14 +36,92 @@ pub fn current(tables: Tables, id: &[u8]) -> Result<i64, CounterError> {
 
 /// The fresh total, also where it is outside bigint.
 pub fn current_wide(tables: Tables, id: &[u8]) -> Result<i128, CounterError> {
-    let committed = match from_memory(tables, id)? {
-        Some(value) => i128::from(value),
-        None => match fresh_rows(tables, id)? {
-            Fresh { is_exact: true, sum, .. } => sum.value,
-            Fresh { is_exact: false, .. } => return Err(CounterError::NotRecovered),
-        },
+    let rows = OpenedOnce::new(tables);
+    let committed = match from_memory(&rows, id, Admission::WhenAskedAgain)? {
+        InMemory::Value(value) => i128::from(value),
+        InMemory::Nothing => {
+            // Opened, and locked, before the snapshot is taken.
+            let reader = rows.reader()?;
+            match cold(tables, reader, &mut Snapshot::fresh(), id)? {
+                Some(sum) => sum,
+                None => from_rows(tables, id)?,
+            }
+        }
+        InMemory::Unusable => from_rows(tables, id)?,
     };
     Ok(committed + i128::from(transaction::own(tables, id)))
+}
+
+/// The fresh totals of many counters, in their order, also outside bigint. Those that memory has not are read in the order of their
+/// ids under one snapshot. Of an id that comes again no total is below one before it.
+pub fn current_of_each<'a>(
+    tables: Tables,
+    ids: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
+) -> Result<Vec<i128>, CounterError> {
+    const WHAT: &str = "totals";
+    let rows = OpenedOnce::new(tables);
+    let mut totals = fallible::with_room(ids.len(), WHAT)?;
+    let mut absent = Vec::new();
+    for id in ids.clone() {
+        process::check_for_interrupts();
+        let committed = match from_memory(&rows, id, Admission::WhenAskedAgain)? {
+            InMemory::Value(value) => i128::from(value),
+            InMemory::Nothing => {
+                fallible::push(&mut absent, id, WHAT)?;
+                0
+            }
+            InMemory::Unusable => from_rows(tables, id)?,
+        };
+        totals.push(committed);
+    }
+    if !absent.is_empty() {
+        absent.sort_unstable();
+        absent.dedup();
+        let read = each_cold(&rows, &absent)?;
+        for (id, total) in ids.clone().zip(&mut totals) {
+            if let Ok(at) = absent.binary_search(&id) {
+                *total = read[at];
+            }
+        }
+    }
+    for (id, total) in ids.zip(&mut totals) {
+        *total += i128::from(transaction::own(tables, id));
+    }
+    Ok(totals)
+}
+
+/// Totals of counters of which memory had nothing.
+fn each_cold(rows: &OpenedOnce, ids: &[&[u8]]) -> Result<Vec<i128>, CounterError> {
+    let reader = rows.reader()?;
+    let mut snapshot = Snapshot::fresh();
+    let totals = ids.iter().map(|id| {
+        process::check_for_interrupts();
+        match cold(rows.tables, reader, &mut snapshot, id)? {
+            Some(total) => Ok(total),
+            None => from_rows(rows.tables, id),
+        }
+    });
+    fallible::try_collect(totals, "totals")
+}
+
+/// The counters' tables, opened where rows are read, once.
+struct OpenedOnce {
+    tables: Tables,
+    reader: OnceCell<Reader>,
+}
+
+impl OpenedOnce {
+    fn new(tables: Tables) -> OpenedOnce {
+        OpenedOnce { tables, reader: OnceCell::new() }
+    }
+
+    fn reader(&self) -> Result<&Reader, CounterError> {
+        if let Some(reader) = self.reader.get() {
+            return Ok(reader);
+        }
+        let reader = Reader::open(self.tables)?;
+        Ok(self.reader.get_or_init(|| reader))
+    }
 }
 
 /// Whether this transaction can be served from shared memory at all.
@@ -50,34 +129,87 @@ fn memory_serves(id: &[u8]) -> bool {
     crate::memory::is_attached() && !xact::in_recovery() && !transaction::is_touched(id)
 }
 
-fn from_memory(tables: Tables, id: &[u8]) -> Result<Option<i64>, CounterError> {
-    if !memory_serves(id) {
-        return Ok(None);
+/// Which counters that memory has not are brought in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Admission {
+    Always,
+    /// While there is room, or when it was asked for before.
+    WhenAskedAgain,
+}
+
+impl Admission {
+    fn lets_in(self, key: Key<'_>) -> bool {
+        // Whoever stretches loads is to make some.
+        self == Admission::Always || settings::debug_load_window_ms() > 0 || admission::admits(key)
     }
-    if !is_recovered(tables) {
-        return Ok(None);
+}
+
+/// What memory has for this transaction to read.
+enum InMemory {
+    Value(i64),
+    /// Nothing at all of a counter that is not to be brought in.
+    Nothing,
+    /// What it has does not serve: rows answer, with what is not in rows yet.
+    Unusable,
+}
+
+fn from_memory(rows: &OpenedOnce, id: &[u8], admission: Admission) -> Result<InMemory, CounterError> {
+    if !memory_serves(id) || !is_recovered(rows.tables) {
+        return Ok(InMemory::Unusable);
     }
-    let key = key(tables, id);
+    let key = key(rows.tables, id);
     let found = match table::read(key) {
         Found::Loading { generation, cell } => load::await_load(key, generation, cell),
         found => found,
     };
     match found {
-        Found::Value(value) => Ok(Some(value)),
-        Found::Loading { .. } => Ok(None),
-        Found::Absent => load_counter(tables, key),
+        Found::Value(value) => Ok(InMemory::Value(value)),
+        Found::Loading { .. } => Ok(InMemory::Unusable),
+        Found::Cold | Found::Absent if admission.lets_in(key) => {
+            let loaded = load_counter(rows, key)?;
+            Ok(loaded.map_or(InMemory::Unusable, InMemory::Value))
+        }
+        Found::Cold => Ok(InMemory::Unusable),
+        Found::Absent => Ok(InMemory::Nothing),
+    }
+}
+
+/// The sum of the rows of a counter of which memory had nothing before the snapshot was taken. `None` where it has something now: what
+/// it is to show later has to be looked after then.
+///
+/// Memory had nothing after this read had begun, so all that was committed by then is in rows, and no fold of it was under way. What is
+/// buffered meanwhile need not be seen. Memory has nothing now, after the snapshot was taken, so whoever loads the counter takes a later
+/// one, and shows no less.
+fn cold(
+    tables: Tables,
+    reader: &Reader,
+    snapshot: &mut Snapshot,
+    id: &[u8],
+) -> Result<Option<i128>, CounterError> {
+    if table::holds(key(tables, id)) {
+        return Ok(None);
+    }
+    let sum = xact::in_scratch_memory(|| reader.sum(id, snapshot))?;
+    Ok(Some(sum.value))
+}
+
+/// As rows, memory and journal have it.
+fn from_rows(tables: Tables, id: &[u8]) -> Result<i128, CounterError> {
+    match fresh_rows(tables, id)? {
+        Fresh { is_exact: true, sum, .. } => Ok(sum.value),
+        Fresh { is_exact: false, .. } => Err(CounterError::NotRecovered),
     }
 }
 
 /// Loads a counter into memory if it is not there, so that its increments are measured even if nobody reads it.
 pub fn warm(tables: Tables, id: &[u8]) -> Result<(), CounterError> {
-    from_memory(tables, id).map(drop)
+    from_memory(&OpenedOnce::new(tables), id, Admission::Always).map(drop)
 }
 
 /// `None` when the counter cannot be cached exactly now: rows answer then.
-fn load_counter(tables: Tables, key: Key<'_>) -> Result<Option<i64>, CounterError> {
+fn load_counter(rows: &OpenedOnce, key: Key<'_>) -> Result<Option<i64>, CounterError> {
     crate::memory::databases::register(key.database);
-    let reader = Reader::open(tables)?;
+    let reader = rows.reader()?;
     let Some(ticket) = load::begin(key) else {
         // Another backend may have begun this moment; its load serves us too.
         return Ok(match table::read(key) {
@@ -86,10 +218,10 @@ fn load_counter(tables: Tables, key: Key<'_>) -> Result<Option<i64>, CounterErro
                 Found::Value(value) => Some(value),
                 _ => None,
             },
-            Found::Absent => None,
+            Found::Cold | Found::Absent => None,
         });
     };
-    if prepared::is_prepared(tables, key.id) {
+    if prepared::is_prepared(rows.tables, key.id) {
         return Ok(None);
     }
     let Some(mut snapshot) = ticket.take_snapshot() else {
@@ -99,7 +231,7 @@ fn load_counter(tables: Tables, key: Key<'_>) -> Result<Option<i64>, CounterErro
     if window_ms > 0 {
         process::sleep_whole_ms(window_ms, process::check_for_interrupts);
     }
-    let sum = xact::in_scratch_memory(|| reader.sum(key.id, &mut snapshot));
+    let sum = xact::in_scratch_memory(|| reader.sum(key.id, &mut snapshot))?;
     Ok(ticket.finish(&snapshot, sum.value))
 }
 
@@ -120,7 +252,7 @@ fn fresh_rows(tables: Tables, id: &[u8]) -> Result<Fresh, CounterError> {
     let key = key(tables, id);
     let has_unfolded = buffer::has_unfolded(key);
     let (mut snapshot, unfolded) = buffer::snapshot_with_unfolded(key);
-    let mut sum = xact::in_scratch_memory(|| reader.sum(id, &mut snapshot));
+    let mut sum = xact::in_scratch_memory(|| reader.sum(id, &mut snapshot))?;
     sum.value += i128::from(unfolded);
     if has_unfolded {
         sum.updated_at_us = sum.updated_at_us.max(buffer::changed_at_us(key));
@@ -176,7 +308,7 @@ fn rows_and_journal(tables: Tables, reader: &Reader, id: &[u8]) -> Result<Fresh,
     for _ in 0..MAX_FOLDS_MET {
         let mut snapshot = Snapshot::fresh();
         let folded = position::read(journal, &mut snapshot)?;
-        fresh.sum = xact::in_scratch_memory(|| reader.sum(id, &mut snapshot));
+        fresh.sum = xact::in_scratch_memory(|| reader.sum(id, &mut snapshot))?;
         let mut failed = None;
         position::for_each_record(journal, folded, &mut snapshot, |block, _, bytes| {
             let read = record::read(bytes, |other, delta| {
@@ -233,8 +365,8 @@ pub fn unfolded(tables: Tables, id: &[u8]) -> Result<Unfolded, CounterError> {
             if refused.is_ok() {
                 refused = fallible::push(&mut parts, part, WHAT);
             }
-        });
-    });
+        })
+    })?;
     refused?;
     for delta in bigint_parts(amount) {
         fallible::push(&mut parts, Part { delta, at_us }, WHAT)?;
@@ -280,7 +412,7 @@ fn snapshot_with_journal(id: &[u8]) -> Result<(Snapshot, i128), CounterError> {
 pub fn exact(tables: Tables, id: &[u8]) -> Result<i64, CounterError> {
     let reader = Reader::open(tables)?;
     let mut snapshot = Snapshot::of_query();
-    let sum = xact::in_scratch_memory(|| reader.sum(id, &mut snapshot));
+    let sum = xact::in_scratch_memory(|| reader.sum(id, &mut snapshot))?;
     keep_memory_from_undercutting(tables, &snapshot, std::iter::once(id));
     i64::try_from(sum.value + i128::from(transaction::own(tables, id)))
         .map_err(|_| CounterError::TotalOutOfRange { id: id.to_vec() })

@@ -21,11 +21,13 @@
 //!   `ERROR`/`FATAL`, where PostgreSQL releases the lock; no section calls anything that can raise between two
 //!   dependent steps.
 
+pub mod admission;
 pub mod buffer;
 pub mod cells;
 mod counters;
 mod cursor;
 pub mod databases;
+mod doorkeeper;
 mod entries;
 mod entry;
 pub mod epochs;
@@ -57,6 +59,7 @@ pub use segment::is_attached;
 pub fn request() {
     segment::request();
     counters::request();
+    admission::request();
     sketches::request();
     limits::request();
 }
@@ -65,6 +68,7 @@ pub fn request() {
 pub fn start() {
     counters::start();
     segment::start();
+    admission::start();
     sketches::start();
     limits::start();
 }

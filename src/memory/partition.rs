@@ -45,7 +45,7 @@ impl Segment {
         })
     }
 
-    fn entries_of(&self, number: usize) -> Entries<'static, Counters> {
+    pub fn entries_of(&self, number: usize) -> Entries<'static, Counters> {
         let counters = self.counters();
         let places = counters.places(number);
         let marks = |kind| counters.marks(number, kind);

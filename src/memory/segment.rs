@@ -139,6 +139,11 @@ impl Segment {
         self.counters().marks(partition, kind)
     }
 
+    /// Whether a partition has an entry that nobody uses, as it is this moment.
+    pub fn has_free_entry(&self, partition: usize) -> bool {
+        self.entries_of(partition).has_free()
+    }
+
     /// A number that no generation had before.
     pub fn draw_generation(&self) -> u64 {
         self.header().next_generation.fetch_add(1, Ordering::Relaxed)

@@ -32,6 +32,8 @@ pub enum Found {
         generation: u64,
         cell: Option<u8>,
     },
+    /// Memory holds buffered deltas of it, perhaps, and not its total.
+    Cold,
     Absent,
 }
 
@@ -53,7 +55,7 @@ pub fn read(key: Key<'_>) -> Found {
         let generation = entry.generation();
         match entry.state() {
             LOADING => return Found::Loading { generation, cell: entry.load_cell() },
-            COLD => return Found::Absent,
+            COLD => return Found::Cold,
             _ => {}
         }
         entry.touch();
@@ -61,6 +63,16 @@ pub fn read(key: Key<'_>) -> Found {
     };
     places::remember(&hashed, place);
     Found::Value(value)
+}
+
+/// Whether memory has anything of a counter this moment.
+pub fn holds(key: Key<'_>) -> bool {
+    let Some(segment) = segment() else {
+        return false;
+    };
+    let hashed = Hashed::new(&segment, key);
+    let partition = segment.lock_partition_shared(hashed.partition);
+    partition.find(&hashed).is_some()
 }
 
 /// The total of an entry that is where it was last found, and loaded all the while.

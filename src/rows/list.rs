@@ -18,7 +18,7 @@ const WHAT: &str = "a list of counters";
 
 pub type Id = Box<[u8]>;
 
-/// The next counters after an id, at most `limit`, as the snapshot sees them. Empty at the end. Raises 53200.
+/// The next counters after an id, at most `limit`, as the snapshot sees them. Empty at the end. Raises 53200, 55000.
 pub fn counters_after(
     reader: &Reader,
     after: &[u8],
@@ -30,7 +30,7 @@ pub fn counters_after(
     type Add = fn(&mut RowSum, &Columns<'_>);
     let sources: [(&Keyed, usize, Add); 2] = [
         (reader.total(), total_columns::ID, RowSum::add_total),
-        (reader.slot(), slot_columns::ID, RowSum::add_slot),
+        (reader.slot().or_raise(), slot_columns::ID, RowSum::add_slot),
     ];
     for (keyed, id_column, add) in sources {
         let mut last: Id = Id::default();
@@ -110,8 +110,8 @@ pub fn add_ids_after(
     limit: usize,
     snapshot: &mut Snapshot,
     smallest: &mut Smallest,
-) -> Result<(), OutOfMemory> {
-    let tables = [(reader.total(), total_columns::ID), (reader.slot(), slot_columns::ID)];
+) -> Result<(), CounterError> {
+    let tables = [(reader.total(), total_columns::ID), (reader.slot()?, slot_columns::ID)];
     for (keyed, column) in tables {
         add_ids_of(keyed, column, (prefix, after), limit, snapshot, smallest)?;
     }
@@ -169,13 +169,13 @@ pub fn ids_to_fold(tables: Tables, after: &[u8], limit: usize) -> Result<Vec<Id>
 }
 
 /// Slot rows that the snapshot sees.
-pub fn slot_rows(reader: &Reader, snapshot: &mut Snapshot) -> u64 {
+pub fn slot_rows(reader: &Reader, snapshot: &mut Snapshot) -> Result<u64, CounterError> {
     let mut rows = 0;
-    for_each_visible(reader.slot(), Range::After(b""), snapshot, |_| {
+    for_each_visible(reader.slot()?, Range::After(b""), snapshot, |_| {
         rows += 1;
         ControlFlow::Continue(())
     });
-    rows
+    Ok(rows)
 }
 
 #[cfg(test)]

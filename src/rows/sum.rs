@@ -1,5 +1,6 @@
 //! A counter's value from its rows, under a snapshot.
 
+use std::cell::OnceCell;
 use std::ops::ControlFlow;
 
 use super::access::{self, Keyed, Tables};
@@ -10,7 +11,7 @@ use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::Columns;
 use crate::pg::process;
 use crate::pg::snapshot::Snapshot;
-use crate::pg::table::Access;
+use crate::pg::table::{Access, Table};
 
 /// What the rows of one counter say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,28 +44,38 @@ impl RowSum {
 
 /// The counters' tables, open for reading.
 pub struct Reader {
+    tables: Tables,
     total: Keyed,
-    slot: Keyed,
+    slot_table: Table,
+    /// Opened where there is anything in it.
+    slot: OnceCell<Keyed>,
 }
 
 impl Reader {
     pub fn open(tables: Tables) -> Result<Reader, CounterError> {
         access::lock_for_reading(tables);
-        Ok(Reader { total: Keyed::total(tables, Access::Read)?, slot: Keyed::slot(tables, Access::Read)? })
+        Ok(Reader {
+            tables,
+            total: Keyed::total(tables, Access::Read)?,
+            slot_table: Table::open(tables.slot),
+            slot: OnceCell::new(),
+        })
     }
 
-    /// Sums one counter's rows as the snapshot sees them.
-    pub fn sum(&self, id: &[u8], snapshot: &mut Snapshot) -> RowSum {
+    /// Sums one counter's rows as the snapshot sees them. Errors: 55000 the slot table's primary key is not ours.
+    pub fn sum(&self, id: &[u8], snapshot: &mut Snapshot) -> Result<RowSum, CounterError> {
         let mut sum = RowSum::default();
         for_each_visible(&self.total, Range::Id(id), snapshot, |columns| {
             sum.add_total(columns);
             ControlFlow::Continue(())
         });
-        for_each_visible(&self.slot, Range::Id(id), snapshot, |columns| {
-            sum.add_slot(columns);
-            ControlFlow::Continue(())
-        });
-        sum
+        if self.has_slot_rows() {
+            for_each_visible(self.slot()?, Range::Id(id), snapshot, |columns| {
+                sum.add_slot(columns);
+                ControlFlow::Continue(())
+            });
+        }
+        Ok(sum)
     }
 
     /// Sums one counter's totals as the snapshot sees them.
@@ -77,20 +88,38 @@ impl Reader {
         sum.value
     }
 
-    /// Shows the amounts of one counter's slot rows that the snapshot sees.
-    pub fn each_slot(&self, id: &[u8], snapshot: &mut Snapshot, mut see: impl FnMut(Part)) {
-        for_each_visible(&self.slot, Range::Id(id), snapshot, |columns| {
-            see(Part::of_slot(columns));
-            ControlFlow::Continue(())
-        });
+    /// False where no snapshot that was taken before now sees any slot row: what one sees vacuum does not truncate, and who empties the table
+    /// by TRUNCATE takes its rows from all.
+    fn has_slot_rows(&self) -> bool {
+        self.slot_table.blocks() > 0
+    }
+
+    /// Shows the amounts of one counter's slot rows that the snapshot sees. Errors: as `sum`.
+    pub fn each_slot(
+        &self,
+        id: &[u8],
+        snapshot: &mut Snapshot,
+        mut see: impl FnMut(Part),
+    ) -> Result<(), CounterError> {
+        if self.has_slot_rows() {
+            for_each_visible(self.slot()?, Range::Id(id), snapshot, |columns| {
+                see(Part::of_slot(columns));
+                ControlFlow::Continue(())
+            });
+        }
+        Ok(())
     }
 
     pub(super) fn total(&self) -> &Keyed {
         &self.total
     }
 
-    pub(super) fn slot(&self) -> &Keyed {
-        &self.slot
+    pub(super) fn slot(&self) -> Result<&Keyed, CounterError> {
+        if let Some(slot) = self.slot.get() {
+            return Ok(slot);
+        }
+        let slot = Keyed::slot(self.tables, Access::Read)?;
+        Ok(self.slot.get_or_init(|| slot))
     }
 }
 

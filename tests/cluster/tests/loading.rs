@@ -7,6 +7,7 @@ use counter_ext_cluster_tests::{
     Address, Cluster, Ledger, Session, Settings, Traffic, assert_sqlstate, load_for, watch,
 };
 use rand::Rng;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,8 +26,8 @@ fn quiet_cluster() -> Cluster {
     Cluster::start(Settings::compacted_by_hand().with("counter_ext.max_counters", "16"))
 }
 
-/// Windows shorter and longer than any patience of who waits for them.
-const WINDOWS: [(u64, u64); 5] = [(5, 5), (20, 1), (1, 20), (400, 1), (1, 400)];
+/// Windows shorter and longer than any patience of who waits for them. Without a window of loads most reads load nothing.
+const WINDOWS: [(u64, u64); 7] = [(5, 5), (20, 1), (1, 20), (400, 1), (1, 400), (5, 0), (400, 0)];
 
 #[test]
 fn reads_are_exact_while_counters_are_evicted_and_loaded_again_in_stretched_windows() {
@@ -230,5 +231,81 @@ fn a_cold_viral_counter_is_loaded_by_one_for_all() {
         }
     });
     session.assert_count("viral", 123);
+    cluster.finish();
+}
+
+/// Loads and evictions so far.
+fn loads(session: &mut Session) -> (i64, i64) {
+    session.pairs("SELECT loads, evictions FROM counter_stats")[0]
+}
+
+/// What is asked for once is read from rows, and throws nothing out; what is asked for again comes in.
+#[test]
+fn a_counter_comes_into_memory_when_it_is_asked_for_again() {
+    for mode in ["slotted", "buffered"] {
+        let cluster = Cluster::start(Settings::compacted_by_hand().with("counter_ext.max_counters", "1024"));
+        let mut session = cluster.address().connect_with(&format!("SET counter_ext.mode = {mode}"));
+        session.must("SELECT counter_incr('cold:' || n, n) FROM generate_series(1, 6000) AS n");
+        // Buffered deltas keep their entries.
+        session.compact().expect("counter_compact");
+        session.must("SELECT counter_get('filler:' || n) FROM generate_series(1, 2000) AS n");
+        let (loaded, evicted) = loads(&mut session);
+
+        let wrong: i64 = session
+            .value("SELECT count(*) FROM generate_series(1, 3000) AS n WHERE counter_get('cold:' || n) <> n");
+        assert_eq!(wrong, 0, "{mode}: totals of cold counters");
+        let wrong: i64 = session.value(
+            "SELECT count(*) FROM counter_get_many(ARRAY(SELECT 'cold:' || n FROM generate_series(3001, 6000) AS n)) AS many
+             WHERE 'cold:' || value <> id",
+        );
+        assert_eq!(wrong, 0, "{mode}: totals of many cold counters");
+        let (loads_of_scan, evictions_of_scan) = loads(&mut session);
+        assert!(
+            loads_of_scan - loaded < 900 && evictions_of_scan - evicted < 900,
+            "{mode}: 6000 counters that were asked for once made {} loads and {} evictions",
+            loads_of_scan - loaded,
+            evictions_of_scan - evicted
+        );
+
+        for n in 1..=20 {
+            for _ in 0..4 {
+                assert_eq!(session.get(&format!("cold:{n}")).expect("counter_get"), n, "{mode}");
+            }
+        }
+        let (loads_again, _) = loads(&mut session);
+        assert!(loads_again - loads_of_scan >= 18, "{mode}: {} loads", loads_again - loads_of_scan);
+        cluster.finish();
+    }
+}
+
+/// One array may hold an id several times, of which the first is not let in and the next one is.
+#[test]
+fn an_id_that_comes_again_in_an_array_does_not_fall() {
+    let cluster = quiet_cluster();
+    let address = cluster.address();
+    let mut session = cluster.connect();
+    watch::evict_everything(&mut session);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut writer = address.connect();
+            while !stop.load(Ordering::Relaxed) {
+                writer.must("SELECT counter_incr('twin:' || n) FROM generate_series(1, 40) AS n");
+            }
+        });
+        let fallen: i64 = (0..300)
+            .map(|_| {
+                session.value::<i64>(
+                    "SELECT count(*) FROM (
+                         SELECT value < lag(value) OVER (PARTITION BY id ORDER BY at) AS falls FROM counter_get_many(
+                             ARRAY(SELECT 'twin:' || n % 40 + 1 FROM generate_series(1, 120) AS n)
+                         ) WITH ORDINALITY AS many (id, value, at)
+                     ) AS each WHERE falls",
+                )
+            })
+            .sum();
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(fallen, 0, "totals that fall within one array");
+    });
     cluster.finish();
 }

@@ -22,6 +22,7 @@ pub mod visibility;
 /// What runs under locks alone has nothing for loom to interleave, and is too much for it: the machine's atomics will do.
 #[path = "../../../src/memory"]
 pub mod plain {
+    pub mod doorkeeper;
     pub mod entries;
     pub mod entry;
     pub mod lifecycle;
