@@ -40,7 +40,23 @@ pub fn settle(tables: Tables, deltas: &[Delta], rows: Rows) -> Result<(), Counte
     })
 }
 
-/// Inserts a fresh slot row for each delta: what a spill does, inside the transaction.
+/// What is written while the transaction goes on: adds each delta, which are in the order of their ids, to the counter's total where nobody
+/// holds it, and else inserts a fresh slot row.
+pub fn spill(tables: Tables, deltas: &[Delta], rows: Rows) -> Result<(), CounterError> {
+    /// Deltas whose rows take up memory at the same time.
+    const AT_ONCE: usize = 256;
+    xact::in_scratch_memory(|| {
+        let active = ActiveSnapshot::push();
+        let targets = Targets::new(tables, rows);
+        for deltas in deltas.chunks(AT_ONCE) {
+            xact::in_scratch_memory(|| deltas.iter().try_for_each(|delta| targets.add_fresh(delta)))?;
+        }
+        drop(active);
+        Ok(())
+    })
+}
+
+/// Inserts a fresh slot row for each delta.
 pub fn insert_fresh(tables: Tables, deltas: &[Delta]) -> Result<(), CounterError> {
     xact::in_scratch_memory(|| {
         let active = ActiveSnapshot::push();
@@ -82,15 +98,27 @@ impl Targets {
         let known = slots::recall(self.tables, &delta.id);
         let is_followed = followed::goes_to_slots(&delta.id);
         // A counter with slot rows is one that many write to.
-        if !is_followed
-            && known.rows.is_empty()
-            && let Some(totals) = self.totals()?
-            && totals.try_add(&delta.id, delta.net)? == totals::Outcome::Added
-        {
+        if !is_followed && known.rows.is_empty() && self.add_to_total(delta)? {
             return Ok(());
         }
         let minutes = if is_followed { Minutes::Apart } else { Minutes::Together };
         add_to_slots(self.slots()?, delta, known, minutes)
+    }
+
+    fn add_fresh(&self, delta: &Delta) -> Result<(), CounterError> {
+        process::check_for_interrupts();
+        let goes_to_slots = followed::goes_to_slots(&delta.id) || slots::are_known(self.tables, &delta.id);
+        if goes_to_slots || !self.add_to_total(delta)? {
+            self.slots()?.insert(&delta.id, random::bits() as i64, delta.net);
+        }
+        Ok(())
+    }
+
+    fn add_to_total(&self, delta: &Delta) -> Result<bool, CounterError> {
+        match self.totals()? {
+            Some(totals) => Ok(totals.try_add(&delta.id, delta.net)? == totals::Outcome::Added),
+            None => Ok(false),
+        }
     }
 
     fn slots(&self) -> Result<&Writer, CounterError> {

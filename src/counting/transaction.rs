@@ -148,9 +148,9 @@ pub fn add(tables: Tables, id: &[u8], delta: i64, level: u32) -> Result<(), Coun
     if pending > MAX_PENDING { spill(tables, level) } else { Ok(()) }
 }
 
-/// Writes this level's pending deltas to slot rows, inside the transaction.
+/// Writes this level's pending deltas to rows, inside the transaction.
 fn spill(tables: Tables, level: u32) -> Result<(), CounterError> {
-    let deltas = state::change(|state| {
+    let mut deltas = state::change(|state| {
         let over = state.pending.held().saturating_sub(MAX_PENDING);
         if level > 1 && over < MIN_SPILL {
             return Ok(Vec::new());
@@ -165,7 +165,11 @@ fn spill(tables: Tables, level: u32) -> Result<(), CounterError> {
     for delta in &deltas {
         note_touched(tables, &delta.id);
     }
-    settle::insert_fresh(tables, &deltas)?;
+    // Rows that lie side by side are written one after the other.
+    deltas.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    // A transaction that is prepared may hold its rows for days.
+    let rows = if lock::max_prepared_transactions() == 0 { Rows::TotalsToo } else { Rows::Slots };
+    settle::spill(tables, &deltas, rows)?;
     xact::see_own_changes();
     Ok(())
 }
@@ -331,6 +335,8 @@ fn settle_pending() {
     if deltas.is_empty() {
         return;
     }
+    let mut deltas = deltas;
+    deltas.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     let xid = xact::assign_xid();
     cells::announce(u32::from(catalog::my_database()), xid);
     if let Err(error) = settle::settle(tables, &deltas, Rows::TotalsToo) {

@@ -18,6 +18,19 @@ pub fn try_lock_table(oid: Oid, access: Access) -> bool {
     unsafe { pg_sys::ConditionalLockRelationOid(oid, access.lock_mode()) }
 }
 
+/// Locks a table against everybody unless somebody uses it, and gives the lock back at once. Whether it could.
+pub(super) fn try_lock_briefly(oid: Oid) -> bool {
+    const MODE: pg_sys::LOCKMODE = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
+    // SAFETY: as in `lock_table`; what is given back was just taken.
+    unsafe {
+        let got = pg_sys::ConditionalLockRelationOid(oid, MODE);
+        if got {
+            pg_sys::UnlockRelationOid(oid, MODE);
+        }
+        got
+    }
+}
+
 /// Whether a command has locked a database so that nobody can connect to it, as ALTER DATABASE … RENAME does until its transaction
 /// has ended, also as a prepared one.
 pub fn is_database_locked(database: Oid) -> bool {

@@ -45,6 +45,7 @@ pub mod trigger;
 pub mod truncation;
 pub mod type_ids;
 mod unguarded;
+pub mod vacuum;
 pub mod wal;
 pub mod write;
 pub mod xact;

@@ -82,6 +82,19 @@ impl Table {
         }
     }
 
+    /// The table's index for writing, if it has one, and that is a btree over columns, of all rows, whose uniqueness is checked at once.
+    pub(super) fn only_plain_index(&self) -> Option<Index> {
+        // SAFETY: `rel` is open while `self` lives; the list is a copy of ours. An open index has its pg_class and pg_index rows.
+        let index = unsafe {
+            let indexes = pg_sys::RelationGetIndexList(self.rel);
+            let only =
+                if pg_sys::list_length(indexes) == 1 { Some((*(*indexes).elements).oid_value) } else { None };
+            pg_sys::list_free(indexes);
+            Index::open(only?, Access::Write)
+        };
+        index.is_plain().then_some(index)
+    }
+
     /// Blocks of the main fork now. A remembered block at or past it was truncated away.
     pub fn blocks(&self) -> u32 {
         // SAFETY: `rel` is open while `self` lives.
@@ -175,6 +188,42 @@ impl Index {
                     || *(*rel).rd_opfamily.add(at) == pg_sys::TEXT_BTREE_FAM_OID
                         && *(*rel).rd_indcollation.add(at) == pg_sys::C_COLLATION_OID
             })
+        }
+    }
+
+    fn is_plain(&self) -> bool {
+        // SAFETY: an open index has its pg_class and pg_index rows; the two lists are made once and kept, or empty.
+        unsafe {
+            let form = (*self.rel).rd_index;
+            (*(*self.rel).rd_rel).relam == pg_sys::BTREE_AM_OID
+                && (*form).indisready
+                && (*form).indimmediate
+                && !(*form).indisexclusion
+                && pg_sys::RelationGetIndexExpressions(self.rel).is_null()
+                && pg_sys::RelationGetIndexPredicate(self.rel).is_null()
+                && self.columns().len() <= MAX_COLUMNS
+                && self.numbers().iter().all(|number| *number > 0)
+        }
+    }
+
+    pub(super) fn is_unique(&self) -> bool {
+        // SAFETY: as in `is_plain`.
+        unsafe { (*(*self.rel).rd_index).indisunique }
+    }
+
+    /// The table's columns that are in it, numbered from 0.
+    pub(super) fn columns(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
+        self.numbers().iter().map(|number| usize::try_from(*number - 1).unwrap_or(0))
+    }
+
+    fn numbers(&self) -> &[pg_sys::AttrNumber] {
+        // SAFETY: an open index has its pg_index row, with a number for each of its columns.
+        unsafe {
+            let form = (*self.rel).rd_index;
+            std::slice::from_raw_parts(
+                (&raw const (*form).indkey.values).cast::<pg_sys::AttrNumber>(),
+                (*form).indnatts as usize,
+            )
         }
     }
 

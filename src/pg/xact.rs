@@ -184,6 +184,17 @@ pub fn in_recovery() -> bool {
 /// Runs a transaction of a background worker, confined: the database's owner may have set search_path for all who connect.
 /// An error aborts the transaction and comes back as its message.
 pub fn run_in_worker<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    run_bare_in_worker(|| {
+        let active = super::snapshot::ActiveSnapshot::push();
+        let value = super::confined::as_caller(|_| work());
+        drop(active);
+        value
+    })
+}
+
+/// As `run_in_worker`, not confined and without an active snapshot: for commands of PostgreSQL's own that end the transaction and begin
+/// another one.
+pub(super) fn run_bare_in_worker<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     use std::panic::AssertUnwindSafe;
     // SAFETY: a background worker connected to a database, outside any transaction. The isolation level and
     // writability are set by hand since the database's defaults must not decide about ours.
@@ -194,10 +205,8 @@ pub fn run_in_worker<T>(work: impl FnOnce() -> T) -> Result<T, String> {
         pg_sys::XactReadOnly = unguarded::RecoveryInProgress();
     }
     let result = PgTryBuilder::new(AssertUnwindSafe(|| {
-        let active = super::snapshot::ActiveSnapshot::push();
-        let value = super::confined::as_caller(|_| work());
-        drop(active);
-        // SAFETY: ends the transaction started above.
+        let value = work();
+        // SAFETY: ends the transaction started above, or the one that came after it.
         unsafe { pg_sys::CommitTransactionCommand() };
         Ok(value)
     }))

@@ -178,6 +178,15 @@ impl Writer {
     }
 }
 
+/// Whether slot rows of a counter are remembered.
+pub fn are_known(tables: Tables, id: &[u8]) -> bool {
+    REMEMBERED.with_borrow(|remembered| {
+        remembered.relations_version == access::version()
+            && remembered.slot_table == u32::from(tables.slot)
+            && remembered.counters.get(id).is_some_and(|known| !known.rows.is_empty())
+    })
+}
+
 /// Takes what is remembered of a counter out of the backend's memory.
 pub fn recall(tables: Tables, id: &[u8]) -> Known {
     REMEMBERED.with_borrow_mut(|remembered| {

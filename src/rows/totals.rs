@@ -80,12 +80,12 @@ enum Recalled {
     At(Seen),
 }
 
-/// Where totals were last seen, by hash. Another counter may have the same hash: a place is looked at before it is used.
+/// Where totals were last seen, with their hashes. Another counter may have the same hash: a place is looked at before it is used.
 struct Places {
     relations_version: u64,
     total_table: u32,
     /// Empty until the first place is remembered.
-    seen: Vec<Option<Seen>>,
+    seen: Vec<Option<(u64, Seen)>>,
     hasher: foldhash::fast::RandomState,
 }
 
@@ -99,8 +99,8 @@ thread_local! {
 }
 
 impl Places {
-    fn index(&self, id: &[u8]) -> usize {
-        self.hasher.hash_one(id) as usize % PLACES
+    fn hash(&self, id: &[u8]) -> u64 {
+        self.hasher.hash_one(id)
     }
 }
 
@@ -225,8 +225,13 @@ impl Writer {
                 places.relations_version = version;
                 places.total_table = table;
             }
-            let index = places.index(id);
-            let Some(Some(seen)) = places.seen.get_mut(index) else { return Recalled::Nothing };
+            let hash = places.hash(id);
+            let Some(Some((remembered, seen))) = places.seen.get_mut(hash as usize % PLACES) else {
+                return Recalled::Nothing;
+            };
+            if *remembered != hash {
+                return Recalled::Nothing;
+            }
             if let Some(left) = seen.passes_over.checked_sub(1) {
                 seen.passes_over = left;
                 return Recalled::PassOver;
@@ -244,8 +249,8 @@ impl Writer {
                 // BOUND: a constant number of places.
                 places.seen.resize(PLACES, None);
             }
-            let index = places.index(id);
-            places.seen[index] = Some(seen);
+            let hash = places.hash(id);
+            places.seen[hash as usize % PLACES] = Some((hash, seen));
         });
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::journal_keeper::Keeper;
 use super::serve_database;
+use super::slot_vacuum::SlotVacuum;
 use super::transactions::{Obstacle, in_transaction};
 use crate::family::pass::{self, How, Step, Work};
 use crate::memory::databases;
@@ -91,6 +92,7 @@ impl StepState {
 struct Compactor {
     database: u32,
     keeper: Keeper,
+    slots: SlotVacuum,
     began_at: Instant,
     last_pass: Instant,
     /// When it was last looked whether a pass is due.
@@ -114,6 +116,7 @@ impl Compactor {
         Compactor {
             database,
             keeper: Keeper::default(),
+            slots: SlotVacuum::new(),
             began_at: now,
             last_pass: now.checked_sub(IDLE_PASS_INTERVAL).unwrap_or(now),
             looked_at: looked_last(database, now),
@@ -135,12 +138,27 @@ impl Compactor {
         if self.until_pass().is_zero() || workers::pass_wanted(self.database) {
             self.pass_if_due()?;
         }
+        self.vacuum_slots()?;
         if self.last_rates.elapsed() >= RATE_INTERVAL {
             table::take_rates(self.database, self.last_rates.elapsed().as_secs_f64());
             self.last_rates = Instant::now();
         }
         let until_pass = self.until_pass();
         Ok(next_round.map_or(until_pass, |round| round.min(until_pass)))
+    }
+
+    /// A table of slot rows that stays large does no harm to counts.
+    fn vacuum_slots(&mut self) -> Result<(), Obstacle> {
+        match self.slots.run_if_due() {
+            Err(Obstacle::Failed(message)) => {
+                if statistics::note_error(self.database, &message) {
+                    pgrx::warning!("counter_ext compactor: vacuuming slots failed, will retry: {message}");
+                }
+                Ok(())
+            }
+            Err(Obstacle::Busy) => Ok(()),
+            other => other,
+        }
     }
 
     /// Whether this worker ends so that another database has its turn: the passes that were due here have been made, and nobody waits for
@@ -174,6 +192,7 @@ impl Compactor {
             };
             let were_made = new_rows.are_made();
             let pass = self.run_pass(new_rows)?;
+            self.slots.note(pass.rows);
             workers::pass_completed(self.database, requested, pass);
             let all_done = self.steps.iter().all(|step| step.under_way.is_none());
             self.idle = pass.rows == 0 && all_done && were_made && new_rows.are_made();

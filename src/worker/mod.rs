@@ -11,6 +11,7 @@ pub mod compactor;
 pub mod database_commands;
 mod journal_keeper;
 pub mod launcher;
+mod slot_vacuum;
 mod transactions;
 
 /// Names the postmaster finds the entry points by.

@@ -172,3 +172,50 @@ fn an_open_transaction_delays_no_compaction_of_others() {
     watch::wait_until_folded(&mut session);
     cluster.finish();
 }
+
+/// What a transaction counts of very many counters goes to their totals while it goes on, and waits for nobody; who counts the same
+/// ones meanwhile does not wait for it.
+#[test]
+fn very_many_counters_go_to_totals_within_the_transaction() {
+    let cluster = Cluster::start(Settings::compacted_by_hand().with("max_prepared_transactions", "0"));
+    let mut session = cluster.connect();
+    let many = |times: i32| {
+        format!(
+            "SELECT counter_incr_many(ARRAY(SELECT 'many:' || n FROM generate_series(1, 150000) AS n), array_fill({times}::bigint, ARRAY[150000]))"
+        )
+    };
+    session.must(&many(1));
+    let rows: (i64, i64) = session.pairs(
+        "SELECT (SELECT count(*) FROM counter_ext.slot), (SELECT sum(value)::bigint FROM counter_ext.total)",
+    )[0];
+    assert_eq!(rows, (0, 150_000), "slot rows, and the sum of totals");
+
+    session.must("BEGIN");
+    session.must(&many(10));
+    session.must("SAVEPOINT before");
+    session.must(&many(100));
+    session.must("ROLLBACK TO before");
+    session.assert_count("many:7", 11);
+    let mut other = cluster.connect();
+    other.must("SET lock_timeout = '1ms'");
+    for n in 1..=20 {
+        other.incr(&format!("many:{n}"), 1000).expect("an increment that waits for nobody");
+        other.assert_count(&format!("many:{n}"), 1001);
+    }
+    session.must("COMMIT");
+    other.must("SELECT counter_compact()");
+    let wrong: i64 = other.value(
+        "SELECT count(*) FROM generate_series(1, 150000) AS n
+         WHERE counter_get('many:' || n) <> 11 + CASE WHEN n <= 20 THEN 1000 ELSE 0 END",
+    );
+    assert_eq!(wrong, 0, "totals");
+
+    // Rolled back, nothing of it counts, though it was in totals.
+    session.must("BEGIN");
+    session.must(&many(5));
+    session.must("ROLLBACK");
+    session.assert_count("many:150000", 11);
+    let sum: i64 = session.value("SELECT sum(value)::bigint FROM counter_ext.total");
+    assert_eq!(sum, 150_000 * 11 + 20_000);
+    cluster.finish();
+}

@@ -1,6 +1,6 @@
 //! Maintenance of the tables moves rows to other places; counts go on being exact.
 
-use counter_ext_cluster_tests::{Cluster, Ledger, Settings, Traffic, under_load, watch};
+use counter_ext_cluster_tests::{Cluster, Ledger, Session, Settings, Traffic, under_load, wait, watch};
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::Duration;
@@ -71,5 +71,33 @@ fn a_table_locked_by_ddl_is_no_failure_of_the_worker() {
     for id in ["plain", "audited:a"] {
         assert_eq!(admin.get(id).expect("get"), counted, "{id}");
     }
+    cluster.finish();
+}
+
+/// What a burst leaves in the table of slot rows is given back soon, though nobody runs vacuum.
+#[test]
+fn a_burst_leaves_a_small_slot_table() {
+    const SMALL_BYTES: i64 = 512 * 1024;
+    let cluster = Cluster::start(
+        Settings::preloaded().with("autovacuum", "off").with("counter_ext.compact_interval", "100ms"),
+    );
+    let mut session = cluster.connect();
+    let size =
+        |session: &mut Session| -> i64 { session.value("SELECT pg_relation_size('counter_ext.slot')") };
+    for burst in 0..3 {
+        // What is prepared goes to slot rows.
+        session.must(&format!(
+            "BEGIN;
+             SELECT counter_incr_many(ARRAY(SELECT 'burst:' || n FROM generate_series(1, 40000) AS n));
+             PREPARE TRANSACTION 'burst:{burst}'"
+        ));
+        session.must(&format!("COMMIT PREPARED 'burst:{burst}'"));
+        let largest = size(&mut session);
+        assert!(largest > 2 * SMALL_BYTES, "a burst of {largest} bytes");
+        wait::until("a small slot table", Duration::from_secs(60), || size(&mut session) < SMALL_BYTES);
+    }
+    let wrong: i64 = session
+        .value("SELECT count(*) FROM generate_series(1, 40000) AS n WHERE counter_get('burst:' || n) <> 3");
+    assert_eq!(wrong, 0, "totals after the bursts");
     cluster.finish();
 }
