@@ -117,6 +117,7 @@ SELECT counting_between('counting:time', 'before second', 'after second');
 SELECT count(*) FROM counters c JOIN counter_info('counting:time') i USING (updated_at) WHERE c.id = 'counting:time';
 -- Nor does a statement that began before the last change take it back.
 SELECT counter_incr('counting:later');
+SELECT counter_compact() >= 0 AS compacted;
 UPDATE counter_ext.total SET updated_at = updated_at + interval '1 hour' WHERE id = 'counting:later';
 SELECT counter_incr('counting:later');
 SELECT value, updated_at > clock_timestamp() AS kept FROM counter_info('counting:later');
