@@ -207,14 +207,18 @@ CREATE FUNCTION counter_incr_at(id uuid, at timestamptz, delta bigint DEFAULT 1)
 CREATE FUNCTION counter_series(id text, "from" timestamptz, "to" timestamptz DEFAULT NULL, step text DEFAULT 'hour')
     RETURNS TABLE (bucket timestamptz, value bigint) LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
-    SELECT b.bucket, COALESCE(pg_catalog.sum(r.value), 0)::pg_catalog.int8
-    FROM pg_catalog.generate_series(
-            pg_catalog.date_trunc(counter_ext.check_step($4), $2),
-            COALESCE($3, pg_catalog.clock_timestamp()),
-            ('1 ' OPERATOR(pg_catalog.||) counter_ext.check_step($4))::pg_catalog.interval) AS b (bucket)
-        LEFT JOIN counter_ext.series_rows($1, pg_catalog.date_trunc(counter_ext.check_step($4), $2), $3, $4) AS r
-            ON pg_catalog.date_trunc($4, r.at) OPERATOR(pg_catalog.=) b.bucket
-    WHERE b.bucket OPERATOR(pg_catalog.<) COALESCE($3, 'infinity'::pg_catalog.timestamptz)
+    -- A step from an instant need not begin a bucket, where clocks are put forward at midnight or by half an hour: buckets are looked for
+    -- from there on, up to an hour further than needed.
+    SELECT b.bucket, pg_catalog.sum(b.value)::pg_catalog.int8
+    FROM (SELECT pg_catalog.date_trunc($4, s.at), 0::pg_catalog.numeric
+            FROM pg_catalog.generate_series(
+                pg_catalog.date_trunc(counter_ext.check_step($4), $2),
+                COALESCE($3, pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.+) '1 hour'::pg_catalog.interval,
+                ('1 ' OPERATOR(pg_catalog.||) counter_ext.check_step($4))::pg_catalog.interval) AS s (at)
+        UNION ALL
+        SELECT pg_catalog.date_trunc($4, r.at), r.value
+            FROM counter_ext.series_rows($1, pg_catalog.date_trunc(counter_ext.check_step($4), $2), $3, $4) AS r) AS b (bucket, value)
+    WHERE b.bucket OPERATOR(pg_catalog.<) COALESCE($3, pg_catalog.clock_timestamp())
     GROUP BY b.bucket ORDER BY b.bucket;
 END;
 CREATE FUNCTION counter_series(id counter, "from" timestamptz, "to" timestamptz DEFAULT NULL, step text DEFAULT 'hour')

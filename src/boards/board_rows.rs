@@ -12,6 +12,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use super::errors::BoardError;
+use crate::counting::reserved::is_reserved;
 use crate::errors::CounterError;
 use crate::fallible;
 use crate::pg::catalog::{self, Watch};
@@ -87,7 +88,7 @@ pub struct Board {
 impl Board {
     /// The member that an id stands for, if it is one of this board.
     pub fn member<'i>(&self, id: &'i [u8]) -> Option<&'i [u8]> {
-        id.strip_prefix(&self.prefix[..]).filter(|member| !member.is_empty())
+        id.strip_prefix(&self.prefix[..]).filter(|member| !member.is_empty() && !is_reserved(id))
     }
 
     /// Whether its members are kept up to date.

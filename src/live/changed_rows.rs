@@ -35,8 +35,24 @@ pub const CHANGED: FamilyTable = FamilyTable {
     hint: "GRANT it on counter_ext.watch_changed.",
 };
 
-/// These counters' totals change in the running transaction.
-pub fn note(_: Tables, ids: &[&[u8]]) -> Result<(), CounterError> {
+/// These counters' totals change in the running transaction, which holds the compaction lock to its end, as whoever sends does.
+pub fn note_folded(ids: &[&[u8]]) -> Result<(), CounterError> {
+    note(ids, |changed, watch, id| {
+        let range = Range::Triple(&watch.prefix, &watch.channel, id);
+        // One that is there, and that nobody is about to send, says enough.
+        if !matches!(latest::find(changed, range, |_| true, |_| ()), Latest::Free(..) | Latest::Mine) {
+            insert(changed, watch, id);
+        }
+    })
+}
+
+/// This counter's total changes in the running transaction, which keeps nobody from sending: what is noted already may be sent before this
+/// commits, and says nothing of it.
+pub fn note_change(_: Tables, id: &[u8]) -> Result<(), CounterError> {
+    note(&[id], insert)
+}
+
+fn note(ids: &[&[u8]], note_one: impl Fn(&Keyed, &Watch, &[u8])) -> Result<(), CounterError> {
     let watches = watch_rows::all()?;
     let is_concerned = |watch: &&Watch| ids.iter().any(|id| watch.concerns(id));
     let mut concerned = watches.iter().filter(is_concerned).peekable();
@@ -59,12 +75,7 @@ pub fn note(_: Tables, ids: &[&[u8]]) -> Result<(), CounterError> {
     Ok(())
 }
 
-fn note_one(changed: &Keyed, watch: &Watch, id: &[u8]) {
-    let range = Range::Triple(&watch.prefix, &watch.channel, id);
-    // One that is there, and that nobody is about to send, says enough.
-    if matches!(latest::find(changed, range, |_| true, |_| ()), Latest::Free(..) | Latest::Mine) {
-        return;
-    }
+fn insert(changed: &Keyed, watch: &Watch, id: &[u8]) {
     let row = [
         Value::Text(&watch.prefix),
         Value::Text(&watch.channel),

@@ -22,7 +22,7 @@ use self::watch_rows::WATCH;
 
 pub static FAMILY: Family = Family {
     follower: Some(Follower { table: WATCH, looks_at_totals: true, folded }),
-    totals_changed: Some(|tables, id| changed_rows::note(tables, &[id])),
+    totals_changed: Some(changed_rows::note_change),
     try_lock_to_drop: |_| changed_rows::CHANGED.try_lock(Access::Write),
     // What is watched stays so.
     forget_all: |_| emptying::truncate(&[CHANGED]),
@@ -31,11 +31,11 @@ pub static FAMILY: Family = Family {
 };
 
 /// Compaction has just folded these counters, in the running transaction.
-fn folded(tables: Tables, amounts: &[&Amount]) -> Result<(), CounterError> {
+fn folded(_: Tables, amounts: &[&Amount]) -> Result<(), CounterError> {
     // Nothing was added to some of them.
     let changed = amounts.iter().filter(|amount| amount.delta != 0).map(|amount| &*amount.id);
     let mut ids = fallible::collect(changed, "counters to be sent")?;
     ids.sort_unstable();
     ids.dedup();
-    changed_rows::note(tables, &ids)
+    changed_rows::note_folded(&ids)
 }

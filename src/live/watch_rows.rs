@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use super::errors::LiveError;
+use crate::counting::reserved::is_reserved;
 use crate::errors::CounterError;
 use crate::pg::catalog::{self, Watch as Invalidations};
 use crate::pg::id_scan::Range;
@@ -64,8 +65,9 @@ impl Watch {
         Range::Pair(&self.prefix, &self.channel)
     }
 
+    /// Ids that families keep for themselves are no counters to users.
     pub fn concerns(&self, id: &[u8]) -> bool {
-        id.starts_with(&self.prefix)
+        id.starts_with(&self.prefix) && !is_reserved(id)
     }
 
     fn held(&self) -> CounterError {

@@ -1,12 +1,11 @@
 //! What goes into totals is booked in buckets, by the transaction in which it goes there.
 
 use super::bucket_rows::{Bucket, Writer};
-use super::level::{Level, minute};
-use super::tracked_rows::{self, Tracked};
+use super::{placing, tracked_rows};
 use crate::errors::CounterError;
 use crate::fallible;
 use crate::family::followed::Amount;
-use crate::pg::{process, xact, zone};
+use crate::pg::{process, xact};
 use crate::rows::access::Tables;
 
 const WHAT: &str = "amounts of a series";
@@ -19,22 +18,17 @@ pub(super) const MOST_AHEAD_US: i64 = 3_600_000_000;
 pub fn book(_tables: Tables, amounts: &[&Amount]) -> Result<(), CounterError> {
     let series = tracked_rows::all()?;
     let now_us = process::now_us();
+    let mut writer = Writer::open()?;
     let mut buckets = fallible::with_room(amounts.len(), WHAT)?;
     for amount in amounts {
         let Some(tracked) = tracked_rows::of(&series, &amount.id) else { continue };
         let is_sound = amount.at_us <= now_us.saturating_add(MOST_AHEAD_US);
         let at_us = if is_sound { amount.at_us } else { now_us };
         let Some(level) = tracked.keeps.level_of(at_us, now_us) else { continue };
-        let bucket = Bucket {
-            id: fallible::boxed(&amount.id, WHAT)?,
-            level,
-            at_us: begin_of(level, at_us, tracked),
-            value: amount.delta,
-        };
+        let bucket = placing::place(&mut writer, tracked, (&amount.id, level, at_us), amount.delta)?;
         fallible::push(&mut buckets, bucket, WHAT)?;
     }
     buckets.sort_unstable_by(|a, b| (&a.id, a.level, a.at_us).cmp(&(&b.id, b.level, b.at_us)));
-    let mut writer = Writer::open()?;
     for same in buckets.chunk_by(|a, b| (&a.id, a.level, a.at_us) == (&b.id, b.level, b.at_us)) {
         process::check_for_interrupts();
         let value = same.iter().map(|bucket| bucket.value).sum();
@@ -46,12 +40,4 @@ pub fn book(_tables: Tables, amounts: &[&Amount]) -> Result<(), CounterError> {
     drop(writer);
     xact::see_own_changes();
     Ok(())
-}
-
-/// When the bucket of an instant begins.
-pub(super) fn begin_of(level: Level, at_us: i64, tracked: &Tracked) -> i64 {
-    match level {
-        Level::Minute => minute(at_us),
-        level => zone::begin_of(level.name(), at_us, &tracked.zone),
-    }
 }

@@ -49,7 +49,7 @@ pub const ROLLED: FamilyTable = FamilyTable {
     hint: "It is written by the extension only.",
 };
 
-const ID: usize = 0;
+pub(super) const ID: usize = 0;
 const AT: usize = 1;
 const NODE: usize = 2;
 const VALUE: usize = 4;
@@ -73,14 +73,14 @@ pub struct Bucket {
     pub value: i128,
 }
 
-struct BucketRow {
-    at_us: i64,
-    node: i32,
-    value: i64,
+pub(super) struct BucketRow {
+    pub at_us: i64,
+    pub node: i32,
+    pub value: i64,
 }
 
 impl BucketRow {
-    fn read(columns: &Columns<'_>) -> BucketRow {
+    pub fn read(columns: &Columns<'_>) -> BucketRow {
         BucketRow { at_us: columns.bigint(AT), node: columns.int(NODE), value: columns.bigint(VALUE) }
     }
 }
@@ -103,12 +103,27 @@ impl Leaf {
 pub struct Writer {
     node: i32,
     leaves: Vec<Leaf>,
+    /// Of partitions that were asked about: up to which id they are rolled up.
+    rolled: Vec<(Partition, Option<Id>)>,
 }
 
 impl Writer {
     /// The caller has locked counter_ext.total for writing.
     pub fn open() -> Result<Writer, CounterError> {
-        Ok(Writer { node: replicated::own_node()?, leaves: Vec::new() })
+        Ok(Writer { node: replicated::own_node()?, leaves: Vec::new(), rolled: Vec::new() })
+    }
+
+    /// Whether such a bucket of an id is rolled up into longer ones already: what is added to it nobody would see. The caller keeps out who
+    /// rolls up, or is it.
+    pub fn is_rolled(&mut self, level: Level, at_us: i64, id: &[u8]) -> Result<bool, CounterError> {
+        let of = level.partition(at_us);
+        if !self.rolled.iter().any(|(known, _)| *known == of) {
+            let rolled = ROLLED.open(ROLLED.lock_in_time(Access::Read)?, Access::Read)?;
+            let upto = rolled_upto(&rolled, &of.name(), &mut Snapshot::fresh());
+            fallible::push(&mut self.rolled, (of, upto), WHAT)?;
+        }
+        let upto = self.rolled.iter().find(|(known, _)| *known == of).and_then(|(_, upto)| upto.as_deref());
+        Ok(upto.is_some_and(|upto| id <= upto))
     }
 
     /// Adds to this node's bucket.
@@ -354,7 +369,7 @@ pub fn leaves(level: Level, parent: Oid) -> Vec<(Oid, Option<Partition>)> {
     partition::all_of(&Table::open(parent)).into_iter().map(|oid| (oid, named(oid))).collect()
 }
 
-fn rolled_upto(rolled: &Keyed, partition: &str, snapshot: &mut Snapshot) -> Option<Id> {
+pub(super) fn rolled_upto(rolled: &Keyed, partition: &str, snapshot: &mut Snapshot) -> Option<Id> {
     let mut upto = None;
     for_each_visible(rolled, Range::Id(partition.as_bytes()), snapshot, |columns| {
         upto = Some(fallible::boxed(columns.text(UPTO), WHAT).or_raise());
@@ -420,17 +435,6 @@ pub fn try_lock_to_take() -> bool {
         })
 }
 
-/// Puts buckets that were taken from one counter to another.
-pub fn put(buckets: &[(Bucket, i32)], to: &[u8]) -> Result<(), CounterError> {
-    let mut writer = Writer::open()?;
-    for (bucket, node) in buckets {
-        let moved = Bucket { id: fallible::boxed(to, WHAT)?, ..bucket.clone() };
-        writer.add_of_node(&moved, *node)?;
-        xact::see_own_changes();
-    }
-    Ok(())
-}
-
 /// The next ids after one that begin with a prefix and have buckets, in no order and perhaps several times.
 pub fn ids_after(
     prefix: &[u8],
@@ -463,117 +467,4 @@ pub fn ids_after(
         }
     }
     Ok(())
-}
-
-/// A partition whose buckets nobody keeps.
-pub struct Due {
-    pub of: Partition,
-    leaf: Oid,
-    parent: Oid,
-}
-
-/// A row of such a partition.
-#[derive(Clone, Debug)]
-pub struct OldRow {
-    pub id: Id,
-    pub at_us: i64,
-    pub node: i32,
-    pub value: i64,
-}
-
-/// A level's first partition that is due.
-pub fn due(level: Level, is_due: impl Fn(Partition) -> bool) -> Result<Option<Due>, CounterError> {
-    let parent = of_level(level).lock_in_time(Access::Read)?;
-    let due =
-        leaves(level, parent).into_iter().find_map(|(leaf, of)| Some((leaf, of.filter(|of| is_due(*of))?)));
-    Ok(due.map(|(leaf, of)| Due { of, leaf, parent }))
-}
-
-/// Keeps out who takes buckets away, to the end of the transaction. Returns whether that can be had now.
-pub fn keep_takers_out(waits: bool) -> Result<bool, CounterError> {
-    let rolled = ROLLED.find().ok_or(CounterError::NotInstalled)?;
-    Ok(locks(rolled, Access::AgainstWriters, waits))
-}
-
-fn locks(table: Oid, access: Access, waits: bool) -> bool {
-    if waits {
-        lock::lock_table(table, access);
-    }
-    waits || lock::try_lock_table(table, access)
-}
-
-impl Due {
-    /// The next rows, about so many, to the end of an id; `None` behind the last. Errors: 55P03.
-    pub fn next_rows(&self, most: usize, waits: bool) -> Result<Option<Vec<OldRow>>, CounterError> {
-        if !locks(self.leaf, Access::Read, waits) {
-            return Err(CounterError::TableLocked { table: of_level(self.of.level).name });
-        }
-        let mut snapshot = Snapshot::fresh();
-        let upto = self.rolled(&mut snapshot, Access::Read)?;
-        let keyed = BUCKET.open(self.leaf, Access::Read)?;
-        let mut rows: Vec<OldRow> = Vec::new();
-        let mut failed = Ok(());
-        for_each_visible(
-            &keyed,
-            Range::After(upto.as_deref().unwrap_or_default()),
-            &mut snapshot,
-            |columns| {
-                let (id, row) = (columns.text(ID), BucketRow::read(columns));
-                if rows.len() >= most && rows.last().is_some_and(|last| *last.id != *id) {
-                    return ControlFlow::Break(());
-                }
-                let added = fallible::boxed(id, WHAT).and_then(|id| {
-                    fallible::push(
-                        &mut rows,
-                        OldRow { id, at_us: row.at_us, node: row.node, value: row.value },
-                        WHAT,
-                    )
-                });
-                failed = added;
-                if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            },
-        );
-        failed?;
-        Ok((!rows.is_empty()).then_some(rows))
-    }
-
-    fn rolled(&self, snapshot: &mut Snapshot, access: Access) -> Result<Option<Id>, CounterError> {
-        let rolled = ROLLED.open(ROLLED.find().ok_or(CounterError::NotInstalled)?, access)?;
-        Ok(rolled_upto(&rolled, &self.of.name(), snapshot))
-    }
-
-    /// Notes that all ids up to one are rolled up. The caller keeps out who takes buckets away.
-    pub fn note_rolled(&self, upto: &[u8]) -> Result<(), CounterError> {
-        self.forget_rolled()?;
-        let rolled = ROLLED.open(ROLLED.find().ok_or(CounterError::NotInstalled)?, Access::Write)?;
-        write::insert(&rolled.table, &[Value::Text(self.of.name().as_bytes()), Value::Text(upto)]);
-        xact::see_own_changes();
-        Ok(())
-    }
-
-    fn forget_rolled(&self) -> Result<(), CounterError> {
-        let rolled = ROLLED.open(ROLLED.find().ok_or(CounterError::NotInstalled)?, Access::Write)?;
-        let name = self.of.name();
-        if let Latest::Free(candidate, ()) =
-            latest::find(&rolled, Range::Id(name.as_bytes()), |_| true, |_| ())
-        {
-            candidate.delete().map_err(|_| CounterError::TableLocked { table: ROLLED.name })?;
-        }
-        xact::see_own_changes();
-        Ok(())
-    }
-
-    /// Drops the partition, which is rolled up. Returns whether that could be had now.
-    pub fn drop_partition(&self, waits: bool) -> Result<bool, CounterError> {
-        if !locks(self.parent, Access::Alone, waits) || !locks(self.leaf, Access::Alone, waits) {
-            return Ok(false);
-        }
-        self.forget_rolled()?;
-        let drop = format!("DROP TABLE counter_ext.{}", self.of.name());
-        confined::as_owner(table::owner(self.parent), |confined| {
-            Spi::connect(confined)?.run(drop.as_bytes())
-        })?;
-        xact::see_own_changes();
-        Ok(true)
-    }
 }

@@ -10,6 +10,8 @@ pub mod errors;
 pub mod late;
 pub mod level;
 mod moving;
+mod old_partitions;
+mod placing;
 pub mod reading;
 mod rolling;
 pub mod tracked_rows;

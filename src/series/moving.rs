@@ -6,8 +6,9 @@
 
 use std::ops::ControlFlow;
 
-use super::bucket_rows::{self, Bucket};
-use super::tracked_rows;
+use super::bucket_rows::{self, Bucket, Writer};
+use super::placing;
+use super::tracked_rows::{self, Tracked};
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
 use crate::family::{IdsAfter, Move, followed};
@@ -64,10 +65,22 @@ pub fn move_buckets(tables: Tables, moved: Move<'_>) -> Result<bool, CounterErro
     let mut taken: Vec<(Bucket, i32)> = Vec::new();
     let had_any =
         take(tables, moved.from, |bucket, node| Ok(fallible::push(&mut taken, (bucket, node), WHAT)?))?;
-    if tracked_rows::of(&tracked_rows::all()?, moved.to).is_some() {
+    if let Some(tracked) = tracked_rows::of(&tracked_rows::all()?, moved.to) {
         let sum: i128 = taken.iter().map(|(bucket, _)| bucket.value).sum();
-        xact::in_scratch_memory(|| bucket_rows::put(&taken, moved.to))?;
+        xact::in_scratch_memory(|| put(&taken, moved.to, tracked))?;
         followed::book(tables, moved.to, -sum, process::now_us())?;
     }
     Ok(had_any)
+}
+
+/// Puts buckets that were taken from one counter to another.
+fn put(buckets: &[(Bucket, i32)], to: &[u8], tracked: &Tracked) -> Result<(), CounterError> {
+    let mut writer = Writer::open()?;
+    for (bucket, node) in buckets {
+        let place = (to, bucket.level, bucket.at_us);
+        let moved = placing::place(&mut writer, tracked, place, bucket.value)?;
+        writer.add_of_node(&moved, *node)?;
+        xact::see_own_changes();
+    }
+    Ok(())
 }

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::booking::{MOST_AHEAD_US, begin_of};
+use super::booking::MOST_AHEAD_US;
 use super::bucket_rows::{BUCKET, Reader, Span};
 use super::errors::SeriesError;
 use super::level::{LEVELS, Level};
+use super::placing::begin_of;
 use super::tracked_rows::{self, Tracked};
 use crate::counting::read;
 use crate::errors::CounterError;

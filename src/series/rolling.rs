@@ -7,12 +7,12 @@
 
 use std::time::Duration;
 
-use super::booking::begin_of;
-use super::bucket_rows::{self, Bucket, Due, OldRow, Writer};
+use super::bucket_rows::{Bucket, Writer};
 use super::level::{Keep, LEVELS, Level};
+use super::old_partitions::{self, Due, OldRow};
+use super::placing;
 use super::tracked_rows::{self, Tracked};
 use crate::errors::CounterError;
-use crate::fallible;
 use crate::family::pass::{How, Progress, Step, Work};
 use crate::pg::{process, xact};
 use crate::rows::access::{Tables, as_owner};
@@ -49,7 +49,7 @@ fn next_due(series: &[Tracked]) -> Result<Option<Due>, CounterError> {
     let now_us = process::now_us();
     for level in LEVELS {
         let longest = series.iter().filter_map(|tracked| tracked.keeps.of(level)).max().unwrap_or(Keep(0));
-        if let Some(due) = bucket_rows::due(level, |of| !longest.covers(of.to_us, now_us))? {
+        if let Some(due) = old_partitions::due(level, |of| !longest.covers(of.to_us, now_us))? {
             return Ok(Some(due));
         }
     }
@@ -59,7 +59,7 @@ fn next_due(series: &[Tracked]) -> Result<Option<Due>, CounterError> {
 /// Does a piece of a partition.
 fn roll(series: &[Tracked], due: &Due, how: How) -> Result<Progress, CounterError> {
     let done = Progress { is_done: true, ..Progress::default() };
-    if !bucket_rows::keep_takers_out(how.waits)? {
+    if !old_partitions::keep_takers_out(how.waits)? {
         return Ok(done);
     }
     let Some(rows) = xact::in_scratch_memory(|| due.next_rows(BATCH, how.waits))? else {
@@ -71,16 +71,10 @@ fn roll(series: &[Tracked], due: &Due, how: How) -> Result<Progress, CounterErro
     let mut sum: Option<(Bucket, i32)> = None;
     for row in &rows {
         process::check_for_interrupts();
-        let Some((level, at_us)) = longer(series, due.of.level, row) else { continue };
+        let Some(next) = longer(&mut writer, series, due.of.level, row)? else { continue };
         match &mut sum {
-            Some((bucket, node)) if bucket.id == row.id && bucket.at_us == at_us && *node == row.node => {
-                bucket.value += i128::from(row.value);
-            }
-            _ => {
-                let id = fallible::boxed(&row.id, "an id")?;
-                let next = (Bucket { id, level, at_us, value: i128::from(row.value) }, row.node);
-                add(&mut writer, sum.replace(next))?;
-            }
+            Some((bucket, node)) if is_same(bucket, &next) && *node == row.node => bucket.value += next.value,
+            _ => add(&mut writer, sum.replace((next, row.node)))?,
         }
     }
     add(&mut writer, sum)?;
@@ -101,9 +95,18 @@ fn add(writer: &mut Writer, sum: Option<(Bucket, i32)>) -> Result<(), CounterErr
     Ok(())
 }
 
+fn is_same(one: &Bucket, other: &Bucket) -> bool {
+    (&one.id, one.level, one.at_us) == (&other.id, other.level, other.at_us)
+}
+
 /// The bucket that a row goes to; `None` where its series ends here.
-fn longer(series: &[Tracked], level: Level, row: &OldRow) -> Option<(Level, i64)> {
-    let tracked = tracked_rows::of(series, &row.id)?;
-    let longer = tracked.keeps.after(level)?;
-    Some((longer, begin_of(longer, row.at_us, tracked)))
+fn longer(
+    writer: &mut Writer,
+    series: &[Tracked],
+    level: Level,
+    row: &OldRow,
+) -> Result<Option<Bucket>, CounterError> {
+    let Some(tracked) = tracked_rows::of(series, &row.id) else { return Ok(None) };
+    let Some(longer) = tracked.keeps.after(level) else { return Ok(None) };
+    placing::place(writer, tracked, (&row.id, longer, row.at_us), i128::from(row.value)).map(Some)
 }

@@ -120,6 +120,14 @@ SELECT * FROM counter_board_top('b:x:');
 SELECT * FROM counter_board_top('b:', 2);
 SELECT counter_board('');
 SELECT counter_board_rank('', 'b:x:kim') = (SELECT count(*) + 1 FROM counters WHERE value > 60) AS ok;
+-- What families count under ids of their own is on none, whoever changes it.
+SELECT counter_like('b:liked', 'kim');
+DO $$ BEGIN PERFORM counter_compact(); END $$;
+UPDATE counter_ext.total SET updated_at = now() WHERE id = E'\x01b:liked';
+SELECT count(*) FROM counter_ext.board_changed WHERE id ~ 'liked';
+DO $$ BEGIN PERFORM counter_compact(); END $$;
+SELECT * FROM counter_board_top('', 1000000) WHERE member ~ 'liked';
+SELECT counter_unlike('b:liked', 'kim');
 
 -- Many, with ties, as rank() OVER says.
 SELECT counter_set_many(array_agg('b:many:' || i), array_agg(i * 7919 % 1000 - 300)) FROM generate_series(1, 3000) i;

@@ -36,6 +36,12 @@ SELECT count(*) FROM counter_ext.watch_changed;
 SELECT counter_incr('live:a');
 DO $$ BEGIN PERFORM counter_compact(); END $$;
 SELECT count(*) FROM counter_ext.watch_changed;
+-- What families count under ids of their own is not sent, whoever changes it.
+SELECT counter_watch('', 'all', '1 day'), counter_like('live:liked', 'kim');
+DO $$ BEGIN PERFORM counter_compact(); END $$;
+UPDATE counter_ext.total SET updated_at = now() WHERE id = E'\x01live:liked';
+SELECT count(*) FROM counter_ext.watch_changed WHERE id ~ 'liked';
+SELECT counter_unwatch('', 'all'), counter_unlike('live:liked', 'kim');
 
 -- What is refused.
 SELECT counter_watch('live:', NULL), counter_watch(NULL, 'live'), counter_unwatch('live:', NULL);

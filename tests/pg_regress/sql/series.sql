@@ -225,6 +225,36 @@ SELECT * FROM series_attempt($$SELECT counter_total('rolled:a')$$);
 SELECT counter_incr('rolled:a', 4);
 SELECT counter_get('rolled:a');
 
+-- Clocks that are put forward at midnight, or back by half an hour: what comes after that is in its bucket.
+SELECT counter_track('clocks:', keep => '{10000 days,20000 days,forever}');
+SET TimeZone = 'America/Sao_Paulo';
+SELECT count(counter_incr_at('clocks:a', at)) FROM generate_series(timestamp '2017-10-13 12:00', '2017-10-17 12:00', '1 day') AS at;
+SELECT * FROM counter_series('clocks:a', '2017-10-13', '2017-10-18', 'day');
+SELECT * FROM counter_series('clocks:a', '2017-10-15', '2017-10-16 00:30', 'day');
+SET TimeZone = 'Australia/Lord_Howe';
+SELECT count(counter_incr_at('clocks:b', at)) FROM generate_series(timestamptz '2017-04-02 00:10', '2017-04-02 04:10', '30 minutes') AS at;
+SELECT * FROM counter_series('clocks:b', '2017-04-02', '2017-04-02 05:00');
+SET TimeZone = 'UTC';
+
+-- What comes late, and moves, to buckets that are being rolled up: they were kept shorter before.
+SELECT counter_incr_at('clocks:m', '2017-10-13 12:34', 5), counter_incr_at('clocks:t', '2017-10-13 12:34', 7);
+DO $$ BEGIN PERFORM counter_compact(); END $$;
+INSERT INTO counter_ext.rolled VALUES ('bucket_minute_20171013', 'clocks:s');
+SELECT counter_total('clocks:m'), counter_total('clocks:t');
+SELECT counter_incr_at('clocks:m', '2017-10-13 12:35', 3);
+SELECT counter_total('clocks:m');
+DO $$ BEGIN PERFORM counter_compact(); END $$;
+SELECT counter_total('clocks:m');
+SELECT counter_rename('clocks:t', 'clocks:r');
+SELECT counter_total('clocks:r'), counter_get('clocks:r');
+INSERT INTO counter_ext.rolled VALUES ('bucket_hour_20170928', 'clocks:s'), ('bucket_day_20170928', 'clocks:s');
+SELECT counter_incr_at('clocks:m', '2017-10-13 12:36', 2);
+DO $$ BEGIN PERFORM counter_compact(); END $$;
+SELECT counter_total('clocks:m');
+SELECT at, minutes, value FROM counter_ext.bucket WHERE id IN ('clocks:m', 'clocks:r') AND at < '2020-01-01' ORDER BY at, minutes;
+DELETE FROM counter_ext.rolled;
+SELECT counter_untrack('clocks:'), counter_drop_prefix('clocks:');
+
 -- TRUNCATE, and all is forgotten; what is tracked stays so.
 TRUNCATE counter_ext.total;
 SELECT counter_total('series:a'), counter_get('series:a'), counter_total('series:dst'), counter_total('short:big');
