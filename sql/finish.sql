@@ -118,7 +118,7 @@ GRANT EXECUTE ON FUNCTION
 -- So do those of series, and check the right to read counters and buckets.
 GRANT EXECUTE ON FUNCTION
     counter_ext.series_rows(text, timestamptz, timestamptz, text), counter_ext.series_total(text, timestamptz, timestamptz),
-    counter_ext.check_step(text)
+    counter_ext.check_step(text, timestamptz, timestamptz)
     TO PUBLIC;
 -- So does what counter_hll_info reads.
 GRANT EXECUTE ON FUNCTION counter_ext.hll_header(counter_hll) TO PUBLIC;

@@ -7,7 +7,7 @@ use super::triggers;
 use crate::boards::board_rows::{self, BOARD};
 use crate::boards::reading::{self, Ranked};
 use crate::boards::{declaring, snapshots};
-use crate::errors::{CounterError, OrRaise};
+use crate::errors::{CounterError, OrRaise, given};
 use crate::pg::args::{TextArg, TextBytes};
 use crate::pg::process;
 
@@ -16,20 +16,20 @@ use crate::pg::process;
 /// whether there was no such board. To declare one waits for all transactions that have incremented anything, and keeps others waiting
 /// until it is committed. Up to ten thousand members are there at once; more of them are added by compaction soon after.
 ///
-/// Errors: 22023 over-long prefix; 25006 read-only transaction or standby; 42501 INSERT on counter_ext.board is missing; 55000 increments have still
+/// Errors: 22004 NULL argument; 22023 over-long prefix; 25006 read-only transaction or standby; 42501 INSERT on counter_ext.board is missing; 55000 increments have still
 /// to be recovered after a start; 55006 another transaction changes the board by hand.
-#[pg_extern(strict)]
-fn counter_board(prefix: TextArg<'_>) -> bool {
-    declaring::declare(prefix.0).or_raise()
+#[pg_extern]
+fn counter_board(prefix: Option<TextArg<'_>>) -> bool {
+    given("prefix", prefix).and_then(|prefix| declaring::declare(prefix.0)).or_raise()
 }
 
 /// Ends a board; its counters and its snapshots stay. Returns whether there was one.
 ///
-/// Errors: 22023 over-long prefix; 25006 read-only transaction or standby; 42501 DELETE on counter_ext.board is missing; 55006 another transaction
+/// Errors: 22004 NULL argument; 22023 over-long prefix; 25006 read-only transaction or standby; 42501 DELETE on counter_ext.board is missing; 55006 another transaction
 /// changes the board.
-#[pg_extern(strict)]
-fn counter_unboard(prefix: TextArg<'_>) -> bool {
-    declaring::end(prefix.0).or_raise()
+#[pg_extern]
+fn counter_unboard(prefix: Option<TextArg<'_>>) -> bool {
+    given("prefix", prefix).and_then(|prefix| declaring::end(prefix.0)).or_raise()
 }
 
 /// Adds `delta` to a member's score: `counter_incr` of board and member together.

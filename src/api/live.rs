@@ -4,7 +4,7 @@ use pgrx::WhoAllocated;
 use pgrx::prelude::*;
 
 use super::triggers;
-use crate::errors::OrRaise;
+use crate::errors::{CounterError, OrRaise, given};
 use crate::live::watch_rows::{self, WATCH};
 use crate::live::watching;
 use crate::pg::args::{IntervalArg, TextArg};
@@ -17,23 +17,30 @@ use crate::pg::args::{IntervalArg, TextArg};
 /// watched by the caller, this often. Returns whether that changed anything. It waits for all transactions that have incremented anything,
 /// and keeps others waiting until it is committed.
 ///
-/// Errors: 22023 over-long prefix, empty or over-long channel, negative or over-long interval; 25006 read-only transaction or standby; 42501 SELECT on
+/// Errors: 22004 NULL argument; 22023 over-long prefix, empty or over-long channel, negative or over-long interval; 25006 read-only transaction or standby; 42501 SELECT on
 /// counter_ext.total or INSERT on counter_ext.watch is missing; 55006 another transaction changes the watch by hand.
-#[pg_extern(strict)]
+#[pg_extern]
 fn counter_watch(
-    prefix: TextArg<'_>,
-    channel: TextArg<'_>,
-    at_most_every: default!(IntervalArg<'_>, "'1 s'"),
+    prefix: Option<TextArg<'_>>,
+    channel: Option<TextArg<'_>>,
+    at_most_every: default!(Option<IntervalArg<'_>>, "'1 s'"),
 ) -> bool {
-    watching::watch(prefix.0, channel.0, at_most_every.0).or_raise()
+    let watch = || -> Result<bool, CounterError> {
+        let (prefix, channel) = (given("prefix", prefix)?.0, given("channel", channel)?.0);
+        watching::watch(prefix, channel, given("at_most_every", at_most_every)?.0)
+    };
+    watch().or_raise()
 }
 
 /// Has nothing more sent; returns whether there was such a watch. What has not been sent yet is not sent any more.
 ///
 /// Errors: as above, with DELETE on counter_ext.watch.
-#[pg_extern(strict)]
-fn counter_unwatch(prefix: TextArg<'_>, channel: TextArg<'_>) -> bool {
-    watching::unwatch(prefix.0, channel.0).or_raise()
+#[pg_extern]
+fn counter_unwatch(prefix: Option<TextArg<'_>>, channel: Option<TextArg<'_>>) -> bool {
+    let unwatch = || -> Result<bool, CounterError> {
+        watching::unwatch(given("prefix", prefix)?.0, given("channel", channel)?.0)
+    };
+    unwatch().or_raise()
 }
 
 #[pg_schema]

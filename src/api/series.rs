@@ -12,8 +12,8 @@ use crate::series::level::Level;
 use crate::series::tracked_rows::TRACKED;
 use crate::series::{late, reading, tracking};
 
-/// Begins series of the counters whose ids begin with `prefix`; the empty one means all. Returns whether they begin: where the prefix is
-/// tracked already, it changes for how long buckets are kept. From then on whatever changes a counter is booked in the bucket of the minute
+/// Begins series of the counters whose ids begin with `prefix`; the empty one means all. Where the prefix is tracked already,
+/// it changes for how long buckets are kept. Returns whether that changed anything. From then on whatever changes a counter is booked in the bucket of the minute
 /// (or hour, or day, if that is the shortest of `resolutions`) in which it is counted: increments, resets and all else. So the buckets of a
 /// counter add up to what its total has gained since. Buckets of `resolutions[i]` are kept for `keep[i]`, an interval or `forever`; then they are
 /// summed up in those of the next resolution, whose hours and days are those of `time_zone`, a name and no abbreviation,
@@ -53,11 +53,11 @@ fn elements<'a>(argument: &'static str, array: Option<TextArray<'a>>) -> Result<
 
 /// Ends the series of a prefix, and forgets its buckets. Returns whether it was tracked. Waits, and keeps waiting, as `counter_track`.
 ///
-/// Errors: 22023 over-long prefix; 25006; 42501 DELETE on counter_ext.tracked is missing; 55006 another transaction changes the prefix by
+/// Errors: 22004; 22023 over-long prefix; 25006; 42501 DELETE on counter_ext.tracked is missing; 55006 another transaction changes the prefix by
 /// hand.
-#[pg_extern(strict)]
-fn counter_untrack(prefix: TextArg<'_>) -> bool {
-    tracking::untrack(prefix.0).or_raise()
+#[pg_extern]
+fn counter_untrack(prefix: Option<TextArg<'_>>) -> bool {
+    given("prefix", prefix).and_then(|prefix| tracking::untrack(prefix.0)).or_raise()
 }
 
 /// As `counter_incr`, of what happened at `at`: the total has it at once, the series in the bucket of that time. It writes a row,
@@ -132,12 +132,18 @@ mod counter_ext {
         Some(total(id?, from, to))
     }
 
-    /// The step of a series as an interval. Errors: 22004; 22023 there is none of that name.
-    #[pg_extern(immutable, parallel_safe)]
-    fn check_step(step: Option<TextArg<'_>>) -> TextBytes {
+    /// The step of a series, once there can be a row for each from one time to another, by default now. Errors: 22004; 22008 a time is
+    /// infinite; 22023 there is no step of that name; 54000 too many rows.
+    #[pg_extern(stable, parallel_safe)]
+    fn check_step(
+        step: Option<TextArg<'_>>,
+        from: Option<TimestampWithTimeZone>,
+        to: Option<TimestampWithTimeZone>,
+    ) -> TextBytes {
         let check = || {
             let step = given("step", step)?.0;
-            reading::step(step)?;
+            let level = reading::step(step)?;
+            reading::check_length(level, from.map(process::timestamp_us), to.map(process::timestamp_us))?;
             // BOUND: one of a few names.
             Ok::<_, CounterError>(TextBytes(step.to_vec()))
         };
@@ -209,16 +215,17 @@ CREATE FUNCTION counter_series(id text, "from" timestamptz, "to" timestamptz DEF
 BEGIN ATOMIC
     -- A step from an instant need not begin a bucket, where clocks are put forward at midnight or by half an hour: buckets are looked for
     -- from there on, up to an hour further than needed.
+    -- The step is checked for the rows below too, or one that is NULL would fold all of this to nothing.
     SELECT b.bucket, pg_catalog.sum(b.value)::pg_catalog.int8
     FROM (SELECT pg_catalog.date_trunc($4, s.at), 0::pg_catalog.numeric
             FROM pg_catalog.generate_series(
-                pg_catalog.date_trunc(counter_ext.check_step($4), $2),
+                pg_catalog.date_trunc(counter_ext.check_step($4, $2, $3), $2),
                 COALESCE($3, pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.+) '1 hour'::pg_catalog.interval,
-                ('1 ' OPERATOR(pg_catalog.||) counter_ext.check_step($4))::pg_catalog.interval) AS s (at)
+                ('1 ' OPERATOR(pg_catalog.||) counter_ext.check_step($4, $2, $3))::pg_catalog.interval) AS s (at)
         UNION ALL
-        SELECT pg_catalog.date_trunc($4, r.at), r.value
-            FROM counter_ext.series_rows($1, pg_catalog.date_trunc(counter_ext.check_step($4), $2), $3, $4) AS r) AS b (bucket, value)
-    WHERE b.bucket OPERATOR(pg_catalog.<) COALESCE($3, pg_catalog.clock_timestamp())
+        SELECT pg_catalog.date_trunc(counter_ext.check_step($4, $2, $3), r.at), r.value
+            FROM counter_ext.series_rows($1, pg_catalog.date_trunc(counter_ext.check_step($4, $2, $3), $2), $3, $4) AS r) AS b (bucket, value)
+    WHERE $1 IS NOT NULL AND $2 IS NOT NULL AND b.bucket OPERATOR(pg_catalog.<) COALESCE($3, pg_catalog.clock_timestamp())
     GROUP BY b.bucket ORDER BY b.bucket;
 END;
 CREATE FUNCTION counter_series(id counter, "from" timestamptz, "to" timestamptz DEFAULT NULL, step text DEFAULT 'hour')

@@ -40,6 +40,13 @@ pub enum SeriesError {
     NoStep {
         named: Vec<u8>,
     },
+    /// A series without beginning or end.
+    Infinite {
+        argument: &'static str,
+    },
+    TooManySteps {
+        most: i64,
+    },
     /// A time from which on there are no buckets short enough any more.
     TooShortStep {
         step: Level,
@@ -85,7 +92,8 @@ impl Explain for SeriesError {
             Self::LengthsDiffer { resolutions, keep } => Explanation::new(
                 ERRCODE_ARRAY_ELEMENT_ERROR,
                 format!("arrays differ in length: {resolutions} resolutions, {keep} keep"),
-            ),
+            )
+            .hint("Give both arguments, with an element of keep for each resolution."),
             Self::NotRising => invalid("buckets of a longer resolution must be kept longer".to_owned())
                 .hint("For example resolutions => '{minute,hour,day}', keep => '{2 days,90 days,forever}'."),
             Self::BadKeep { given } => invalid(format!("cannot keep buckets for \"{}\"", text(given)))
@@ -95,6 +103,16 @@ impl Explain for SeriesError {
             Self::LongZone => invalid("time zone's name is longer than 255 bytes".to_owned()),
             Self::NoStep { named } => invalid(format!("there is no step \"{}\"", text(named)))
                 .hint("Use minute, hour, day, week, month or year."),
+            Self::Infinite { argument } => Explanation::new(
+                ERRCODE_DATETIME_FIELD_OVERFLOW,
+                format!("argument \"{argument}\" is infinite"),
+            )
+            .hint("A series has a row for each step. counter_total takes infinite times."),
+            Self::TooManySteps { most } => Explanation::new(
+                ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                format!("the series would have more than {most} rows"),
+            )
+            .hint("Begin later, or use a longer step."),
             Self::TooShortStep { step } => Explanation::new(
                 ERRCODE_DATETIME_FIELD_OVERFLOW,
                 format!("buckets of one {} are not kept from then on", step.name()),

@@ -49,6 +49,24 @@ pub fn step(named: &[u8]) -> Result<Level, CounterError> {
     found.ok_or_else(|| SeriesError::NoStep { named: named.to_vec() }.into())
 }
 
+/// More rows than ten years of minutes have are a mistake that would fill the disk.
+const MOST_STEPS: i64 = 10_000_000;
+
+/// Whether a row a step, from an instant on and before another (or now), is not too many. Errors: 22008 an instant is infinite; 54000.
+pub fn check_length(step: Level, from_us: Option<i64>, before_us: Option<i64>) -> Result<(), CounterError> {
+    for (argument, us) in [("from", from_us), ("to", before_us)] {
+        if matches!(us, Some(i64::MIN | i64::MAX)) {
+            return Err(SeriesError::Infinite { argument }.into());
+        }
+    }
+    let Some(from_us) = from_us else { return Ok(()) };
+    let length_us = before_us.unwrap_or_else(process::now_us).saturating_sub(from_us);
+    if length_us / (i64::from(step.minutes()) * 60_000_000) > MOST_STEPS {
+        return Err(SeriesError::TooManySteps { most: MOST_STEPS }.into());
+    }
+    Ok(())
+}
+
 /// A counter's buckets from an instant on and before another, in their order, with what is in no bucket yet: as short as a step
 /// takes. Errors: 55000 the counter has no series; 22008 buckets are kept that short from later on only.
 pub fn buckets(id: &[u8], span: Span, step: Level) -> Result<Vec<Counted>, CounterError> {

@@ -55,7 +55,7 @@ fn check(prefix: &[u8]) -> Result<(), CounterError> {
     }
 }
 
-/// Begins a series of the counters under a prefix, or changes for how long it is kept. Returns whether it begins.
+/// Begins a series of the counters under a prefix, or changes for how long it is kept. Returns whether that changed anything.
 pub fn track(prefix: &[u8], keeps: Keeps, zone: Option<&[u8]>) -> Result<bool, CounterError> {
     transaction::check_may_change("counter_track")?;
     check(prefix)?;
@@ -91,8 +91,11 @@ pub fn track(prefix: &[u8], keeps: Keeps, zone: Option<&[u8]>) -> Result<bool, C
         keeps,
         zone,
     };
+    if before.is_some_and(|before| before.keeps == tracked.keeps && before.zone == tracked.zone) {
+        return Ok(false);
+    }
     xact::in_scratch_memory(|| tracked_rows::write(table, &tracked))?;
-    Ok(before.is_none())
+    Ok(true)
 }
 
 /// Ends the series of the counters under a prefix, and forgets it. Returns whether there was one.

@@ -162,7 +162,7 @@ fn arguments(function: &str, kinds: &str) -> Option<&'static str> {
         "counter_series" | "series_rows" => {
             "'trap:t'::pg_catalog.text, pg_catalog.now(), NULL, 'day'::pg_catalog.text"
         }
-        "check_step" => "'day'::pg_catalog.text",
+        "check_step" => "'day'::pg_catalog.text, pg_catalog.now(), NULL",
         "like_cursor_at" | "like_cursor_name" => "'0:anna'::pg_catalog.text",
         _ => return None,
     })

@@ -182,7 +182,9 @@ SELECT counter_board_top('b:gone:');
 ROLLBACK;
 
 -- What is refused.
-SELECT counter_board(NULL), counter_board_rank('b:', NULL::text), counter_board_rank(NULL, 'a');
+SELECT counter_board(NULL);
+SELECT counter_unboard(NULL);
+SELECT counter_board_rank('b:', NULL::text), counter_board_rank(NULL, 'a');
 SELECT counter_board_incr('b:', 'a', NULL);
 SELECT counter_board(repeat('x', 256));
 SELECT counter_board(E'\x01a');

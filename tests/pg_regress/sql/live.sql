@@ -44,7 +44,11 @@ SELECT count(*) FROM counter_ext.watch_changed WHERE id ~ 'liked';
 SELECT counter_unwatch('', 'all'), counter_unlike('live:liked', 'kim');
 
 -- What is refused.
-SELECT counter_watch('live:', NULL), counter_watch(NULL, 'live'), counter_unwatch('live:', NULL);
+SELECT counter_watch('live:', NULL);
+SELECT counter_watch(NULL, 'live');
+SELECT counter_watch('live:', 'live', NULL);
+SELECT counter_unwatch('live:', NULL);
+SELECT counter_unwatch(NULL, 'live');
 SELECT counter_watch('live:', '');
 SELECT counter_watch('live:', repeat('x', 64));
 SELECT counter_watch('live:', repeat('x', 63)), counter_unwatch('live:', repeat('x', 63));

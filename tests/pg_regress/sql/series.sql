@@ -173,7 +173,12 @@ SELECT a.* FROM (VALUES ($$SELECT counter_track('ser')$$), ($$SELECT counter_tra
     ($$SELECT * FROM counter_series('series:a', now(), step => NULL)$$), ($$SELECT * FROM counter_series('', now() - interval '1 hour')$$),
     ($$SELECT counter_incr_at('series:a', now() + interval '61 minutes')$$), ($$SELECT counter_incr_at('series:a', now() + interval '59 minutes', 0)$$),
     ($$SELECT counter_incr_at('series:a', 'infinity')$$), ($$SELECT counter_incr_at('series:a', '-infinity')$$), ($$SELECT counter_rate('series:a', '0')$$), ($$SELECT counter_trending('series:', '-1 s')$$),
-    ($$SELECT counter_trending('series:', n => -1)$$)) AS v (command), series_attempt(command) AS a;
+    ($$SELECT counter_trending('series:', n => -1)$$), ($$SELECT counter_track(NULL)$$), ($$SELECT counter_untrack(NULL)$$),
+    ($$SELECT * FROM counter_series('series:a', '-infinity')$$), ($$SELECT * FROM counter_series('series:a', now(), 'infinity')$$),
+    ($$SELECT * FROM counter_series('series:a', '4713-01-01 BC', step => 'minute')$$)) AS v (command), series_attempt(command) AS a;
+SELECT count(*) FROM counter_series(NULL::text, now() - interval '1 hour');
+SELECT count(*) FROM counter_series('series:a', NULL);
+SELECT count(*) FROM counter_series('series:a', now() + interval '1 day');
 SELECT counter_track('short:', '{hour}', '{3 hours}');
 SELECT * FROM series_attempt($$SELECT counter_incr_at('short:a', now() - interval '4 hours')$$);
 SELECT counter_total('short:a', NULL, NULL), counter_get('short:a'), counter_total(NULL);
