@@ -78,7 +78,10 @@ measure_tail() {
         for round in $(seq "$rounds"); do
             for lane in $(tail_lanes "$size"); do measure_tail_lane "$lane" "$size" "$first" "$size"; done
         done
-        if [ "$size" = $tail_main ]; then tail_later "$size" "$first"; fi
+        if [ "$size" = $tail_main ]; then
+            record tail_memory "$(cluster_psql -c "SELECT counter_bytes / greatest(counters_in_memory, 1) FROM counter_stats")"
+            tail_later "$size" "$first"
+        fi
     done
 }
 
@@ -146,6 +149,8 @@ tail_rows() {
             tail_load_counters_$tail_main tail_load_rows_$tail_main
         at_least "\`SELECT … WHERE id = ANY\` of 50 random ids, for \`counter_get_many\`" "" 0.9 tail_get_many_$tail_main tail_any_$tail_main
         at_most "bytes a counter, rows and index, of the plain table's" 1.4 tail_bytes_counters_$tail_main tail_bytes_rows_$tail_main bytes
+        row "shared memory a counter with an id of 10 bytes" "" "≤ 160 bytes" "**$(median tail_memory)** bytes" \
+            "$(yes_when "$(median tail_memory) <= 160")"
         if hll_is_here; then
             at_least "a table of postgresql-hll sketches, for \`counter_visit\` of new visitors over 100,000 ids" on 1.0 \
                 tail_visit_$tail_main tail_sketch_$tail_main
