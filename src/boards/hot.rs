@@ -14,7 +14,9 @@ use super::ranking;
 use crate::counting::{read, reserved, transaction};
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible::{self, OutOfMemory};
-use crate::memory::{buffer, epochs};
+use crate::journal::errors::JournalError;
+use crate::journal::{position, record};
+use crate::memory::{buffer, epochs, is_attached};
 use crate::pg::id_scan::Range;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
@@ -151,7 +153,11 @@ fn find(
         add(&mut rests, board, id, Rest::default()).or_raise();
         if rests.len() > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    let knows_journal = !xact::in_recovery() && read::is_recovered(tables);
+    let knows_journal = match (xact::in_recovery(), is_attached()) {
+        (true, _) => false,
+        (false, true) => read::is_recovered(tables),
+        (false, false) => add_journal(&mut rests, board, most, snapshot)?,
+    };
     if knows_journal {
         let database = u32::from(catalog::my_database());
         let relation = u32::from(tables.total);
@@ -177,6 +183,33 @@ fn find(
     });
     let is_too_hot = left == 0 || rests.len() > most;
     Ok(Found { rests, is_whole: knows_journal && !is_too_hot, is_too_hot })
+}
+
+/// Without preload what is buffered is in the journal: deltas of when the server was preloaded. Returns whether it is all there: no fold came
+/// in between.
+fn add_journal(
+    rests: &mut Rests,
+    board: &Board,
+    most: usize,
+    snapshot: &mut Snapshot,
+) -> Result<bool, CounterError> {
+    let journal = position::lock(Access::Read)?;
+    let folded = position::read(journal, snapshot)?;
+    let mut added: Result<(), CounterError> = Ok(());
+    position::for_each_record(journal, folded, snapshot, |block, _, bytes| {
+        let read = record::read(bytes, |id, delta| {
+            if added.is_ok() && (rests.len() <= most || rests.contains_key(id)) {
+                let more = Rest { delta: i128::from(delta), exists: true };
+                added = add(rests, board, id, more).map_err(CounterError::from);
+            }
+        });
+        if let Err(why) = read {
+            added = Err(JournalError::Unreadable { block, why }.into());
+        }
+        if added.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    added?;
+    Ok(position::read(journal, &mut Snapshot::fresh())? == folded)
 }
 
 fn add(rests: &mut Rests, board: &Board, id: &[u8], more: Rest) -> Result<(), OutOfMemory> {

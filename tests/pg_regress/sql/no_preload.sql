@@ -97,6 +97,16 @@ SELECT counter_set('no_preload:wide', -2);
 COMMIT;
 SELECT * FROM counter_hottest();
 SELECT * FROM counter_hottest(1);
+-- A board is exact before anything is compacted.
+SELECT counter_board('no_preload:board:');
+SELECT counter_incr_many('{no_preload:board:anna,no_preload:board:ben,no_preload:board:cara}', '{5,3,7}');
+SELECT counter_board_rank('no_preload:board:', 'ben'), counter_board_rank('no_preload:board:', 'nobody');
+SELECT * FROM counter_board_around('no_preload:board:', 'anna', 1);
+SELECT counter_board_incr('no_preload:board:', 'ben', 5);
+SELECT counter_compact() >= 0 AS compacted;
+SELECT counter_board_incr('no_preload:board:', 'anna', 2);
+SELECT counter_board_rank('no_preload:board:', 'ben'), counter_board_rank('no_preload:board:', 'cara'), counter_board_rank('no_preload:board:', 'anna');
+SELECT counter_unboard('no_preload:board:'), counter_drop_prefix('no_preload:board:');
 -- Buffered mode needs shared memory.
 SET counter_ext.mode = 'buffered';
 SELECT counter_incr('no_preload:buffered');
