@@ -213,7 +213,15 @@ fn django_finds_nothing_to_migrate_and_models_of_the_application_only() {
     let check = ["-c", "import django, psycopg2"];
     let Some(python) = interpreter("python3", &check, "python3-django python3-psycopg2") else { return };
     let ours = ["Comments", "DjangoMigrations", "Posts"];
-    let with_views = ["Comments", "CounterCaches", "CounterStats", "Counters", "DjangoMigrations", "Posts"];
+    let with_views = [
+        "Comments",
+        "CounterCaches",
+        "CounterExpiries",
+        "CounterStats",
+        "Counters",
+        "DjangoMigrations",
+        "Posts",
+    ];
     let places = [Place::Counting, Place::Public, Place::Own];
     let cluster = start(&places);
     for place in places {
