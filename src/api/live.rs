@@ -12,7 +12,8 @@ use crate::pg::args::{IntervalArg, TextArg};
 /// Has the totals of the counters whose ids begin with `prefix` sent to `channel` as they change: the worker sends a NOTIFY with a JSON array
 /// of `{"id": …, "value": …}`, several where 8000 bytes do not hold it, after each compaction that has found changes, and no more often than
 /// `at_most_every`, which is up to a day. Each value is what counter_get says then, null outside bigint. Nothing is sent while nothing changes, and what
-/// changed last is always sent, if only after a crash, or once a full queue of notifications has room again. Where there is no
+/// changed last is always sent, if only after a crash, or once a full queue of notifications has room again; what is dropped where nobody counts, within
+/// ten seconds. What TRUNCATE of counter_ext.total and `counter_forget_all` take away is not sent. Where there is no
 /// worker, `counter_compact()` sends. Everybody can LISTEN: so it takes the right to read counters, now and later. Watched already, it is from then on
 /// watched by the caller, this often. Returns whether that changed anything. It waits for all transactions that have incremented anything,
 /// and keeps others waiting until it is committed.
