@@ -229,12 +229,21 @@ impl<'a> Window<'a> {
         let Some((first, span)) = closest else { return };
         let (earlier, later) = (self.grant(first), self.grant(first + 1));
         let span = (span as u64).div_ceil(unit as u64).min(u64::from(u32::MAX));
-        self.set_grant(first + 1, Grant { at_us: later.at_us, cost: earlier.cost + later.cost, span });
-        // Those before move up by one, the last of them onto the earlier one.
-        for number in (0..first).rev() {
-            self.set_grant(number + 1, self.grant(number));
+        let united = Grant { at_us: later.at_us, cost: earlier.cost + later.cost, span };
+        // The fewer of those before and of those behind close the gap. Where calls come fast the newest lie closest.
+        if first < len - 2 - first {
+            self.set_grant(first + 1, united);
+            for number in (0..first).rev() {
+                self.set_grant(number + 1, self.grant(number));
+            }
+            self.forget_first(1);
+        } else {
+            self.set_grant(first, united);
+            for number in first + 2..len {
+                self.set_grant(number - 1, self.grant(number));
+            }
+            self.set(1, self.get(1) - 1);
         }
-        self.forget_first(1);
     }
 
     fn append(&self, grant: Grant) {
