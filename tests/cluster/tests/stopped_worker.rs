@@ -124,9 +124,8 @@ fn work(address: &Address, number: u64, stop: &AtomicBool, done: &AtomicU64) {
     }
 }
 
-/// Stops the worker for a while. What waited for it all the time, with the worker's stack.
-fn stop_once(observer: &mut Session, worker: i32) -> Option<Wait> {
-    signal(worker, Signal::STOP);
+/// Who waits for the stopped worker all the time.
+fn observe(observer: &mut Session) -> Vec<Call> {
     let began = Instant::now();
     let mut waiting = calls(observer);
     while !waiting.is_empty() && began.elapsed() < BOUND {
@@ -136,7 +135,33 @@ fn stop_once(observer: &mut Session, worker: i32) -> Option<Wait> {
             waiting.clear();
         }
     }
-    let found = (!waiting.is_empty()).then(|| describe_wait(&waiting, worker)).flatten();
+    waiting
+}
+
+/// Stops the worker for a while. What waited for it all the time, with the worker's stack.
+///
+/// The observer needs locks of PostgreSQL's own too, for its snapshots: where the worker stands with one of those in its hands, the observer
+/// waits as well, and the worker is let go on.
+fn stop_once(observer: &mut Session, worker: i32) -> Option<Wait> {
+    signal(worker, Signal::STOP);
+    let (observed, freed) = (AtomicBool::new(false), AtomicBool::new(false));
+    let waiting = thread::scope(|scope| {
+        scope.spawn(|| {
+            let began = Instant::now();
+            while !observed.load(SeqCst) && began.elapsed() < 2 * BOUND {
+                thread::sleep(Duration::from_millis(2));
+            }
+            if !observed.load(SeqCst) {
+                freed.store(true, SeqCst);
+                signal(worker, Signal::CONT);
+            }
+        });
+        let waiting = observe(observer);
+        observed.store(true, SeqCst);
+        waiting
+    });
+    let seen = !waiting.is_empty() && !freed.load(SeqCst);
+    let found = seen.then(|| describe_wait(&waiting, worker)).flatten();
     signal(worker, Signal::CONT);
     found
 }
