@@ -3,7 +3,7 @@
 use crate::chance;
 use crate::ledger::{Attempt, Ledger};
 use crate::load::{Tally, Traffic};
-use crate::session::{Address, Isolation, Session, describe};
+use crate::session::{Address, Isolation, Session, describe, is_end};
 use crate::wait;
 use postgres::Error;
 use rand::Rng;
@@ -229,16 +229,11 @@ impl<'a> Client<'a> {
     /// No statement of the load may fail, but for a crash where the test makes crashes.
     fn survive<T>(&self, result: Result<T, Error>) -> Outcome<T> {
         result.map_err(|error| {
-            if self.traffic.survives_crashes && is_crash(&error) {
+            if self.traffic.survives_crashes && is_end(&error) {
                 ConnectionLost
             } else {
                 panic!("{}: {}", self.name, describe(&error))
             }
         })
     }
-}
-
-/// Lost connections, and class 57P: the server shuts down, crashed or starts.
-fn is_crash(error: &Error) -> bool {
-    error.code().is_none_or(|code| code.code().starts_with("57P"))
 }

@@ -47,6 +47,15 @@ pub struct Tally {
     pub reads: AtomicU64,
 }
 
+/// Ends the load when the test does, well or not: else a failure would wait for clients that never end.
+pub struct Ending<'a>(pub &'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 /// Raises the stop flag when its thread panics, so that the others do not work on for nothing.
 pub(crate) struct StopOnPanic<'a>(pub(crate) &'a AtomicBool);
 

@@ -75,6 +75,17 @@ impl Isolation {
     }
 }
 
+/// A lost connection, or class 57P: the server shuts down, crashed or starts, or the session was ended.
+pub fn is_end(error: &Error) -> bool {
+    error.code().is_none_or(|code| code.code().starts_with("57P"))
+}
+
+/// Nothing but the server's or the session's end is an excuse, and these SQLSTATEs.
+pub fn assert_excused(error: &Error, sqlstates: &[&str], what: &str) {
+    let is_excused = error.code().is_some_and(|code| sqlstates.contains(&code.code()));
+    assert!(is_end(error) || is_excused, "{what}: {}", describe(error));
+}
+
 /// How soon a worker folds what was counted.
 const FOLDED_SOON: std::time::Duration = std::time::Duration::from_secs(15);
 

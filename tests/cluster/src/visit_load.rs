@@ -2,7 +2,7 @@
 
 use crate::chance;
 use crate::load::{StopOnPanic, pause};
-use crate::session::{Address, Isolation, Session, describe};
+use crate::session::{Address, Isolation, Session, describe, is_end};
 use crate::visits::{Guests, Visit};
 use crate::wait;
 use postgres::Error;
@@ -323,8 +323,7 @@ impl<'a> Client<'a> {
     /// No statement may fail, but for a lost connection where the test takes them away.
     fn survive<T>(&self, result: Result<T, Error>) -> Outcome<T> {
         result.map_err(|error| {
-            let is_lost = error.code().is_none_or(|code| code.code().starts_with("57P"));
-            if self.crowd.survives && is_lost {
+            if self.crowd.survives && is_end(&error) {
                 ConnectionLost
             } else {
                 panic!("client {}: {}", self.number, describe(&error))

@@ -1,8 +1,9 @@
 //! The audit log under load, crashes, dumps and copies: at any moment it is whole and adds up to the total.
 
 use counter_ext_cluster_tests::cluster::Death;
+use counter_ext_cluster_tests::load::Ending;
 use counter_ext_cluster_tests::processes::signal;
-use counter_ext_cluster_tests::session::{Address, Isolation, Session, describe};
+use counter_ext_cluster_tests::session::{Address, Isolation, Session, assert_excused};
 use counter_ext_cluster_tests::wait::{self, load_time};
 use counter_ext_cluster_tests::{Cluster, Settings, chance, watch};
 use rand::Rng;
@@ -67,9 +68,7 @@ fn count(address: &Address, stop: &AtomicBool, committed: &AtomicU64, actor: u64
             }
             Err(error) => {
                 // Those that lock two counters in opposite order meet in a deadlock, as they may.
-                let code = error.code().map(|code| code.code().to_owned());
-                let is_end = code.as_deref().is_none_or(|code| code.starts_with("57P"));
-                assert!(is_end || code.as_deref() == Some("40P01"), "{sql}: {}", describe(&error));
+                assert_excused(&error, &["40P01"], &sql);
                 session = None;
             }
         }
@@ -97,8 +96,7 @@ fn verify(address: &Address, stop: &AtomicBool, verified: &AtomicU64) {
                 verified.fetch_add(1, SeqCst);
             }
             Err(error) => {
-                let is_end = error.code().is_none_or(|code| code.code().starts_with("57P"));
-                assert!(is_end, "{id}: {}", describe(&error));
+                assert_excused(&error, &[], id);
                 session = None;
             }
         }
@@ -110,15 +108,6 @@ fn finish_prepared(session: &mut Session) {
     let names: Vec<(String, i64)> = session.pairs("SELECT gid, 0::bigint FROM pg_prepared_xacts");
     for (name, _) in names {
         let _ = session.run(&format!("COMMIT PREPARED '{name}'"));
-    }
-}
-
-/// Ends the load when the test does, well or not: else a failure would wait for clients that never end.
-struct Ending<'a>(&'a AtomicBool);
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, SeqCst);
     }
 }
 

@@ -1,8 +1,9 @@
 //! Boards under load, crashes, dumps, copies, and without a worker: once quiet they say what `rank() OVER` says.
 
 use counter_ext_cluster_tests::cluster::Death;
+use counter_ext_cluster_tests::load::Ending;
 use counter_ext_cluster_tests::processes::signal;
-use counter_ext_cluster_tests::session::{Address, Isolation, Session, describe};
+use counter_ext_cluster_tests::session::{Address, Isolation, Session, assert_excused};
 use counter_ext_cluster_tests::wait::{self, load_time};
 use counter_ext_cluster_tests::{Cluster, Settings, chance, watch};
 use rand::Rng;
@@ -47,10 +48,7 @@ fn count(address: &Address, stop: &AtomicBool, committed: &AtomicU64, actor: u64
             }
             Err(error) => {
                 // Those that lock two counters in opposite order meet in a deadlock, as they may. There may be no board yet.
-                let code = error.code().map(|code| code.code().to_owned());
-                let is_end = code.as_deref().is_none_or(|code| code.starts_with("57P"));
-                let is_expected = matches!(code.as_deref(), Some("40P01" | "42704" | "22003"));
-                assert!(is_end || is_expected, "{sql}: {}", describe(&error));
+                assert_excused(&error, &["40P01", "42704", "22003"], &sql);
                 session = None;
             }
         }
@@ -82,10 +80,8 @@ fn look(address: &Address, stop: &AtomicBool, looks: &AtomicU64) {
                 looks.fetch_add(1, SeqCst);
             }
             Err(error) => {
-                let code = error.code().map(|code| code.code().to_owned());
-                let is_end = code.as_deref().is_none_or(|code| code.starts_with("57P"));
                 // Still to be recovered, or built.
-                assert!(is_end || code.as_deref() == Some("55000"), "{}", describe(&error));
+                assert_excused(&error, &["55000"], &sql);
                 session = None;
             }
         }
@@ -118,15 +114,6 @@ fn assert_ranked(session: &mut Session, board: &str, when: &str) {
         from = board.len() + 1,
     ));
     assert_eq!(differing, 0, "{when}");
-}
-
-/// Ends the load when the test does, well or not: else a failure would wait for clients that never end.
-struct Ending<'a>(&'a AtomicBool);
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, SeqCst);
-    }
 }
 
 #[test]

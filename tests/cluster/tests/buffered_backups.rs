@@ -2,6 +2,7 @@
 //! was acknowledged before, though most of them are in no total yet.
 
 use counter_ext_cluster_tests::buffered::BUFFERED;
+use counter_ext_cluster_tests::load::Ending;
 use counter_ext_cluster_tests::{Address, Cluster, Session, Settings, watch};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
 use std::thread;
@@ -77,21 +78,12 @@ fn load(address: &Address, tally: &Tally, stop: &AtomicBool, client: usize) {
     }
 }
 
-/// Ends the load, also where the test fails.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, SeqCst);
-    }
-}
-
 /// Runs `work` while clients count.
 fn under_load<T>(primary: &Cluster, tally: &Tally, work: impl FnOnce() -> T) -> T {
     let stop = AtomicBool::new(false);
     let address = primary.address();
     thread::scope(|scope| {
-        let _stop = Stop(&stop);
+        let _stop = Ending(&stop);
         for client in 0..CLIENTS {
             let (address, tally, stop) = (&address, tally, &stop);
             scope.spawn(move || load(address, tally, stop, client));
@@ -261,7 +253,7 @@ fn what_is_replayed_is_what_was_written() {
         let stop = AtomicBool::new(false);
         let address = primary.address();
         thread::scope(|scope| {
-            let _stop = Stop(&stop);
+            let _stop = Ending(&stop);
             for client in 0..2 {
                 let (address, stop) = (&address, &stop);
                 scope.spawn(move || {

@@ -1,7 +1,7 @@
 //! Expiry drops exactly what it says: an idle counter as a whole, one that is incremented never again; under load, and when its worker
 //! is killed.
 
-use counter_ext_cluster_tests::load::pause;
+use counter_ext_cluster_tests::load::{Ending, pause};
 use counter_ext_cluster_tests::processes::signal;
 use counter_ext_cluster_tests::{Cluster, Session, Settings, chance, session, wait, watch};
 use rand::Rng;
@@ -72,15 +72,6 @@ fn increment(cluster: &session::Address, client: usize, added: &[Added], stop: &
     }
 }
 
-/// Stops the clients, also where the test has failed.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, SeqCst);
-    }
-}
-
 #[test]
 fn what_is_incremented_is_never_dropped_and_what_is_idle_goes_whole() {
     let mut cluster = Cluster::start(Settings::restless());
@@ -95,7 +86,7 @@ fn what_is_incremented_is_never_dropped_and_what_is_idle_goes_whole() {
         let added: Vec<Added> = (0..COUNTERS).map(|_| Added::default()).collect();
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
-            let _guard = Stop(&stop);
+            let _guard = Ending(&stop);
             for client in 0..CLIENTS {
                 let (address, added, stop) = (&address, &added, &stop);
                 scope.spawn(move || increment(address, client, added, stop));

@@ -2,7 +2,8 @@
 //! killed, or crashes meanwhile.
 
 use counter_ext_cluster_tests::cluster::Death;
-use counter_ext_cluster_tests::session::{Address, Isolation, Session, describe};
+use counter_ext_cluster_tests::load::Ending;
+use counter_ext_cluster_tests::session::{Address, Isolation, Session, assert_excused};
 use counter_ext_cluster_tests::wait::load_time;
 use counter_ext_cluster_tests::{Cluster, Settings, chance, watch};
 use rand::Rng;
@@ -21,13 +22,11 @@ struct Tally {
     acknowledged: AtomicI64,
 }
 
-/// Nothing but the server's or the session's end is an excuse.
 fn lost<T>(what: &str, result: Result<T, postgres::Error>) -> Option<T> {
     match result {
         Ok(value) => Some(value),
         Err(error) => {
-            let is_end = error.code().is_none_or(|code| code.code().starts_with("57P"));
-            assert!(is_end, "{what}: {}", describe(&error));
+            assert_excused(&error, &[], what);
             None
         }
     }
@@ -117,15 +116,6 @@ fn kill(address: &Address, stop: &AtomicBool) {
             ),
         )
     });
-}
-
-/// Ends the load when the test does, well or not: else a failure would wait for clients that never end.
-struct Ending<'a>(&'a AtomicBool);
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, SeqCst);
-    }
 }
 
 fn harvest_under_load(deaths: &[Death], audited: bool) {

@@ -1,7 +1,8 @@
 //! Live totals: whoever listens hears the last value of each counter, whatever dies.
 
+use counter_ext_cluster_tests::load::Ending;
 use counter_ext_cluster_tests::processes::signal;
-use counter_ext_cluster_tests::session::{Address, Session, describe};
+use counter_ext_cluster_tests::session::{Address, Session, assert_excused};
 use counter_ext_cluster_tests::wait::{self, load_time};
 use counter_ext_cluster_tests::{Cluster, Settings, chance, watch};
 use rand::Rng;
@@ -86,9 +87,7 @@ fn add(address: &Address, stop: &AtomicBool, actor: u64) {
             _ => format!("SET counter_ext.mode = '{mode}'; SELECT counter_incr('live:{id}', {delta})"),
         };
         if let Err(error) = connected.run(&sql) {
-            let code = error.code().map(|code| code.code().to_owned());
-            let is_end = code.as_deref().is_none_or(|code| code.starts_with("57P"));
-            assert!(is_end || code.as_deref() == Some("55000"), "{sql}: {}", describe(&error));
+            assert_excused(&error, &["55000"], &sql);
             session = None;
         }
         thread::sleep(Duration::from_micros(500));
@@ -149,14 +148,6 @@ fn the_last_value_of_every_counter_is_heard_on_two_channels() {
         ends.store(true, SeqCst);
     });
     cluster.finish_allowing(&["was terminated by signal 9", "Lock on"]);
-}
-
-struct Ending<'a>(&'a AtomicBool);
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, SeqCst);
-    }
 }
 
 /// More than one payload holds, and no more often than asked for.

@@ -2,8 +2,9 @@
 //! tracked.
 
 use counter_ext_cluster_tests::cluster::Death;
+use counter_ext_cluster_tests::load::Ending;
 use counter_ext_cluster_tests::processes::signal;
-use counter_ext_cluster_tests::session::{Address, Isolation, Session, describe};
+use counter_ext_cluster_tests::session::{Address, Isolation, Session, assert_excused};
 use counter_ext_cluster_tests::wait::{self, load_time};
 use counter_ext_cluster_tests::{Cluster, Settings, chance, watch};
 use rand::Rng;
@@ -62,22 +63,10 @@ fn count(address: &Address, stop: &AtomicBool, committed: &AtomicU64, actor: u64
             Err(error) => {
                 // Those that lock two counters in opposite order meet in a deadlock, as they may. What is prepared and left by a crash is
                 // committed at the end.
-                let code = error.code().map(|code| code.code().to_owned());
-                let is_end = code.as_deref().is_none_or(|code| code.starts_with("57P"));
-                let is_expected = matches!(code.as_deref(), Some("40P01" | "42704" | "55000"));
-                assert!(is_end || is_expected, "{sql}: {}", describe(&error));
+                assert_excused(&error, &["40P01", "42704", "55000"], &sql);
                 session = None;
             }
         }
-    }
-}
-
-/// Ends the load when the test does, well or not: else a failure would wait for clients that never end.
-struct Ending<'a>(&'a AtomicBool);
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, SeqCst);
     }
 }
 
