@@ -4,10 +4,12 @@ use pgrx::WhoAllocated;
 use pgrx::prelude::*;
 
 use super::triggers;
-use crate::boards::board_rows::{self, BOARD};
+use crate::boards::board_rows::BOARD;
 use crate::boards::reading::{self, Ranked};
 use crate::boards::{declaring, snapshots};
+use crate::counting::following;
 use crate::errors::{CounterError, OrRaise, given};
+use crate::family::followed;
 use crate::pg::args::{TextArg, TextBytes};
 use crate::pg::process;
 
@@ -109,10 +111,10 @@ mod counter_ext {
     ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, core::convert::Infallible> {
         triggers::own_table(trigger).or_raise();
         if trigger.event().fired_before() {
-            declaring::change_by_hand().or_raise();
+            following::change_by_hand().or_raise();
         }
         if let Some(table) = BOARD.find() {
-            board_rows::tell(table);
+            followed::announce(table);
         }
         for row in [trigger.old(), trigger.new()].into_iter().flatten() {
             if let Ok(Some(prefix)) = row.get_by_name::<TextBytes>("prefix") {

@@ -4,8 +4,10 @@ use pgrx::WhoAllocated;
 use pgrx::prelude::*;
 
 use super::triggers;
+use crate::counting::following;
 use crate::errors::{CounterError, OrRaise, given};
-use crate::live::watch_rows::{self, WATCH};
+use crate::family::followed;
+use crate::live::watch_rows::WATCH;
 use crate::live::watching;
 use crate::pg::args::{IntervalArg, TextArg};
 
@@ -55,10 +57,10 @@ mod counter_ext {
     ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, core::convert::Infallible> {
         triggers::own_table(trigger).or_raise();
         if trigger.event().fired_before() {
-            watching::change_by_hand().or_raise();
+            following::change_by_hand().or_raise();
         }
         if let Some(table) = WATCH.find() {
-            watch_rows::tell(table);
+            followed::announce(table);
         }
         Ok(trigger.new())
     }

@@ -13,8 +13,9 @@ use std::ops::ControlFlow;
 use super::errors::AuditError;
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
+use crate::family::followed;
 use crate::family::prefixes::Prefixes;
-use crate::pg::catalog::{self, Watch};
+use crate::pg::catalog::Watch;
 use crate::pg::id_scan::Range;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
@@ -96,7 +97,7 @@ pub fn add(table: Oid, prefix: &[u8]) -> Result<bool, CounterError> {
     let is_new = !find(&audited, prefix, false)?;
     if is_new {
         write::insert(&audited.table, &[Value::Text(prefix), Value::Now]);
-        tell(table);
+        followed::announce(table);
     }
     Ok(is_new)
 }
@@ -106,7 +107,7 @@ pub fn remove(table: Oid, prefix: &[u8]) -> Result<bool, CounterError> {
     let audited = AUDITED.open(table, Access::Write)?;
     let was_there = find(&audited, prefix, true)?;
     if was_there {
-        tell(table);
+        followed::announce(table);
     }
     Ok(was_there)
 }
@@ -126,10 +127,4 @@ fn find(audited: &Keyed, prefix: &[u8], delete: bool) -> Result<bool, CounterErr
         Latest::Mine => Ok(!delete),
         Latest::Absent => Ok(false),
     }
-}
-
-/// Rows of the table change: backends are to look again, this one now, others when that commits.
-pub fn tell(table: Oid) {
-    catalog::announce_change(table);
-    xact::see_own_changes();
 }

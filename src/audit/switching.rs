@@ -9,7 +9,7 @@ use super::entry::LoggedOperation;
 use super::log_rows::{self, ANCHOR, HEAD, LOG};
 use super::pending_rows::{self, PENDING};
 use crate::counting::{draining, folding, read, reserved, transaction};
-use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES};
+use crate::errors::{CounterError, check_prefix};
 use crate::fallible;
 use crate::family::prefixes::Prefixes;
 use crate::memory::buffer;
@@ -28,11 +28,7 @@ const BATCH: usize = 1000;
 /// Begins or ends auditing of the ids that begin with a prefix. Returns whether that changed anything.
 pub fn switch(prefix: &[u8], on: bool) -> Result<bool, CounterError> {
     transaction::check_may_change("counter_audit")?;
-    match prefix {
-        [..FIRST_FREE_BYTE, ..] => return Err(CounterError::ReservedId),
-        _ if prefix.len() > MAX_ID_BYTES => return Err(CounterError::LongPrefix { bytes: prefix.len() }),
-        _ => {}
-    }
+    check_prefix(prefix)?;
     let (rights, needed) = if on { (Rights::INSERT, "INSERT") } else { (Rights::DELETE, "DELETE") };
     let tables = access::tables()?;
     // Before the lock, which keeps everybody out, and after it.

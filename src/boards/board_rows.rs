@@ -15,7 +15,8 @@ use super::errors::BoardError;
 use crate::counting::reserved::is_reserved;
 use crate::errors::CounterError;
 use crate::fallible;
-use crate::pg::catalog::{self, Watch};
+use crate::family::followed;
+use crate::pg::catalog::Watch;
 use crate::pg::id_scan::Range;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
@@ -178,7 +179,7 @@ pub fn add(table: Oid, prefix: &[u8]) -> Result<bool, CounterError> {
         Latest::InDoubt(_) | Latest::Locked(_) => Err(held(prefix)),
         Latest::Absent => {
             write::insert(&board.table, &[Value::Text(prefix), Value::Now]);
-            tell(table);
+            followed::announce(table);
             Ok(true)
         }
     }
@@ -190,7 +191,7 @@ pub fn remove(table: Oid, prefix: &[u8]) -> Result<bool, CounterError> {
     match latest::find(&board, Range::Id(prefix), |_| true, |_| ()) {
         Latest::Free(candidate, ()) => {
             candidate.delete().map_err(|_| held(prefix))?;
-            tell(table);
+            followed::announce(table);
             Ok(true)
         }
         Latest::InDoubt(_) | Latest::Locked(_) => Err(held(prefix)),
@@ -216,14 +217,8 @@ pub fn set_state(table: Oid, prefix: &[u8], state: Option<&State>) -> Result<(),
         (Latest::Absent, None) => {}
         (Latest::InDoubt(_) | Latest::Locked(_) | Latest::Mine, _) => return Err(held(prefix)),
     }
-    tell(table);
+    followed::announce(table);
     Ok(())
-}
-
-/// Rows of the table change: backends are to look again, this one now, others when that commits.
-pub fn tell(table: Oid) {
-    catalog::announce_change(table);
-    xact::see_own_changes();
 }
 
 fn held(prefix: &[u8]) -> CounterError {

@@ -4,10 +4,8 @@
 use std::ops::ControlFlow;
 
 use super::board_rows;
-use crate::errors::{CounterError, OrRaise};
-use crate::fallible;
-use crate::pg::id_scan::{IdScan, Range};
-use crate::pg::page::Columns;
+use crate::errors::CounterError;
+use crate::pg::id_scan::Range;
 use crate::pg::random;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::{Access, Table};
@@ -15,8 +13,8 @@ use crate::pg::write::{self, Value};
 use crate::pg::{Oid, xact};
 use crate::rows::access::{FamilyTable, Tables};
 use crate::rows::column_types::*;
-use crate::rows::latest;
 use crate::rows::list::Id;
+use crate::rows::noted;
 use crate::rows::sum::for_each_visible;
 
 const WHAT: &str = "counters whose boards are to be brought up to date";
@@ -47,18 +45,7 @@ pub fn note(_: Tables, id: &[u8]) -> Result<(), CounterError> {
 
 /// Takes some ids, each once, in their order: those of committed changes. The table is locked.
 pub fn take(table: Oid, most: usize) -> Result<Vec<Id>, CounterError> {
-    let changed = CHANGED.open(table, Access::Write)?;
-    let mut ids: Vec<Id> = Vec::new();
-    let mut scan = IdScan::begin(&changed.table, &changed.key, Range::After(b""));
-    let read = |columns: &Columns<'_>| Some(fallible::boxed(columns.text(ID), WHAT).or_raise());
-    while ids.len() < most
-        && let Some((row, id)) = latest::next_free(&mut scan, read)
-    {
-        if row.delete().is_ok() && ids.last() != Some(&id) {
-            fallible::push(&mut ids, id, WHAT)?;
-        }
-    }
-    Ok(ids)
+    noted::take(&CHANGED.open(table, Access::Write)?, Range::After(b""), ID, most, WHAT)
 }
 
 /// Shows the ids under a prefix that wait to be taken. The table is locked.

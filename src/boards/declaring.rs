@@ -7,7 +7,7 @@
 use super::board_rows::{self, BOARD, Board, STATES, State};
 use super::building;
 use crate::counting::{folding, following, transaction};
-use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES};
+use crate::errors::{CounterError, check_prefix};
 use crate::memory::is_attached;
 use crate::pg::privilege::Rights;
 use crate::pg::table::Access;
@@ -19,7 +19,7 @@ const PIECES: usize = 12;
 
 /// Declares a board. Returns whether there was none.
 pub fn declare(prefix: &[u8]) -> Result<bool, CounterError> {
-    check(prefix)?;
+    check_prefix(prefix)?;
     transaction::check_may_change("counter_board")?;
     let tables = access::tables()?;
     // Before the lock, which keeps everybody out, and after it.
@@ -61,7 +61,7 @@ fn find(prefix: &[u8]) -> Result<Option<Board>, CounterError> {
 
 /// Ends a board. Returns whether there was one. Its rows are removed by the passes after that.
 pub fn end(prefix: &[u8]) -> Result<bool, CounterError> {
-    check(prefix)?;
+    check_prefix(prefix)?;
     transaction::check_may_change("counter_unboard")?;
     let table = BOARD.enter_to_write(Rights::DELETE, "DELETE")?;
     let was_there = xact::in_scratch_memory(|| board_rows::remove(table, prefix))?;
@@ -69,22 +69,6 @@ pub fn end(prefix: &[u8]) -> Result<bool, CounterError> {
         wake_at_commit();
     }
     Ok(was_there)
-}
-
-fn check(prefix: &[u8]) -> Result<(), CounterError> {
-    match prefix {
-        [..FIRST_FREE_BYTE, ..] => Err(CounterError::ReservedId),
-        _ if prefix.len() > MAX_ID_BYTES => Err(CounterError::LongPrefix { bytes: prefix.len() }),
-        _ => Ok(()),
-    }
-}
-
-/// Boards are about to be changed by hand, by a restore for one: writers are kept out.
-pub fn change_by_hand() -> Result<(), CounterError> {
-    if access::find_tables().is_some() {
-        following::keep_writers_out()?;
-    }
-    Ok(())
 }
 
 /// A board was changed by hand: what was built of it may be out of date. Writers are kept out.

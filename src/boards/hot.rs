@@ -14,8 +14,7 @@ use super::ranking;
 use crate::counting::{read, reserved, transaction};
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible::{self, OutOfMemory};
-use crate::journal::errors::JournalError;
-use crate::journal::{position, record};
+use crate::journal::position;
 use crate::memory::{buffer, epochs, is_attached};
 use crate::pg::id_scan::Range;
 use crate::pg::snapshot::Snapshot;
@@ -195,20 +194,11 @@ fn add_journal(
 ) -> Result<bool, CounterError> {
     let journal = position::lock(Access::Read)?;
     let folded = position::read(journal, snapshot)?;
-    let mut added: Result<(), CounterError> = Ok(());
-    position::for_each_record(journal, folded, snapshot, |block, _, bytes| {
-        let read = record::read(bytes, |id, delta| {
-            if added.is_ok() && (rests.len() <= most || rests.contains_key(id)) {
-                let more = Rest { delta: i128::from(delta), exists: true };
-                added = add(rests, board, id, more).map_err(CounterError::from);
-            }
-        });
-        if let Err(why) = read {
-            added = Err(JournalError::Unreadable { block, why }.into());
-        }
-        if added.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    });
-    added?;
+    position::for_each_delta(journal, folded, snapshot, |id, delta| {
+        let has_room = rests.len() <= most || rests.contains_key(id);
+        let more = Rest { delta: i128::from(delta), exists: true };
+        if has_room { add(rests, board, id, more) } else { Ok(()) }
+    })?;
     Ok(position::read(journal, &mut Snapshot::fresh())? == folded)
 }
 

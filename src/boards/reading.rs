@@ -15,7 +15,7 @@ use super::member_rows::{MEMBERS, Members, Ordered};
 use super::ranking;
 use super::tree::{self, Store};
 use crate::counting::{change, read};
-use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES};
+use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES, check_prefix};
 use crate::fallible;
 use crate::pg::table::Access;
 use crate::pg::xact;
@@ -34,24 +34,16 @@ pub struct Ranked {
 
 /// Enters for reading a board. Errors: 42501, 42704, 55000.
 pub(super) fn enter(prefix: &[u8]) -> Result<Tables, CounterError> {
-    check_board(prefix)?;
+    check_prefix(prefix)?;
     let tables = read::enter()?;
     access::lock_total_first(tables.total);
     board_rows::ready(prefix)?;
     Ok(tables)
 }
 
-fn check_board(prefix: &[u8]) -> Result<(), CounterError> {
-    match prefix {
-        [..FIRST_FREE_BYTE, ..] => Err(CounterError::ReservedId),
-        _ if prefix.len() > MAX_ID_BYTES => Err(CounterError::LongPrefix { bytes: prefix.len() }),
-        _ => Ok(()),
-    }
-}
-
 /// The id of a member's counter. Errors: 22023 it is none.
 fn id_of(prefix: &[u8], member: &[u8]) -> Result<Vec<u8>, CounterError> {
-    check_board(prefix)?;
+    check_prefix(prefix)?;
     let bytes = prefix.len() + member.len();
     match (member, prefix) {
         ([], _) => Err(BoardError::EmptyMember.into()),

@@ -7,7 +7,7 @@ use super::change::{between_passes, remove_rows, tell};
 use super::change_errors::ChangeError;
 use super::reserved::{self, Kind};
 use super::{folding, id_locks, listing, read, transaction};
-use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES};
+use crate::errors::{CounterError, check_prefix};
 use crate::fallible;
 use crate::family::{self, IdsAfter, Operation};
 use crate::memory::epochs::Recovered;
@@ -43,12 +43,10 @@ pub fn drop_many(ids: &[&[u8]]) -> Result<u64, CounterError> {
 
 /// Drops all counters whose ids begin with a prefix, and what else there is of such ids. Returns of how many there was anything.
 pub fn drop_prefix(prefix: &[u8]) -> Result<u64, CounterError> {
-    match prefix {
-        [] => return Err(ChangeError::EmptyPrefix.into()),
-        [..FIRST_FREE_BYTE, ..] => return Err(CounterError::ReservedId),
-        _ if prefix.len() > MAX_ID_BYTES => return Err(CounterError::LongPrefix { bytes: prefix.len() }),
-        _ => {}
+    if prefix.is_empty() {
+        return Err(ChangeError::EmptyPrefix.into());
     }
+    check_prefix(prefix)?;
     let entered @ (tables, _) = enter("counter_drop_prefix")?;
     let mut dropped = 0;
     let mut after = Id::default();

@@ -19,6 +19,14 @@ pub fn keep_writers_out() -> Result<Tables, CounterError> {
     if access::find_tables() == Some(tables) { Ok(tables) } else { Err(CounterError::NotInstalled) }
 }
 
+/// As `keep_writers_out`, where what is followed is about to be changed by hand, by a restore for one, and there may be no counters' tables.
+pub fn change_by_hand() -> Result<(), CounterError> {
+    if access::find_tables().is_some() {
+        keep_writers_out()?;
+    }
+    Ok(())
+}
+
 /// As `keep_writers_out`; then all that is counted under the prefix is in totals. Waits for open transactions, and for a compaction
 /// pass under way. Errors: 55006 somebody holds such a total; 22003 one would leave bigint; 55000 after a start, what is buffered
 /// could not be read back.

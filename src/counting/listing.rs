@@ -2,14 +2,11 @@
 //!
 //! Each page begins at its place in the index, so a late one costs what an early one does. Each value is what counter_get says.
 
-use std::ops::ControlFlow;
-
 use super::read::{self, Standing};
 use super::{reserved, transaction};
 use crate::errors::{CounterError, FIRST_FREE_BYTE};
 use crate::fallible;
-use crate::journal::errors::JournalError;
-use crate::journal::{position, record};
+use crate::journal::position;
 use crate::memory::buffer;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
@@ -86,21 +83,5 @@ fn journaled(mut see: impl FnMut(&[u8]) -> Result<(), fallible::OutOfMemory>) ->
     let journal = position::lock(Access::Read)?;
     let mut snapshot = Snapshot::fresh();
     let folded = position::read(journal, &mut snapshot)?;
-    let mut failed: Option<CounterError> = None;
-    position::for_each_record(journal, folded, &mut snapshot, |block, _, bytes| {
-        let mut refused = None;
-        let read = record::read(bytes, |id, _| {
-            if let Err(error) = see(id) {
-                refused = Some(error);
-            }
-        });
-        let error = match (read, refused) {
-            (Err(why), _) => CounterError::from(JournalError::Unreadable { block, why }),
-            (Ok(()), Some(refused)) => refused.into(),
-            (Ok(()), None) => return ControlFlow::Continue(()),
-        };
-        failed = Some(error);
-        ControlFlow::Break(())
-    });
-    failed.map_or(Ok(()), Err)
+    position::for_each_delta(journal, folded, &mut snapshot, |id, _| see(id))
 }

@@ -3,12 +3,10 @@
 //! BOUND: what is copied here without asking is an id, a token, a prefix or an actor of at most 255 bytes.
 
 use std::cell::OnceCell;
-use std::ops::ControlFlow;
 
 use crate::errors::CounterError;
 use crate::fallible;
-use crate::journal::errors::JournalError;
-use crate::journal::{position, record};
+use crate::journal::position;
 use crate::memory::epochs;
 use crate::memory::table::{self, Found, Key};
 use crate::memory::{admission, buffer, load};
@@ -309,25 +307,13 @@ fn rows_and_journal(tables: Tables, reader: &Reader, id: &[u8]) -> Result<Fresh,
         let mut snapshot = Snapshot::fresh();
         let folded = position::read(journal, &mut snapshot)?;
         fresh.sum = xact::in_scratch_memory(|| reader.sum(id, &mut snapshot))?;
-        let mut failed = None;
-        position::for_each_record(journal, folded, &mut snapshot, |block, _, bytes| {
-            let read = record::read(bytes, |other, delta| {
-                if other == id {
-                    fresh.sum.value += i128::from(delta);
-                    fresh.has_unfolded = true;
-                }
-            });
-            match read {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(why) => {
-                    failed = Some(JournalError::Unreadable { block, why });
-                    ControlFlow::Break(())
-                }
+        position::for_each_delta(journal, folded, &mut snapshot, |other, delta| {
+            if other == id {
+                fresh.sum.value += i128::from(delta);
+                fresh.has_unfolded = true;
             }
-        });
-        if let Some(error) = failed {
-            return Err(error.into());
-        }
+            Ok::<(), CounterError>(())
+        })?;
         keep_memory_from_undercutting(tables, &snapshot, std::iter::once(id));
         if position::read(journal, &mut Snapshot::fresh())? == folded {
             fresh.is_exact = true;
@@ -383,24 +369,12 @@ fn snapshot_with_journal(id: &[u8]) -> Result<(Snapshot, i128), CounterError> {
         let mut snapshot = Snapshot::fresh();
         let folded = position::read(journal, &mut snapshot)?;
         let mut amount = 0;
-        let mut failed = None;
-        position::for_each_record(journal, folded, &mut snapshot, |block, _, bytes| {
-            let read = record::read(bytes, |other, delta| {
-                if other == id {
-                    amount += i128::from(delta);
-                }
-            });
-            match read {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(why) => {
-                    failed = Some(JournalError::Unreadable { block, why });
-                    ControlFlow::Break(())
-                }
+        position::for_each_delta(journal, folded, &mut snapshot, |other, delta| {
+            if other == id {
+                amount += i128::from(delta);
             }
-        });
-        if let Some(error) = failed {
-            return Err(error.into());
-        }
+            Ok::<(), CounterError>(())
+        })?;
         if position::read(journal, &mut Snapshot::fresh())? == folded {
             return Ok((snapshot, amount));
         }

@@ -341,6 +341,15 @@ pub fn check_id(id: &[u8]) -> Result<(), CounterError> {
     }
 }
 
+/// Prefixes of ids that may be declared, or meant, by users. The empty one begins them all.
+pub fn check_prefix(prefix: &[u8]) -> Result<(), CounterError> {
+    match prefix {
+        [..FIRST_FREE_BYTE, ..] => Err(CounterError::ReservedId),
+        _ if prefix.len() > MAX_ID_BYTES => Err(CounterError::LongPrefix { bytes: prefix.len() }),
+        _ => Ok(()),
+    }
+}
+
 /// Tokens and sources are checked where they come in, as ids are.
 pub fn check_key(what: &'static str, key: &[u8]) -> Result<(), CounterError> {
     match key.len() {

@@ -144,7 +144,7 @@ fn read(follows: &FamilyTable, table: Oid, prefixes: &mut Vec<Vec<u8>>) -> Resul
     })
 }
 
-/// Rows of a follower's table change: backends are to look again, this one now, others when that commits.
+/// Rows of a table that backends remember change: they are to look again, this one now, others when that commits.
 pub fn announce(table: Oid) {
     catalog::announce_change(table);
     xact::see_own_changes();

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use super::errors::JournalError;
+use super::record;
 use crate::errors::CounterError;
 use crate::pg::catalog::{self, Watch};
 use crate::pg::page::{self, Page, Status};
@@ -131,6 +132,29 @@ pub fn write(tables: JournalTables, epoch: u64) -> Result<(), CounterError> {
 pub fn tail_bytes() -> Result<u64, CounterError> {
     let tables = lock(Access::Read)?;
     Ok(Table::open(tables.tail).bytes())
+}
+
+/// Shows the id and amount of each delta in records beyond an epoch that the snapshot sees, up to the first that is refused. The caller has
+/// the table locked. Errors: that of `see`; XX001 a record cannot be read.
+pub fn for_each_delta<E: Into<CounterError>>(
+    tables: JournalTables,
+    after: u64,
+    snapshot: &mut Snapshot,
+    mut see: impl FnMut(&[u8], i64) -> Result<(), E>,
+) -> Result<(), CounterError> {
+    let mut seen = Ok(());
+    for_each_record(tables, after, snapshot, |block, _, bytes| {
+        let read = record::read(bytes, |id, delta| {
+            if seen.is_ok() {
+                seen = see(id, delta).map_err(Into::into);
+            }
+        });
+        if let Err(why) = read {
+            seen = Err(JournalError::Unreadable { block, why }.into());
+        }
+        if seen.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    seen
 }
 
 /// Shows the epoch and bytes of each record beyond an epoch that the snapshot sees, until told to stop; where it is, too. No page

@@ -8,10 +8,8 @@
 use std::ops::ControlFlow;
 
 use super::watch_rows::{self, Watch};
-use crate::errors::{CounterError, OrRaise};
-use crate::fallible;
-use crate::pg::id_scan::{IdScan, Range};
-use crate::pg::page::Columns;
+use crate::errors::CounterError;
+use crate::pg::id_scan::Range;
 use crate::pg::random;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
@@ -21,6 +19,7 @@ use crate::rows::access::{FamilyTable, Keyed, Tables};
 use crate::rows::column_types::*;
 use crate::rows::latest::{self, Latest};
 use crate::rows::list::Id;
+use crate::rows::noted;
 use crate::rows::sum::for_each_visible;
 
 const WHAT: &str = "counters to be sent";
@@ -87,19 +86,8 @@ fn insert(changed: &Keyed, watch: &Watch, id: &[u8]) {
 
 /// Takes some ids of a watch, each once, in their order: those of committed changes. The table is locked.
 pub fn take(table: Oid, watch: &Watch, most: usize) -> Result<Vec<Id>, CounterError> {
-    let changed = CHANGED.open(table, Access::Write)?;
-    let mut ids: Vec<Id> = Vec::new();
     let range = Range::Pair(&watch.prefix, &watch.channel);
-    let mut scan = IdScan::begin(&changed.table, &changed.key, range);
-    let read = |columns: &Columns<'_>| Some(fallible::boxed(columns.text(ID), WHAT).or_raise());
-    while ids.len() < most
-        && let Some((row, id)) = latest::next_free(&mut scan, read)
-    {
-        if row.delete().is_ok() && ids.last() != Some(&id) {
-            fallible::push(&mut ids, id, WHAT)?;
-        }
-    }
-    Ok(ids)
+    noted::take(&CHANGED.open(table, Access::Write)?, range, ID, most, WHAT)
 }
 
 /// Whether anything of a watch waits to be sent. The table is locked.

@@ -12,7 +12,8 @@ use std::rc::Rc;
 use super::errors::LiveError;
 use crate::counting::reserved::is_reserved;
 use crate::errors::CounterError;
-use crate::pg::catalog::{self, Watch as Invalidations};
+use crate::family::followed;
+use crate::pg::catalog::Watch as Invalidations;
 use crate::pg::id_scan::Range;
 use crate::pg::interval::Interval;
 use crate::pg::page::Columns;
@@ -151,7 +152,7 @@ pub fn set(table: Oid, watch: &Watch) -> Result<bool, CounterError> {
             write::insert(&keyed.table, &row);
         }
     }
-    tell(table);
+    followed::announce(table);
     Ok(true)
 }
 
@@ -160,7 +161,7 @@ pub fn remove(table: Oid, watch: &Watch) -> Result<bool, CounterError> {
     let keyed = WATCH.open(table, Access::Write)?;
     let Some((row, _)) = find(&keyed, watch)? else { return Ok(false) };
     row.delete().map_err(|_| watch.held())?;
-    tell(table);
+    followed::announce(table);
     Ok(true)
 }
 
@@ -171,10 +172,4 @@ pub fn note_sent(table: Oid, watch: &Watch, at_us: i64) -> Result<(), CounterErr
         let _ = row.update(&[(SENT_AT, Value::Bigint(at_us))]);
     }
     Ok(())
-}
-
-/// Rows of the table change: backends are to look again, this one now, others when that commits.
-pub fn tell(table: Oid) {
-    catalog::announce_change(table);
-    xact::see_own_changes();
 }

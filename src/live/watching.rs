@@ -7,7 +7,7 @@ use super::changed_rows::{self, CHANGED};
 use super::errors::LiveError;
 use super::watch_rows::{self, WATCH, Watch};
 use crate::counting::{following, read, transaction};
-use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES};
+use crate::errors::{CounterError, check_prefix};
 use crate::pg::interval::Interval;
 use crate::pg::privilege::{self, Rights};
 use crate::pg::table::Access;
@@ -67,21 +67,9 @@ pub fn unwatch(prefix: &[u8], channel: &[u8]) -> Result<bool, CounterError> {
 /// Ids forgotten at once.
 const BATCH: usize = 1000;
 
-/// Watches are changed by hand, by a restore for one.
-pub fn change_by_hand() -> Result<(), CounterError> {
-    if access::find_tables().is_some() {
-        following::keep_writers_out()?;
-    }
-    Ok(())
-}
-
 fn check(prefix: &[u8], channel: &[u8]) -> Result<(), CounterError> {
-    match (prefix, channel.len()) {
-        (_, bytes) if !(1..=MAX_CHANNEL_BYTES).contains(&bytes) => {
-            Err(LiveError::BadChannel { bytes }.into())
-        }
-        ([..FIRST_FREE_BYTE, ..], _) => Err(CounterError::ReservedId),
-        _ if prefix.len() > MAX_ID_BYTES => Err(CounterError::LongPrefix { bytes: prefix.len() }),
-        _ => Ok(()),
+    match channel.len() {
+        1..=MAX_CHANNEL_BYTES => check_prefix(prefix),
+        bytes => Err(LiveError::BadChannel { bytes }.into()),
     }
 }

@@ -435,21 +435,7 @@ pub fn each_unfolded_id(
     relation: u32,
     mut see: impl FnMut(&[u8]) -> Result<(), OutOfMemory>,
 ) -> Result<(), OutOfMemory> {
-    let Some(segment) = segment() else { return Ok(()) };
-    let mut seen = Ok(());
-    for_each_marked(
-        &segment,
-        Segment::lock_partition_shared,
-        database,
-        relation,
-        &[0, 1, 2, 3],
-        |partition, index| {
-            if seen.is_ok() {
-                seen = see(partition.id(index).bytes());
-            }
-        },
-    );
-    seen
+    while_accepted(database, relation, |partition, index| see(partition.id(index).bytes()))
 }
 
 /// Shows each counter's buffered deltas that rows under the snapshot do not include. A fold that commits and is noted meanwhile may make
@@ -459,6 +445,17 @@ pub fn each_unfolded(
     relation: u32,
     snapshot: &Bounds,
     mut see: impl FnMut(&[u8], i64) -> Result<(), OutOfMemory>,
+) -> Result<(), OutOfMemory> {
+    while_accepted(database, relation, |partition, index| {
+        see(partition.id(index).bytes(), unfolded_by(partition, index, snapshot))
+    })
+}
+
+/// Shows counters with deltas until one is refused.
+fn while_accepted(
+    database: u32,
+    relation: u32,
+    mut see: impl FnMut(&SharedPartition, u32) -> Result<(), OutOfMemory>,
 ) -> Result<(), OutOfMemory> {
     let Some(segment) = segment() else { return Ok(()) };
     let mut seen = Ok(());
@@ -470,8 +467,7 @@ pub fn each_unfolded(
         &[0, 1, 2, 3],
         |partition, index| {
             if seen.is_ok() {
-                let amount = unfolded_by(partition, index, snapshot);
-                seen = see(partition.id(index).bytes(), amount);
+                seen = see(partition, index);
             }
         },
     );

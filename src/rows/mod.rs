@@ -11,6 +11,7 @@ pub mod fold;
 pub mod idle;
 pub mod latest;
 pub mod list;
+pub mod noted;
 pub mod pairs;
 pub mod place;
 pub mod remove;

@@ -5,7 +5,7 @@ use super::errors::SeriesError;
 use super::level::{Keep, Keeps, Level};
 use super::tracked_rows::{self, TRACKED, Tracked};
 use crate::counting::{following, transaction};
-use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES};
+use crate::errors::{CounterError, MAX_ID_BYTES, check_prefix};
 use crate::pg::privilege::Rights;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::spi::{Parameter, Spi};
@@ -47,18 +47,10 @@ fn parse(given: &[u8]) -> Result<Keep, CounterError> {
     kept.ok_or_else(|| SeriesError::BadKeep { given: given.to_vec() }.into())
 }
 
-fn check(prefix: &[u8]) -> Result<(), CounterError> {
-    match prefix {
-        [..FIRST_FREE_BYTE, ..] => Err(CounterError::ReservedId),
-        _ if prefix.len() > MAX_ID_BYTES => Err(CounterError::LongPrefix { bytes: prefix.len() }),
-        _ => Ok(()),
-    }
-}
-
 /// Begins a series of the counters under a prefix, or changes for how long it is kept. Returns whether that changed anything.
 pub fn track(prefix: &[u8], keeps: Keeps, zone: Option<&[u8]>) -> Result<bool, CounterError> {
     transaction::check_may_change("counter_track")?;
-    check(prefix)?;
+    check_prefix(prefix)?;
     // BOUND: a zone's name, looked at below.
     let zone = zone.map_or_else(zone::of_session, <[u8]>::to_vec);
     if zone.len() > MAX_ID_BYTES {
@@ -101,7 +93,7 @@ pub fn track(prefix: &[u8], keeps: Keeps, zone: Option<&[u8]>) -> Result<bool, C
 /// Ends the series of the counters under a prefix, and forgets it. Returns whether there was one.
 pub fn untrack(prefix: &[u8]) -> Result<bool, CounterError> {
     transaction::check_may_change("counter_untrack")?;
-    check(prefix)?;
+    check_prefix(prefix)?;
     TRACKED.check_rights(TRACKED.find().ok_or(CounterError::NotInstalled)?, Rights::DELETE, "DELETE")?;
     let tables = following::keep_writers_out()?;
     let table = TRACKED.enter_to_write(Rights::DELETE, "DELETE")?;
