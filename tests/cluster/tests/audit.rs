@@ -103,14 +103,6 @@ fn verify(address: &Address, stop: &AtomicBool, verified: &AtomicU64) {
     }
 }
 
-/// Ends prepared transactions that a crash has left; clients end their own.
-fn finish_prepared(session: &mut Session) {
-    let names: Vec<(String, i64)> = session.pairs("SELECT gid, 0::bigint FROM pg_prepared_xacts");
-    for (name, _) in names {
-        let _ = session.run(&format!("COMMIT PREPARED '{name}'"));
-    }
-}
-
 #[test]
 fn the_log_adds_up_under_load_and_crashes() {
     let mut cluster = Cluster::start(Settings::restless().with("fsync", "on"));
@@ -140,12 +132,12 @@ fn the_log_adds_up_under_load_and_crashes() {
             thread::sleep(load_time(1.0));
             cluster.die(death);
             cluster.start_again();
-            finish_prepared(&mut cluster.connect());
+            cluster.connect().finish_prepared();
         }
         thread::sleep(load_time(1.0));
     });
     let mut session = cluster.connect();
-    finish_prepared(&mut session);
+    session.finish_prepared();
     println!("{} transactions, {} verifications", committed.load(SeqCst), verified.load(SeqCst));
     assert!(committed.load(SeqCst) > 100 && verified.load(SeqCst) > 10);
     for id in IDS {
