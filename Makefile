@@ -1,23 +1,32 @@
 # Every target is a script in scripts/ that can be run and read by itself.
-# PG_CONFIG=…/pg_config chooses the server; without it, the installed one.
+# PG_CONFIG=…/pg_config or PG=16 chooses the server; without them, the installed one.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-export PG_CONFIG STAGES FUZZ_SECONDS DEMO_SECONDS DEMO_CLIENTS
+export PG PG_CONFIG STAGES MAJORS FUZZ_SECONDS DEMO_SECONDS DEMO_CLIENTS
 
-.PHONY: help setup demo test install installcheck bench clean
+.PHONY: help setup demo test matrix servers sql install installcheck bench clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## install what is missing: PostgreSQL 15 with headers, libclang, the pinned cargo-pgrx
+setup: ## install what is missing for all of these: PostgreSQL with headers, libclang, the pinned cargo-pgrx
 	@bash scripts/setup.sh
 
 demo: ## one hot counter under 32 clients beside a plain UPDATE, live (DEMO_SECONDS=6)
 	@bash scripts/demo.sh
 
-test: ## everything (STAGES="fmt clippy doc house sketches memory pgtest regress isolation cluster fuzz", FUZZ_SECONDS=60)
+test: ## everything (STAGES="fmt clippy doc house sketches memory sql pgtest regress isolation cluster fuzz", FUZZ_SECONDS=60)
 	@bash scripts/test.sh
+
+matrix: ## the tests that need a server, on PostgreSQL 15 to 18 as far as they are there (STAGES, as above)
+	@bash scripts/matrix.sh
+
+servers: ## PostgreSQL 16, 17 and 18 for `make matrix`, where this system has no packages of them
+	@bash scripts/servers.sh
+
+sql: ## renew sql/counter_ext--VERSION.sql, after a change of what SQL sees
+	@bash scripts/sql.sh
 
 install: ## release build into the server of PG_CONFIG
 	@bash scripts/install.sh

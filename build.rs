@@ -1,5 +1,6 @@
 //! Has the linker call ours where pgrx calls two of PostgreSQL's functions, and Rust's standard library one of glibc's: see
-//! `src/pg/error_memory.rs` and `src/pg/allocator.rs`.
+//! `src/pg/error_memory.rs` and `src/pg/allocator.rs`. And has it keep the section in which pgrx describes the SQL surface:
+//! nothing refers to it, so it would be collected as garbage, and `cargo pgrx schema` reads it.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -9,5 +10,6 @@ fn main() {
             println!("cargo:rustc-link-arg=-Wl,--wrap={function}");
         }
         println!("cargo:rustc-link-arg-cdylib=-Wl,--wrap=__cxa_thread_atexit_impl");
+        println!("cargo:rustc-link-arg-cdylib=-Wl,--no-gc-sections");
     }
 }

@@ -207,7 +207,7 @@ offer_psql() {
 }
 
 main() {
-    bash "$root/scripts/setup.sh"
+    bash "$root/scripts/setup.sh" build
     use_cargo
     use_postgres
     say "Building $extension and installing it into PostgreSQL $PG_MAJOR (about 2 minutes the first time)"

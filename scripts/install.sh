@@ -4,7 +4,7 @@ set -euo pipefail
 # shellcheck source=scripts/lib/postgres.sh
 source "$(dirname "$0")/lib/postgres.sh"
 
-bash "$root/scripts/setup.sh"
+bash "$root/scripts/setup.sh" build
 use_cargo
 use_postgres
 install_extension

@@ -1,20 +1,30 @@
 #!/usr/bin/env bash
-# Installs what is missing to build and test the extension, and nothing else:
-# safe to run again, quick when all is there. PG_CONFIG=… chooses a server.
+# Installs what is missing, and nothing else: safe to run again, quick when all is
+# there. `setup.sh build` is for those who install or try the extension; stages of
+# `make test` by name (`setup.sh regress pgtest`) add what each needs; without an
+# argument all is installed. PG_CONFIG=… or PG=16 chooses a server.
 set -euo pipefail
 # shellcheck source=scripts/lib/postgres.sh
 source "$(dirname "$0")/lib/postgres.sh"
 
-steps=8
-step_number=0
+stages=" $* "
 
-step() {
-    step_number=$((step_number + 1))
-    printf '[%s/%s] %s: ' "$step_number" "$steps" "$1"
+# needed_by STAGE...: whether one of these is asked for.
+needed_by() {
+    local stage
+    if [ "$stages" = "  " ]; then return; fi
+    for stage in "$@"; do
+        case $stages in *" $stage "*) return ;; esac
+    done
+    return 1
 }
 
+step() { printf '%s: ' "$1"; }
+
 # cargo-pgrx needs pkg-config and OpenSSL's headers, its tests call sudo even as root; libFuzzer is C++.
-build_packages="clang g++ gcc libclang-dev libssl-dev make pkg-config sudo util-linux"
+build_packages="clang gcc libclang-dev make util-linux"
+if needed_by pgtest sql; then build_packages+=" libssl-dev pkg-config sudo"; fi
+if needed_by fuzz; then build_packages+=" g++"; fi
 
 package_is_installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
@@ -49,7 +59,7 @@ check_rust() {
     if ! printf '%s\n' "$wanted" "$have" | sort -V -C; then
         die "rustc $have is too old, $wanted or newer is needed"
     fi
-    if cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1; then
+    if ! needed_by fmt clippy || { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
         say "rustc $have"
     elif command -v rustup >/dev/null; then
         say "rustc $have, adding rustfmt and clippy"
@@ -63,7 +73,7 @@ install_build_packages() {
     local missing
     step "compilers and tools"
     if ! command -v apt-get >/dev/null; then
-        say "not Debian or Ubuntu: taking for granted that clang, libclang, make, gcc, g++ and OpenSSL headers are there"
+        say "not Debian or Ubuntu: taking for granted that these are there: $build_packages"
         return
     fi
     missing=$(missing_build_packages)
@@ -80,13 +90,13 @@ install_build_packages() {
 # A server that is there only lacks its headers; else the first there is.
 choose_pg_major() {
     local major
-    for major in $pg_majors; do
+    for major in ${PG:-$pg_majors}; do
         if [ -x "/usr/lib/postgresql/$major/bin/postgres" ] && package_is_available "postgresql-server-dev-$major"; then
             printf '%s\n' "$major"
             return
         fi
     done
-    for major in $pg_majors; do
+    for major in ${PG:-$pg_majors}; do
         if package_is_available "postgresql-$major" && package_is_available "postgresql-server-dev-$major"; then
             printf '%s\n' "$major"
             return
@@ -124,7 +134,8 @@ install_postgres() {
     command -v apt-get >/dev/null || die "none found, and no apt-get to install it: give PG_CONFIG=…/pg_config"
     say "none with headers yet"
     refresh_package_lists
-    major=$(choose_pg_major) || die "this system has no package of PostgreSQL 15 to 18: give PG_CONFIG=…/pg_config"
+    major=$(choose_pg_major) ||
+        die "this system has no package of PostgreSQL ${PG:-15 to 18}: give PG_CONFIG=…/pg_config, or run scripts/servers.sh"
     say "      installing postgresql-$major and postgresql-server-dev-$major, without a system cluster"
     forbid_main_cluster
     apt_get install --no-install-recommends "postgresql-$major" "postgresql-server-dev-$major"
@@ -229,24 +240,13 @@ install_cargo_pgrx() {
     cargo install --locked cargo-pgrx --version "=$wanted" </dev/null
 }
 
-initialise_pgrx() {
-    step "pgrx for PostgreSQL $PG_MAJOR"
-    if pgrx_is_initialised; then
-        say "there"
-        return
-    fi
-    say "cargo pgrx init --pg$PG_MAJOR $PG_CONFIG"
-    mkdir -p "$(pgrx_default_home)"
-    # --no-run: the default would also make a development cluster that nobody asked for.
-    cargo pgrx init "--pg$PG_MAJOR" "$PG_CONFIG" --no-run </dev/null
-}
-
 check_rust
 install_build_packages
 install_postgres
 ensure_postgres_user
-install_hll
-install_migration_tools
-install_drizzle_kit
-install_cargo_pgrx
-initialise_pgrx
+if needed_by cluster; then
+    install_hll
+    install_migration_tools
+    install_drizzle_kit
+fi
+if needed_by pgtest sql; then install_cargo_pgrx; fi

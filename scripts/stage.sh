@@ -26,6 +26,13 @@ stage_sketches() { cargo test --locked --no-fail-fast -p counter_ext_sketches -p
 
 stage_memory() { cargo test --locked --no-fail-fast -p counter_ext_memory_model; }
 
+# What is frozen in sql/ is what the library says of itself.
+stage_sql() {
+    build_extension
+    check_frozen_sql
+    say "sql/$(basename "$(frozen_sql)") is what pgrx makes of the library"
+}
+
 # pgrx's own cluster. Its user has to be one that PostgreSQL runs as and, where
 # the server's directories are not ours to write, sudo has to copy the library.
 stage_pgtest() {
@@ -35,8 +42,10 @@ stage_pgtest() {
         unlink_installed_library
         runas=(--runas postgres --pgdata "$pgtest_dir")
     fi
-    # pgrx takes the database user from USER, which a bare container lacks.
-    USER=${USER:-$(id -un)} cargo pgrx test "pg$PG_MAJOR" ${runas[@]+"${runas[@]}"}
+    # pgrx takes the database user from USER, which a bare container lacks. What its workaround adds to the
+    # flags of all crates build.rs says for ours alone, so that this and the other stages share what they build.
+    USER=${USER:-$(id -un)} CARGO_PGRX_DISABLE_GC_SECTIONS_WORKAROUND=1 \
+        cargo pgrx test "pg$PG_MAJOR" ${runas[@]+"${runas[@]}"}
 }
 
 make_pgtest_dir() {
@@ -45,6 +54,10 @@ make_pgtest_dir() {
     # pgrx looks into it as the user it was started by.
     as_postgres chmod 755 "$pgtest_dir"
 }
+
+# It overwrites the library in place when it copies by sudo; a running server that has
+# it mapped would crash. Unlinked, that server keeps its own copy.
+unlink_installed_library() { as_server_owner rm -f "$(installed_library)"; }
 
 # pgrx stops its server when its tests end, but not when they are interrupted.
 drop_pgtest_dir() {

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # make test: every stage in order, up to the first that fails. The last line is
-# always "N passed, N failed". STAGES="fmt clippy" runs only those.
+# always "N passed, N failed". STAGES="fmt clippy" runs only those. The server has
+# afterwards what it had of the extension before.
 set -euo pipefail
-# shellcheck source=scripts/lib/common.sh
-source "$(dirname "$0")/lib/common.sh"
+# shellcheck source=scripts/lib/kept.sh
+source "$(dirname "$0")/lib/kept.sh"
 
-all_stages="fmt clippy doc house sketches memory pgtest regress isolation cluster fuzz"
+all_stages="fmt clippy doc house sketches memory sql pgtest regress isolation cluster fuzz"
 
 passed=0
 failed=0
@@ -19,6 +20,7 @@ describe() {
     house) echo "house rules: layers, unsafe, dependencies, files" ;;
     sketches) echo "without a server: sketches (laws, accuracy), plots" ;;
     memory) echo "shared memory without a server: every order of its steps (loom)" ;;
+    sql) echo "the frozen SQL is what the library says" ;;
     pgtest) echo "tests inside a server (cargo pgrx test)" ;;
     regress) echo "SQL regression tests, with and without preload" ;;
     isolation) echo "isolation specs" ;;
@@ -47,13 +49,13 @@ count_runner_results() {
         END { print passed + 0, failed + 0 }'
 }
 
-# count_stage NAME STATUS LOG: prints "PASSED FAILED". fmt, clippy, doc and fuzz are one check each.
+# count_stage NAME STATUS LOG: prints "PASSED FAILED". fmt, clippy, doc, sql and fuzz are one check each.
 # A stage that failed has a failure, whatever its runner said or did not live to
 # say; so has one that ran no test at all.
 count_stage() {
     local ok=0 bad=0
     case $1 in
-    fmt | clippy | doc | fuzz) if [ "$2" = 0 ]; then ok=1; fi ;;
+    fmt | clippy | doc | sql | fuzz) if [ "$2" = 0 ]; then ok=1; fi ;;
     *) read -r ok bad < <(count_runner_results "$3") ;;
     esac
     if [ "$bad" = 0 ] && { [ "$2" != 0 ] || [ "$ok" = 0 ]; }; then bad=1; fi
@@ -95,8 +97,10 @@ drop_stage_log() { rm -f "${stage_log:-}"; }
 main() {
     local name
     for name in "$@"; do describe "$name" >/dev/null; done
-    bash "$root/scripts/setup.sh"
+    bash "$root/scripts/setup.sh" "$@"
     use_cargo
+    use_postgres
+    keep_installed_extension
     at_exit drop_stage_log
     stage_log=$(mktemp)
     run_stages "$@"
