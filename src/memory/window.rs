@@ -10,6 +10,10 @@
 //! the span of the first entry, so the closest pair spans at most (per + span) / (INSTANTS / 2), from which follows
 //! span ≤ per / (INSTANTS / 2 - 1): a grant is forgotten at most per / 31 late.
 //!
+//! The closest pair is looked for among all only where it may be another one than the last. Uniting neighbours, and forgetting the oldest, brings no
+//! pair closer together than the closest was, so a pair that has come since and is no wider is the closest. Where calls come fast that
+//! one is found at once, nearly always.
+//!
 //! A window lies in words that its owner provides, as many as it needs: two, and three an instant. Who has no more for it keeps a
 //! window that unites sooner.
 //!
@@ -20,8 +24,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Different instants that a window remembers.
 pub const INSTANTS: usize = 64;
 
-/// Words before those of the instants: what the grants add up to, and where they are.
+/// Words before those of the instants: what the grants add up to; and how many they are (16 bits), at which place of the ring the first is
+/// (16 bits), and how wide at least all pairs of neighbours are but the last, in units of `span_unit` (32 bits).
 const HEADER_WORDS: usize = 2;
+const FIRST_SHIFT: u32 = 16;
+const WIDTH_SHIFT: u32 = 32;
 /// When the last of those was granted that are united here; what they cost; how long before that the first one was, in units of
 /// `span_unit`.
 const WORDS_AN_INSTANT: usize = 3;
@@ -61,6 +68,11 @@ pub struct Grant {
     pub at_us: i64,
     pub cost: u64,
     span: u64,
+}
+
+/// From the first instant that is in one of two neighbours to the last that is in the other.
+fn width(earlier: Grant, later: Grant, unit: i64) -> i64 {
+    (later.at_us - earlier.at_us) + (earlier.span as i64).saturating_mul(unit)
 }
 
 /// A window in words whose owner has cleared them before its first use. Grants lie in a ring, in the order of time.
@@ -161,7 +173,7 @@ impl<'a> Window<'a> {
 
     /// Instants that it remembers now.
     pub fn instants(&self) -> usize {
-        ((self.get(1) as u32) as usize).min(self.capacity())
+        usize::from(self.get(1) as u16).min(self.capacity())
     }
 
     pub fn last(&self) -> Option<Grant> {
@@ -204,31 +216,57 @@ impl<'a> Window<'a> {
             self.set_grant(self.instants() - 1, Grant { cost: last.cost + cost, ..last });
             return;
         }
+        let grant = Grant { at_us: now_us, cost, span: 0 };
         if self.instants() == self.capacity() {
             self.unite_closest(per_us);
+            let width = self.least_width();
+            self.append(grant);
+            self.set_least_width(width);
+        } else {
+            self.append(grant);
         }
-        self.append(Grant { at_us: now_us, cost, span: 0 });
     }
 
     /// Makes one of the two neighbours that lie closest.
     pub fn unite_closest(&self, per_us: i64) {
         let unit = span_unit(per_us);
         let len = self.instants();
-        let mut closest: Option<(usize, i64)> = None;
+        if len < 2 {
+            return;
+        }
+        let last = len - 2;
+        let width = width(self.grant(last), self.grant(last + 1), unit);
+        if width <= (self.least_width() as i64).saturating_mul(unit) {
+            self.unite(last, width, unit);
+            return;
+        }
+        let (first, width) = self.closest(unit);
+        self.unite(first, width, unit);
+        self.set_least_width((width / unit) as u64);
+    }
+
+    /// Which pair of neighbours lies closest, by the number of its first, and how wide it is.
+    fn closest(&self, unit: i64) -> (usize, i64) {
+        let mut closest = (0, i64::MAX);
         let mut earlier = self.grant(0);
         let mut place = self.first();
-        for first in 0..len.saturating_sub(1) {
+        for first in 0..self.instants() - 1 {
             place = if place + 1 < self.capacity { place + 1 } else { 0 };
             let later = self.grant_at(HEADER_WORDS + WORDS_AN_INSTANT * place);
-            let span = (later.at_us - earlier.at_us) + (earlier.span as i64).saturating_mul(unit);
-            if closest.is_none_or(|(_, least)| span < least) {
-                closest = Some((first, span));
+            let width = width(earlier, later, unit);
+            if width < closest.1 {
+                closest = (first, width);
             }
             earlier = later;
         }
-        let Some((first, span)) = closest else { return };
+        closest
+    }
+
+    /// Makes one of two neighbours that are so wide together.
+    fn unite(&self, first: usize, width: i64, unit: i64) {
+        let len = self.instants();
         let (earlier, later) = (self.grant(first), self.grant(first + 1));
-        let span = (span as u64).div_ceil(unit as u64).min(u64::from(u32::MAX));
+        let span = (width as u64).div_ceil(unit as u64).min(u64::from(u32::MAX));
         let united = Grant { at_us: later.at_us, cost: earlier.cost + later.cost, span };
         // The fewer of those before and of those behind close the gap. Where calls come fast the newest lie closest.
         if first < len - 2 - first {
@@ -250,18 +288,31 @@ impl<'a> Window<'a> {
         let len = self.instants();
         self.set(0, self.used() + grant.cost);
         self.set(1, self.get(1) + 1);
+        // Of the pair that was the last nothing is known.
+        self.set_least_width(0);
         self.set_grant(len, grant);
     }
 
     /// What they cost is no longer in `used`.
     fn forget_first(&self, count: usize) {
         let first = self.wrapped(self.first() + count);
-        self.set(1, (first as u64) << 32 | (self.instants() - count) as u64);
+        let left = (self.instants() - count) as u64;
+        self.set(1, self.least_width() << WIDTH_SHIFT | (first as u64) << FIRST_SHIFT | left);
+    }
+
+    /// Of all pairs of neighbours but the last, in units of `span_unit`, rounded down; 0 says nothing.
+    fn least_width(&self) -> u64 {
+        self.get(1) >> WIDTH_SHIFT
+    }
+
+    fn set_least_width(&self, width: u64) {
+        let others = self.get(1) & u64::from(u32::MAX);
+        self.set(1, width.min(u64::from(u32::MAX)) << WIDTH_SHIFT | others);
     }
 
     /// Where the ring begins.
     fn first(&self) -> usize {
-        self.wrapped((self.get(1) >> 32) as usize)
+        self.wrapped(usize::from((self.get(1) >> FIRST_SHIFT) as u16))
     }
 
     fn wrapped(&self, place: usize) -> usize {
@@ -435,6 +486,35 @@ mod tests {
             for (step, cost, pause) in steps {
                 now += step * per / 40_000 + if pause == 0 { per / 2 } else { i64::from(pause % 2) };
                 checked_take(&mut window, &mut log, now, per, max, cost);
+            }
+        }
+
+        /// Also where it is not looked for among all.
+        #[test]
+        fn those_are_united_that_lie_closest(
+            per in prop_oneof![1000..100_000i64, Just(3600 * SECOND * 24 * 400)],
+            instants in 2..12usize,
+            steps in prop::collection::vec((0..1000i64, 0..20u32, 0..9u32), 1..600),
+        ) {
+            let words = words_of(instants);
+            let (window, unit, mut now) = (Window::new(&words), span_unit(per), 5);
+            let grants = || -> Vec<Grant> { (0..window.instants()).map(|number| window.grant(number)).collect() };
+            for (step, pause, kind) in steps {
+                now += 1 + step * per / 1_000_000 + if pause == 0 { per / 2 } else { 0 };
+                window.forget_before(now, per);
+                if kind == 0 {
+                    window.give_back(now, per, 1);
+                }
+                let before = grants();
+                window.note(now, per, 1);
+                let mut after = grants();
+                if before.len() == instants {
+                    prop_assert_eq!(after.pop(), Some(Grant { at_us: now, cost: 1, span: 0 }));
+                    let at = before.iter().zip(&after).take_while(|(before, after)| before == after).count();
+                    let widths = before.windows(2).map(|pair| width(pair[0], pair[1], unit));
+                    prop_assert_eq!(widths.clone().nth(at), widths.min(), "{:?} {:?}", before, after);
+                    prop_assert_eq!(&after[at + 1..], &before[at + 2..]);
+                }
             }
         }
 

@@ -160,9 +160,13 @@ impl LimitHead {
 /// How much of a limit is used, for who has to choose whom to forget: by eighths of the maximum, then by the magnitude of what is used.
 /// Below `OVER`.
 pub fn use_level(used: u64, max: u64) -> u8 {
-    const EIGHTHS: u128 = 7;
+    const EIGHTHS: u64 = 7;
     const MAGNITUDES: u32 = 31;
-    let eighths = if used >= max { EIGHTHS } else { u128::from(used) * EIGHTHS / u128::from(max) };
+    let eighths = match used.checked_mul(EIGHTHS) {
+        _ if used >= max => EIGHTHS,
+        Some(product) => product / max,
+        None => (u128::from(used) * u128::from(EIGHTHS) / u128::from(max)) as u64,
+    };
     let magnitude = used.max(1).ilog2().min(MAGNITUDES - 1);
     eighths as u8 * (MAGNITUDES + 1) as u8 + magnitude as u8
 }

@@ -139,7 +139,13 @@ impl<P: Pool> Held<'_, P> {
 
     /// Who sought an entry is done with it. One that nothing is taken from is free.
     pub fn settle(&self, fingerprint: Fingerprint) {
-        let Some(index) = self.find(fingerprint) else { return };
+        if let Some(index) = self.find(fingerprint) {
+            self.settle_at(index);
+        }
+    }
+
+    /// As `settle`, for who has sought one entry only, and has not let go of the lock since.
+    pub fn settle_at(&self, index: u32) {
         let head = self.places.head(index);
         head.unpin();
         if head.until_us() <= self.now_us {

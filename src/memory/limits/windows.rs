@@ -48,7 +48,7 @@ fn take_and<T>(
                 Took::NoRoom => limits.refuse(),
             };
             let looked = look(held, Some(index));
-            held.settle(fingerprint);
+            held.settle_at(index);
             (taken, looked)
         }
         Sought::Nowhere => {
@@ -68,7 +68,7 @@ pub fn refund(request: &Request<'_>) -> Option<u64> {
         let Some(index) = held.find(fingerprint) else { return request.max };
         held.give_back(index, request);
         let remaining = held.outlook(index, request, 1).remaining;
-        held.settle(fingerprint);
+        held.settle_at(index);
         remaining
     }))
 }
