@@ -38,6 +38,9 @@ pub struct Table {
 /// More columns than our own tables have: room for some that an administrator added.
 pub(super) const MAX_COLUMNS: usize = 32;
 
+/// Indexes of one table that rows are entered into by hand; our own tables have three at most.
+const MOST_PLAIN_INDEXES: usize = 4;
+
 /// Who owns one of our tables, which need not be locked. Raises 55000 where it is gone.
 pub fn owner(table: Oid) -> Oid {
     privilege::owner_of_relation(table).ok_or(CounterError::NotInstalled).or_raise()
@@ -82,17 +85,23 @@ impl Table {
         }
     }
 
-    /// The table's index for writing, if it has one, and that is a btree over columns, of all rows, whose uniqueness is checked at once.
-    pub(super) fn only_plain_index(&self) -> Option<Index> {
-        // SAFETY: `rel` is open while `self` lives; the list is a copy of ours. An open index has its pg_class and pg_index rows.
-        let index = unsafe {
-            let indexes = pg_sys::RelationGetIndexList(self.rel);
-            let only =
-                if pg_sys::list_length(indexes) == 1 { Some((*(*indexes).elements).oid_value) } else { None };
-            pg_sys::list_free(indexes);
-            Index::open(only?, Access::Write)
-        };
-        index.is_plain().then_some(index)
+    /// The table's indexes for writing, if they are few, and each is a btree over columns, of all rows, whose uniqueness is checked at once.
+    pub(super) fn plain_indexes(&self) -> Option<[Option<Index>; MOST_PLAIN_INDEXES]> {
+        let mut indexes = [const { None }; MOST_PLAIN_INDEXES];
+        // SAFETY: `rel` is open while `self` lives; the list is a copy of ours, and has oids.
+        unsafe {
+            let list = pg_sys::RelationGetIndexList(self.rel);
+            let count = pg_sys::list_length(list) as usize;
+            let are_few = count <= MOST_PLAIN_INDEXES;
+            let mut are_plain = are_few;
+            for (number, place) in indexes.iter_mut().enumerate().take(if are_few { count } else { 0 }) {
+                let index = Index::open((*(*list).elements.add(number)).oid_value, Access::Write);
+                are_plain &= index.is_plain();
+                *place = Some(index);
+            }
+            pg_sys::list_free(list);
+            are_plain.then_some(indexes)
+        }
     }
 
     /// Blocks of the main fork now. A remembered block at or past it was truncated away.

@@ -283,7 +283,7 @@ enum Entries {
 unsafe fn insert_index_entries(table: &Table, tuple: pg_sys::HeapTuple, entries: Entries) -> bool {
     // SAFETY: by the caller's promise.
     if entries != Entries::Summarizing
-        && let Some(is_alone) = unsafe { insert_only_entry(table, tuple, entries) }
+        && let Some(is_alone) = unsafe { insert_plain_entries(table, tuple, entries) }
     {
         return is_alone;
     }
@@ -323,43 +323,47 @@ unsafe fn insert_index_entries(table: &Table, tuple: pg_sys::HeapTuple, entries:
     })
 }
 
-/// As `insert_index_entries`, where the table has one index, over plain columns: what the executor prepares to do the same takes longer than
-/// it does. `None` where it has another one, or more.
+/// As `insert_index_entries`, where all of the table's indexes are over plain columns: what the executor prepares to do the same takes longer
+/// than it does. `None` where one is not.
 ///
 /// # Safety
 /// As `insert_index_entries`.
-unsafe fn insert_only_entry(table: &Table, tuple: pg_sys::HeapTuple, entries: Entries) -> Option<bool> {
-    let index = table.only_plain_index()?;
+unsafe fn insert_plain_entries(table: &Table, tuple: pg_sys::HeapTuple, entries: Entries) -> Option<bool> {
+    let indexes = table.plain_indexes()?;
     let unless_taken = entries == Entries::UnlessTaken;
     let mut columns = [pg_sys::Datum::null(); MAX_COLUMNS];
     let mut are_null = [true; MAX_COLUMNS];
     let mut values = [pg_sys::Datum::null(); MAX_COLUMNS];
     let mut nulls = [true; MAX_COLUMNS];
-    // SAFETY: Table::open checked that the descriptor has at most MAX_COLUMNS columns, which the index's are among. The call is that of
+    let mut is_alone = true;
+    // SAFETY: Table::open checked that the descriptor has at most MAX_COLUMNS columns, which the indexes' are among. The calls are those of
     // ExecInsertIndexTuples; a btree makes no use of what it is told of the index beyond the relation.
     unsafe {
         pg_sys::heap_deform_tuple(tuple, table.descriptor(), columns.as_mut_ptr(), are_null.as_mut_ptr());
-        for (at, column) in index.columns().enumerate() {
-            values[at] = columns[column];
-            nulls[at] = are_null[column];
-        }
-        let check = match () {
-            () if !index.is_unique() => pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,
-            () if unless_taken => pg_sys::IndexUniqueCheck::UNIQUE_CHECK_PARTIAL,
-            () => pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES,
-        };
         let mut info = std::mem::zeroed::<pg_sys::IndexInfo>();
         info.type_ = pg_sys::NodeTag::T_IndexInfo;
-        let is_alone = pg_sys::index_insert(
-            index.raw(),
-            values.as_mut_ptr(),
-            nulls.as_mut_ptr(),
-            &mut (*tuple).t_self,
-            table.raw(),
-            check,
-            false,
-            &mut info,
-        );
-        Some(is_alone || !unless_taken)
+        for index in indexes.iter().flatten() {
+            for (at, column) in index.columns().enumerate() {
+                values[at] = columns[column];
+                nulls[at] = are_null[column];
+            }
+            let check = match () {
+                () if !index.is_unique() => pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,
+                () if unless_taken => pg_sys::IndexUniqueCheck::UNIQUE_CHECK_PARTIAL,
+                () => pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES,
+            };
+            let has_key_alone = pg_sys::index_insert(
+                index.raw(),
+                values.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+                &mut (*tuple).t_self,
+                table.raw(),
+                check,
+                false,
+                &mut info,
+            );
+            is_alone &= has_key_alone || !(unless_taken && index.is_unique());
+        }
     }
+    Some(is_alone)
 }

@@ -340,6 +340,8 @@ struct KnownFamily {
 
 thread_local! {
     static FAMILIES: RefCell<Vec<KnownFamily>> = const { RefCell::new(Vec::new()) };
+    /// Partitions that were found to have the columns of the table that they belong to, until anything about any relation changes.
+    static FIT_LEAVES: RefCell<(u64, Vec<Oid>)> = const { RefCell::new((0, Vec::new())) };
 }
 
 impl FamilyTable {
@@ -453,13 +455,31 @@ impl FamilyTable {
         let no_partition = CounterError::NoPartition { table: self.name };
         let Some(leaf) = partition::leaf_of(&Table::open(table), key) else { return Err(no_partition) };
         lock::lock_table(leaf, access);
-        // A partition may have its columns in another order.
-        if !catalog::has_column_types(leaf, self.columns)
-            || !catalog::has_column_names_of(leaf, table, self.columns.len())
-        {
+        if !self.knows_columns_of(leaf, table) {
             return Err(no_partition);
         }
         self.open(leaf, access)
+    }
+
+    /// Whether a partition, locked, has the table's leading columns: it may have them in another order.
+    fn knows_columns_of(&self, leaf: Oid, table: Oid) -> bool {
+        let version = catalog::any_relation_version();
+        FIT_LEAVES.with_borrow_mut(|(known_version, leaves)| {
+            if *known_version != version {
+                leaves.clear();
+                *known_version = version;
+            }
+            if leaves.contains(&leaf) {
+                return true;
+            }
+            let is_fit = catalog::has_column_types(leaf, self.columns)
+                && catalog::has_column_names_of(leaf, table, self.columns.len());
+            // What the look took in may have changed something.
+            if is_fit && catalog::any_relation_version() == version {
+                leaves.push(leaf);
+            }
+            is_fit
+        })
     }
 
     /// Opens it, locked before, with another index of it, of texts. `None` where that is not there as it was made.
