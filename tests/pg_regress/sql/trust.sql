@@ -97,7 +97,9 @@ INSERT INTO counter_ext.slot VALUES ('trust:a', 7, 1000);
 INSERT INTO counter_ext.visit VALUES ('trust:a', '2026-01-01', 7, counter_hll_empty());
 INSERT INTO counter_ext.visitors (id, day, sketch) VALUES ('trust:a', '2026-01-01', counter_hll_empty());
 RESET ROLE;
-SELECT counter_compact() > 0 AS compacted;
+-- By this pass, or by one of the worker's own just before.
+SELECT counter_compact() >= 0 AS compacted;
+SELECT count(*) AS not_compacted FROM counter_ext.visit WHERE id = 'trust:a';
 SET ROLE counter_ext_counts;
 UPDATE counter_ext.total SET value = 1000 WHERE id = 'trust:a';
 DELETE FROM counter_ext.total WHERE id = 'trust:a';
