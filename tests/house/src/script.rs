@@ -319,7 +319,7 @@ fn is_declared(statement: &[Token]) -> bool {
     let declares = ["create", "comment", "drop", "alter", "grant", "revoke"].contains(first);
     declares
         && words.len() <= 6
-        && statement.last().and_then(Token::word).is_some_and(|word| ["function", "aggregate", "type"].contains(&word))
+        && statement.last().and_then(Token::word).is_some_and(|word| ["function", "procedure", "aggregate", "type"].contains(&word))
         // CREATE CAST … WITH FUNCTION, CREATE TRIGGER … EXECUTE FUNCTION
         && !words.iter().any(|word| ["with", "execute"].contains(word) || (*word == "trigger" && words.len() > 2))
 }
