@@ -124,6 +124,8 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON FUNCTION counter_ext.hll_header(counter_hll) TO PUBLIC;
 -- The view counter_caches shows what pg_trigger shows to everybody.
 GRANT EXECUTE ON FUNCTION counter_ext.trigger_arguments(bytea), counter_ext.argument_after(text[], text), counter_ext.argument_key(text[]) TO PUBLIC;
+-- These say what is wrong with who, or what, calls a procedure, and do nothing else.
+GRANT EXECUTE ON FUNCTION counter_ext.check_node_setup(integer, text[]), counter_ext.check_may_set_up_nodes() TO PUBLIC;
 -- A view's functions are called by whoever reads it; each checks the right to read counters, or to monitor.
 GRANT EXECUTE ON FUNCTION
     counter_ext.list_counters(), counter_ext.statistics(), counter_ext.limit_statistics()

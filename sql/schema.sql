@@ -116,16 +116,6 @@ CREATE TABLE counter_ext.journal_tail (
 ALTER TABLE counter_ext.journal_tail ALTER COLUMN record SET STORAGE PLAIN;
 COMMENT ON TABLE counter_ext.journal_tail IS 'buffered increments not yet folded into counter_ext.total';
 
--- Counters whose rows of this node's own number another server writes here by logical replication; '' stands for visitors. A
--- restored database is nobody's subscriber, so it is not dumped.
-CREATE TABLE counter_ext.replicated (
-    id text COLLATE "C" NOT NULL,
-    node integer NOT NULL,
-    PRIMARY KEY (id, node)
-);
-CREATE INDEX replicated_node ON counter_ext.replicated (node);
-COMMENT ON TABLE counter_ext.replicated IS 'ids whose totals of this node''s own number come by logical replication; what is counted here goes to node -1 - node';
-
 -- Ids that running transactions have for themselves. A row is deleted as soon as it is inserted, so nobody sees one: see
 -- src/rows/claims.rs.
 CREATE TABLE counter_ext.claim (

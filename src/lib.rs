@@ -13,6 +13,7 @@
 //! | `audit` | the audit log: switched, sealed with a chain of hashes, verified |
 //! | `boards` | counters ranked by their totals |
 //! | `live` | changed totals, sent to channels |
+//! | `nodes` | several servers that count the same counters |
 //! | `expiry` | counters that nobody increments any more are dropped |
 //! | `family` | what a family fills in; passes of compaction |
 //! | `hll` | HyperLogLog sketches: format, union, estimate; plain Rust |
@@ -44,6 +45,7 @@ mod likes;
 mod limits;
 mod live;
 mod memory;
+mod nodes;
 mod pg;
 mod rows;
 mod series;
@@ -66,7 +68,7 @@ static SERVER_HOOKS: pg::hooks::Hooks = pg::hooks::Hooks {
 };
 
 /// What the rest of the extension knows of families.
-static FAMILIES: [&family::Family; 11] = [
+static FAMILIES: [&family::Family; 12] = [
     &caches::FAMILY,
     &likes::FAMILY,
     &visitors::FAMILY,
@@ -76,6 +78,7 @@ static FAMILIES: [&family::Family; 11] = [
     &boards::FAMILY,
     &live::FAMILY,
     &expiry::FAMILY,
+    &nodes::FAMILY,
     &series::FAMILY,
     &counting::FAMILY,
 ];

@@ -19,6 +19,7 @@ mod limits;
 mod listing;
 mod live;
 mod moving;
+mod nodes;
 mod operations;
 mod reads;
 mod series;

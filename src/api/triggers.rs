@@ -13,7 +13,7 @@ use crate::pg::args::TextBytes;
 use crate::pg::trigger::{NoTuple, TriggerCall};
 use crate::pg::{Oid, process, xact};
 use crate::rows::replicated::{self, Fate, Kind, RowKey};
-use crate::rows::{access, by_hand};
+use crate::rows::{access, by_hand, node};
 use crate::visitors::access::VISITORS;
 
 /// The table that the trigger has fired on. Errors: 39P01 it is not ours.
@@ -63,17 +63,49 @@ fn check_may_write(trigger: &PgTrigger<'_>, table: Oid) -> Result<(), CounterErr
     by_hand::check_may_write(table)
 }
 
+/// Whether other nodes' rows are in it too.
+fn holds_nodes(table: Oid) -> bool {
+    access::find_tables().is_some_and(|tables| table == tables.total) || VISITORS.find() == Some(table)
+}
+
+/// Errors: 55000 a total of another node is changed or deleted by hand, which its node goes on changing.
+fn check_not_fed(trigger: &PgTrigger<'_>, table: Oid) -> Result<(), CounterError> {
+    let is_total = access::find_tables().is_some_and(|tables| table == tables.total);
+    if !trigger.event().fired_before() || !is_total || xact::is_replicating() {
+        return Ok(());
+    }
+    let old = trigger.old().and_then(|row| row.get_by_name::<i32>("node").ok().flatten());
+    old.map_or(Ok(()), replicated::check_not_fed)
+}
+
+/// What a row of a table with nodes is found by.
+struct Key {
+    id: TextBytes,
+    node: i32,
+    day: Option<i32>,
+}
+
+impl Key {
+    fn of(row: Option<PgHeapTuple<'_, impl WhoAllocated>>) -> Option<Key> {
+        let row = row?;
+        let id = row.get_by_name::<TextBytes>("id").ok()??;
+        let node = row.get_by_name::<i32>("node").ok()??;
+        let day = row.get_by_name::<Date>("day").ok().flatten();
+        Some(Key { id, node, day: day.map(process::day_number) })
+    }
+
+    fn borrowed(&self) -> RowKey<'_> {
+        RowKey { id: &self.id.0, node: self.node, day: self.day }
+    }
+}
+
 /// Before a row that comes by replication is written.
 fn receive(trigger: &PgTrigger<'_>, table: Oid) -> Result<Fate, CounterError> {
     let Some(tables) = access::find_tables() else { return Ok(Fate::TakenIn) };
-    let new = trigger.new().filter(|_| !trigger.event().fired_by_delete());
-    let id = new.as_ref().and_then(|row| row.get_by_name::<TextBytes>("id").ok().flatten());
-    let node = new.as_ref().and_then(|row| row.get_by_name::<i32>("node").ok().flatten());
-    let day = new.as_ref().and_then(|row| row.get_by_name::<Date>("day").ok().flatten());
-    let key =
-        id.as_ref().zip(node).map(|(id, node)| RowKey { id: &id.0, node, day: day.map(process::day_number) });
+    let new = Key::of(trigger.new().filter(|_| !trigger.event().fired_by_delete()));
+    let old = Key::of(trigger.old());
     let kind = if table == tables.total {
-        let is_counted = id.as_ref().map_or(Ok(false), |id| arriving::is_subscribed(&id.0))?;
+        let is_counted = new.as_ref().map_or(Ok(false), |new| arriving::is_subscribed(&new.id.0))?;
         if is_counted {
             return Ok(Fate::LeftOut);
         }
@@ -83,7 +115,7 @@ fn receive(trigger: &PgTrigger<'_>, table: Oid) -> Result<Fate, CounterError> {
     } else {
         Kind::Unfolded
     };
-    replicated::receive(tables, kind, key, trigger.event().fired_by_insert())
+    replicated::receive(tables, kind, old.as_ref().map(Key::borrowed), new.as_ref().map(Key::borrowed))
 }
 
 /// A total that somebody changes or deletes by hand is booked as if it had been counted. What is inserted is not: a restore brings what is
@@ -133,13 +165,14 @@ mod counter_ext {
     /// Row trigger: notes the changed row's id. Before the change it also checks that it may be made, and leaves out a restored
     /// amount of a counter whose rows are counted as they are restored.
     ///
-    /// Errors: 39P01 on other tables than ours; 42501 the rows may not be written by hand.
+    /// Errors: 39P01 on other tables than ours; 42501 the rows may not be written by hand; 55000 they are those of another node, or come from
+    /// elsewhere with this node's number.
     #[pg_trigger]
     fn note_foreign_change<'a>(
         trigger: &'a PgTrigger<'a>,
     ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, core::convert::Infallible> {
         let table = own_table(trigger).or_raise();
-        check_may_write(trigger, table).or_raise();
+        check_may_write(trigger, table).and_then(|()| check_not_fed(trigger, table)).or_raise();
         if trigger.event().fired_before()
             && xact::is_replicating()
             && receive(trigger, table).or_raise() == Fate::LeftOut
@@ -193,13 +226,16 @@ mod counter_ext {
 
     /// Statement trigger, before and after it: TRUNCATE changes everything, and what is in no row yet goes with the rows.
     ///
-    /// Errors: 39P01 on other tables than ours; 55000 increments have still to be recovered after a start.
+    /// Errors: 39P01 on other tables than ours; 55000 increments have still to be recovered after a start, or several nodes count.
     #[pg_trigger]
     fn note_foreign_truncate<'a>(
         trigger: &'a PgTrigger<'a>,
     ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, core::convert::Infallible> {
         let truncated = || {
             let table = own_table(trigger)?;
+            if holds_nodes(table) {
+                node::check_alone("TRUNCATE", node::DROP_INSTEAD)?;
+            }
             transaction::note_all_touched();
             let is_after = matches!(trigger.when(), Ok(PgTriggerWhen::After));
             if is_after && holds_amounts(table) { emptied::after_truncate(table) } else { Ok(()) }

@@ -138,7 +138,7 @@ impl<'a> Opening<'a> {
     /// What the log lacks to agree with the total; `None` where it does. A counter that was never logged lacks its total.
     fn missing(&self, id: &[u8]) -> Result<Option<i128>, CounterError> {
         let (mut snapshot, unfolded) = buffer::snapshot_with_unfolded(read::key(self.tables, id));
-        let rows = self.counters.sum(id, &mut snapshot)?.value;
+        let rows = self.counters.sum_of_own(id, &mut snapshot)?.value;
         let total = rows + i128::from(unfolded) + i128::from(transaction::own(self.tables, id));
         let (mut entries, mut logged) = pending_rows::sum(self.pending, id, &mut snapshot)?;
         self.log.for_each(id, &mut snapshot, |sealed| {
@@ -151,7 +151,7 @@ impl<'a> Opening<'a> {
     }
 
     fn exists(&self, id: &[u8], snapshot: &mut Snapshot) -> Result<bool, CounterError> {
-        Ok(self.counters.sum(id, snapshot)?.exists()
+        Ok(self.counters.sum_of_own(id, snapshot)?.exists()
             || transaction::has_own(self.tables, id)
             || buffer::has_unfolded(read::key(self.tables, id)))
     }

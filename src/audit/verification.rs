@@ -25,7 +25,7 @@ pub struct Verdict {
     /// `None` where there is nothing to be said: the counter is not audited and has no log.
     pub ok: Option<bool>,
     pub entries: u64,
-    /// Of all nodes' entries, and all nodes' part of the total: a row of another node's number counts as well.
+    /// Of what was counted here; where no other node counts, a row of another number is part of it as well.
     pub log_sum: i128,
     pub total: i128,
     pub broken_seq: Option<i64>,
@@ -51,7 +51,7 @@ pub fn verify(id: &[u8]) -> Result<Verdict, CounterError> {
     let (mut snapshot, unfolded) = buffer::snapshot_with_unfolded(read::key(tables, id));
     let own = transaction::own(tables, id);
     xact::in_scratch_memory(|| {
-        let rows = counters.sum(id, &mut snapshot)?.value;
+        let rows = counters.sum_of_own(id, &mut snapshot)?.value;
         let (mut entries, mut log_sum) = pending_rows::sum(pending, id, &mut snapshot)?;
         let mut chain = Verifier::new();
         log.for_each(id, &mut snapshot, |sealed| {

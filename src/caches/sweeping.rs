@@ -16,7 +16,7 @@ use crate::pg::{process, xact};
 use crate::rows::access::{Tables, as_owner};
 use crate::rows::idle::{self, Bounds};
 use crate::rows::list::Id;
-use crate::rows::replicated;
+use crate::settings;
 
 /// Numbers of likes, of items that nobody likes any more.
 const LIKES: [u8; 1] = [Kind::Likes as u8];
@@ -62,7 +62,7 @@ impl Sweep {
         let cached = caches.iter().map(|(_, cache)| cache.prefix()).filter(|prefix| !prefix.is_empty());
         let prefixes = cached.chain(std::iter::once(&LIKES[..]));
         let Some(prefix) = prefixes.filter(|prefix| **prefix > *self.done).min() else { return Ok(None) };
-        let node = replicated::own_node()?;
+        let node = settings::node();
         let place = (prefix, self.after.as_deref());
         let found = as_owner(tables, |_| idle::find(tables, node, place, |total| total.value == 0, PIECE))?;
         let mut removed = 0;

@@ -5,10 +5,11 @@ use super::change_errors::ChangeError;
 use crate::errors::CounterError;
 use crate::fallible;
 use crate::pg::process;
+use crate::rows::members::Scope;
 
 const WHAT: &str = "counters to set";
 
-/// Sets each counter to its value; of an id that comes again, the last value holds. Returns how many counters were set.
+/// Sets each counter to its value, of this node where several count; of an id that comes again, the last value holds. Returns how many counters were set.
 pub fn set_many<'a>(
     ids: impl ExactSizeIterator<Item = &'a [u8]>,
     values: impl ExactSizeIterator<Item = i64>,
@@ -19,12 +20,12 @@ pub fn set_many<'a>(
     let mut wanted =
         fallible::collect(ids.zip(values).enumerate().map(|(at, (id, value))| (id, at, value)), WHAT)?;
     wanted.sort_unstable();
-    let entered = change::enter("counter_set_many")?;
+    let entered = change::enter_to_set("counter_set_many", Scope::Own)?;
     let mut set = 0;
     for same in wanted.chunk_by(|(a, ..), (b, ..)| a == b) {
         let Some((id, _, value)) = same.last() else { continue };
         process::check_for_interrupts();
-        change::set_in(entered, id, *value)?;
+        change::set_in(entered, id, *value, Scope::Own)?;
         set += 1;
     }
     Ok(set)

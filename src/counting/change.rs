@@ -3,7 +3,7 @@
 //! Whoever reads first takes the id to the end of the transaction (`id_locks`), so that two of them cannot
 //! take the same amount. Increments do not take it: they go on, and are kept.
 
-use super::{folding, id_locks, read, transaction};
+use super::{folding, id_locks, read, share, transaction};
 use crate::errors::CounterError;
 use crate::family::{self, Change, Operation, followed};
 use crate::memory::buffer;
@@ -11,7 +11,9 @@ use crate::memory::epochs::Recovered;
 use crate::pg::lock::{self, Subject};
 use crate::pg::{Oid, process, xact};
 use crate::rows::access::{self, Purpose, Tables};
-use crate::rows::{remove, replicated};
+use crate::rows::members::{self, Scope};
+use crate::rows::remove;
+use crate::settings;
 
 /// Checks that the caller may count.
 pub fn enter(function: &'static str) -> Result<(Tables, u32), CounterError> {
@@ -97,23 +99,16 @@ pub(super) fn tell(
     family::counter_changed(Change { id, delta, operation, actor })
 }
 
-/// The total that a reset takes away.
-fn amount_to_take(_proof: &Recovered, tables: Tables, id: &[u8]) -> Result<i64, CounterError> {
-    read::current(tables, id)
-}
-
-/// The total that a change starts from.
-fn read_to_change(_proof: &Recovered, tables: Tables, id: &[u8]) -> Result<i128, CounterError> {
-    read::current_wide(tables, id)
-}
-
-/// Takes the whole amount away and returns it. What others increment meanwhile stays.
-pub fn reset(id: &[u8]) -> Result<i64, CounterError> {
+/// Takes the whole amount away, of this node or of all, and returns it. What others increment meanwhile stays.
+pub fn reset(id: &[u8], scope: Scope) -> Result<i64, CounterError> {
     let level = xact::nest_level();
     let tables = transaction::enter_to_change("counter_reset", Purpose::Take, level)?;
+    members::check_may_take(scope)?;
     id_locks::take(tables, id)?;
     let recovered = folding::ensure_recovered(tables)?;
-    let value = amount_to_take(&recovered, tables, id)?;
+    let value = share::amount(&recovered, tables, id, scope)?;
+    // BOUND: an id.
+    let value = i64::try_from(value).map_err(|_| CounterError::TotalOutOfRange { id: id.to_vec() })?;
     if value != 0 {
         transaction::add_wide(tables, id, -i128::from(value), level)?;
         tell(id, -i128::from(value), Operation::Reset, None)?;
@@ -121,16 +116,29 @@ pub fn reset(id: &[u8]) -> Result<i64, CounterError> {
     Ok(value)
 }
 
-/// Makes the value what is asked for. What others increment meanwhile comes on top.
-pub fn set(id: &[u8], value: i64) -> Result<(), CounterError> {
-    set_in(enter("counter_set")?, id, value)
+/// Makes the value, of this node or of all, what is asked for. What others increment meanwhile comes on top.
+pub fn set(id: &[u8], value: i64, scope: Scope) -> Result<(), CounterError> {
+    let entered = enter_to_set("counter_set", scope)?;
+    set_in(entered, id, value, scope)
+}
+
+/// Checks that the caller may set such amounts.
+pub fn enter_to_set(function: &'static str, scope: Scope) -> Result<(Tables, u32), CounterError> {
+    let entered = enter(function)?;
+    members::check_may_take(scope)?;
+    Ok(entered)
 }
 
 /// As `set`, where the caller has entered.
-pub fn set_in((tables, level): (Tables, u32), id: &[u8], value: i64) -> Result<(), CounterError> {
+pub fn set_in(
+    (tables, level): (Tables, u32),
+    id: &[u8],
+    value: i64,
+    scope: Scope,
+) -> Result<(), CounterError> {
     id_locks::take(tables, id)?;
     let recovered = folding::ensure_recovered(tables)?;
-    let before = read_to_change(&recovered, tables, id)?;
+    let before = share::amount(&recovered, tables, id, scope)?;
     transaction::add_wide(tables, id, i128::from(value) - before, level)?;
     tell(id, i128::from(value) - before, Operation::Set, None)
 }
@@ -196,7 +204,7 @@ pub(super) struct Gone {
 /// Removes an id's rows, and what is not in rows yet.
 pub(super) fn remove_rows(_proof: &Recovered, tables: Tables, id: &[u8]) -> Result<Gone, CounterError> {
     let (snapshot, unfolded) = buffer::snapshot_with_unfolded(read::key(tables, id));
-    let node = replicated::own_node()?;
+    let node = settings::node();
     let removed = xact::in_scratch_memory(|| remove::remove(tables, node, id, snapshot, unfolded))?;
     if removed.existed || unfolded != 0 {
         transaction::note_touched(tables, id);

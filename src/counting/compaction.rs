@@ -13,7 +13,6 @@ use crate::pg::{process, xact};
 use crate::rows::access::{Tables, as_owner};
 use crate::rows::fold::{Folded, Folder, Share};
 use crate::rows::list::{self, Id};
-use crate::rows::replicated;
 use crate::settings;
 
 const WHAT: &str = "counters to fold";
@@ -181,7 +180,7 @@ fn fold_each(
     time: Duration,
 ) -> Result<FoldedBatch, CounterError> {
     let started = Instant::now();
-    let mut folder = Folder::open(tables, replicated::own_node()?, settings::slots())?;
+    let mut folder = Folder::open(tables, settings::node(), settings::slots())?;
     folder.totals = totals;
     let mut booking = Booking::begin(tables)?;
     let mut batch = FoldedBatch::default();

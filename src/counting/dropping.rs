@@ -69,6 +69,7 @@ fn drop_batch((tables, level): (Tables, u32), ids: &[&[u8]]) -> Result<u64, Coun
     for id in ids {
         process::check_for_interrupts();
         id_locks::take(tables, id)?;
+        family::drop_asked_for(tables, id)?;
     }
     let recovered = folding::ensure_recovered(tables)?;
     // What was filtered of a counter goes with it. Nobody can name that by itself, so one lock does for both.
@@ -92,6 +93,16 @@ fn drop_batch((tables, level): (Tables, u32), ids: &[&[u8]]) -> Result<u64, Coun
         }
         Ok(dropped)
     })
+}
+
+/// Drops what there is of an id here, as somebody has asked for elsewhere. Nobody is waited for. Returns whether it could. The caller holds the
+/// compaction lock, and what `family::try_lock_to_drop` locks.
+pub fn drop_here(recovered: &Recovered, tables: Tables, id: &[u8]) -> Result<bool, CounterError> {
+    if !id_locks::try_take(tables, id)? {
+        return Ok(false);
+    }
+    drop_taken(recovered, (tables, xact::nest_level()), id)?;
+    Ok(true)
 }
 
 /// Drops what there is of an id that this transaction has taken.

@@ -24,7 +24,6 @@ use crate::pg::table::Access;
 use crate::pg::{catalog, process, xact};
 use crate::rows::access::{self, Tables, as_owner};
 use crate::rows::fold::Folder;
-use crate::rows::replicated;
 use crate::settings;
 
 /// Counters whose sums recovery holds before it writes them to rows.
@@ -57,7 +56,7 @@ pub fn fold_cut(
     as_owner(tables, |_| {
         for epoch in cut.epochs() {
             let amounts = buffer::of_epoch(database, cut.relation, epoch);
-            let mut folder = Folder::open(tables, replicated::own_node()?, settings::slots())?;
+            let mut folder = Folder::open(tables, settings::node(), settings::slots())?;
             folder.totals = new_rows;
             let mut booking = Booking::begin(tables)?;
             for amount in &amounts {
@@ -152,7 +151,7 @@ fn fold_journal(
     folded: u64,
     snapshot: &mut Snapshot,
 ) -> Result<(Found, u64), CounterError> {
-    let folder = Folder::open(tables, replicated::own_node()?, settings::slots())?;
+    let folder = Folder::open(tables, settings::node(), settings::slots())?;
     let mut sums = Sums::default();
     let mut found = Found::default();
     let mut highest = folded;

@@ -13,13 +13,14 @@ use crate::pg::spi::Spi;
 use crate::pg::{confined, table, xact};
 use crate::rows::access::{self, Tables};
 use crate::rows::claims::CLAIMS;
-use crate::rows::emptying;
+use crate::rows::{emptying, node};
 
 const HINT: &str = "GRANT TRUNCATE ON ALL TABLES IN SCHEMA counter_ext, or call it as their owner.";
 
 /// Forgets everything of every family. Errors: 42501 TRUNCATE on one of the tables is missing.
 pub fn forget_all() -> Result<(), CounterError> {
     transaction::check_may_change("counter_forget_all")?;
+    node::check_alone("counter_forget_all", node::DROP_INSTEAD)?;
     let tables = access::tables()?;
     family::forget_all(tables)?;
     let level = xact::nest_level();

@@ -13,8 +13,9 @@ use crate::memory::buffer;
 use crate::memory::epochs::Recovered;
 use crate::pg::xact;
 use crate::rows::access::Tables;
+use crate::rows::idle;
 use crate::rows::remove::Removed;
-use crate::rows::{idle, replicated};
+use crate::settings;
 
 /// Drops a counter and what else there is of the id, if nobody has incremented it since a time (microseconds since 2000-01-01). Returns
 /// whether it is gone. The caller holds the compaction lock, and what `family::try_lock_to_drop` locks.
@@ -47,7 +48,7 @@ fn remove_rows(tables: Tables, id: &[u8], before_us: i64) -> Result<Option<Remov
     if unfolded != 0 || buffer::has_unfolded(key) {
         return Ok(None);
     }
-    let node = replicated::own_node()?;
+    let node = settings::node();
     let removed = xact::in_scratch_memory(|| idle::remove(tables, node, id, &mut snapshot, before_us))?;
     if removed.is_some() {
         transaction::note_touched(tables, id);

@@ -25,6 +25,7 @@ pub mod prepared;
 pub mod read;
 pub mod reserved;
 mod settle;
+mod share;
 mod slot_choice;
 mod state;
 pub mod transaction;

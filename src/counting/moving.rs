@@ -15,6 +15,10 @@ use crate::errors::CounterError;
 use crate::family::{self, Move, Operation};
 use crate::pg::xact;
 use crate::rows::access::Purpose;
+use crate::rows::node;
+
+const COUNT_UNDER_NEW_ID: &str =
+    "Count under the new id from now on, and drop the old one with counter_drop once nobody needs it.";
 
 /// Renames a counter, to an id that nothing has. Returns whether there was anything to rename.
 pub fn rename(from: &[u8], to: &[u8]) -> Result<bool, CounterError> {
@@ -31,6 +35,7 @@ pub fn merge(from: &[u8], into: &[u8]) -> Result<bool, CounterError> {
 
 fn move_counter(function: &'static str, moved: Move<'_>) -> Result<bool, CounterError> {
     let Move { from, to, merges } = moved;
+    node::check_alone(function, COUNT_UNDER_NEW_ID)?;
     let level = xact::nest_level();
     let tables = transaction::enter_to_change(function, Purpose::Move, level)?;
     for id in [from.min(to), from.max(to)] {

@@ -115,7 +115,7 @@ impl Targets {
     }
 
     fn add_to_total(&self, delta: &Delta) -> Result<bool, CounterError> {
-        match self.totals()? {
+        match self.totals() {
             Some(totals) => Ok(totals.try_add(&delta.id, delta.net)? == totals::Outcome::Added),
             None => Ok(false),
         }
@@ -129,15 +129,12 @@ impl Targets {
         Ok(self.slots.get_or_init(|| writer))
     }
 
-    fn totals(&self) -> Result<Option<&totals::Writer>, CounterError> {
-        if let Some(writer) = self.totals.get() {
-            return Ok(writer.as_ref());
-        }
-        let writer = match self.rows {
+    fn totals(&self) -> Option<&totals::Writer> {
+        let open = || match self.rows {
             Rows::Slots => None,
-            Rows::TotalsToo => totals::Writer::open(self.tables)?,
+            Rows::TotalsToo => Some(totals::Writer::open(self.tables)),
         };
-        Ok(self.totals.get_or_init(|| writer).as_ref())
+        self.totals.get_or_init(open).as_ref()
     }
 }
 

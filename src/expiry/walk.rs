@@ -23,7 +23,7 @@ use crate::pg::{Oid, catalog, lock, process};
 use crate::rows::access::{Tables, as_owner};
 use crate::rows::idle::{self, Bounds};
 use crate::rows::list::Id;
-use crate::rows::replicated;
+use crate::settings;
 
 const WHAT: &str = "prefixes under which counters expire";
 
@@ -129,7 +129,7 @@ impl DropIdle {
     ) -> Result<Progress, CounterError> {
         let Some(own) = find(declared, &walk.prefix) else { return Ok(Progress::default()) };
         let before_us = process::now_us().saturating_sub(own.idle_us);
-        let node = replicated::own_node()?;
+        let node = settings::node();
         let place = (&*walk.prefix, walk.after.as_deref());
         let found = as_owner(tables, |_| {
             idle::find(tables, node, place, |total| total.updated_at_us < before_us, PIECE)

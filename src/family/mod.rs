@@ -73,6 +73,8 @@ pub struct Family {
     pub counter_changed: Option<ChangeObserver>,
     /// Drops what the family has of an id that counter_drop drops; returns whether there was anything.
     pub counter_dropped: fn(Tables, &[u8]) -> Result<bool, CounterError>,
+    /// Somebody asks for an id to be dropped, whether or not there is anything of it here.
+    pub drop_asked_for: fn(Tables, &[u8]) -> Result<(), CounterError>,
     /// Rows of counter_ext.total of an id are changed, or taken away, by others than compaction, in the running transaction.
     pub totals_changed: Option<TotalsObserver>,
     /// Tries to lock what `counter_dropped`, `counter_changed` and `totals_changed` write, for who waits for nobody. Returns whether it could.
@@ -110,6 +112,7 @@ impl Family {
         transaction: None,
         counter_changed: None,
         counter_dropped: |_, _| Ok(false),
+        drop_asked_for: |_, _| Ok(()),
         totals_changed: None,
         try_lock_to_drop: |_| true,
         cache_made: |_, _| Ok(()),
@@ -163,6 +166,11 @@ pub fn counter_dropped(tables: Tables, id: &[u8]) -> Result<bool, CounterError> 
         had_any |= (family.counter_dropped)(tables, id)?;
     }
     Ok(had_any)
+}
+
+/// Tells the families that somebody asks for an id to be dropped.
+pub fn drop_asked_for(tables: Tables, id: &[u8]) -> Result<(), CounterError> {
+    all().iter().try_for_each(|family| (family.drop_asked_for)(tables, id))
 }
 
 /// Tells the families that total rows of an id change without a fold.

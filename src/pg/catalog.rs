@@ -122,6 +122,15 @@ pub fn relation(schema: &CStr, name: &CStr) -> Option<Oid> {
     (oid != pg_sys::InvalidOid).then_some(oid)
 }
 
+/// Whether this database has a subscription of that name.
+pub fn has_subscription(name: &CStr) -> bool {
+    let cache = pg_sys::SysCacheIdentifier::SUBSCRIPTIONNAME as i32;
+    let (database, name) = (pg_sys::Datum::from(my_database()), pg_sys::Datum::from(name.as_ptr()));
+    let none = pg_sys::Datum::from(0usize);
+    // SAFETY: a syscache look-up inside a transaction, by the cache's two keys.
+    unsafe { pg_sys::SearchSysCacheExists(cache, database, name, none, none) }
+}
+
 /// The relation's oid, as the caller's search_path finds it.
 pub fn relation_on_path(name: &CStr) -> Option<Oid> {
     // SAFETY: syscache look-ups inside a transaction.

@@ -30,6 +30,7 @@ pub mod naming;
 mod options;
 pub mod page;
 pub mod partition;
+pub mod peer;
 pub mod privilege;
 pub mod process;
 pub mod random;

@@ -162,6 +162,12 @@ fn with_row(cache: pg_sys::SysCacheIdentifier::Type, oid: Oid, look: impl FnOnce
     }
 }
 
+/// Whether the user is a superuser.
+pub fn is_superuser(user: Oid) -> bool {
+    // SAFETY: a syscache look-up.
+    unsafe { pg_sys::superuser_arg(user) }
+}
+
 /// Whether the user may see what monitoring roles see.
 pub fn may_monitor(user: Oid) -> bool {
     // SAFETY: a syscache look-up.

@@ -11,6 +11,8 @@ pub mod fold;
 pub mod idle;
 pub mod latest;
 pub mod list;
+pub mod members;
+pub mod node;
 pub mod noted;
 pub mod pairs;
 pub mod place;

@@ -6,6 +6,7 @@
 
 use super::access::{Keyed, Tables};
 use super::latest;
+use super::node::{self, Whose};
 use super::{bigint_parts, slot_columns, slots, total_columns};
 use crate::errors::CounterError;
 use crate::pg::id_scan::{IdScan, Range};
@@ -17,7 +18,7 @@ use crate::pg::{process, random};
 /// What was taken away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Removed {
-    /// There was a committed row.
+    /// There was a committed row, of whatever node.
     pub existed: bool,
     /// With what was not in rows yet.
     pub amount: i128,
@@ -26,7 +27,7 @@ pub struct Removed {
 }
 
 /// Deletes this node's rows of the counter, committed ones and this transaction's own, and neutralises those that
-/// cannot be deleted.
+/// cannot be deleted. Rows that other nodes go on changing stay as they are, and are no part of what is taken away.
 /// `unfolded` is what the snapshot does not see in rows yet; it is neutralised too.
 pub fn remove(
     tables: Tables,
@@ -41,10 +42,9 @@ pub fn remove(
     let mut removed = Removed { existed: false, amount: i128::from(unfolded), from_totals: 0 };
 
     let from_total = |columns: &Columns<'_>| {
-        let own = columns.int(total_columns::NODE) == node;
-        (own, columns.bigint(total_columns::VALUE))
+        (node::whose(columns.int(total_columns::NODE), node), columns.bigint(total_columns::VALUE))
     };
-    let from_slot = |columns: &Columns<'_>| (true, columns.bigint(slot_columns::DELTA));
+    let from_slot = |columns: &Columns<'_>| (Whose::Ours, columns.bigint(slot_columns::DELTA));
     remove_from(&total, id, &mut snapshot, from_total, &mut left, &mut removed);
     removed.from_totals = removed.amount - left;
     remove_from(&slot, id, &mut snapshot, from_slot, &mut left, &mut removed);
@@ -55,20 +55,23 @@ pub fn remove(
     Ok(removed)
 }
 
-/// `value_of` says whether a row may be deleted here, and what it holds.
+/// `value_of` says whose a row is, and what it holds.
 fn remove_from(
     keyed: &Keyed,
     id: &[u8],
     snapshot: &mut Snapshot,
-    value_of: impl Fn(&Columns<'_>) -> (bool, i64),
+    value_of: impl Fn(&Columns<'_>) -> (Whose, i64),
     left: &mut i128,
     removed: &mut Removed,
 ) {
     let mut scan = IdScan::begin(&keyed.table, &keyed.key, Range::Id(id));
-    while let Some((candidate, (deletable, value))) = latest::next_visible(&mut scan, snapshot, &value_of) {
+    while let Some((candidate, (whose, value))) = latest::next_visible(&mut scan, snapshot, &value_of) {
         removed.existed = true;
+        if whose == Whose::Theirs {
+            continue;
+        }
         removed.amount += i128::from(value);
-        if !deletable || candidate.delete().is_err() {
+        if whose == Whose::Inherited || candidate.delete().is_err() {
             *left += i128::from(value);
         }
     }

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use super::access::{self, Keyed, Tables};
 use super::fold::Part;
+use super::node::{self, Whose};
 use super::{slot_columns, total_columns};
 use crate::errors::CounterError;
 use crate::pg::id_scan::{IdScan, Range};
@@ -12,6 +13,7 @@ use crate::pg::page::Columns;
 use crate::pg::process;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::{Access, Table};
+use crate::settings;
 
 /// What the rows of one counter say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,13 +71,32 @@ impl Reader {
             sum.add_total(columns);
             ControlFlow::Continue(())
         });
+        self.add_slots(id, snapshot, &mut sum)?;
+        Ok(sum)
+    }
+
+    /// The same of this node's own rows, which are all where no other node counts. Errors: as `sum`.
+    pub fn sum_of_own(&self, id: &[u8], snapshot: &mut Snapshot) -> Result<RowSum, CounterError> {
+        let mut sum = RowSum::default();
+        let own = settings::node();
+        for_each_visible(&self.total, Range::Id(id), snapshot, |columns| {
+            if node::whose(columns.int(total_columns::NODE), own) != Whose::Theirs {
+                sum.add_total(columns);
+            }
+            ControlFlow::Continue(())
+        });
+        self.add_slots(id, snapshot, &mut sum)?;
+        Ok(sum)
+    }
+
+    fn add_slots(&self, id: &[u8], snapshot: &mut Snapshot, sum: &mut RowSum) -> Result<(), CounterError> {
         if self.has_slot_rows() {
             for_each_visible(self.slot()?, Range::Id(id), snapshot, |columns| {
                 sum.add_slot(columns);
                 ControlFlow::Continue(())
             });
         }
-        Ok(sum)
+        Ok(())
     }
 
     /// Sums one counter's totals as the snapshot sees them.

@@ -12,7 +12,7 @@ use std::hash::BuildHasher;
 
 use super::access::{self, Keyed, Tables};
 use super::place::{self, Found};
-use super::{replicated, total_columns};
+use super::total_columns;
 use crate::errors::CounterError;
 use crate::memory::restore_guard::NewRows;
 use crate::pg::id_scan::Range;
@@ -21,6 +21,7 @@ use crate::pg::table::{Access, Table};
 use crate::pg::write::{self, Candidate, Value};
 use crate::pg::{catalog, process};
 use crate::rows::latest::{self, Latest};
+use crate::settings;
 
 /// Places a backend remembers, one for each value of a part of an id's hash.
 const PLACES: usize = 512;
@@ -114,14 +115,11 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// `None` where it is not known whose rows they are: DDL holds counter_ext.replicated, or rows of our node begin to arrive by
-    /// replication. The lock that says so is kept to the transaction's end, as the row is.
-    pub fn open(tables: Tables) -> Result<Option<Writer>, CounterError> {
-        let Some(node) = replicated::own_node_to_write()? else { return Ok(None) };
+    pub fn open(tables: Tables) -> Writer {
         let table = Table::open(tables.total);
         // Read under the lock that also keeps vacuum from truncating the table.
         let blocks = table.blocks();
-        Ok(Some(Writer { tables, table, blocks, keyed: OnceCell::new(), node }))
+        Writer { tables, table, blocks, keyed: OnceCell::new(), node: settings::node() }
     }
 
     /// Adds to the counter's total of this node, if that can be had now; makes it if there is none.

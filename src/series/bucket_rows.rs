@@ -20,11 +20,12 @@ use crate::pg::table::{Access, Table};
 use crate::pg::write::{self, Value};
 use crate::pg::{Oid, catalog, confined, lock, partition, random, table, xact};
 use crate::rows::access::{self, FamilyTable, Keyed};
+use crate::rows::bigint_parts;
 use crate::rows::column_types::*;
 use crate::rows::latest::{self, Latest};
 use crate::rows::list::Id;
 use crate::rows::sum::for_each_visible;
-use crate::rows::{bigint_parts, replicated};
+use crate::settings;
 
 const WHAT: &str = "buckets of a series";
 const HINT: &str = "GRANT it on counter_ext.bucket: reading a series needs SELECT.";
@@ -110,7 +111,7 @@ pub struct Writer {
 impl Writer {
     /// The caller has locked counter_ext.total for writing.
     pub fn open() -> Result<Writer, CounterError> {
-        Ok(Writer { node: replicated::own_node()?, leaves: Vec::new(), rolled: Vec::new() })
+        Ok(Writer { node: settings::node(), leaves: Vec::new(), rolled: Vec::new() })
     }
 
     /// Whether such a bucket of an id is rolled up into longer ones already: what is added to it nobody would see. The caller keeps out who

@@ -10,7 +10,7 @@ use crate::memory::restore_guard::NewRows;
 use crate::pg::{process, xact};
 use crate::rows::access::{Tables, as_owner};
 use crate::rows::list::Id;
-use crate::rows::replicated;
+use crate::settings;
 
 /// Rows one transaction unites.
 const BATCH_ROWS: u64 = 4096;
@@ -55,7 +55,7 @@ struct UnitedBatch {
 /// Unites the next ids' visits after an id. Runs inside a transaction, with the tables locked.
 fn unite_after(tables: VisitorTables, after: &[u8], sketches: NewRows) -> Result<UnitedBatch, CounterError> {
     as_owner(tables.counters, |_| {
-        let mut writer = VisitWriter::open(tables, replicated::own_node()?)?;
+        let mut writer = VisitWriter::open(tables, settings::node())?;
         writer.sketches = sketches;
         let mut batch = UnitedBatch { rows: 0, last: Some(after.into()) };
         for _ in 0..BATCH_IDS {

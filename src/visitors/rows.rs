@@ -30,6 +30,7 @@ use crate::pg::write::{self, Candidate, Value};
 use crate::rows::access::Keyed;
 use crate::rows::latest::{self, Latest};
 use crate::rows::list::{Id, Smallest, add_ids_of};
+use crate::rows::node::{self, Whose};
 use crate::rows::sum::for_each_visible;
 
 const WHAT: &str = "sketches of visitors";
@@ -297,10 +298,14 @@ impl VisitWriter {
         Ok(())
     }
 
-    /// Deletes the id's rows that the snapshot sees, of all nodes, committed ones and this transaction's own. Returns how
-    /// many. Errors: 55006 somebody holds one of them.
+    /// Deletes the id's rows that the snapshot sees, committed ones and this transaction's own, but those that other nodes go on changing.
+    /// Returns how many. Errors: 55006 somebody holds one of them.
     pub fn remove(&self, id: &[u8], snapshot: &mut Snapshot) -> Result<u64, CounterError> {
-        Ok(remove_from(&self.visitors, id, snapshot)? + remove_from(&self.visit, id, snapshot)?)
+        let is_united_here = |columns: &Columns<'_>| {
+            node::whose(columns.int(visitors_columns::NODE), self.node) != Whose::Theirs
+        };
+        Ok(remove_from(&self.visitors, id, snapshot, is_united_here)?
+            + remove_from(&self.visit, id, snapshot, |_| true)?)
     }
 }
 
@@ -376,10 +381,18 @@ fn unite_defined(united: &mut Sketch, stored: &[u8]) -> Result<(), CounterError>
     Ok(())
 }
 
-fn remove_from(keyed: &Keyed, id: &[u8], snapshot: &mut Snapshot) -> Result<u64, CounterError> {
+fn remove_from(
+    keyed: &Keyed,
+    id: &[u8],
+    snapshot: &mut Snapshot,
+    goes: impl Fn(&Columns<'_>) -> bool,
+) -> Result<u64, CounterError> {
     let mut removed = 0;
     let mut scan = IdScan::begin(&keyed.table, &keyed.key, Range::Id(id));
-    while let Some((candidate, ())) = latest::next_visible(&mut scan, snapshot, |_| ()) {
+    while let Some((candidate, goes)) = latest::next_visible(&mut scan, snapshot, &goes) {
+        if !goes {
+            continue;
+        }
         if candidate.delete().is_err() {
             return Err(VisitorError::Held { id: id.to_vec() }.into());
         }

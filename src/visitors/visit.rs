@@ -18,7 +18,7 @@ use crate::memory::sketches::parameters;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::{time_zone, xact};
 use crate::rows::access::Tables;
-use crate::rows::{emptying, replicated};
+use crate::rows::emptying;
 use crate::settings;
 
 /// Checks that the caller may visit.
@@ -138,7 +138,7 @@ pub fn move_all(counters: Tables, moved: Move<'_>) -> Result<bool, CounterError>
     transaction::forget_own(from)?;
     // What a pass holds could not be deleted.
     let moved = || -> Result<(), CounterError> {
-        let writer = VisitWriter::open(tables, replicated::own_node()?)?;
+        let writer = VisitWriter::open(tables, settings::node())?;
         let taken = writer.take_all(from, &mut Snapshot::fresh())?;
         for (day, sketch) in &taken.united {
             writer.unite_into(to, *day, sketch)?;

@@ -6,7 +6,6 @@ use crate::pg::lock::{self, Subject};
 use crate::pg::table::Access;
 use crate::pg::{Oid, background, xact};
 use crate::rows::access::{self, Tables};
-use crate::rows::replicated;
 
 /// Why a pass ended early.
 pub enum Obstacle {
@@ -49,6 +48,5 @@ fn lock_all(tables: Tables) -> bool {
     let each: [Oid; 2] = [tables.total, tables.slot];
     each.into_iter().all(|table| lock::try_lock_table(table, Access::Write))
         && position::try_lock()
-        && replicated::try_lock()
         && lock::try_lock_exclusive(tables.total, Subject::Compaction)
 }

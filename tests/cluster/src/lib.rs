@@ -16,6 +16,7 @@ pub mod installation;
 pub mod ledger;
 pub mod load;
 pub mod log;
+pub mod nodes;
 pub mod processes;
 pub mod projects;
 pub mod reader;

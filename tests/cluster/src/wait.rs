@@ -7,13 +7,18 @@ use std::time::{Duration, Instant};
 const POLL: Duration = Duration::from_millis(20);
 
 /// Polls until `ready` returns something; panics with `what` when the time is up.
-pub fn for_some<T>(what: &str, limit: Duration, mut ready: impl FnMut() -> Option<T>) -> T {
+pub fn for_some<T>(what: &str, limit: Duration, ready: impl FnMut() -> Option<T>) -> T {
+    for_some_in(limit, ready).unwrap_or_else(|| panic!("waited {limit:?} in vain: {what}"))
+}
+
+/// Polls until `ready` returns something; `None` when the time is up, for who has more to say than what was waited for.
+pub fn for_some_in<T>(limit: Duration, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
     let start = Instant::now();
     loop {
-        if let Some(found) = ready() {
+        let found = ready();
+        if found.is_some() || start.elapsed() >= limit {
             return found;
         }
-        assert!(start.elapsed() < limit, "waited {limit:?} in vain: {what}");
         thread::sleep(POLL);
     }
 }

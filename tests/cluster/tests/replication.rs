@@ -2,21 +2,27 @@
 
 use std::time::Duration;
 
+use counter_ext_cluster_tests::nodes::{self, apply_errors};
 use counter_ext_cluster_tests::wait::{self, load_time};
-use counter_ext_cluster_tests::{Cluster, Session, Settings};
+use counter_ext_cluster_tests::{Cluster, Session};
 
 const LIMIT: Duration = Duration::from_secs(40);
 
-/// A publisher and a subscriber in one server, which both have node 0.
-fn subscribe(cluster: &Cluster, publisher: &mut Session, options: &str) -> Session {
+/// A publisher and a subscriber.
+fn servers() -> (Cluster, Cluster) {
+    (Cluster::start(nodes::settings(1)), Cluster::start(nodes::settings(2)))
+}
+
+/// One way, and without a filter.
+fn subscribe(from: &Cluster, to: &Cluster, options: &str) -> Session {
+    let mut publisher = from.connect();
     publisher.must("CREATE PUBLICATION counters FOR TABLE counter_ext.total, counter_ext.slot, counter_ext.visitors, counter_ext.visit");
     publisher.must("SELECT pg_create_logical_replication_slot('to_subscriber', 'pgoutput')");
-    let mut subscriber = cluster.connect_to("subscriber");
-    let (host, port): (String, String) =
-        (subscriber.value("SHOW unix_socket_directories"), subscriber.value("SHOW port"));
+    let mut subscriber = to.connect();
     subscriber.must(&format!(
-        "CREATE SUBSCRIPTION counters CONNECTION 'host={host} port={port} user=postgres dbname=postgres' PUBLICATION counters \
-         WITH (create_slot = false, slot_name = 'to_subscriber', {options})"
+        "CREATE SUBSCRIPTION counters CONNECTION '{}' PUBLICATION counters \
+         WITH (create_slot = false, slot_name = 'to_subscriber', {options})",
+        nodes::parameters(from)
     ));
     subscriber
 }
@@ -42,22 +48,15 @@ fn await_value(session: &mut Session, id: &str, value: i64) {
     panic!("{id} is {last}, not {value}");
 }
 
-fn errors(session: &mut Session) -> i64 {
-    session.value("SELECT coalesce(sum(apply_error_count + sync_error_count), 0)::bigint FROM pg_stat_subscription_stats")
-}
-
 #[test]
-fn a_subscriber_with_the_same_node_neither_stops_nor_counts_twice() {
-    let cluster = Cluster::start(Settings::restless().with("wal_level", "logical"));
-    let mut publisher = cluster.connect();
-    publisher.must("CREATE DATABASE subscriber");
-    let mut own = cluster.connect_to("subscriber");
-    own.must("CREATE EXTENSION counter_ext");
+fn a_subscriber_that_counts_too_neither_stops_nor_counts_twice() {
+    let (first, second) = servers();
+    let (mut publisher, mut own) = (first.connect(), second.connect());
     // Both have counted the same ids, and folded them, before the first row comes over.
     publisher.must("SELECT counter_incr('r:both', 5), counter_incr('r:theirs', 3), counter_visit('r:both', 'anna'); SELECT counter_compact()");
     own.must("SELECT counter_incr('r:both', 70), counter_incr('r:ours', 2), counter_visit('r:both', 'bert'); SELECT counter_compact()");
     own.must("SELECT counter_compact()");
-    let mut subscriber = subscribe(&cluster, &mut publisher, "copy_data = true");
+    let mut subscriber = subscribe(&first, &second, "copy_data = true");
     await_value(&mut subscriber, "r:both", 75);
     await_value(&mut subscriber, "r:theirs", 3);
 
@@ -85,20 +84,21 @@ fn a_subscriber_with_the_same_node_neither_stops_nor_counts_twice() {
     wait::until("visitors are the union", LIMIT, || {
         subscriber.value::<i64>("SELECT counter_visitors('r:both')") == rounds + 2
     });
-    assert_eq!(errors(&mut own), 0, "apply has failed meanwhile");
+    assert_eq!(apply_errors(&mut own), 0, "apply has failed meanwhile");
     // What is counted here is folded too, beside theirs.
     assert_eq!(own.value::<i64>("SELECT count(*) FROM counter_ext.slot WHERE id LIKE 'r:%'"), 0);
 
     // Copied once more over what an earlier subscription has left: theirs is replaced, ours is kept.
     unsubscribe(&mut publisher, &mut own);
     publisher.must("DROP PUBLICATION counters");
-    let mut again = subscribe(&cluster, &mut publisher, "copy_data = true");
+    let mut again = subscribe(&first, &second, "copy_data = true");
     publisher.must("SELECT counter_incr('r:both', 1); SELECT counter_compact()");
     await_value(&mut again, "r:both", 76 + rounds + ours);
-    assert_eq!(errors(&mut own), 0, "the second copy has failed");
+    assert_eq!(apply_errors(&mut own), 0, "the second copy has failed");
     unsubscribe(&mut publisher, &mut own);
     drop((publisher, own, subscriber, again));
-    cluster.finish();
+    first.finish();
+    second.finish();
 }
 
 /// Tables of both kinds of triggers whose rows are counted on the publisher and on the subscriber, and totals that come along.
@@ -109,12 +109,9 @@ fn rows_that_come_by_replication_are_counted_once() {
         CREATE TABLE visits_1 PARTITION OF visits FOR VALUES FROM (0) TO (1000);
         CREATE TABLE visits_2 PARTITION OF visits FOR VALUES FROM (1000) TO (2000);
         SELECT counter_cache('reviews', 'review:', 'shop'), counter_cache('visits', 'visit:', 'shop')";
-    let cluster = Cluster::start(Settings::restless().with("wal_level", "logical"));
-    let mut publisher = cluster.connect();
-    publisher.must("CREATE DATABASE subscriber");
+    let (first, second) = servers();
+    let (mut publisher, mut own) = (first.connect(), second.connect());
     publisher.must(CACHED);
-    let mut own = cluster.connect_to("subscriber");
-    own.must("CREATE EXTENSION counter_ext");
     own.must(CACHED);
     publisher.must(
         "INSERT INTO reviews SELECT n, n % 3 FROM generate_series(1, 30) n;
@@ -123,10 +120,10 @@ fn rows_that_come_by_replication_are_counted_once() {
     );
     publisher.must("CREATE PUBLICATION everything FOR TABLE reviews, visits, counter_ext.total");
     publisher.must("SELECT pg_create_logical_replication_slot('to_subscriber', 'pgoutput')");
-    let (host, port): (String, String) = (own.value("SHOW unix_socket_directories"), own.value("SHOW port"));
     own.must(&format!(
-        "CREATE SUBSCRIPTION counters CONNECTION 'host={host} port={port} user=postgres dbname=postgres' PUBLICATION everything \
-         WITH (create_slot = false, slot_name = 'to_subscriber', copy_data = true)"
+        "CREATE SUBSCRIPTION counters CONNECTION '{}' PUBLICATION everything \
+         WITH (create_slot = false, slot_name = 'to_subscriber', copy_data = true)",
+        nodes::parameters(&first)
     ));
     let is_right = |session: &mut Session| {
         session.value::<i64>("SELECT count(*) FROM counter_verify('reviews', 'review:', 'shop')") == 0
@@ -160,8 +157,9 @@ fn rows_that_come_by_replication_are_counted_once() {
     await_value(&mut own, "review:1", 0);
     await_value(&mut own, "visit:7", 0);
     assert!(is_right(&mut own), "what was truncated counts no more");
-    assert_eq!(errors(&mut own), 0, "apply has failed meanwhile");
+    assert_eq!(apply_errors(&mut own), 0, "apply has failed meanwhile");
     unsubscribe(&mut publisher, &mut own);
     drop((publisher, own));
-    cluster.finish();
+    first.finish();
+    second.finish();
 }

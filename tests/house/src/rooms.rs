@@ -16,6 +16,7 @@ pub const LAYERS: [&[&str]; 6] = [
         "boards",
         "live",
         "expiry",
+        "nodes",
     ],
     &["api"],
     // Tests that run inside a server look at everything.

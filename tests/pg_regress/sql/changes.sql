@@ -141,3 +141,20 @@ SELECT node, value FROM counter_ext.total WHERE id = 'changes:nodes' AND node > 
 SELECT counter_drop('changes:nodes');
 SELECT counter_get('changes:nodes'), counter_get_exact('changes:nodes');
 SELECT node, value FROM counter_ext.total WHERE id = 'changes:nodes' AND node > 0 ORDER BY node;
+
+-- Where no other node counts, everywhere is here. What makes a node says what it needs.
+SELECT counter_incr('changes:everywhere', 5);
+SELECT counter_set('changes:everywhere', 7, everywhere => true);
+SELECT counter_set('changes:everywhere'::counter, 8, false), counter_set(4711::bigint, 9, true), counter_set('a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid, 10, true);
+SELECT counter_reset('changes:everywhere', everywhere => true), counter_reset(4711::bigint, true),
+    counter_reset('a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid, false), counter_reset('changes:everywhere'::counter, true);
+SELECT counter_drop_many('{changes:everywhere,4711,a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}');
+\set SHOW_CONTEXT never
+CALL counter_node_setup(0);
+CALL counter_node_setup(NULL);
+CALL counter_node_setup(1, NULL);
+CALL counter_node_setup(1);
+SELECT counter_node_harvester(NULL);
+SELECT counter_node_harvester(1);
+CALL counter_node_leave();
+\set SHOW_CONTEXT errors

@@ -1,0 +1,164 @@
+//! The nodes that count the same counters: counter_ext.member, a row each, which that node writes and the others get by replication.
+//!
+//! Who may take amounts away. Without a harvester each node takes what it has counted itself: rows that nobody else writes, so no
+//! two nodes take the same. A node that takes the amounts of all must be the only one that takes any. So the others stop first, each by
+//! naming the harvester in its own row; that row reaches it after all that they took before, since rows of a node arrive in the
+//! order of their commits. Until all of them have arrived it takes nothing. Another node takes over in the same way. What one node took for all
+//! stands in its own rows, below 0, and is no part of what the others have counted: so there is no way back to each taking its own.
+//!
+//! Contract: who takes anything holds the table's lock for writing to the end of the transaction, and who names a harvester one against
+//! it, so nobody takes by an earlier word once a later one is committed.
+
+use super::access::{self, FamilyTable};
+use super::column_types::*;
+use super::node::{self, NodeError};
+use crate::errors::CounterError;
+use crate::pg::snapshot::ActiveSnapshot;
+use crate::pg::spi::Spi;
+use crate::pg::table::Access;
+use crate::pg::{confined, table};
+use crate::settings;
+
+/// counter_ext.member
+pub const MEMBER: FamilyTable = FamilyTable {
+    name: "member",
+    relation: c"member",
+    columns: &[INT4, TEXT, INT4],
+    key: "node",
+    hint: "It is written by counter_node_setup, counter_node_harvester and counter_node_leave only.",
+};
+
+/// Which amounts of a counter are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// What this node has counted.
+    Own,
+    Everywhere,
+}
+
+/// A node that has not left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Member {
+    node: i32,
+    /// Which node this one lets take the amounts of all.
+    harvester: Option<i32>,
+}
+
+const MEMBERS: &str =
+    "SELECT m.node, m.harvester FROM counter_ext.member m WHERE m.left_at IS NULL ORDER BY m.node";
+
+/// Checks that this transaction may take such amounts away, and keeps it so. The caller has entered for a change. Errors: 55000 it may not.
+pub fn check_may_take(scope: Scope) -> Result<(), CounterError> {
+    if !node::is_one_of_many() {
+        return Ok(());
+    }
+    MEMBER.lock(Access::Write)?;
+    let active = ActiveSnapshot::push_latest();
+    let rows = confined::as_owner(table::owner(access::tables()?.total), |confined| {
+        Spi::connect(confined)?.rows(MEMBERS.as_bytes())
+    })?;
+    drop(active);
+    let number =
+        |text: &Option<Vec<u8>>| -> Option<i32> { str::from_utf8(text.as_deref()?).ok()?.parse().ok() };
+    let members = rows.iter().filter_map(|row| {
+        let [node, harvester] = row.as_slice() else { return None };
+        Some(Member { node: number(node)?, harvester: number(harvester) })
+    });
+    Ok(may_take(settings::node(), members, scope)?)
+}
+
+fn may_take(own: i32, members: impl Iterator<Item = Member>, scope: Scope) -> Result<(), NodeError> {
+    let mut named_here = None;
+    let mut named_elsewhere = None;
+    let mut not_agreed = None;
+    for member in members {
+        if member.node == own {
+            named_here = member.harvester;
+        } else if member.harvester.is_some_and(|node| node != own) {
+            named_elsewhere = member.harvester;
+        }
+        if member.harvester != Some(own) {
+            not_agreed.get_or_insert(member.node);
+        }
+    }
+    match (named_here, scope) {
+        (Some(node), _) if node != own => Err(NodeError::OtherHarvester { node }),
+        (Some(_), Scope::Own) => Err(NodeError::HarvestsAll),
+        (Some(_), Scope::Everywhere) => match not_agreed {
+            Some(node) => Err(NodeError::NotAgreed { node }),
+            None => Ok(()),
+        },
+        (None, Scope::Everywhere) => Err(NodeError::NoHarvester),
+        // It may have begun to take them all.
+        (None, Scope::Own) => match named_elsewhere {
+            Some(node) => Err(NodeError::OtherHarvester { node }),
+            None => Ok(()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn asked(own: i32, harvesters: &[(i32, Option<i32>)], scope: Scope) -> Result<(), NodeError> {
+        let members = harvesters.iter().map(|&(node, harvester)| Member { node, harvester });
+        may_take(own, members, scope)
+    }
+
+    #[test]
+    fn without_a_harvester_each_takes_its_own() {
+        let nobody = [(1, None), (2, None)];
+        assert_eq!(asked(1, &nobody, Scope::Own), Ok(()));
+        assert_eq!(asked(1, &nobody, Scope::Everywhere), Err(NodeError::NoHarvester));
+        assert_eq!(asked(1, &[], Scope::Own), Ok(()));
+    }
+
+    #[test]
+    fn a_harvester_waits_until_all_have_said_so() {
+        let some = [(1, Some(1)), (2, None), (3, Some(1))];
+        assert_eq!(asked(1, &some, Scope::Everywhere), Err(NodeError::NotAgreed { node: 2 }));
+        let all = [(1, Some(1)), (2, Some(1)), (3, Some(1))];
+        assert_eq!(asked(1, &all, Scope::Everywhere), Ok(()));
+        assert_eq!(asked(1, &all, Scope::Own), Err(NodeError::HarvestsAll));
+        assert_eq!(asked(2, &all, Scope::Own), Err(NodeError::OtherHarvester { node: 1 }));
+    }
+
+    proptest! {
+        /// Whatever each node knows of the others' words, now or earlier: where one may take all amounts, no other may take any.
+        #[test]
+        fn nobody_takes_beside_a_harvester(
+            said in prop::collection::vec(prop::collection::vec(0i32..4, 1..5), 3),
+            seen in prop::collection::vec(prop::collection::vec(0usize..5, 3), 3),
+        ) {
+            // Node n + 1 has said these things in turn; it sees of each other node what has arrived, and all of its own. 0 is nobody, and
+            // only the first word can be that.
+            let word = |node: usize, at: usize| {
+                let words = &said[node];
+                let word = words[at.min(words.len() - 1)];
+                if at == 0 { (word > 0).then_some(word) } else { Some(word.max(1)) }
+            };
+            let known = |own: usize| -> Vec<(i32, Option<i32>)> {
+                (0..3).map(|node| {
+                    let last = said[node].len() - 1;
+                    let at = if node == own { last } else { seen[own][node].min(last) };
+                    (node as i32 + 1, word(node, at))
+                }).collect()
+            };
+            let current = (0..3).map(|node| word(node, said[node].len() - 1)).collect::<Vec<_>>();
+            for harvester in 0..3 {
+                if asked(harvester as i32 + 1, &known(harvester), Scope::Everywhere).is_err() {
+                    continue;
+                }
+                for other in (0..3).filter(|other| *other != harvester) {
+                    // Whoever still stands by the word that the harvester has seen.
+                    if current[other] == Some(harvester as i32 + 1) {
+                        prop_assert!(asked(other as i32 + 1, &known(other), Scope::Own).is_err());
+                        prop_assert!(asked(other as i32 + 1, &known(other), Scope::Everywhere).is_err());
+                    }
+                }
+            }
+        }
+    }
+}
