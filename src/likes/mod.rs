@@ -3,6 +3,7 @@
 //! The counter is one of the reserved ones, so it takes a viral load as any other does. Privileges on counter_ext.liked decide
 //! who may like; the counter is changed in the name of the tables' owner.
 
+mod by_node;
 pub mod cursor;
 pub mod drift;
 mod errors;
@@ -33,9 +34,11 @@ pub static FAMILY: Family = Family {
 /// Makes a like. Returns whether this call made it. Item and actor are checked.
 pub fn like(item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
     let (entered, table) = enter("counter_like", Rights::INSERT, "INSERT")?;
+    by_node::lock(entered.0, item, actor)?;
     let is_new = xact::in_scratch_memory(|| rows::insert(table, item, actor))?;
     if is_new {
         add(entered, item, 1)?;
+        by_node::say(entered.0, item, actor, true)?;
     }
     Ok(is_new)
 }
@@ -43,9 +46,11 @@ pub fn like(item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
 /// Takes a like back. Returns whether this call did.
 pub fn unlike(item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
     let (entered, table) = enter("counter_unlike", Rights::DELETE, "DELETE")?;
+    by_node::lock(entered.0, item, actor)?;
     let was_there = xact::in_scratch_memory(|| rows::remove(table, item, actor))?;
     if was_there {
         add(entered, item, -1)?;
+        by_node::say(entered.0, item, actor, false)?;
     }
     Ok(was_there)
 }
