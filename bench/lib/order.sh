@@ -2,17 +2,20 @@
 # shellcheck disable=SC2154 # bench/run and what it sources before set the rest
 # Leaderboards, series and live totals beside Redis' sorted sets and what is written by hand. Sourced, never run.
 
-# BENCH_ORDER_SIZES: numbers of members. BENCH_EVENTS: raw events of a day.
+# BENCH_ORDER_SIZES: numbers of members. BENCH_EVENTS: raw events of a day. Sizes that only show how things grow run shorter, so that
+# all of them take a quarter of an hour.
 read -ra order_sizes <<<"${BENCH_ORDER_SIZES:-1000 10000 100000 1000000 10000000}"
 order_events=${BENCH_EVENTS:-10000000}
 order_main=1000000
 order_redis="redis_zincrby redis_zrevrange redis_zrevrank"
 order_kinds="plain tracked ranked watched"
+# What a board is changed by, a second, while it is read.
+order_beside=100
 
 order_lanes() {
     echo "top rank off_incr"
     if [ "$1" != $order_main ]; then return; fi
-    echo "plain_top plain_rank"
+    echo "rank_any top_beside rank_any_beside off_incr_buffered plain_top plain_rank"
     if redis_is_here; then echo "$order_redis"; fi
 }
 
@@ -25,8 +28,12 @@ order_runs() {
 order_title() {
     case $1 in
     off_incr) echo "counter_incr of a member" ;;
+    off_incr_buffered) echo "counter_incr of a member, buffered" ;;
     top) echo "counter_board_top, 10" ;;
     rank) echo "counter_board_rank, in the middle" ;;
+    rank_any) echo "counter_board_rank of any member" ;;
+    top_beside) echo "counter_board_top, 10, beside $order_beside increments a second" ;;
+    rank_any_beside) echo "counter_board_rank of any member, beside $order_beside increments a second" ;;
     plain_top) echo "ORDER BY an indexed column LIMIT 10" ;;
     plain_rank) echo "count(*) WHERE score >, in the middle" ;;
     redis_zincrby) echo "Redis ZINCRBY" ;;
@@ -42,7 +49,7 @@ order_title() {
 }
 
 measure_order() {
-    local size lane kind
+    local size lane kind lane_seconds
     progress "making $(whole $order_main) rows and $(whole "$order_events") events, a minute or two"
     cluster_psql -v events="$order_events" -f "$root/bench/sql/order_tables.sql"
     for size in "${order_sizes[@]}"; do
@@ -68,11 +75,12 @@ order_load() {
         -c "SELECT counter_compact()"
     before=$(order_bytes)
     cluster_psql -o /dev/null -c "SELECT counter_board('g$size:')"
-    for tries in {1..600}; do
+    # Whoever asks for a pass has the worker go on without a rest.
+    for tries in {1..10000}; do
         if [ "$(cluster_psql -c "SELECT state FROM counter_ext.board_state WHERE prefix = 'g$size:'")" = 1 ]; then break; fi
-        sleep 0.5
+        cluster_psql -o /dev/null -c "SELECT counter_compact()"
     done
-    [ "$tries" -lt 600 ] || die "the board of $size members is not built after five minutes"
+    [ "$tries" -lt 10000 ] || die "the board of $size members is not built after $tries passes"
     record "order_bytes_$size" "$((($(order_bytes) - before) / size))"
     # Whose score is in the middle.
     middle=$(cluster_psql -c "SELECT member FROM counter_ext.board_member WHERE board = 'g$size:' ORDER BY place OFFSET $size / 2 LIMIT 1")
@@ -93,19 +101,34 @@ measure_order_lane() {
     step=$((step + 1))
     progress_begins "[$step/$steps] round $round: $(order_title "$1"), $2: "
     mode=slotted
+    case $1 in *_buffered) mode=buffered ;; esac
+    lane_seconds=$seconds
+    case $2 in "$order_main" | hot) ;; *) lane_seconds=$((seconds < 3 ? seconds : 3)) ;; esac
     # A board as it is between two passes is what is read; the worker has then what the lane before left behind.
-    case $1 in top | rank) cluster_psql -o /dev/null -c "SELECT counter_compact()" ;; esac
+    case $1 in top* | rank*) cluster_psql -o /dev/null -c "SELECT counter_compact()" ;; esac
     case $1 in
     redis_zincrby) tps=$(redis_command_rate -r $order_main ZINCRBY board 1 __rand_int__) ;;
     redis_zrevrange) tps=$(redis_command_rate ZREVRANGE board 0 9) ;;
     redis_zrevrank) tps=$(redis_command_rate ZREVRANK board "$middle") ;;
-    off_incr) run_pgbench off "$seconds" order_incr -D n="$2" ;;
-    off_*) run_pgbench off "$seconds" order_followed -D id="followed:${1#off_}:hot" ;;
-    *) run_pgbench on "$seconds" "order_$1" -D n="$2" -D middle="$middle" ;;
+    off_incr | off_incr_buffered) run_pgbench off "$lane_seconds" order_incr -D n="$2" ;;
+    *_beside) order_run_beside "$1" "$2" ;;
+    off_*) run_pgbench off "$lane_seconds" order_followed -D id="followed:${1#off_}:hot" ;;
+    *) run_pgbench on "$lane_seconds" "order_$1" -D n="$2" -D middle="$middle" ;;
     esac
     [ -n "$tps" ] || die "no rate was told"
     record "order_$1_$2" "$tps"
     progress "$(whole "$tps") a second"
+}
+
+# A lane that reads, while somebody changes members at a steady rate.
+order_run_beside() {
+    local writer
+    PGOPTIONS="-c synchronous_commit=off" "$PG_BIN/pgbench" -n -M prepared -c 1 -R $order_beside -T $((lane_seconds + 60)) -D n="$2" \
+        -f "$root/bench/sql/order_incr.sql" >/dev/null 2>&1 &
+    writer=$!
+    run_pgbench on "$lane_seconds" "order_${1%_beside}" -D n="$2" -D middle="$middle"
+    kill $writer
+    wait $writer 2>/dev/null || true
 }
 
 # redis_command_rate [-r KEYS] COMMAND...: about as long as the other lanes.
@@ -147,6 +170,7 @@ order_rows() {
     if [ -n "${figures[order_off_incr_$order_main]:-}" ]; then
         if redis_is_here; then
             at_least "Redis ZINCRBY on a board of 10^6, no persistence, unpipelined, for \`counter_incr\` of a member" off 0.6 order_off_incr_$order_main order_redis_zincrby_$order_main
+            at_least "the same, for \`counter_incr\` of a member, buffered" off 0.6 order_off_incr_buffered_$order_main order_redis_zincrby_$order_main
             at_least "Redis ZREVRANGE 0 9, for \`counter_board_top\`" "" 0.5 order_top_$order_main order_redis_zrevrange_$order_main
             at_least "Redis ZREVRANK in the middle of 10^6, for \`counter_board_rank\`" "" 0.4 order_rank_$order_main order_redis_zrevrank_$order_main
         fi

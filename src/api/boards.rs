@@ -5,8 +5,8 @@ use pgrx::prelude::*;
 
 use super::triggers;
 use crate::boards::board_rows::BOARD;
-use crate::boards::reading::{self, Ranked};
-use crate::boards::{declaring, snapshots};
+use crate::boards::ranked::Ranked;
+use crate::boards::{declaring, reading, snapshots};
 use crate::counting::following;
 use crate::errors::{CounterError, OrRaise, given};
 use crate::family::followed;

@@ -104,6 +104,12 @@ thread_local! {
     static BOARDS: RefCell<Rc<[Board]>> = RefCell::new(Rc::new([]));
 }
 
+/// What is known of boards, as a number that is another one when any of it changes; `None` where nobody has looked since.
+pub fn known_version() -> Option<u64> {
+    let version = WATCH.with(|watch| watch.version());
+    (KNOWN_VERSION.get() == version).then_some(version)
+}
+
 /// All boards, in the order of their prefixes. The caller has locked counter_ext.total.
 pub fn all() -> Result<Rc<[Board]>, CounterError> {
     if KNOWN_VERSION.get() != WATCH.with(|watch| watch.version()) {

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use super::board_rows;
 use crate::errors::CounterError;
+use crate::family::followed;
 use crate::pg::id_scan::Range;
 use crate::pg::random;
 use crate::pg::snapshot::Snapshot;
@@ -33,6 +34,7 @@ pub const CHANGED: FamilyTable = FamilyTable {
 pub fn note(_: Tables, id: &[u8]) -> Result<(), CounterError> {
     let is_ranked = board_rows::all()?.iter().any(|board| board.is_kept() && board.member(id).is_some());
     if is_ranked {
+        followed::note_change(id);
         let table = CHANGED.lock_in_time(Access::Write)?;
         xact::in_scratch_memory(|| {
             let entry = random::bits() as i64;

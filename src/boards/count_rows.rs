@@ -107,10 +107,7 @@ impl Store for Nodes<'_> {
     }
 
     fn each_score(&mut self, range: Scores, see: &mut dyn FnMut(i64)) -> Result<(), CounterError> {
-        self.members.downwards(self.board, range.highest(), &mut self.snapshot, |_, score| {
-            if score < range.lowest {
-                return ControlFlow::Break(());
-            }
+        self.members.scores(self.board, (range.highest(), range.lowest), &mut self.snapshot, |score| {
             see(score);
             ControlFlow::Continue(())
         });

@@ -92,22 +92,28 @@ impl Members {
         score
     }
 
-    /// Shows members and scores, from this score on downwards, until told to stop.
-    pub fn downwards(
+    /// Shows scores from one on downwards to another, the highest first, until told to stop.
+    pub fn scores(
         &self,
         board: &[u8],
-        from: i64,
+        (highest, lowest): (i64, i64),
         snapshot: &mut Snapshot,
-        mut see: impl FnMut(&[u8], i64) -> ControlFlow<()>,
+        mut see: impl FnMut(i64) -> ControlFlow<()>,
     ) {
-        for_each_visible(&self.by_place, Range::Upwards(board, inverted(from)), snapshot, |columns| {
-            see(columns.text(MEMBER), inverted(columns.bigint(PLACE)))
-        });
+        let range = Range::Span(board, inverted(highest), inverted(lowest));
+        for_each_visible(&self.by_place, range, snapshot, |columns| see(inverted(columns.bigint(PLACE))));
     }
 
-    /// All members, in the board's order.
-    pub fn all(&self, board: &[u8]) -> Ordered<'_> {
-        Ordered { scan: self.scan(Range::Upwards(board, i64::MIN)) }
+    /// All members, in the board's order. Where it is known about how far down they are read, those are found faster.
+    pub fn all<'a>(&'a self, board: &'a [u8], about: Option<i64>) -> Ordered<'a> {
+        match about.filter(|about| *about > i64::MIN) {
+            Some(about) => {
+                let place = inverted(about);
+                let rest = Range::Upwards(board, place + 1);
+                Ordered { scan: self.scan(Range::Span(board, i64::MIN, place)), rest: Some((self, rest)) }
+            }
+            None => Ordered { scan: self.scan(Range::Upwards(board, i64::MIN)), rest: None },
+        }
     }
 
     /// The next members before the place of this member and score, the nearest first, at most so many.
@@ -148,7 +154,7 @@ impl Members {
     ) -> Result<Vec<(Id, i64)>, CounterError> {
         let mut found = Vec::new();
         for range in ranges.into_iter().flatten() {
-            let mut ordered = Ordered { scan: self.scan(range) };
+            let mut ordered = Ordered { scan: self.scan(range), rest: None };
             while found.len() < most
                 && let Some((member, score)) = ordered.next(snapshot)
             {
@@ -173,6 +179,8 @@ impl Members {
 /// Members in the order of the board, or its opposite.
 pub struct Ordered<'t> {
     scan: IdScan<'t>,
+    /// What comes after that.
+    rest: Option<(&'t Members, Range<'t>)>,
 }
 
 impl Ordered<'_> {
@@ -182,7 +190,16 @@ impl Ordered<'_> {
             let member = fallible::boxed(columns.text(MEMBER), WHAT).or_raise();
             (member, inverted(columns.bigint(PLACE)))
         };
-        latest::next_visible(&mut self.scan, snapshot, read).map(|(_, member)| member)
+        loop {
+            let next = latest::next_visible(&mut self.scan, snapshot, read);
+            match (next, self.rest.take()) {
+                (None, Some((members, range))) => self.scan = members.scan(range),
+                (next, rest) => {
+                    self.rest = rest;
+                    return next.map(|(_, member)| member);
+                }
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A member's score is its counter's total. Rows have it in order, and counts of members by ranges of scores, written by compaction as it
 //! folds. So a rank takes a look at a few rows however many members there are, and the top of a board is the beginning of an index, with
-//! what is hot, in slot rows or memory, put in where it belongs.
+//! what is hot, in slot rows or memory, put in where it belongs. A backend remembers what it has read while nothing changes (`known`).
 
 pub mod board_rows;
 mod building;
@@ -11,8 +11,10 @@ mod count_rows;
 pub mod declaring;
 mod errors;
 mod hot;
+mod known;
 mod member_rows;
 mod ranges;
+pub mod ranked;
 mod ranking;
 pub mod reading;
 pub mod snapshots;
@@ -24,7 +26,7 @@ use crate::errors::CounterError;
 use crate::fallible;
 use crate::family::Family;
 use crate::family::followed::{Amount, Follower};
-use crate::memory::workers;
+use crate::memory::{generations, workers};
 use crate::pg::table::Access;
 use crate::pg::{catalog, xact};
 use crate::rows::access::Tables;
@@ -42,7 +44,10 @@ pub static FAMILY: Family = Family {
     totals_changed: Some(changed_rows::note),
     try_lock_to_drop: |_| changed_rows::CHANGED.try_lock(Access::Write),
     // What is a board stays one.
-    forget_all: |_| emptying::truncate(&[MEMBERS, NODES, CHANGED, SNAPSHOTS]),
+    forget_all: |_| {
+        generations::note_all();
+        emptying::truncate(&[MEMBERS, NODES, CHANGED, SNAPSHOTS])
+    },
     later_steps: &[building::RANK],
     ..Family::NONE
 };

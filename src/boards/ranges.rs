@@ -85,7 +85,7 @@ impl Node {
         }
     }
 
-    #[cfg(test)]
+    /// The least of all its scores.
     pub fn lowest(self) -> i64 {
         match self {
             Node::Root => i64::MIN,

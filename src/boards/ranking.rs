@@ -13,6 +13,7 @@ use super::member_rows::{MEMBERS, Members};
 use super::tree::{self, Change};
 use crate::errors::CounterError;
 use crate::fallible;
+use crate::family::followed;
 use crate::pg::id_scan::Range;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
@@ -38,9 +39,8 @@ pub fn refresh(tables: Tables, ids: &[&[u8]]) -> Result<(), CounterError> {
 
 /// As `refresh`, of one board, whose members these ids are, each once.
 pub fn refresh_board(tables: Tables, board: &Board, ids: &[&[u8]]) -> Result<(), CounterError> {
-    if ids.is_empty() {
-        return Ok(());
-    }
+    let Some(first) = ids.first() else { return Ok(()) };
+    followed::note_change(first);
     let (members, nodes) = (MEMBERS.lock_in_time(Access::Write)?, NODES.lock_in_time(Access::Write)?);
     // What this transaction has just folded is to be seen.
     xact::see_own_changes();

@@ -11,26 +11,21 @@ use super::board_rows;
 use super::count_rows::{NODES, Nodes};
 use super::errors::BoardError;
 use super::hot::{self, Hot, Scores};
+use super::known::{self, Rank, Stamp};
 use super::member_rows::{MEMBERS, Members, Ordered};
+use super::ranked::{Moved, Ranked};
 use super::ranking;
 use super::tree::{self, Store};
 use crate::counting::{change, read};
 use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES, check_prefix};
 use crate::fallible;
+use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::xact;
 use crate::rows::access::{self, Tables};
 use crate::rows::list::Id;
 
 const WHAT: &str = "members of a board";
-
-/// A member in the order of its board.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ranked {
-    pub rank: i64,
-    pub member: Id,
-    pub score: i64,
-}
 
 /// Enters for reading a board. Errors: 42501, 42704, 55000.
 pub(super) fn enter(prefix: &[u8]) -> Result<Tables, CounterError> {
@@ -80,7 +75,13 @@ pub(super) struct Walk<'t> {
 }
 
 impl<'t> Walk<'t> {
-    pub fn begin(members: &'t Members, prefix: &[u8], hot: Hot) -> Result<Walk<'t>, CounterError> {
+    /// Where it is known about how far down members are read, the first ones are found faster.
+    pub fn begin(
+        members: &'t Members,
+        prefix: &'t [u8],
+        hot: Hot,
+        about: Option<i64>,
+    ) -> Result<Walk<'t>, CounterError> {
         let mut waiting = fallible::with_room(hot.scores.len(), WHAT)?;
         for (member, score) in &hot.scores {
             if let Some(score) = score {
@@ -89,7 +90,7 @@ impl<'t> Walk<'t> {
             }
         }
         waiting.sort_unstable_by(|(a, x), (b, y)| x.cmp(y).then_with(|| b.cmp(a)));
-        let ordered = members.all(prefix);
+        let ordered = members.all(prefix, about);
         let mut walk = Walk { ordered, hot, waiting, next: None, position: 0, rank: 0, last_score: None };
         walk.go_on();
         Ok(walk)
@@ -139,22 +140,27 @@ impl Iterator for Walk<'_> {
 
 /// The first members of a board, with what is hot.
 pub fn top(prefix: &[u8], most: usize) -> Result<Vec<Ranked>, CounterError> {
+    check_prefix(prefix)?;
+    read::enter()?;
+    if let Some(top) = known::top(prefix, most) {
+        return top;
+    }
     let tables = enter(prefix)?;
     let members = Members::open(MEMBERS.lock(Access::Read)?, Access::Read)?;
+    let stamp = Stamp::take(prefix);
     let hot = hot::gather_unless_too_hot(tables, prefix, hot::MOST_OF_TOP)?;
+    let stamp = stamp.filter(|_| hot.is_whole);
     let mut top = Vec::new();
     if most > 0 {
-        for ranked in Walk::begin(&members, prefix, hot)?.take(most) {
+        for ranked in Walk::begin(&members, prefix, hot, known::about(prefix, most))?.take(most) {
             fallible::push(&mut top, ranked, WHAT)?;
+        }
+        known::note_read(prefix, most, top.last().map(|last| last.score));
+        if let Some(stamp) = stamp {
+            known::remember_top(prefix, stamp, &top, most);
         }
     }
     Ok(top)
-}
-
-/// A member whose score in rows is not what it is now.
-struct Moved {
-    in_rows: Option<i64>,
-    now: Option<i64>,
 }
 
 /// A board, open for looking for one member's rank.
@@ -167,25 +173,43 @@ struct Sight<'a> {
     moved: Vec<Moved>,
     /// Those that are hot, and the member itself.
     scores: Scores,
+    /// Where what is looked at may be remembered.
+    stamp: Option<Stamp>,
 }
 
 impl Sight<'_> {
     /// The rank of a score on the board as it is now.
     fn rank(&mut self, score: i64) -> Result<i64, CounterError> {
-        let above = tree::above(score, |node| self.nodes.read(node))?;
+        let above = tree::above(score, |node| {
+            known::counts(self.prefix, self.stamp, node, || self.nodes.read(node))
+        })?;
         let mut rank = 1 + above.counted;
+        // The whole part that the score is in, where it is remembered.
+        let least = if self.stamp.is_some() { above.lowest } else { score.saturating_add(1) };
+        let mut scores = fallible::with_room(known::MOST_OF_PART, WHAT)?;
+        let mut is_whole = true;
         if let Some(upto) = above.upto {
-            self.members.downwards(self.prefix, upto, self.nodes.snapshot(), |_, other| {
-                if other <= score {
+            self.members.scores(self.prefix, (upto, least), self.nodes.snapshot(), |other| {
+                is_whole = scores.len() < known::MOST_OF_PART;
+                if other <= score && !is_whole {
                     return ControlFlow::Break(());
                 }
-                rank += 1;
+                rank += i64::from(other > score);
+                if is_whole {
+                    // BOUND: room was made above.
+                    scores.push(other);
+                }
                 ControlFlow::Continue(())
             });
         }
-        let is_above = |other: Option<i64>| i64::from(other.is_some_and(|other| other > score));
-        let difference = |moved: &Moved| is_above(moved.now) - is_above(moved.in_rows);
-        Ok(rank + self.moved.iter().map(difference).sum::<i64>())
+        if let Some(stamp) = self.stamp
+            && is_whole
+        {
+            known::remember_moved(self.prefix, stamp, &self.moved);
+            let range = (above.lowest, above.highest);
+            known::remember_part(self.prefix, stamp, range, above.counted, scores);
+        }
+        Ok(rank + self.moved.iter().map(|moved| moved.difference_above(score)).sum::<i64>())
     }
 
     /// Members before (`Less`) or behind (`Greater`) the own one that are hot, the nearest first.
@@ -236,6 +260,7 @@ fn with_sight<T>(
     let tables = enter(prefix)?;
     let (members, nodes) = (MEMBERS.lock(Access::Read)?, NODES.lock(Access::Read)?);
     let members = Members::open(members, Access::Read)?;
+    let stamp = Stamp::take(prefix);
     xact::in_scratch_memory(|| {
         let Hot { mut snapshot, mut scores, is_whole, .. } =
             hot::gather_unless_too_hot(tables, prefix, hot::MOST_OF_RANK)?;
@@ -267,12 +292,37 @@ fn with_sight<T>(
         fallible::reserve(&mut scores, 1, WHAT)?;
         scores.insert(fallible::boxed(member, WHAT)?, Some(own));
         let nodes = Nodes::open(nodes, prefix, &members, snapshot, Access::Read)?;
-        look(&mut Sight { prefix, members: &members, nodes, own, moved, scores }).map(Some)
+        let stamp = stamp.filter(|_| is_whole);
+        look(&mut Sight { prefix, members: &members, nodes, own, moved, scores, stamp }).map(Some)
+    })
+}
+
+/// The rank of a score on a board that is otherwise as it was at a stamp.
+fn rank_of_score(prefix: &[u8], own: i64, stamp: Stamp, moved: Vec<Moved>) -> Result<i64, CounterError> {
+    let (members, nodes) = (MEMBERS.lock(Access::Read)?, NODES.lock(Access::Read)?);
+    let members = Members::open(members, Access::Read)?;
+    let (scores, stamp) = (Scores::default(), Some(stamp));
+    xact::in_scratch_memory(|| {
+        let nodes = Nodes::open(nodes, prefix, &members, Snapshot::fresh(), Access::Read)?;
+        Sight { prefix, members: &members, nodes, own, moved, scores, stamp }.rank(own)
     })
 }
 
 /// A member's rank: one more than there are members with higher scores. `None` where it is not on the board.
 pub fn rank(prefix: &[u8], member: &[u8]) -> Result<Option<i64>, CounterError> {
+    let id = id_of(prefix, member)?;
+    let tables = read::enter()?;
+    match known::rank(tables, prefix, &id)? {
+        Rank::Known(rank) => return Ok(Some(rank)),
+        Rank::Apart { score, stamp, moved } => {
+            access::lock_total_first(tables.total);
+            let rank = rank_of_score(prefix, score, stamp, moved)?;
+            if stamp.holds(prefix) {
+                return Ok(Some(rank));
+            }
+        }
+        Rank::Unknown => {}
+    }
     with_sight(prefix, member, |sight| sight.rank(sight.own))
 }
 

@@ -31,7 +31,7 @@ pub fn take(prefix: &[u8]) -> Result<i64, CounterError> {
     let taken_at_us = process::now_us();
     as_owner(tables, |_| {
         let copies = Table::open(table);
-        for (position, ranked) in (1..).zip(Walk::begin(&members, prefix, hot)?) {
+        for (position, ranked) in (1..).zip(Walk::begin(&members, prefix, hot, None)?) {
             process::check_for_interrupts();
             xact::in_scratch_memory(|| {
                 write::insert(

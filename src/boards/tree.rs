@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use super::ranges::{Counts, Node, Range};
 
 /// Members of a part that are still counted one by one.
-pub const MOST_COUNTED: i64 = 128;
+pub const MOST_COUNTED: i64 = 32;
 
 /// Where nodes are.
 pub trait Store {
@@ -32,6 +32,9 @@ pub struct Above {
     pub counted: i64,
     /// Up to this score, further ones are to be counted one by one.
     pub upto: Option<i64>,
+    /// From this score on, and down from the highest one of the part that the score is in, the same members are counted.
+    pub lowest: i64,
+    pub highest: i64,
 }
 
 /// How many scores are greater than `score`, as far as nodes say.
@@ -40,13 +43,17 @@ pub fn above<E>(score: i64, mut read: impl FnMut(Node) -> Result<Option<Counts>,
     let mut counted = 0;
     loop {
         let Some(counts) = read(node)? else {
-            return Ok(Above { counted, upto: Some(node.highest()) });
+            let highest = node.highest();
+            return Ok(Above { counted, upto: Some(highest), lowest: node.lowest(), highest });
         };
         let part = node.part_of(score);
         counted += counts.above(part);
         let range = node.part(part);
-        if range.highest() == score || counts.of(part) == 0 {
-            return Ok(Above { counted, upto: None });
+        if counts.of(part) == 0 {
+            return Ok(Above { counted, upto: None, lowest: range.lowest, highest: range.highest() });
+        }
+        if range.highest() == score {
+            return Ok(Above { counted, upto: None, lowest: score, highest: score });
         }
         node = Node::Of(range);
     }

@@ -13,11 +13,11 @@ use super::state::{self, Settled, Touched};
 use super::{buffered, fold_end, id_locks, prepared, settle};
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible::{self, OutOfMemory};
-use crate::family;
+use crate::family::{self, followed};
 use crate::journal::errors::JournalError;
 use crate::memory::epochs;
 use crate::memory::table::Key;
-use crate::memory::{self, cells, databases, load, restore_guard, table, workers};
+use crate::memory::{self, cells, databases, generations, load, restore_guard, table, workers};
 use crate::pg::{Oid, catalog, lock, privilege, xact};
 use crate::rows::access::{self, Purpose, Tables};
 use crate::rows::bigint_parts;
@@ -195,6 +195,11 @@ fn add_to_rows(tables: Tables, id: &[u8], deltas: impl Iterator<Item = i64>) -> 
     Ok(())
 }
 
+/// Whether this transaction has counted, or changed rows of counters.
+pub fn has_changed_any() -> bool {
+    state::is_dirty()
+}
+
 /// This transaction's own pending delta of an id.
 pub fn own(tables: Tables, id: &[u8]) -> i64 {
     look_at_own(tables, |pending| pending.net(id)).flatten().unwrap_or(0)
@@ -317,9 +322,21 @@ fn pre_commit() {
             state::change(|state| state.drops_extension = 0);
         }
         fold_end::confirm();
+        note_touched_generations();
         settle_pending();
     }
     buffered::write_before_commit();
+    generations::begin();
+}
+
+/// Who remembers something of counters whose rows this transaction has changed itself reads anew.
+fn note_touched_generations() {
+    state::look(|state| {
+        if state.touched.all {
+            generations::note_all();
+        }
+        state.touched.ids.iter().for_each(|id| followed::note_change(id));
+    });
 }
 
 /// Shows other backends that this transaction is about to commit, until its COMMIT callbacks are over.
@@ -330,6 +347,7 @@ pub fn announce() {
 
 fn settle_pending() {
     let Some((tables, deltas)) = take_pending() else { return };
+    deltas.iter().for_each(|delta| followed::note_change(&delta.id));
     let needs_rows = state::look(|state| state.needs_rows).unwrap_or(false);
     let deltas = if needs_rows { deltas } else { buffered::take_in(tables, deltas) };
     if deltas.is_empty() {
@@ -478,4 +496,5 @@ fn reset() {
     access::forget_locks();
     id_locks::forget();
     state::reset();
+    generations::end();
 }

@@ -18,6 +18,7 @@ use std::ops::ControlFlow;
 use super::prefixes::Prefixes;
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
+use crate::memory::generations;
 use crate::pg::catalog::{self, Watch};
 use crate::pg::id_scan::Range;
 use crate::pg::snapshot::Snapshot;
@@ -58,6 +59,8 @@ pub struct Amount {
 #[derive(Default)]
 struct Lists {
     any: Prefixes,
+    /// The generation of each of them.
+    generations: Vec<u16>,
     of_each: Vec<Prefixes>,
 }
 
@@ -124,9 +127,69 @@ fn load(lock: impl Fn(Oid) -> bool) -> Result<(), CounterError> {
     WATCH.with(|watch| watch.set(&watched));
     let any = Prefixes::new(any);
     ANY.set(!any.is_empty());
-    LISTS.replace(Lists { any, of_each });
+    let database = u32::from(catalog::my_database());
+    let numbers = any.each().map(|prefix| generations::number_of(database, prefix));
+    let generations = fallible::collect(numbers, WHAT)?;
+    LISTS.replace(Lists { any, generations, of_each });
     KNOWN_VERSION.set(version);
     Ok(())
+}
+
+/// This transaction changes what a counter's rows and memory come to, or how: who remembers something of the followed counters that it
+/// is among reads anew, from when that can be seen. The caller has locked counter_ext.total. Waits for nobody.
+pub fn note_change(id: &[u8]) {
+    if KNOWN_VERSION.get() == WATCH.with(|watch| watch.version()) {
+        if ANY.get() {
+            note_known(id);
+        }
+    } else if load(|table| lock::try_lock_table(table, Access::Read)).is_ok() {
+        note_known(id);
+    } else {
+        generations::note_all();
+    }
+}
+
+fn note_known(id: &[u8]) {
+    LISTS.with_borrow(|lists| {
+        if let Some(number) = lists.any.place_of(id).and_then(|place| lists.generations.get(place)) {
+            generations::note(*number);
+        }
+    });
+}
+
+/// The generation of what changes under a prefix that is followed, as of now; `None` where that is not known without a look.
+pub fn generation_under(prefix: &[u8]) -> Option<Followed> {
+    // A transaction may be open for long, and take no lock by which it would hear of changes.
+    catalog::hear_changes();
+    let version = WATCH.with(|watch| watch.version());
+    if KNOWN_VERSION.get() != version {
+        return None;
+    }
+    known_generation_under(prefix, version)
+}
+
+/// As `generation_under`, after a look. The caller has locked counter_ext.total. `None` where it is not followed, or cannot be known without waiting.
+pub fn find_generation_under(prefix: &[u8]) -> Option<Followed> {
+    if let Some(followed) = generation_under(prefix) {
+        return Some(followed);
+    }
+    load(|table| lock::try_lock_table(table, Access::Read)).ok()?;
+    known_generation_under(prefix, KNOWN_VERSION.get())
+}
+
+fn known_generation_under(prefix: &[u8], version: u64) -> Option<Followed> {
+    let number = LISTS.with_borrow(|lists| {
+        let place = lists.any.place_of_beginning(prefix)?;
+        lists.generations.get(place).copied()
+    })?;
+    Some(Followed { number, version })
+}
+
+/// What is known of a followed prefix; another one where it is followed otherwise by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Followed {
+    pub number: u16,
+    version: u64,
 }
 
 fn read(follows: &FamilyTable, table: Oid, prefixes: &mut Vec<Vec<u8>>) -> Result<(), CounterError> {

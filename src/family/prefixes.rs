@@ -19,12 +19,27 @@ impl Prefixes {
 
     /// Whether the id begins with one of them. Ids that families keep for themselves never do.
     pub fn cover(&self, id: &[u8]) -> bool {
+        self.place_of(id).is_some()
+    }
+
+    /// Which of them the id begins with, by its place.
+    pub fn place_of(&self, id: &[u8]) -> Option<usize> {
         if id.first().is_none_or(|byte| *byte < FIRST_FREE_BYTE) {
-            return false;
+            return None;
         }
+        self.place_of_beginning(id)
+    }
+
+    /// Which of them a text that need not be an id begins with: another prefix, for one.
+    pub fn place_of_beginning(&self, text: &[u8]) -> Option<usize> {
         // A prefix sorts before all that begins with it, and nothing else of ours in between.
-        let after = self.0.partition_point(|prefix| prefix[..] <= *id);
-        after > 0 && id.starts_with(&self.0[after - 1])
+        let after = self.0.partition_point(|prefix| prefix[..] <= *text);
+        after.checked_sub(1).filter(|place| text.starts_with(&self.0[*place]))
+    }
+
+    /// In their order.
+    pub fn each(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(|prefix| &prefix[..])
     }
 }
 
@@ -41,7 +56,10 @@ mod tests {
             id in prop::collection::vec(97u8..100, 1..6),
         ) {
             let covered = prefixes.iter().any(|prefix| id.starts_with(prefix));
-            prop_assert_eq!(Prefixes::new(prefixes).cover(&id), covered);
+            let prefixes = Prefixes::new(prefixes);
+            prop_assert_eq!(prefixes.cover(&id), covered);
+            let beginning = prefixes.place_of(&id).and_then(|place| prefixes.each().nth(place));
+            prop_assert_eq!(beginning.is_some_and(|prefix| id.starts_with(prefix)), covered);
         }
     }
 

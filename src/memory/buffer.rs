@@ -233,6 +233,9 @@ fn for_each_marked<P: Borrow<SharedPartition>>(
     mut see: impl FnMut(&P, u32),
 ) {
     for number in 0..segment.partitions() {
+        if !segment.has_dirty(number) {
+            continue;
+        }
         for word in 0..segment.touched(number).div_ceil(64) as usize {
             let bits = || {
                 kinds

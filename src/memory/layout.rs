@@ -10,15 +10,18 @@ use pgrx::pg_sys;
 
 use super::cursor::Cursors;
 pub(super) use super::entry::{Entry, MAX_ID_BYTES, StoredId};
+use super::generation::Generation;
 use super::guarded::Guarded;
 pub(super) use super::lifecycle::{COLD, FREE, LOADED, LOADING};
 
 /// Layout of the segment. It lives no longer than the server, but both sides of a mapping must agree.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 pub(super) const CACHE_LINE: usize = 64;
 /// Loads that can run at once; further ones are answered from rows.
 pub(super) const LOAD_CELLS: usize = 64;
+/// Generations of what is followed, for all databases: see `generations.rs`.
+pub(super) const GENERATIONS: usize = 256;
 
 /// Start of the segment.
 #[repr(C, align(64))]
@@ -299,6 +302,8 @@ const _: () = {
     assert!(std::mem::size_of::<DatabaseCell>().is_multiple_of(CACHE_LINE));
     assert!(std::mem::size_of::<ErrorBytes>() == 256);
     assert!(std::mem::size_of::<WorkerPlace>() == CACHE_LINE);
+    assert!(std::mem::size_of::<Generation>() == CACHE_LINE);
+    assert!(GENERATIONS.is_multiple_of(64));
 };
 
 /// How many of everything, from the settings.
@@ -315,8 +320,12 @@ impl Geometry {
         Geometry { backend_cells: max_processes, xids_per_load: max_processes, database_cells, worker_places }
     }
 
-    pub fn databases_at(&self) -> usize {
+    pub fn generations_at(&self) -> usize {
         std::mem::size_of::<Header>()
+    }
+
+    pub fn databases_at(&self) -> usize {
+        self.generations_at() + GENERATIONS * std::mem::size_of::<Generation>()
     }
 
     pub fn worker_places_at(&self) -> usize {
@@ -366,12 +375,13 @@ mod tests {
         ) {
             let g = Geometry::new(processes, databases, workers);
             let places = [
-                g.databases_at(), g.worker_places_at(), g.holds_at(), g.backend_cells_at(), g.load_cells_at(), g.bytes(),
+                g.generations_at(), g.databases_at(), g.worker_places_at(), g.holds_at(), g.backend_cells_at(),
+                g.load_cells_at(), g.bytes(),
             ];
             for pair in places.windows(2) {
                 prop_assert!(pair[0] < pair[1]);
             }
-            for place in &places[..5] {
+            for place in &places[..6] {
                 prop_assert_eq!(place % CACHE_LINE, 0);
             }
         }

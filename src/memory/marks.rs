@@ -32,8 +32,10 @@ pub(super) fn set(partition: &SharedPartition, index: u32, mark: Mark, parity: u
     if word.load(Ordering::Relaxed) & bit(index) != 0 {
         return false;
     }
+    // Dirty first: where nothing is dirty nothing is marked.
+    let dirty = partition.dirt().set(index);
     word.fetch_or(bit(index), Ordering::SeqCst);
-    partition.dirt().set(index) == Some(partition.capacity().div_ceil(2))
+    dirty == Some(partition.capacity().div_ceil(2))
 }
 
 pub(super) fn clear(partition: &ExclusivePartition, index: u32, mark: Mark, parity: usize) {

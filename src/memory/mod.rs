@@ -15,7 +15,7 @@
 //!   keeps the entry from being given to another key meanwhile.
 //! - What a lock guards is reached through a type that holds the lock (`partition.rs`, `limits/room.rs`, `sketches/room.rs`). What is
 //!   read without a lock is an atomic of one size. `guarded.rs` alone makes references for writing.
-//! - Protocols that do without a lock are files of plain Rust (`lifecycle.rs`, `visibility.rs`, `sketches/contents.rs`, `room/dirt.rs`),
+//! - Protocols that do without a lock are files of plain Rust (`lifecycle.rs`, `visibility.rs`, `generation.rs`, `sketches/contents.rs`, `room/dirt.rs`),
 //!   which `tests/memory_model` runs in every interleaving; what is done under locks alone it runs in a simulated segment.
 //! - A process that dies inside a locked section dies in PostgreSQL's eyes by crash (everything is made anew) or by
 //!   `ERROR`/`FATAL`, where PostgreSQL releases the lock; no section calls anything that can raise between two
@@ -31,6 +31,8 @@ mod doorkeeper;
 mod entries;
 mod entry;
 pub mod epochs;
+mod generation;
+pub mod generations;
 pub mod group;
 mod guarded;
 mod key;

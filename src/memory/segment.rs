@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use pgrx::pg_sys;
 
 use super::counters::{self, Counters};
+use super::generation::Generation;
 use super::layout::*;
 use super::lwlock::{self, LockGuard, lock_for_start};
 use crate::pg::{background, lock, process, random};
@@ -139,6 +140,11 @@ impl Segment {
         self.counters().marks(partition, kind)
     }
 
+    /// Whether a partition has an entry that is dirty, as it is this moment.
+    pub fn has_dirty(&self, partition: usize) -> bool {
+        self.counters().places(partition).dirty().load(Ordering::SeqCst) != 0
+    }
+
     /// Whether a partition has an entry that nobody uses, as it is this moment.
     pub fn has_free_entry(&self, partition: usize) -> bool {
         self.entries_of(partition).has_free()
@@ -174,6 +180,13 @@ impl Segment {
         let at = g.load_cells_at() + index * g.load_cell_bytes() + std::mem::size_of::<LoadCell>();
         // SAFETY: the ids lie right behind the cell, inside load_cell_bytes; atomics.
         unsafe { std::slice::from_raw_parts(self.at(at), g.xids_per_load) }
+    }
+
+    pub fn generation(&self, index: usize) -> &'static Generation {
+        assert!(index < GENERATIONS);
+        let g = self.geometry();
+        // SAFETY: in bounds, mapped for the life of the process, zeroed at start; atomics only.
+        unsafe { &*self.at(g.generations_at() + index * std::mem::size_of::<Generation>()) }
     }
 
     pub fn database_cells(&self) -> usize {

@@ -29,7 +29,9 @@ pub enum Range<'a> {
     Between(i64, i64),
     /// Rows whose first column is this text, and whose second, a bigint, is this number or a greater one.
     Upwards(&'a [u8], i64),
-    /// The same with lower numbers, from the greatest on downwards: in the opposite order of the index.
+    /// The same, up to another number.
+    Span(&'a [u8], i64, i64),
+    /// The same as `Upwards` with lower numbers, from the greatest on downwards: in the opposite order of the index.
     Downwards(&'a [u8], i64),
     /// Rows whose first three columns are this text, this bigint, and a text that sorts after this one.
     Behind(&'a [u8], i64, &'a [u8]),
@@ -58,7 +60,8 @@ impl<'a> Range<'a> {
         use Operand::{Bigint, Text};
         use pg_sys::{
             BTEqualStrategyNumber as EQUAL, BTGreaterEqualStrategyNumber as FROM,
-            BTGreaterStrategyNumber as ABOVE, BTLessStrategyNumber as BELOW,
+            BTGreaterStrategyNumber as ABOVE, BTLessEqualStrategyNumber as UPTO,
+            BTLessStrategyNumber as BELOW,
         };
         let on = |column, strategy, function, value| Some(Condition { column, strategy, function, value });
         let text = |column, value| on(column, EQUAL, pg_sys::F_TEXTEQ, Text(value));
@@ -78,6 +81,12 @@ impl<'a> Range<'a> {
             Range::Upwards(first, from) => {
                 [text(1, first), on(2, FROM, pg_sys::F_INT8GE, Bigint(from)), None]
             }
+            // An index reads a page's entries up to the first that a condition rules out: a bound from above spares it the rest.
+            Range::Span(first, from, upto) => [
+                text(1, first),
+                on(2, FROM, pg_sys::F_INT8GE, Bigint(from)),
+                on(2, UPTO, pg_sys::F_INT8LE, Bigint(upto)),
+            ],
             Range::Downwards(first, below) => {
                 [text(1, first), on(2, BELOW, pg_sys::F_INT8LT, Bigint(below)), None]
             }

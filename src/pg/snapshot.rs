@@ -67,6 +67,11 @@ impl Taken {
         Taken { bounds: Bounds { data } }
     }
 
+    /// How many transactions had ended by then that had an id, prepared ones too. Nothing in rows can be seen otherwise while it stays.
+    pub fn ended(&self) -> u64 {
+        self.bounds.data().snapXactCompletionCount
+    }
+
     /// Makes it one to read through.
     pub fn register(self) -> Snapshot {
         // SAFETY: it was just taken, so what it sees is still kept: PostgreSQL takes back the transaction's xmin only where a

@@ -5,7 +5,7 @@
 //! each 4096 dirty ones between.
 //!
 //! Contract: an entry becomes dirty under the partition's lock, at least shared, and clean under the exclusive one. So under the
-//! exclusive lock the bits of both kinds and the count agree.
+//! exclusive lock the bits of both kinds and the count agree. Without it the count is no less than the bits that anybody has seen.
 
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -24,14 +24,20 @@ impl Dirt<'_> {
     /// The entry is dirty from here on; how many are, if it was clean.
     pub fn set(&self, index: u32) -> Option<u32> {
         let word = index as usize / 64;
+        if self.is_set(index) {
+            return None;
+        }
+        // Counted first: who sees the bit finds it counted, and who finds nothing counted has seen no bit.
+        let count = self.count.fetch_add(1, Ordering::SeqCst) + 1;
         let before = self.dirty[word].fetch_or(bit(index), Ordering::SeqCst);
         if before & bit(index) != 0 {
+            self.count.fetch_sub(1, Ordering::SeqCst);
             return None;
         }
         if before | bit(index) == ALL {
             self.full[word / 64].fetch_or(bit(word as u32), Ordering::SeqCst);
         }
-        Some(self.count.fetch_add(1, Ordering::SeqCst) + 1)
+        Some(count)
     }
 
     /// The entry is clean. Under the exclusive lock.

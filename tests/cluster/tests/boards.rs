@@ -265,3 +265,154 @@ fn without_preload_boards_are_compacted_by_hand() {
     drop(session);
     cluster.finish();
 }
+
+/// What a board says, to the tenth place, and the ranks of the first members.
+const SHOWN: &str = "SELECT coalesce((SELECT string_agg(rank || ':' || member || ':' || score, ' ' ORDER BY rank, member) \
+        FROM counter_board_top('game:', 10)), '') \
+    || ' | ' || (SELECT string_agg(coalesce(counter_board_rank('game:', n)::text, '-'), ' ' ORDER BY n) FROM generate_series(0, 24) AS n)";
+
+/// A session that has changed something itself shows nothing that it remembers.
+fn read_anew(session: &mut Session) -> String {
+    session.must("BEGIN; SELECT counter_incr('elsewhere')");
+    let shown = session.value(SHOWN);
+    session.must("ROLLBACK");
+    shown
+}
+
+/// A session shows what it remembers of a board without a look at its rows, and only while it would read the same anew.
+#[test]
+fn what_is_remembered_of_a_board_is_what_would_be_read() {
+    for prepared in [0, 5] {
+        let settings = Settings::compacted_by_hand().with("max_prepared_transactions", &prepared.to_string());
+        let cluster = Cluster::start(settings);
+        let mut writer = cluster.connect();
+        watch::wait_until_buffered(&mut writer);
+        writer.must("SELECT counter_incr('game:' || n % 20, n) FROM generate_series(1, 200) AS n; SELECT counter_board('game:')");
+        settle(&mut writer);
+        let (mut reader, mut anew) = (cluster.connect(), cluster.connect());
+        let remembers = |reader: &mut Session| {
+            reader.must(&format!("BEGIN; {SHOWN}"));
+            let locks: i64 = reader.value(
+                "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND relation = 'counter_ext.board_member'::regclass",
+            );
+            reader.must("COMMIT");
+            locks == 0
+        };
+        // Members 20 to 24 are not on the board: who is asked for those looks into rows.
+        reader.must("SELECT counter_board_top('game:', 10), counter_board_rank('game:', 3)");
+        reader.must("BEGIN; SELECT counter_board_top('game:', 10), counter_board_rank('game:', 3)");
+        let locks: i64 = reader.value(
+            "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND relation = 'counter_ext.board_member'::regclass",
+        );
+        reader.must("COMMIT");
+        assert_eq!(locks, 0, "nothing was remembered");
+        assert!(!remembers(&mut reader), "a member that is not there is looked for");
+
+        let mut steps = vec![
+            "SELECT counter_incr('game:3', 1000)",
+            "SELECT counter_incr('game:3', -990)",
+            "SELECT counter_compact()",
+            "BEGIN; SET LOCAL counter_ext.mode = 'buffered'; SELECT counter_incr('game:5', 700); COMMIT",
+            "BEGIN; SET LOCAL counter_ext.mode = 'buffered'; SET LOCAL synchronous_commit = off; SELECT counter_incr('game:6', 800); COMMIT",
+            "SELECT counter_compact()",
+            "SELECT counter_set('game:7', 12345)",
+            "SELECT counter_reset('game:7')",
+            "SELECT counter_drop('game:8')",
+            "SELECT counter_compact()",
+            "SELECT counter_merge('game:9', 'game:21')",
+            "SELECT counter_rename('game:10', 'game:22')",
+            "BEGIN; SELECT counter_incr('game:11', 99999); ROLLBACK",
+            "SELECT counter_incr_many(array_agg('game:' || n), array_agg(n::bigint)) FROM generate_series(0, 19) AS n",
+            "SELECT count(counter_incr('game:' || n % 15, 1)) FROM generate_series(1, 70000) AS n",
+            "SELECT count(counter_incr('other:' || n, 1)) FROM generate_series(1, 70000) AS n",
+            "BEGIN; SELECT count(counter_incr('game:' || n, 1)) FROM generate_series(1, 70000) AS n; ROLLBACK",
+            "SELECT counter_compact()",
+            "UPDATE counter_ext.total SET value = value + 50000 WHERE id = 'game:12'",
+            "SELECT counter_compact()",
+            "DELETE FROM counter_ext.total WHERE id = 'game:13'",
+            "SELECT counter_incr('game:14', 5); DELETE FROM counter_ext.slot WHERE id = 'game:14'",
+            "SELECT counter_track('g', resolutions => '{minute}', keep => '{2 days}')",
+            "SELECT counter_incr('game:15', 7000)",
+            "SELECT counter_incr_at('game:15', now() - interval '1 hour', 7000)",
+            "SELECT counter_board('ga')",
+            "SELECT counter_incr('game:16', 8000)",
+            "SELECT counter_unboard('ga'); SELECT counter_untrack('g')",
+            "SELECT counter_incr('game:17', 9000)",
+            "TRUNCATE counter_ext.slot",
+            "SELECT counter_compact()",
+        ];
+        if prepared > 0 {
+            steps.extend([
+                "BEGIN; SELECT counter_incr('game:18', 60000); PREPARE TRANSACTION 'a'",
+                "COMMIT PREPARED 'a'",
+                "BEGIN; SELECT counter_incr('game:18', 60000); PREPARE TRANSACTION 'b'",
+                "ROLLBACK PREPARED 'b'",
+                "SELECT counter_compact()",
+            ]);
+        }
+        steps.extend([
+            "TRUNCATE counter_ext.total",
+            "SELECT counter_incr('game:1', 5)",
+            "SELECT counter_forget_all()",
+            "SELECT counter_incr('game:2', 6)",
+        ]);
+        for step in steps {
+            for statement in step.split("; ") {
+                writer.must(statement);
+            }
+            let expected = read_anew(&mut anew);
+            for again in ["at once", "remembered"] {
+                assert_eq!(reader.value::<String>(SHOWN), expected, "{again}, after {step}");
+            }
+        }
+        writer.must("SELECT counter_unboard('game:')");
+        let gone = reader.run("SELECT counter_board_top('game:')").expect_err("no board");
+        assert_excused(&gone, &["42704"], "unboarded");
+        reader.must("SELECT 1");
+        drop((writer, reader, anew));
+        cluster.finish();
+    }
+}
+
+/// What others do meanwhile is in what a session shows as soon as they know that it is committed, and stays in it.
+#[test]
+fn a_remembered_board_never_falls_behind() {
+    let cluster = Cluster::start(Settings::preloaded().with("counter_ext.compact_interval", "20ms"));
+    let address = cluster.address();
+    cluster.connect().must(
+        "SELECT counter_incr('game:' || n) FROM generate_series(1, 200) AS n; SELECT counter_board('game:')",
+    );
+    let acknowledged = AtomicU64::new(0);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (address, stop, acknowledged) = (&address, &stop, &acknowledged);
+        let _ending = Ending(stop);
+        scope.spawn(move || {
+            let mut session = address.connect();
+            let mut random = chance::generator(1);
+            while !stop.load(SeqCst) {
+                let mode = ["slotted", "buffered"].choose(&mut random).expect("a mode");
+                session
+                    .must(&format!("SET counter_ext.mode = '{mode}'; SELECT counter_incr('game:7', 1000)"));
+                acknowledged.fetch_add(1000, SeqCst);
+                thread::sleep(Duration::from_millis(random.random_range(0..30)));
+            }
+        });
+        let mut session = address.connect();
+        let (mut shown, mut looks) = (0, 0);
+        wait::until("a hundred looks at a board that changes", SOON, || {
+            let least = (acknowledged.load(SeqCst) as i64).max(shown);
+            shown = session
+                .value("SELECT score FROM counter_board_top('game:', 1) WHERE member = '7' OR score = 1");
+            assert!(shown >= least, "{shown} after {least}");
+            if shown > 1 {
+                assert_eq!(session.value::<i64>("SELECT counter_board_rank('game:', 7)"), 1);
+                assert_eq!(session.value::<i64>("SELECT counter_board_rank('game:', 8)"), 2);
+            }
+            looks += 1;
+            looks >= 100 && shown > 20_000
+        });
+        println!("{looks} looks at {shown}");
+    });
+    cluster.finish();
+}
