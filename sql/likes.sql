@@ -4,15 +4,15 @@ CREATE TABLE counter_ext.liked (
     item text COLLATE "C" NOT NULL,
     actor text COLLATE "C" NOT NULL,
     at timestamptz NOT NULL DEFAULT pg_catalog.now(),
-    PRIMARY KEY (item, actor),
+    -- One index for who likes what, once, and for what an actor likes; with the time, so that pages of it need no rows.
+    PRIMARY KEY (actor, item) INCLUDE (at),
     CONSTRAINT liked_item_length CHECK (pg_catalog.octet_length(item) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(item) OPERATOR(pg_catalog.<=) 254),
     -- Pages go by it.
     CONSTRAINT liked_at_finite CHECK (pg_catalog.isfinite(at)),
     CONSTRAINT liked_actor_length CHECK (pg_catalog.octet_length(actor) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(actor) OPERATOR(pg_catalog.<=) 255)
 ) PARTITION BY HASH (item);
--- What pages are read through, newest first: an item's likes, and an actor's.
+-- What pages of an item's likes are read through, newest first: there may be millions. An actor's are sorted for each page.
 CREATE INDEX liked_by_item ON counter_ext.liked (item, at, actor);
-CREATE INDEX liked_by_actor ON counter_ext.liked (actor, at, item);
 
 -- What comes and goes by other ways than counter_like is counted too: a restore, an administrator's DELETE. By statement, from
 -- transition tables, which go to disk when they are large.

@@ -4,7 +4,7 @@ use crate::errors::CounterError;
 use crate::pg::Oid;
 use crate::pg::table::Access;
 use crate::pg::write::Value;
-use crate::rows::access::FamilyTable;
+use crate::rows::access::{FamilyTable, Keyed};
 use crate::rows::column_types::*;
 use crate::rows::pairs::{self, Pair};
 
@@ -13,25 +13,33 @@ pub const LIKED: FamilyTable = FamilyTable {
     name: "liked",
     relation: c"liked",
     columns: &[TEXT, TEXT, TIMESTAMPTZ],
-    key: "item, actor",
+    key: "actor, item",
     hint: "GRANT it on counter_ext.liked: liking needs INSERT, taking a like back DELETE, reading SELECT.",
 };
 
+/// Places of the primary key's columns among the table's.
+const KEY_COLUMNS: [usize; 2] = [1, 0];
+
+/// The partition of an item's likes.
+fn open(table: Oid, item: &[u8], access: Access) -> Result<Keyed, CounterError> {
+    LIKED.open_partition(table, item, &KEY_COLUMNS, access)
+}
+
 /// Inserts a like unless it is there. Returns whether it was inserted. The table is locked.
 pub fn insert(table: Oid, item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
-    let partition = LIKED.open_partition(table, item, Access::Write)?;
+    let partition = open(table, item, Access::Write)?;
     let row = [Value::Text(item), Value::Text(actor), Value::Now];
-    Ok(pairs::insert_once(table, &partition, Pair(item, actor), &row, |_| ()).is_none())
+    Ok(pairs::insert_once(table, &partition, Pair(actor, item), &row, |_| ()).is_none())
 }
 
 /// Deletes a like if it is there. Returns whether it was. The table is locked.
 pub fn remove(table: Oid, item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
-    let partition = LIKED.open_partition(table, item, Access::Write)?;
-    Ok(pairs::remove_once(&partition, Pair(item, actor)))
+    let partition = open(table, item, Access::Write)?;
+    Ok(pairs::remove_once(&partition, Pair(actor, item)))
 }
 
 /// Whether a like is there. The table is locked.
 pub fn is_there(table: Oid, item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
-    let partition = LIKED.open_partition(table, item, Access::Read)?;
-    Ok(pairs::is_there(&partition, Pair(item, actor)))
+    let partition = open(table, item, Access::Read)?;
+    Ok(pairs::is_there(&partition, Pair(actor, item)))
 }

@@ -320,7 +320,7 @@ pub struct FamilyTable {
     pub relation: &'static std::ffi::CStr,
     /// Types of its leading columns, which code reads by hand.
     pub columns: &'static [u32],
-    /// The columns of its primary key, which are its first, as SQL lists them.
+    /// The columns of its primary key, which are its first unless it is opened over others, as SQL lists them.
     pub key: &'static str,
     /// What to GRANT to a caller whose rights are not enough.
     pub hint: &'static str,
@@ -449,16 +449,24 @@ impl FamilyTable {
         });
     }
 
-    /// Opens the partition that rows with this key belong to, with its primary key. The table is locked. Errors: 55000 there is
-    /// none, or one that is not ours to write by hand.
-    pub fn open_partition(&self, table: Oid, key: &[u8], access: Access) -> Result<Keyed, CounterError> {
+    /// Opens the partition that rows with this partition key belong to, with its primary key, which is over these columns, numbered from 0. The
+    /// table is locked. Errors: 55000 there is none, or one that is not ours to write by hand.
+    pub fn open_partition(
+        &self,
+        table: Oid,
+        partition_key: &[u8],
+        key_columns: &[usize],
+        access: Access,
+    ) -> Result<Keyed, CounterError> {
         let no_partition = CounterError::NoPartition { table: self.name };
-        let Some(leaf) = partition::leaf_of(&Table::open(table), key) else { return Err(no_partition) };
+        let Some(leaf) = partition::leaf_of(&Table::open(table), partition_key) else {
+            return Err(no_partition);
+        };
         lock::lock_table(leaf, access);
         if !self.knows_columns_of(leaf, table) {
             return Err(no_partition);
         }
-        self.open(leaf, access)
+        Keyed::over(Table::open(leaf), key_columns, self.name, self.key, access)
     }
 
     /// Whether a partition, locked, has the table's leading columns: it may have them in another order.

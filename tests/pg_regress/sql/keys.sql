@@ -66,7 +66,7 @@ SELECT key, with_key('source_offset', key, 'SELECT counter_apply(''source'', 2, 
     ('(upto, source)'), ('(source, upto)'), ('(source) INCLUDE (upto)')) AS keys (key);
 SELECT key, with_key('liked', key, 'SELECT counter_like(''keys'', ''a'')'), with_key('liked', key, 'SELECT counter_liked(''keys'', ''a'')'),
     with_key('liked', key, 'SELECT counter_unlike(''keys'', ''a'')') FROM (VALUES
-    ('(actor, item)'), ('(item)'), ('(at, item, actor)'), ('(item, actor) INCLUDE (at)')) AS keys (key);
+    ('(item, actor)'), ('(item)'), ('(at, item, actor)'), ('(actor, item) INCLUDE (at)')) AS keys (key);
 
 -- Limits and audit.
 INSERT INTO counter_ext.policy (prefix, max_per_actor, per, min_interval) VALUES ('keys:', 1, '1 minute', '1 second');
