@@ -78,6 +78,7 @@ stage_regress() {
     # A subshell a cluster: each is gone before the next begins.
     (regress_on schedule shared_preload_libraries=$extension)
     (regress_on schedule_no_preload)
+    (regress_on schedule_small_memory shared_preload_libraries=$extension counter_ext.max_sketches=32 counter_ext.max_counters=16)
 }
 
 stage_isolation() {

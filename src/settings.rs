@@ -40,7 +40,7 @@ struct Bounds {
 }
 
 const COUNTERS: Bounds = Bounds { least: 16, most: 16_777_216, buffers_for_one: 1 << 10 };
-const SKETCHES: Bounds = Bounds { least: 32, most: 1_048_576, buffers_for_one: 128 << 10 };
+const SKETCHES: Bounds = Bounds { least: 32, most: 1_048_576, buffers_for_one: 4 << 10 };
 const LIMITS: Bounds = Bounds { least: 64, most: MOST_LIMITS, buffers_for_one: 128 };
 
 /// The highest bound of limits.
@@ -181,7 +181,7 @@ pub fn define(preloading: bool) {
         GucRegistry::define_int_guc(
             c"counter_ext.max_sketches",
             c"Sketches of visitors held in shared memory at once.",
-            c"An id that is visited has two, of the day and of ever; colder ones are served from rows. Each takes 17 kB. -1: as shared_buffers allow, 1024 at 128 MB; 32 at least.",
+            c"An id that is visited has two, of the day and of ever; colder ones are served from rows. Each takes about 400 bytes of memory, and 16 kB where it has a thousand visitors, as 512 of them can. -1: as shared_buffers allow, 32768 at 128 MB; 32 at least.",
             &MAX_SKETCHES,
             AUTOMATIC,
             SKETCHES.most,

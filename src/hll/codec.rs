@@ -109,12 +109,88 @@ impl Sketch {
         })
     }
 
+    /// What a stored sketch says of one hash, without being read as a whole. `None`: it is undefined. Errors: its bytes are no sketch, or
+    /// one of other parameters.
+    pub fn look(bytes: &[u8], parameters: Parameters, hash: u64) -> Result<Option<Look>, Refused> {
+        let packed = Packed::open(bytes)?;
+        Sketch::new(parameters).check(packed.parameters)?;
+        let (register, _) = parameters.place(hash);
+        let mut look = Look::default();
+        match packed.stage {
+            EMPTY if packed.body.is_empty() => {}
+            UNDEFINED if packed.body.is_empty() => return Ok(None),
+            EXPLICIT => {
+                let (hashes, rest) = packed.body.as_chunks::<8>();
+                if !rest.is_empty() {
+                    return Err(packed.wrong_length().into());
+                }
+                look.hashes = hashes.len();
+                for held in hashes.iter().map(|held| u64::from_be_bytes(*held)) {
+                    look.is_held |= held == hash;
+                    let (of, rank) = parameters.place(held);
+                    if of == register {
+                        look.rank = look.rank.max(rank);
+                    }
+                }
+            }
+            SPARSE => {
+                look.are_registers = true;
+                packed.for_each_sparse(|index, value| {
+                    if index == register {
+                        look.rank = value;
+                    }
+                })?;
+            }
+            FULL if packed.body.len() == parameters.packed_bytes() => {
+                look.are_registers = true;
+                look.rank = registers::packed_at(packed.body, parameters.regwidth(), register);
+            }
+            _ => return Err(packed.wrong_length().into()),
+        }
+        Ok(Some(look))
+    }
+
     /// Reads a sketch as others may write it: the undefined one also as its first byte alone, which says no parameters.
     pub fn decode_foreign(bytes: &[u8]) -> Result<Sketch, Refused> {
         if bytes == [VERSION << 4 | UNDEFINED] {
             return Ok(Sketch::undefined(Parameters::default()));
         }
         Sketch::decode(bytes)
+    }
+}
+
+/// What is said of one hash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Hashes held one by one.
+    pub hashes: usize,
+    /// There are registers, so that hashes are not known one by one.
+    pub are_registers: bool,
+    /// The hash is one of those held.
+    pub is_held: bool,
+    /// Its register, of all hashes held.
+    pub rank: u8,
+}
+
+impl Look {
+    /// What several sketches say together.
+    pub fn unite(&mut self, other: Look) {
+        self.hashes += other.hashes;
+        self.are_registers |= other.are_registers;
+        self.is_held |= other.is_held;
+        self.rank = self.rank.max(other.rank);
+    }
+
+    /// Whether the union of all of them covers the hash; `None` where that takes the union itself: they may be too many to be held
+    /// one by one, or the same several times.
+    pub fn covers(&self, parameters: Parameters, hash: u64) -> Option<bool> {
+        if self.is_held {
+            Some(true)
+        } else if self.are_registers {
+            Some(self.rank >= parameters.place(hash).1)
+        } else {
+            (self.hashes <= parameters.max_explicit()).then_some(false)
+        }
     }
 }
 

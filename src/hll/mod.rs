@@ -21,7 +21,7 @@ pub mod refused;
 pub mod registers;
 pub mod sketch;
 
-pub use codec::Stored;
+pub use codec::{Look, Stored};
 pub use parameters::{BadParameter, Parameters};
 pub use refused::{Differ, Malformed, Refused, TooCoarse};
 pub use sketch::Sketch;

@@ -100,6 +100,14 @@ fn raise_each(registers: &mut [u8], others: &[u8]) {
     }
 }
 
+/// One of the packed registers.
+pub fn packed_at(packed: &[u8], width: u8, register: usize) -> u8 {
+    let bit = register * usize::from(width);
+    let second = packed.get(bit / 8 + 1).copied().unwrap_or(0);
+    let both = u16::from(packed[bit / 8]) << 8 | u16::from(second);
+    (both >> (16 - bit % 8 - usize::from(width))) as u8 & ((1u16 << width) - 1) as u8
+}
+
 /// Raises each register to the other's, where that is larger.
 #[multiversion(targets("x86_64+avx2+bmi2"))]
 pub fn raise_to(registers: &mut [u8], others: &[u8]) {

@@ -2,6 +2,7 @@
 //!
 //! Contract: that of `room/mapped.rs`. Lock order: a partition's, then the pool's.
 
+use super::doorkeeper::words_for;
 use super::entry::Entry;
 use super::layout::BITMAPS;
 use super::room::mapped::{Mapped, Room};
@@ -21,7 +22,9 @@ const LEAST_POOL_BYTES: usize = 64 << 10;
 fn shape() -> Shape {
     let counters = crate::settings::max_counters();
     let pool_bytes = (counters * POOL_BYTES_A_COUNTER).max(LEAST_POOL_BYTES);
-    Shape::new(counters, LEAST_A_PARTITION, size_of::<Entry>(), pool_bytes).with_marks(BITMAPS)
+    Shape::new(counters, LEAST_A_PARTITION, size_of::<Entry>(), pool_bytes)
+        .with_marks(BITMAPS)
+        .with_sightings(words_for(counters))
 }
 
 pub(super) fn request() {
@@ -29,7 +32,7 @@ pub(super) fn request() {
 }
 
 pub(super) fn start() {
-    ROOM.start(shape());
+    ROOM.start(shape(), 0);
 }
 
 pub(super) fn counters() -> Option<Counters> {

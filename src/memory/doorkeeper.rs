@@ -1,4 +1,4 @@
-//! Which counters are worth a place in memory: those that are asked for again. Plain Rust.
+//! Which counters and sketches are worth a place in memory: those that are asked for again. Plain Rust.
 //!
 //! Contract: counts of sightings in words that processes share, as TinyLFU keeps them (Einziger, Friedman, Manes: "TinyLFU: A Highly
 //! Efficient Cache Admission Policy", 2017): a count-min sketch of four-bit counts with conservative update, whose counts are halved as

@@ -78,11 +78,6 @@ impl<'a, P: Pool> Entries<'a, P> {
         Some(index)
     }
 
-    /// Whether there is an entry that nobody uses, as it is this moment. Needs no lock.
-    pub fn has_free(&self) -> bool {
-        self.places.free() > 0
-    }
-
     /// Takes an entry out of its chain; it is free.
     pub fn unlink(&self, index: u32) {
         self.places.unlink(index);

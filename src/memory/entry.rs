@@ -219,11 +219,6 @@ impl StoredId {
         self.length = length as u8;
         &mut self.bytes[..length]
     }
-
-    pub fn set(&mut self, id: &[u8]) {
-        self.bytes[..id.len()].copy_from_slice(id);
-        self.length = id.len() as u8;
-    }
 }
 
 /// The size of body that an id needs; `None` for one that needs none.

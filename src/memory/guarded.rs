@@ -11,13 +11,6 @@ pub(super) struct Guarded<T>(UnsafeCell<T>);
 
 impl<T> Guarded<T> {
     /// # Safety
-    /// The caller holds the guarding lock, at least shared, for as long as the result lives.
-    pub unsafe fn get(&self) -> &T {
-        // SAFETY: by the caller's promise nobody writes meanwhile.
-        unsafe { &*self.0.get() }
-    }
-
-    /// # Safety
     /// The caller holds the guarding lock exclusively for as long as the result lives, and has no other reference.
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn get_mut(&self) -> &mut T {

@@ -34,7 +34,6 @@ pub(super) struct Header {
     /// Seed of the key hash, drawn at start, so that nobody outside can aim at one bucket.
     pub seed: u64,
     pub locks: *mut pg_sys::LWLockPadded,
-    pub next_generation: AtomicU64,
     /// The launcher's process id, 0 when it is not there.
     pub launcher_pid: AtomicU32,
     pub launcher_slot: AtomicU32,

@@ -1,8 +1,8 @@
 //! Shared memory. A room (`room/`: keys, places, bodies by size, partitions, locks, which entries are dirty and which one goes) has
-//! tenants: counters (`counters.rs`, `entry.rs`, `entries.rs`), whose totals make `counter_get` one read, together with the deltas of
-//! buffered mode that are not in rows yet (`table.rs`, `buffer.rs`); and the sliding windows of rate limits (`limits/`). Each tenant has
-//! memory of its own, so that none takes another's. Sketches of visitors have a table of their own (`sketches/`); what processes and
-//! databases say of themselves is in `segment.rs`.
+//! three tenants: counters (`counters.rs`, `entry.rs`, `entries.rs`), whose totals make `counter_get` one read, together with the deltas of
+//! buffered mode that are not in rows yet (`table.rs`, `buffer.rs`); sketches of visitors (`sketches/`); and the sliding windows of rate
+//! limits (`limits/`). Each tenant has memory of its own, so that none takes another's. What processes and databases say of themselves is
+//! in `segment.rs`.
 //!
 //! Contract of the whole room:
 //!
@@ -61,7 +61,6 @@ pub use segment::is_attached;
 pub fn request() {
     segment::request();
     counters::request();
-    admission::request();
     sketches::request();
     limits::request();
 }
@@ -70,7 +69,6 @@ pub fn request() {
 pub fn start() {
     counters::start();
     segment::start();
-    admission::start();
     sketches::start();
     limits::start();
 }

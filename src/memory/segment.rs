@@ -59,7 +59,6 @@ pub fn start() {
             (*base).worker_places = geometry.worker_places as u32;
             (*base).seed = random::bits();
             (*base).locks = pg_sys::GetNamedLWLockTranche(TRANCHE.as_ptr());
-            (*base).next_generation.store(1, Ordering::Relaxed);
             let segment = Segment { base };
             for cell in 0..LOAD_CELLS {
                 pg_sys::ConditionVariableInit(segment.load_cell(cell).finished.as_ptr());
@@ -145,14 +144,9 @@ impl Segment {
         self.counters().places(partition).dirty().load(Ordering::SeqCst) != 0
     }
 
-    /// Whether a partition has an entry that nobody uses, as it is this moment.
-    pub fn has_free_entry(&self, partition: usize) -> bool {
-        self.entries_of(partition).has_free()
-    }
-
     /// A number that no generation had before.
     pub fn draw_generation(&self) -> u64 {
-        self.header().next_generation.fetch_add(1, Ordering::Relaxed)
+        self.counters().next_generation().fetch_add(1, Ordering::Relaxed)
     }
 
     pub fn backend_cells(&self) -> usize {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::access::{self, Purpose, VisitorTables};
-use super::rows::{Days, EVER, VisitorReader};
+use super::rows::{Days, EVER, Seen, VisitorReader};
 use super::transaction;
 use crate::counting::{prepared, transaction as counting};
 use crate::errors::CounterError;
@@ -18,14 +18,6 @@ use crate::rows::access::Tables;
 use crate::rows::list::{Id, Smallest};
 use crate::settings;
 
-/// When a visitor was seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
-    ThatDay,
-    Before,
-    Never,
-}
-
 /// Checks that the caller may read visitors.
 pub fn enter() -> Result<VisitorTables, CounterError> {
     access::enter(Purpose::Read)
@@ -33,23 +25,51 @@ pub fn enter() -> Result<VisitorTables, CounterError> {
 
 /// Whether a visitor has been seen on a day, or ever, for a call that goes on to write where it was not: before rows are read
 /// their tables are locked for writing.
+///
+/// Who was never seen was not seen that day, so the sketch of ever alone answers for a new visitor. Of an id that memory has not, and that
+/// is not worth a place there yet, all is answered by one pass over its rows.
 pub(super) fn seen(tables: VisitorTables, id: &[u8], day: i32, hash: u64) -> Result<Seen, CounterError> {
-    for (day, seen) in [(day, Seen::ThatDay), (EVER, Seen::Before)] {
+    let is_own = |day: i32| {
         let takes = |other: i32| Days::of(day).takes_visit(other);
-        let is_own = transaction::with_own(tables, |own| own.covers(id, takes, hash)).unwrap_or(false);
-        if is_own || covers(tables, id, day, hash)? {
-            return Ok(seen);
-        }
+        transaction::with_own(tables, |own| own.covers(id, takes, hash)).unwrap_or(false)
+    };
+    if is_own(day) {
+        return Ok(Seen::ThatDay);
     }
-    Ok(Seen::Never)
+    let that_day = covers_in_memory(tables, id, day, hash);
+    if that_day == Some(true) {
+        return Ok(Seen::ThatDay);
+    }
+    let mut ever = covers_in_memory(tables, id, EVER, hash);
+    if ever.is_none() && admits(tables, id, EVER) {
+        access::lock_for_writing(tables)?;
+        ever = Some(committed(tables, id, EVER)?.covers(hash));
+    }
+    let committed = match (that_day, ever) {
+        (_, Some(false)) => Seen::Never,
+        (Some(false), Some(true)) => Seen::Before,
+        (None, Some(true)) if admits(tables, id, day) => {
+            access::lock_for_writing(tables)?;
+            if committed(tables, id, day)?.covers(hash) { Seen::ThatDay } else { Seen::Before }
+        }
+        _ => {
+            access::lock_for_writing(tables)?;
+            seen_in_rows(tables, id, day, hash)?
+        }
+    };
+    Ok(if committed == Seen::Never && is_own(EVER) { Seen::Before } else { committed })
 }
 
-fn covers(tables: VisitorTables, id: &[u8], day: i32, hash: u64) -> Result<bool, CounterError> {
-    if let Some(covers) = covers_in_memory(tables, id, day, hash) {
-        return Ok(covers);
+/// What the rows say now; as `from_rows`.
+fn seen_in_rows(tables: VisitorTables, id: &[u8], day: i32, hash: u64) -> Result<Seen, CounterError> {
+    let reader = VisitorReader::open(tables)?;
+    let mut snapshot = Snapshot::fresh();
+    let seen = xact::in_scratch_memory(|| reader.seen(id, day, hash, &mut snapshot))?;
+    // Of nobody who was not seen memory can say less.
+    if seen != Seen::Never {
+        settle_memory(id, &snapshot);
     }
-    access::lock_for_writing(tables)?;
-    Ok(committed(tables, id, day)?.covers(hash))
+    Ok(seen)
 }
 
 /// What memory says, where it has the sketch.
@@ -71,7 +91,8 @@ pub fn has_seen(tables: VisitorTables, id: &[u8], hash: u64) -> Result<bool, Cou
     }
     match covers_in_memory(tables, id, EVER, hash) {
         Some(covers) => Ok(covers),
-        None => Ok(committed(tables, id, EVER)?.covers(hash)),
+        None if admits(tables, id, EVER) => Ok(committed(tables, id, EVER)?.covers(hash)),
+        None => Ok(seen_in_rows(tables, id, EVER, hash)? != Seen::Never),
     }
 }
 
@@ -79,13 +100,29 @@ fn memory_serves(id: &[u8]) -> bool {
     crate::memory::is_attached() && !xact::in_recovery() && !counting::is_touched(id)
 }
 
+/// Whether a sketch that memory has not is worth a place there: while there is room, or when it is asked again. A load that is slowed for
+/// tests is always made.
+fn admits(tables: VisitorTables, id: &[u8], day: i32) -> bool {
+    memory_serves(id) && (settings::debug_load_window_ms() > 0 || sketches::admits(key(tables, id, day)))
+}
+
 fn key(tables: VisitorTables, id: &[u8], day: i32) -> SketchKey<'_> {
     let database = u32::from(catalog::my_database());
     SketchKey { database, relation: u32::from(tables.visitors), id, day }
 }
 
-/// The sketch of one day, or of ever: what is committed.
+/// The sketch of one day, or of ever: what is committed. It is brought into memory.
 fn committed(tables: VisitorTables, id: &[u8], day: i32) -> Result<Sketch, CounterError> {
+    committed_if(tables, id, day, || true)
+}
+
+/// The same, brought into memory if it is admitted there.
+fn committed_if(
+    tables: VisitorTables,
+    id: &[u8],
+    day: i32,
+    is_admitted: impl FnOnce() -> bool,
+) -> Result<Sketch, CounterError> {
     if !memory_serves(id) {
         return from_rows(tables, id, Days::of(day));
     }
@@ -94,7 +131,8 @@ fn committed(tables: VisitorTables, id: &[u8], day: i32) -> Result<Sketch, Count
         return Ok(sketch);
     }
     databases::register(key.database);
-    for _ in 0..LOAD_TRIES {
+    let tries = if is_admitted() { LOAD_TRIES } else { 0 };
+    for _ in 0..tries {
         match load(tables, key)? {
             Load::Done(sketch) => return Ok(sketch),
             Load::TooEarly => {}
@@ -152,18 +190,23 @@ fn from_rows(tables: VisitorTables, id: &[u8], days: Days) -> Result<Sketch, Cou
     let reader = VisitorReader::open(tables)?;
     let mut snapshot = Snapshot::fresh();
     let sketch = xact::in_scratch_memory(|| reader.unite(id, days, &mut snapshot))?;
+    settle_memory(id, &snapshot);
+    Ok(sketch)
+}
+
+fn settle_memory(id: &[u8], snapshot: &Snapshot) {
     let database = u32::from(catalog::my_database());
-    if !memory_load::settle_after_rows(database, &snapshot) {
+    if !memory_load::settle_after_rows(database, snapshot) {
         sketches::invalidate(database, |other| other == id);
     }
-    Ok(sketch)
 }
 
 /// The sketch of an id's visitors on some days, with the transaction's own.
 pub fn sketch(tables: VisitorTables, id: &[u8], days: Days) -> Result<Sketch, CounterError> {
+    let of_day = |day| committed_if(tables, id, day, || admits(tables, id, day));
     let mut united = match days {
-        Days::Ever => committed(tables, id, EVER)?,
-        Days::Range(day, last) if day == last => committed(tables, id, day)?,
+        Days::Ever => of_day(EVER)?,
+        Days::Range(day, last) if day == last => of_day(day)?,
         Days::Range(..) => from_rows(tables, id, days)?,
     };
     let own = transaction::with_own(tables, |own| -> Result<(), CounterError> {

@@ -18,7 +18,7 @@ use super::errors::VisitorError;
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible::{self, OutOfMemory};
 use crate::family::IdsAfter;
-use crate::hll::{self, Sketch};
+use crate::hll::{self, Look, Sketch};
 use crate::memory::restore_guard::NewRows;
 use crate::memory::sketches::parameters;
 use crate::pg::id_scan::{IdScan, Range};
@@ -82,6 +82,14 @@ impl Days {
     }
 }
 
+/// When a visitor was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    ThatDay,
+    Before,
+    Never,
+}
+
 /// The visitors' tables, open for reading.
 pub struct VisitorReader {
     visitors: Keyed,
@@ -120,6 +128,53 @@ impl VisitorReader {
         Ok(united)
     }
 
+    /// Whether the union of an id's rows of a day, and that of all its rows, cover a hash, as the snapshot sees them: in one pass over the
+    /// rows, none of which is read as a whole. Errors: as `unite`.
+    pub fn seen(
+        &self,
+        id: &[u8],
+        day: i32,
+        hash: u64,
+        snapshot: &mut Snapshot,
+    ) -> Result<Seen, CounterError> {
+        let mut stored: Vec<(i32, Stored)> = Vec::new();
+        for_each_visible(&self.visitors, Range::Id(id), snapshot, |columns| {
+            let of = columns.int(visitors_columns::DAY);
+            if of == day || of == EVER {
+                let sketch = columns.stored(visitors_columns::SKETCH);
+                fallible::push(&mut stored, (of, sketch), WHAT).or_raise();
+            }
+            ControlFlow::Continue(())
+        });
+        let united = stored.len();
+        for_each_visible(&self.visit, Range::Id(id), snapshot, |columns| {
+            let sketch = (columns.int(visit_columns::DAY), columns.stored(visit_columns::SKETCH));
+            fallible::push(&mut stored, sketch, WHAT).or_raise();
+            ControlFlow::Continue(())
+        });
+        let (mut that_day, mut ever) = (Look::default(), Look::default());
+        for (at, (of, stored)) in stored.iter().enumerate() {
+            let Some(look) = Sketch::look(&stored.open(), parameters(), hash)? else { continue };
+            if *of == day {
+                that_day.unite(look);
+            }
+            if *of == EVER || at >= united {
+                ever.unite(look);
+            }
+        }
+        let mut covers = |look: Look, days| match look.covers(parameters(), hash) {
+            Some(covers) => Ok(covers),
+            None => Ok::<_, CounterError>(self.unite(id, days, snapshot)?.covers(hash)),
+        };
+        Ok(if covers(that_day, Days::of(day))? {
+            Seen::ThatDay
+        } else if covers(ever, Days::Ever)? {
+            Seen::Before
+        } else {
+            Seen::Never
+        })
+    }
+
     /// Shows the next ids that have visitors, as the snapshot sees them.
     pub fn add_ids_after(
         &self,
@@ -145,10 +200,34 @@ impl VisitorReader {
     }
 }
 
+/// The table of visits, open for what a transaction adds.
+pub struct VisitInserter {
+    visit: Keyed,
+}
+
+impl VisitInserter {
+    /// The tables are locked. Errors: 55000 also where compaction could not unite what is added, as the other one has lost its key.
+    pub fn open(tables: VisitorTables) -> Result<VisitInserter, CounterError> {
+        drop(VISITORS.open(tables.visitors, Access::Write)?);
+        Ok(VisitInserter { visit: VISIT.open(tables.visit, Access::Write)? })
+    }
+
+    /// Adds a transaction's visits. The number is random over 64 bits: two transactions never meet in the unique index.
+    pub fn insert(&self, id: &[u8], day: i32, visits: &Sketch) -> Result<(), CounterError> {
+        let slot = random::bits() as i64;
+        let sketch = visits.encode()?;
+        write::insert(
+            &self.visit.table,
+            &[Value::Text(id), Value::Int(day), Value::Bigint(slot), Value::Bytes(&sketch)],
+        );
+        Ok(())
+    }
+}
+
 /// Both tables, open for writing.
 pub struct VisitWriter {
     visitors: Keyed,
-    visit: Keyed,
+    inserter: VisitInserter,
     node: i32,
     /// Whether an id or day that has no row in `visitors` yet gets one, or its visits are left as they are.
     pub sketches: NewRows,
@@ -167,26 +246,24 @@ impl VisitWriter {
     pub fn open(tables: VisitorTables, node: i32) -> Result<VisitWriter, CounterError> {
         Ok(VisitWriter {
             visitors: VISITORS.open(tables.visitors, Access::Write)?,
-            visit: VISIT.open(tables.visit, Access::Write)?,
+            inserter: VisitInserter::open(tables)?,
             node,
             sketches: NewRows::Made,
         })
     }
 
-    /// Adds a transaction's visits. The number is random over 64 bits: two transactions never meet in the unique index.
+    /// As `VisitInserter::insert`.
     pub fn insert(&self, id: &[u8], day: i32, visits: &Sketch) -> Result<(), CounterError> {
-        let slot = random::bits() as i64;
-        let sketch = visits.encode()?;
-        write::insert(
-            &self.visit.table,
-            &[Value::Text(id), Value::Int(day), Value::Bigint(slot), Value::Bytes(&sketch)],
-        );
-        Ok(())
+        self.inserter.insert(id, day, visits)
+    }
+
+    fn visit(&self) -> &Keyed {
+        &self.inserter.visit
     }
 
     /// The next id after `after` that has rows nobody holds.
     pub fn next_id(&self, after: &[u8]) -> Option<Id> {
-        let mut scan = IdScan::begin(&self.visit.table, &self.visit.key, Range::After(after));
+        let mut scan = IdScan::begin(&self.visit().table, &self.visit().key, Range::After(after));
         let read = |columns: &Columns<'_>| Some(columns.stored(visit_columns::ID));
         while let Some((_, id)) = latest::next_free(&mut scan, read) {
             // Never back: a pass has to end.
@@ -215,7 +292,7 @@ impl VisitWriter {
             return Ok(folded);
         }
         let mut days: BTreeMap<i32, Sketch> = BTreeMap::new();
-        let mut scan = IdScan::begin(&self.visit.table, &self.visit.key, Range::Id(id));
+        let mut scan = IdScan::begin(&self.visit().table, &self.visit().key, Range::Id(id));
         loop {
             if folded.rows >= limit {
                 folded.more = true;
@@ -305,7 +382,7 @@ impl VisitWriter {
             node::whose(columns.int(visitors_columns::NODE), self.node) != Whose::Theirs
         };
         Ok(remove_from(&self.visitors, id, snapshot, is_united_here)?
-            + remove_from(&self.visit, id, snapshot, |_| true)?)
+            + remove_from(self.visit(), id, snapshot, |_| true)?)
     }
 }
 
@@ -325,7 +402,7 @@ impl VisitWriter {
         let united = (visitors_columns::DAY, visitors_columns::SKETCH);
         let visits = (visit_columns::DAY, visit_columns::SKETCH);
         take_from(&self.visitors, id, united, snapshot, &mut taken.united)?;
-        take_from(&self.visit, id, visits, snapshot, &mut taken.visits)?;
+        take_from(self.visit(), id, visits, snapshot, &mut taken.visits)?;
         Ok(taken)
     }
 

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 
 use super::access::{self, VisitorTables};
 use super::pending::{Key, Pending};
-use super::rows::{EVER, VisitWriter};
+use super::rows::{EVER, VisitInserter};
 use crate::counting::transaction as counting;
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
@@ -137,7 +137,7 @@ fn write<'a>(
 ) -> Result<(), CounterError> {
     xact::in_scratch_memory(|| {
         let active = ActiveSnapshot::push();
-        let writer = VisitWriter::open(tables, settings::node())?;
+        let writer = VisitInserter::open(tables)?;
         for (id, day, sketch) in visits {
             // A full sketch takes 10 KiB, and there may be thousands.
             xact::in_scratch_memory(|| writer.insert(id, day, sketch))?;

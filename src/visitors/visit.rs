@@ -4,8 +4,8 @@ use allocator_api2::alloc::Global;
 
 use super::access::{self, Purpose, VISIT, VISITORS, VisitorTables};
 use super::errors::{MAX_LATE_DAYS, VisitorError};
-use super::read::{self, Seen};
-use super::rows::{Days, VisitWriter};
+use super::read;
+use super::rows::{Days, Seen, VisitWriter};
 use super::transaction;
 use crate::counting::change;
 use crate::counting::change_errors::ChangeError;

@@ -39,7 +39,7 @@ pub fn request() {
 /// Makes the room, or finds it made.
 pub fn start() {
     process::start_clock();
-    ROOM.start(shape());
+    ROOM.start(shape(), 0);
 }
 
 #[derive(Clone, Copy)]

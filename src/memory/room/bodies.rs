@@ -19,6 +19,8 @@ const LINES_A_PAGE: u32 = (WORDS_A_PAGE / LINE_WORDS) as u32;
 /// Sizes of bodies in bytes, smallest first.
 pub const CLASS_BYTES: [usize; 9] = [64, 128, 256, 512, 1024, 1600, 4096, 8192, PAGE_BYTES];
 const CLASSES: usize = CLASS_BYTES.len();
+/// The size of a whole page.
+pub const WHOLE_PAGE: usize = CLASSES - 1;
 
 /// Where a body is: the number of its first line, plus one. So 0 is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,9 +48,20 @@ pub struct PoolHead {
     /// Pages that were ever given out.
     touched: AtomicU32,
     pages_in_use: AtomicU32,
+    /// Of those, pages that are one body each.
+    whole_in_use: AtomicU32,
     bytes_in_use: AtomicU64,
     /// Of each size, the first page that has free places.
     open: [AtomicU32; CLASSES],
+    /// Pages that are kept for bodies of a whole one, so that many small ones cannot take them all.
+    reserved: AtomicU32,
+}
+
+impl PoolHead {
+    /// Before anybody else uses the pool.
+    pub fn keep_for_whole(&self, pages: usize) {
+        self.reserved.store(pages as u32, Ordering::Relaxed);
+    }
 }
 
 #[repr(C)]
@@ -87,6 +100,13 @@ impl<'a> Bodies<'a> {
     /// A body's words: as many as its size has. Without a lock by who knows that the body is still whose it was.
     pub fn words(&self, body: Body) -> &'a [AtomicU64] {
         let class = self.class(body);
+        let first = body.line() as usize * LINE_WORDS;
+        &self.words[first..first + CLASS_BYTES[class] / 8]
+    }
+
+    /// The words of a body that had this size when somebody saw it. Without a lock by who finds out afterwards whether it is still
+    /// whose it was: its page may have got another size meanwhile.
+    pub fn words_of_class(&self, body: Body, class: usize) -> &'a [AtomicU64] {
         let first = body.line() as usize * LINE_WORDS;
         &self.words[first..first + CLASS_BYTES[class] / 8]
     }
@@ -160,6 +180,12 @@ impl<'a> Bodies<'a> {
 
     /// A page for a size that has none with free places.
     fn open_page(&self, class: usize) -> Option<u32> {
+        let in_use = self.head.pages_in_use.load(Ordering::Relaxed);
+        let whole_in_use = self.head.whole_in_use.load(Ordering::Relaxed);
+        let reserved = self.head.reserved.load(Ordering::Relaxed) as usize;
+        if class != WHOLE_PAGE && (in_use - whole_in_use) as usize + reserved >= self.pages.len() {
+            return None;
+        }
         let index = match self.head.free.load(Ordering::Relaxed).checked_sub(1) {
             Some(index) => {
                 let next = self.pages[index as usize].next.load(Ordering::Relaxed);
@@ -180,8 +206,8 @@ impl<'a> Bodies<'a> {
         for number in [&page.in_use, &page.free, &page.touched] {
             number.store(0, Ordering::Relaxed);
         }
-        let in_use = self.head.pages_in_use.load(Ordering::Relaxed);
         self.head.pages_in_use.store(in_use + 1, Ordering::Relaxed);
+        self.head.whole_in_use.store(whole_in_use + u32::from(class == WHOLE_PAGE), Ordering::Relaxed);
         self.list(index, class);
         Some(index)
     }
@@ -193,6 +219,8 @@ impl<'a> Bodies<'a> {
         self.head.free.store(index + 1, Ordering::Relaxed);
         let in_use = self.head.pages_in_use.load(Ordering::Relaxed);
         self.head.pages_in_use.store(in_use - 1, Ordering::Relaxed);
+        let whole_in_use = self.head.whole_in_use.load(Ordering::Relaxed);
+        self.head.whole_in_use.store(whole_in_use - u32::from(class == WHOLE_PAGE), Ordering::Relaxed);
     }
 
     /// Puts a page among the open ones of its size.
@@ -253,9 +281,12 @@ mod tests {
         #[test]
         fn bodies_do_not_overlap_and_nothing_is_lost(
             pages in 1usize..6,
+            reserved in 0usize..6,
             steps in prop::collection::vec((0usize..CLASSES, any::<prop::sample::Index>(), 0..3u32), 1..600),
         ) {
             let head = PoolHead::default();
+            let reserved = reserved.min(pages);
+            head.keep_for_whole(reserved);
             let page_heads: Vec<Page> = (0..pages).map(|_| Page::default()).collect();
             let words: Vec<AtomicU64> = (0..pages * WORDS_A_PAGE).map(|_| AtomicU64::default()).collect();
             let bodies = Bodies::new(&head, &page_heads, &words);
@@ -274,6 +305,8 @@ mod tests {
                 let bytes: usize = held.keys().map(|body| CLASS_BYTES[bodies.class(*body)]).sum();
                 prop_assert_eq!(bodies.bytes_in_use(), bytes as u64);
                 prop_assert!(bodies.pages_in_use() as usize * PAGE_BYTES >= bytes);
+                let whole = held.keys().filter(|body| bodies.class(**body) == WHOLE_PAGE).count();
+                prop_assert!(bodies.pages_in_use() as usize - whole <= pages - reserved);
             }
             for (body, written) in std::mem::take(&mut held) {
                 prop_assert!(bodies.words(body).iter().all(|word| word.load(Ordering::Relaxed) == written));
@@ -282,6 +315,7 @@ mod tests {
             prop_assert_eq!((bodies.bytes_in_use(), bodies.pages_in_use()), (0, 0));
             for class in 0..CLASSES {
                 let all: Vec<Body> = std::iter::from_fn(|| bodies.allocate(class)).collect();
+                let pages = if class == WHOLE_PAGE { pages } else { pages - reserved };
                 prop_assert_eq!(all.len(), pages * places_a_page(class) as usize);
                 all.into_iter().for_each(|body| bodies.give_back(body));
             }

@@ -16,8 +16,9 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use pgrx::pg_sys;
 
+use super::super::doorkeeper::Doorkeeper;
 use super::super::lwlock::{self, LockGuard, lock_for_start};
-use super::bodies::{Bodies, Body, WORDS_A_PAGE};
+use super::bodies::{Bodies, Body, PoolHead, WORDS_A_PAGE};
 use super::places::{Head, Places};
 use super::pool::Pool;
 use super::shape::{CACHE_LINE, HEADER_BYTES, Shape};
@@ -30,11 +31,15 @@ struct RoomHeader {
     heads: u32,
     pages: u32,
     mark_kinds: u32,
+    /// Words of the doorkeeper.
+    sightings: u32,
     /// Drawn at start, so that nobody outside can aim at a bucket or at a fingerprint.
     seeds: [u64; 4],
     locks: *mut pg_sys::LWLockPadded,
     refused: AtomicU64,
     evictions: AtomicU64,
+    next_generation: AtomicU64,
+    seen: AtomicU64,
 }
 
 const _: () = assert!(size_of::<RoomHeader>() == HEADER_BYTES);
@@ -62,7 +67,8 @@ impl<H: Head + 'static> Room<H> {
     }
 
     /// Makes the room, or finds it made.
-    pub fn start(&self, shape: Shape) {
+    /// `reserved_pages` are for bodies of a whole one.
+    pub fn start(&self, shape: Shape, reserved_pages: usize) {
         assert_eq!(shape.head_bytes, size_of::<H>());
         let mut found = false;
         // SAFETY: called from shmem_startup_hook. The memory is as large as the shape says, zeroed or not; what has to be zero is
@@ -80,8 +86,12 @@ impl<H: Head + 'static> Room<H> {
                 (*base).heads = shape.heads as u32;
                 (*base).pages = shape.pages as u32;
                 (*base).mark_kinds = shape.mark_kinds as u32;
+                (*base).sightings = shape.sightings as u32;
                 (*base).seeds = std::array::from_fn(|_| random::bits());
                 (*base).locks = pg_sys::GetNamedLWLockTranche(self.tranche.as_ptr());
+                (*base).next_generation.store(1, Ordering::Relaxed);
+                (*((base as *const u8).add(shape.pool_head_at()) as *const PoolHead))
+                    .keep_for_whole(reserved_pages);
             }
             self.base.store(base, Ordering::Release);
         }
@@ -122,6 +132,7 @@ impl<H: Head + 'static> Mapped<H> {
             pages: header.pages as usize,
             head_bytes: size_of::<H>(),
             mark_kinds: header.mark_kinds as usize,
+            sightings: header.sightings as usize,
         }
     }
 
@@ -145,6 +156,22 @@ impl<H: Head + 'static> Mapped<H> {
     /// Entries that made room for others.
     pub fn evictions(&self) -> &'static AtomicU64 {
         &self.header().evictions
+    }
+
+    /// What generations are drawn from: each but once, and never 0.
+    pub fn next_generation(&self) -> &'static AtomicU64 {
+        &self.header().next_generation
+    }
+
+    /// Whether a key that the tenant has not is to be brought in: at once while its partition has room, else when it is asked for
+    /// again. Needs no lock: nothing depends on it but how often keys are brought in.
+    pub fn admits(&self, hash: u64) -> bool {
+        if self.places(self.partition_of(hash)).free() > 0 {
+            return true;
+        }
+        let shape = self.shape();
+        let words = self.slice(shape.sightings_at(), shape.sightings);
+        Doorkeeper::new(words, &self.header().seen).see(hash)
     }
 
     pub fn partitions(&self) -> usize {
@@ -236,5 +263,9 @@ impl<H: Head + 'static> Pool for Mapped<H> {
 
     fn class(&self, body: Body) -> usize {
         self.bodies().class(body)
+    }
+
+    fn words_of_class(&self, body: Body, class: usize) -> &[AtomicU64] {
+        self.bodies().words_of_class(body, class)
     }
 }

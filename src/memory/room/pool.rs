@@ -9,4 +9,6 @@ pub trait Pool {
     fn give_back(&self, body: Body);
     fn words(&self, body: Body) -> &[AtomicU64];
     fn class(&self, body: Body) -> usize;
+    /// The words of a body that had this size when somebody saw it: see `Bodies::words_of_class`.
+    fn words_of_class(&self, body: Body, class: usize) -> &[AtomicU64];
 }

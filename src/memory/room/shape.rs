@@ -7,6 +7,7 @@
 //! | heads of entries | `partitions * heads` |
 //! | buckets | `partitions * buckets` |
 //! | marks, a bit an entry and kind | `partitions * kinds of marks` |
+//! | counts of the doorkeeper, in words | `sightings` |
 //! | what is known of pages | `pages` |
 //! | pages | `pages` |
 
@@ -30,6 +31,7 @@ pub struct Shape {
     pub pages: usize,
     pub head_bytes: usize,
     pub mark_kinds: usize,
+    pub sightings: usize,
 }
 
 impl Shape {
@@ -46,12 +48,18 @@ impl Shape {
             pages: pool_bytes.div_ceil(PAGE_BYTES),
             head_bytes,
             mark_kinds: 0,
+            sightings: 0,
         }
     }
 
     /// With so many bits for each entry besides.
     pub fn with_marks(self, mark_kinds: usize) -> Shape {
         Shape { mark_kinds, ..self }
+    }
+
+    /// With so many words for the doorkeeper (`doorkeeper.rs`), a power of two.
+    pub fn with_sightings(self, sightings: usize) -> Shape {
+        Shape { sightings, ..self }
     }
 
     pub fn entries(&self) -> usize {
@@ -93,8 +101,12 @@ impl Shape {
         (self.mark_kinds * self.mark_words() * 8).next_multiple_of(CACHE_LINE)
     }
 
-    pub fn pages_at(&self) -> usize {
+    pub fn sightings_at(&self) -> usize {
         self.marks_at() + self.partitions * self.mark_bytes()
+    }
+
+    pub fn pages_at(&self) -> usize {
+        (self.sightings_at() + self.sightings * 8).next_multiple_of(CACHE_LINE)
     }
 
     pub fn words_at(&self) -> usize {
@@ -126,20 +138,22 @@ mod tests {
             head_lines in 1usize..5,
             pool in 0usize..100_000_000,
             mark_kinds in 0usize..5,
+            sightings in 0usize..5000,
         ) {
-            let shape = Shape::new(entries, least, head_lines * 32, pool).with_marks(mark_kinds);
+            let shape = Shape::new(entries, least, head_lines * 32, pool).with_marks(mark_kinds).with_sightings(sightings);
             let places = [
                 shape.pool_head_at(), shape.partitions_at(), shape.heads_at(), shape.buckets_at(), shape.marks_at(),
-                shape.pages_at(), shape.words_at(), shape.bytes(),
+                shape.sightings_at(), shape.pages_at(), shape.words_at(), shape.bytes(),
             ];
             prop_assert!(places.is_sorted());
-            prop_assert!(places[..7].iter().all(|place| place % CACHE_LINE == 0));
+            prop_assert!(places[..8].iter().all(|place| place % CACHE_LINE == 0));
             prop_assert!(shape.buckets_at() >= shape.heads_at() + shape.entries() * shape.head_bytes);
             prop_assert!(shape.entries() >= entries && shape.entries() < entries + shape.partitions);
             prop_assert!(shape.partitions.is_power_of_two() && shape.buckets.is_power_of_two());
             prop_assert!(shape.partitions == 1 || shape.heads >= least);
             prop_assert!(shape.heads * 2 <= shape.buckets * 3, "{} in {}", shape.heads, shape.buckets);
             prop_assert!(shape.pages * PAGE_BYTES >= pool);
+            prop_assert!(shape.pages_at() >= shape.sightings_at() + shape.sightings * 8);
             prop_assert!(shape.mark_bytes() * 8 >= shape.heads * mark_kinds);
         }
     }

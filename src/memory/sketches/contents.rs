@@ -4,24 +4,26 @@
 //! Contract:
 //!
 //! - The bytes are words of 64 bits, and nothing accesses a part of one: a register is a byte of a word, a hash is a
-//!   word. Which of the two it is, `hashes` says.
-//! - Hashes are added, and turned into registers, under the set's exclusive lock. Registers only rise, and are raised
-//!   under at least the shared lock.
-//! - Who reads without the lock looks at the generation before and after. It is 0 while the bytes change their meaning or
-//!   their owner, and another one afterwards.
+//!   word. Where they are, how many hashes there are or that there are registers, `Table` says in one word, so that who reads
+//!   without a lock has all of that of one moment.
+//! - Hashes are added, moved to more words, and turned into registers, under the partition's exclusive lock. Registers only rise,
+//!   and are raised under at least the shared lock.
+//! - Who reads without the lock looks at the generation before and after. It is 0 while the words change their meaning, their place or
+//!   their owner, and another one afterwards. Words are given back only behind `close`, and whoever is given some writes to them
+//!   only behind a fence: who reads what another owner wrote finds the generation gone.
 
-use super::sync::{AtomicU32, AtomicU64, Ordering, fence};
+use super::sync::{AtomicU64, Ordering, fence};
 
 /// Registers in a word, a byte each.
 pub const LANES: usize = 8;
-/// In `hashes`: there are registers.
-pub const IS_REGISTERS: u32 = u32::MAX;
-/// Most hashes of an entry of the common size.
+/// Most hashes of a table.
 pub const MAX_HASHES: usize = 1280;
+/// A table of so many words may be full: it is looked through from end to end.
+const FEW_WORDS: usize = 16;
 
-/// Most hashes that a table of so many words holds: it is at most five eighths full.
+/// Most hashes that a table of so many words holds: a large one is at most five eighths full.
 pub const fn max_hashes(words: usize) -> usize {
-    words * 5 / 8
+    if words <= FEW_WORDS { words } else { words * 5 / 8 }
 }
 
 /// The register that a hash belongs to, and what it raises it to.
@@ -31,18 +33,74 @@ pub struct Rank {
     pub rank: u8,
 }
 
-/// An entry's contents. `rank` says where a hash goes once there are registers.
-pub struct Contents<'a, F> {
-    pub generation: &'a AtomicU64,
-    /// Hashes held, not counting the hash 0; `IS_REGISTERS` once there are registers.
-    pub hashes: &'a AtomicU32,
+/// Where an entry's words are and what they are, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table(u64);
+
+/// Of the table's word: from which bit on the size of the body is, plus one.
+const CLASS_SHIFT: u32 = 32;
+const CLASS_MASK: u64 = 0xFF;
+const HAS_ZERO: u64 = 1 << 40;
+const HASHES_SHIFT: u32 = 48;
+/// In place of the count of hashes: there are registers.
+const IS_REGISTERS: u64 = 0xFFFF;
+
+impl Table {
+    /// No hashes, in the words of the entry itself.
+    pub const EMPTY: Table = Table(0);
+
+    /// No hashes, in a body of a size.
+    pub fn in_body(bits: u32, class: usize) -> Table {
+        Table(u64::from(bits) | (class as u64 + 1) << CLASS_SHIFT)
+    }
+
+    pub fn from_bits(bits: u64) -> Table {
+        Table(bits)
+    }
+
+    /// The body and the number of its size; `None` where the words are the entry's own.
+    pub fn body(self) -> Option<(u32, usize)> {
+        let class = (self.0 >> CLASS_SHIFT & CLASS_MASK) as usize;
+        Some((self.0 as u32, class.checked_sub(1)?))
+    }
+
+    pub fn are_registers(self) -> bool {
+        self.0 >> HASHES_SHIFT == IS_REGISTERS
+    }
+
+    /// Hashes in the words. There are no registers.
+    pub fn hashes(self) -> usize {
+        (self.0 >> HASHES_SHIFT) as usize
+    }
+
     /// Whether the hash 0 is held, which is no word of the table.
-    pub has_zero: &'a AtomicU32,
-    pub words: &'a [AtomicU64],
+    pub fn has_zero(self) -> bool {
+        self.0 & HAS_ZERO != 0
+    }
+
+    fn with_zero(self, has_zero: bool) -> Table {
+        Table(self.0 & !HAS_ZERO | if has_zero { HAS_ZERO } else { 0 })
+    }
+
+    fn with_count(self, count: u64) -> Table {
+        Table(self.0 & !(u64::MAX << HASHES_SHIFT) | count << HASHES_SHIFT)
+    }
+}
+
+/// Gives the words of a table.
+pub trait WordsOf<'a>: Fn(Table) -> &'a [AtomicU64] {}
+
+impl<'a, F: Fn(Table) -> &'a [AtomicU64]> WordsOf<'a> for F {}
+
+/// An entry's contents. `words` are those of a table, and `rank` says where a hash goes once there are registers.
+pub struct Contents<'a, W, F> {
+    pub generation: &'a AtomicU64,
+    pub table: &'a AtomicU64,
+    pub words: W,
     pub rank: F,
 }
 
-impl<F: Fn(u64) -> Rank> Contents<'_, F> {
+impl<'a, W: WordsOf<'a>, F: Fn(u64) -> Rank> Contents<'a, W, F> {
     // --- without a lock ---
 
     /// Whether the hash is held, if the entry is of this generation and was so all the while.
@@ -55,109 +113,110 @@ impl<F: Fn(u64) -> Rank> Contents<'_, F> {
         (self.generation.load(Ordering::Relaxed) == generation).then_some(held)
     }
 
-    // --- under the set's lock, at least shared ---
+    // --- under the partition's lock, at least shared ---
+
+    pub fn table(&self) -> Table {
+        Table(self.table.load(Ordering::Relaxed))
+    }
 
     pub fn are_registers(&self) -> bool {
-        self.hashes.load(Ordering::Relaxed) == IS_REGISTERS
+        self.table().are_registers()
     }
 
     pub fn holds(&self, hash: u64) -> bool {
-        if self.are_registers() {
+        let table = self.table();
+        let words = (self.words)(table);
+        if table.are_registers() {
             let Rank { register, rank } = (self.rank)(hash);
-            self.register(register) >= rank
+            let word = words[register / LANES].load(Ordering::Relaxed);
+            (word >> (register % LANES * 8)) as u8 >= rank
         } else if hash == 0 {
-            self.has_zero.load(Ordering::Relaxed) != 0
+            table.has_zero()
         } else {
-            self.probe(hash).is_ok()
+            probe(words, hash).is_ok()
         }
-    }
-
-    fn register(&self, register: usize) -> u8 {
-        (self.words[register / LANES].load(Ordering::Relaxed) >> (register % LANES * 8)) as u8
-    }
-
-    /// Where the hash is, or where it would go.
-    fn probe(&self, hash: u64) -> Result<usize, usize> {
-        // The upper bits: the lower ones are what registers are chosen by, and a full table has all of them.
-        let places = self.words.len();
-        let first = (hash >> 40) as usize % places;
-        for step in 0..places {
-            let at = (first + step) % places;
-            match self.words[at].load(Ordering::Relaxed) {
-                0 => return Err(at),
-                found if found == hash => return Ok(at),
-                _ => {}
-            }
-        }
-        // A table that was read without the lock while it turned into registers: the generation tells.
-        Err(first)
     }
 
     /// Raises a hash's register. There are registers.
     pub fn raise(&self, hash: u64) {
         let Rank { register, rank } = (self.rank)(hash);
-        self.raise_word(register / LANES, u64::from(rank) << (register % LANES * 8));
+        let words = (self.words)(self.table());
+        raise_word(&words[register / LANES], u64::from(rank) << (register % LANES * 8));
     }
 
     /// Raises all registers, which come in their order. There are registers.
     pub fn raise_all(&self, registers: &[u8]) {
-        for (word, lanes) in registers.as_chunks::<LANES>().0.iter().enumerate() {
-            self.raise_word(word, u64::from_le_bytes(*lanes));
+        let words = (self.words)(self.table());
+        for (word, lanes) in words.iter().zip(registers.as_chunks::<LANES>().0) {
+            raise_word(word, u64::from_le_bytes(*lanes));
         }
     }
 
-    fn raise_word(&self, word: usize, to: u64) {
-        let word = &self.words[word];
-        let mut held = word.load(Ordering::Relaxed);
-        loop {
-            let raised = higher_lanes(held, to);
-            if raised == held {
-                return;
-            }
-            match word.compare_exchange_weak(held, raised, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(now) => held = now,
-            }
+    /// Copies the words, which are registers or hashes, and says which. `Err`: there is no room for so many.
+    pub fn copy_words(&self, into: &mut Vec<u64>) -> Result<Table, usize> {
+        let table = self.table();
+        let words = (self.words)(table);
+        if into.capacity() < words.len() {
+            return Err(words.len());
         }
+        // BOUND: there is room for all words.
+        into.extend(words.iter().map(|word| word.load(Ordering::Relaxed)));
+        Ok(table)
     }
 
-    /// Copies the words, which are registers or hashes, into room that the caller has made.
-    pub fn copy_words(&self, into: &mut Vec<u64>) {
-        debug_assert!(into.capacity() >= self.words.len());
-        // BOUND: the caller has made room for all words.
-        into.extend(self.words.iter().map(|word| word.load(Ordering::Relaxed)));
-    }
+    // --- under the partition's exclusive lock ---
 
-    // --- under the set's exclusive lock ---
-
-    /// Adds a hash; `draw` gives the generation that it takes when hashes turn into registers.
-    pub fn add(&self, hash: u64, draw: impl FnOnce() -> u64) {
-        let held = self.hashes.load(Ordering::Relaxed);
-        if held == IS_REGISTERS {
+    /// Adds a hash; false where the words have no room for it.
+    #[must_use]
+    pub fn add(&self, hash: u64) -> bool {
+        let table = self.table();
+        if table.are_registers() {
             self.raise(hash);
-        } else if hash == 0 {
-            self.has_zero.store(1, Ordering::Relaxed);
-        } else if let Err(at) = self.probe(hash) {
-            let zero = self.has_zero.load(Ordering::Relaxed);
-            if (held + zero) as usize >= max_hashes(self.words.len()) {
-                self.turn_into_registers(draw);
-                self.raise(hash);
-            } else {
-                self.words[at].store(hash, Ordering::Relaxed);
-                self.hashes.store(held + 1, Ordering::Relaxed);
+            return true;
+        }
+        if hash == 0 {
+            self.set_table(table.with_zero(true));
+            return true;
+        }
+        let words = (self.words)(table);
+        match probe(words, hash) {
+            Ok(_) => true,
+            Err(at) if table.hashes() < max_hashes(words.len()) => {
+                words[at].store(hash, Ordering::Relaxed);
+                self.set_table(table.with_count(table.hashes() as u64 + 1));
+                true
             }
+            Err(_) => false,
         }
     }
 
-    /// From hashes to registers, for good. Takes no memory but 10 kB of the stack.
+    /// Takes the hashes to another place, an empty table with room for them; `draw` gives the generation that it has from then on. The
+    /// words that they were in may be given back.
+    pub fn move_to(&self, place: Table, draw: impl FnOnce() -> u64) {
+        let table = self.table();
+        self.close();
+        let (from, to) = ((self.words)(table), (self.words)(place));
+        to.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        let held = from.iter().map(|word| word.load(Ordering::Relaxed)).filter(|hash| *hash != 0);
+        for hash in held {
+            if let Err(at) = probe(to, hash) {
+                to[at].store(hash, Ordering::Relaxed);
+            }
+        }
+        self.set_table(place.with_zero(table.has_zero()).with_count(table.hashes() as u64));
+        self.open(draw());
+    }
+
+    /// From hashes to registers, for good: the words are as many as registers need. Takes no memory but 10 kB of the stack.
     pub fn turn_into_registers(&self, draw: impl FnOnce() -> u64) {
-        if self.are_registers() {
+        let table = self.table();
+        if table.are_registers() {
             return;
         }
         self.close();
         let mut kept = [0; MAX_HASHES];
         let mut count = 0;
-        for word in self.words {
+        for word in (self.words)(table) {
             let hash = word.load(Ordering::Relaxed);
             if hash != 0 {
                 kept[count] = hash;
@@ -165,30 +224,64 @@ impl<F: Fn(u64) -> Rank> Contents<'_, F> {
                 word.store(0, Ordering::Relaxed);
             }
         }
-        self.hashes.store(IS_REGISTERS, Ordering::Relaxed);
+        self.set_table(table.with_count(IS_REGISTERS).with_zero(false));
         kept[..count].iter().for_each(|hash| self.raise(*hash));
-        if self.has_zero.load(Ordering::Relaxed) != 0 {
+        if table.has_zero() {
             self.raise(0);
         }
         self.open(draw());
     }
 
-    /// From now on what the bytes say is nobody's: whoever reads one that is written after this finds the generation gone.
+    /// From now on what the words say is nobody's: whoever reads one that is written after this finds the generation gone.
     pub fn close(&self) {
         self.generation.store(0, Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
 
-    /// The bytes have an owner (again).
+    /// The words have an owner (again).
     pub fn open(&self, generation: u64) {
         self.generation.store(generation, Ordering::SeqCst);
     }
 
-    /// Empties a closed entry.
+    /// A closed entry holds nothing, in its own words.
     pub fn clear(&self) {
-        self.words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
-        self.hashes.store(0, Ordering::Relaxed);
-        self.has_zero.store(0, Ordering::Relaxed);
+        (self.words)(Table::EMPTY).iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        self.set_table(Table::EMPTY);
+    }
+
+    fn set_table(&self, table: Table) {
+        self.table.store(table.0, Ordering::Relaxed);
+    }
+}
+
+/// Where the hash is, or where it would go.
+fn probe(words: &[AtomicU64], hash: u64) -> Result<usize, usize> {
+    // The upper bits: the lower ones are what registers are chosen by, and a full table has all of them.
+    let places = words.len();
+    let first = (hash >> 40) as usize % places;
+    for step in 0..places {
+        let at = (first + step) % places;
+        match words[at].load(Ordering::Relaxed) {
+            0 => return Err(at),
+            found if found == hash => return Ok(at),
+            _ => {}
+        }
+    }
+    // Full, or read without the lock while the words changed their meaning: the generation tells.
+    Err(first)
+}
+
+fn raise_word(word: &AtomicU64, to: u64) {
+    let mut held = word.load(Ordering::Relaxed);
+    loop {
+        let raised = higher_lanes(held, to);
+        if raised == held {
+            return;
+        }
+        match word.compare_exchange_weak(held, raised, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => return,
+            Err(now) => held = now,
+        }
     }
 }
 
@@ -210,10 +303,21 @@ mod tests {
             prop_assert!(higher_lanes(left, right).to_le_bytes().into_iter().eq(lanes));
             prop_assert_eq!(higher_lanes(higher_lanes(left, right), left), higher_lanes(left, right));
         }
+
+        #[test]
+        fn the_parts_of_a_table_are_apart(bits: u32, class in 0usize..9, count in 0..IS_REGISTERS, zero: bool) {
+            let table = Table::in_body(bits, class).with_count(count).with_zero(zero);
+            prop_assert_eq!(table.body(), Some((bits, class)));
+            prop_assert_eq!((table.hashes() as u64, table.has_zero(), table.are_registers()), (count, zero, false));
+            let registers = table.with_count(IS_REGISTERS);
+            prop_assert!(registers.are_registers());
+            prop_assert_eq!(registers.body(), Some((bits, class)));
+        }
     }
 
     #[test]
-    fn the_common_size_holds_as_many_hashes_as_there_is_room_to_keep() {
+    fn the_largest_table_holds_as_many_hashes_as_there_is_room_to_keep() {
         assert_eq!(max_hashes(2048), MAX_HASHES);
+        assert!((1..4096).all(|words| max_hashes(words) <= max_hashes(words + 1) || words == FEW_WORDS));
     }
 }

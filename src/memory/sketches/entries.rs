@@ -1,9 +1,8 @@
 //! Asking sketches in memory, and adding to them. See the contract of `sketches/mod.rs`.
 
-use std::sync::atomic::Ordering;
-
+use super::entry::State;
 use super::places::{self, Place};
-use super::room::{self, Hashed, LOADED, SketchKey, WORDS, room};
+use super::room::{Hashed, SketchKey, room, sketch_of, visits_of};
 use crate::fallible::{self, OutOfMemory};
 use crate::hll::Sketch;
 
@@ -26,66 +25,71 @@ impl From<bool> for Covers {
 pub fn covers(key: SketchKey<'_>, hash: u64) -> Covers {
     let Some(room) = room() else { return Covers::Unknown };
     let hashed = Hashed::new(&room, key);
-    if let Some(place) = places::recall(&hashed)
-        && let Some(held) = room.contents(place.number).holds_if(place.generation, hash)
-    {
-        room.entry(place.number).mark_used();
-        return held.into();
+    if let Some(place) = places::recall(&hashed) {
+        let head = room.head(hashed.partition, place.index);
+        if let Some(held) = room.contents(head).holds_if(place.generation, hash) {
+            head.touch();
+            return held.into();
+        }
     }
     let (held, place) = {
-        let set = room.lock_shared(hashed.set);
-        let Some(number) = set.find(&hashed) else { return Covers::Unknown };
-        let entry = set.entry(number);
-        if entry.state.load(Ordering::Relaxed) != LOADED {
+        let partition = room.lock_shared(hashed.partition);
+        let Some(index) = partition.find(&hashed) else { return Covers::Unknown };
+        let head = partition.head(index);
+        if head.state() != State::Loaded {
             return Covers::Unknown;
         }
-        entry.mark_used();
-        (set.contents(number).holds(hash), Place { number, generation: entry.generation() })
+        head.touch();
+        (partition.contents(index).holds(hash), Place { index, generation: head.generation() })
     };
     places::remember(&hashed, place);
     held.into()
+}
+
+/// Whether a sketch that somebody asks, and that memory has not, is to be loaded: while there is room for it, else when it is asked again.
+pub fn admits(key: SketchKey<'_>) -> bool {
+    room().is_some_and(|room| room.admits(Hashed::new(&room, key).hash))
 }
 
 /// A loaded sketch, copied.
 pub fn get(key: SketchKey<'_>) -> Result<Option<Sketch>, OutOfMemory> {
     let Some(room) = room() else { return Ok(None) };
     let hashed = Hashed::new(&room, key);
-    // Nothing is allocated under the lock.
-    let mut words = fallible::with_room(WORDS, "a sketch of visitors")?;
-    let (hashes, has_zero) = {
-        let set = room.lock_shared(hashed.set);
-        let Some(number) = set.find(&hashed) else { return Ok(None) };
-        let entry = set.entry(number);
-        if entry.state.load(Ordering::Relaxed) != LOADED {
-            return Ok(None);
+    // Nothing is allocated under the lock: what was not enough is made more, as the sketch may have grown, each time by a size at least.
+    let mut words = Vec::new();
+    loop {
+        let copied = {
+            let partition = room.lock_shared(hashed.partition);
+            let Some(index) = partition.find(&hashed) else { return Ok(None) };
+            let head = partition.head(index);
+            if head.state() != State::Loaded {
+                return Ok(None);
+            }
+            head.touch();
+            let contents = partition.contents(index);
+            contents.copy_words(&mut words)
+        };
+        match copied {
+            Ok(table) => return sketch_of(table, &words).map(Some),
+            Err(wanted) => words = fallible::with_room(wanted, "a sketch of visitors")?,
         }
-        entry.mark_used();
-        let contents = set.contents(number);
-        contents.copy_words(&mut words);
-        (contents.hashes.load(Ordering::Relaxed), contents.has_zero.load(Ordering::Relaxed) != 0)
-    };
-    room::sketch_of(&words, hashes, has_zero).map(Some)
+    }
 }
 
 /// Adds committed visits to a sketch that is in memory, loaded or being loaded.
 pub fn add(key: SketchKey<'_>, visits: &Sketch) {
     let Some(room) = room() else { return };
+    let Some(visits) = visits_of(visits) else { return };
     let hashed = Hashed::new(&room, key);
     {
-        let set = room.lock_shared(hashed.set);
-        let Some(number) = set.find(&hashed) else { return };
-        let contents = set.contents(number);
-        if contents.are_registers() {
-            match (visits.explicit(), visits.registers()) {
-                (Some(hashes), _) => hashes.iter().for_each(|hash| contents.raise(*hash as u64)),
-                (_, Some(registers)) => contents.raise_all(registers),
-                _ => {}
-            }
+        let partition = room.lock_shared(hashed.partition);
+        let Some(index) = partition.find(&hashed) else { return };
+        if partition.raise(index, visits) {
             return;
         }
     }
-    let set = room.lock_exclusive(hashed.set);
-    if let Some(number) = set.find(&hashed) {
-        set.take_in(number, visits);
+    let mut partition = room.lock_exclusive(hashed.partition);
+    if let Some(index) = partition.find(&hashed) {
+        partition.take_in(index, visits);
     }
 }

@@ -1,134 +1,96 @@
-//! How a sketch comes into memory, and how it leaves: loading, eviction, invalidation. See the contract of `sketches/mod.rs`.
+//! How a sketch comes into memory, and how it leaves: loading, invalidation. See the contract of `sketches/mod.rs`.
 //!
 //! A load has a number, drawn for it alone, which the entry shows while it is being loaded. A loader that finds another
 //! number there was overtaken or invalidated: its rows are too old, and it leaves the entry alone. A backend runs at most
 //! one load; a load that is dropped without `finish`, or whose transaction aborts, gives its entry back.
 
 use std::cell::Cell;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
-use super::room::{ExclusiveSet, FREE, Hashed, LOADED, LOADING, Room, SketchKey, WAYS, room};
+use super::entry::State;
+use super::room::{Hashed, SketchKey, Sketches, room, visits_of};
 use crate::hll::Sketch;
 use crate::pg::process;
 
 /// How long a load may take before another backend begins anew.
 const LOAD_PATIENCE_US: i64 = 1_000_000;
 
+/// A load of this backend: its entry, and its number.
+#[derive(Clone, Copy)]
+struct Mine {
+    partition: usize,
+    index: u32,
+    number: u64,
+}
+
 thread_local! {
-    /// The entry that this backend is loading, and the number of the load.
-    static MY_LOAD: Cell<Option<(usize, u64)>> = const { Cell::new(None) };
+    static MY_LOAD: Cell<Option<Mine>> = const { Cell::new(None) };
 }
 
 /// A load under way.
-pub struct Load<'a> {
-    hashed: Hashed<'a>,
-    room: Room,
+pub struct Load {
+    room: Sketches,
 }
 
 /// Makes an entry for a sketch that is not in memory. Rows are to be read under a snapshot taken after this. `None` when
 /// the entry is there already, or there is no room.
-pub fn begin_load(key: SketchKey<'_>) -> Option<Load<'_>> {
+pub fn begin_load(key: SketchKey<'_>) -> Option<Load> {
     let room = room()?;
     abandon_load();
     let hashed = Hashed::new(&room, key);
-    let mut set = room.lock_exclusive(hashed.set);
-    if let Some(number) = set.find(&hashed) {
-        let entry = set.entry(number);
-        let age_us = process::now_us() - entry.load_began_us.load(Ordering::Relaxed);
-        if entry.state.load(Ordering::Relaxed) != LOADING || age_us < LOAD_PATIENCE_US {
+    let now_us = process::now_us();
+    let mut partition = room.lock_exclusive(hashed.partition);
+    if let Some(index) = partition.find(&hashed) {
+        let head = partition.head(index);
+        if head.state() != State::Loading || now_us - head.load_began_us() < LOAD_PATIENCE_US {
             return None;
         }
         // Its loader stands still, and will find that it was overtaken.
-        forget(&set, number);
+        partition.forget(index);
     }
-    let number = free_entry(&set)?;
-    // Its generation is 0: whoever remembers the entry by an older one looks again.
-    set.contents(number).close();
-    set.contents(number).clear();
-    set.set_key(number, &hashed);
-    let load = room.draw_generation();
-    let entry = set.entry(number);
-    entry.mark_used();
-    entry.load.store(load, Ordering::Relaxed);
-    entry.load_began_us.store(process::now_us(), Ordering::Relaxed);
-    entry.state.store(LOADING, Ordering::SeqCst);
-    set.contents(number).open(room.draw_generation());
-    room.header().loaded.fetch_add(1, Ordering::Relaxed);
-    MY_LOAD.set(Some((number, load)));
-    Some(Load { hashed, room })
+    let (index, number) = partition.begin(&hashed, now_us)?;
+    MY_LOAD.set(Some(Mine { partition: hashed.partition, index, number }));
+    Some(Load { room })
 }
 
-/// A free entry of the set, if need be by evicting one that was not used lately: in two rounds at most.
-fn free_entry(set: &ExclusiveSet) -> Option<usize> {
-    let room = set.room();
-    let is_free = |number: &usize| set.entry(*number).state.load(Ordering::Relaxed) == FREE;
-    if let Some(free) = set.numbers().find(is_free) {
-        return Some(free);
-    }
-    for _ in 0..2 * WAYS {
-        let way = room.hand(set.set()).fetch_add(1, Ordering::Relaxed) as usize % WAYS;
-        let number = set.set() * WAYS + way;
-        let entry = set.entry(number);
-        if entry.state.load(Ordering::Relaxed) == LOADED && !entry.take_second_chance() {
-            forget(set, number);
-            room.header().evictions.fetch_add(1, Ordering::Relaxed);
-            return Some(number);
-        }
-    }
-    None
-}
-
-fn forget(set: &ExclusiveSet, number: usize) {
-    set.contents(number).close();
-    let entry = set.entry(number);
-    entry.load.store(0, Ordering::Relaxed);
-    entry.state.store(FREE, Ordering::SeqCst);
-    set.room().header().loaded.fetch_sub(1, Ordering::Relaxed);
-}
-
-impl Load<'_> {
-    /// Adds what the rows hold, and lets readers in.
+impl Load {
+    /// Adds what the rows hold, and lets readers in, where there is memory for it.
     pub fn finish(self, rows: &Sketch) {
-        let set = self.room.lock_exclusive(self.hashed.set);
-        let Some((number, load)) = MY_LOAD.take() else { return };
-        let entry = set.entry(number);
+        let Some(mine) = MY_LOAD.take() else { return };
+        let mut partition = self.room.lock_exclusive(mine.partition);
+        let head = partition.head(mine.index);
         // Forgotten meanwhile, and perhaps begun anew by somebody else: these rows are too old.
-        if entry.load.load(Ordering::Relaxed) != load {
+        if head.load() != mine.number {
             return;
         }
-        entry.load.store(0, Ordering::Relaxed);
-        set.take_in(number, rows);
-        entry.state.store(LOADED, Ordering::SeqCst);
+        match visits_of(rows) {
+            Some(visits) => {
+                if partition.take_in(mine.index, visits) {
+                    head.finish_load();
+                }
+            }
+            None => partition.forget(mine.index),
+        }
     }
 }
 
 /// Gives back the entry that this backend was loading, if any: it failed, or changed its mind.
 pub fn abandon_load() {
-    let Some((number, load)) = MY_LOAD.take() else { return };
+    let Some(mine) = MY_LOAD.take() else { return };
     let Some(room) = room() else { return };
-    let set = room.lock_exclusive(number / WAYS);
-    if set.entry(number).load.load(Ordering::Relaxed) == load {
-        forget(&set, number);
+    let mut partition = room.lock_exclusive(mine.partition);
+    if partition.head(mine.index).load() == mine.number {
+        partition.forget(mine.index);
     }
 }
 
 /// Forgets a database's sketches of some ids.
 pub fn invalidate(database: u32, is_meant: impl Fn(&[u8]) -> bool) {
     let Some(room) = room() else { return };
-    if room.header().loaded.load(Ordering::SeqCst) == 0 {
-        return;
-    }
-    for set in 0..room.sets() {
-        let set = room.lock_exclusive(set);
-        for number in set.numbers() {
-            let entry = set.entry(number);
-            if entry.state.load(Ordering::Relaxed) != FREE
-                && entry.database() == database
-                && is_meant(set.id(number))
-            {
-                forget(&set, number);
-            }
-        }
+    // Who begins to load behind this sees what was committed before it; who began before shows an entry.
+    fence(Ordering::SeqCst);
+    for partition in (0..room.partitions()).filter(|partition| !room.is_empty(*partition)) {
+        room.lock_exclusive(partition).forget_of(database, &is_meant);
     }
 }
 

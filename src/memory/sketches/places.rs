@@ -15,7 +15,7 @@ const PLACES: usize = 64;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    pub number: usize,
+    pub index: u32,
     pub generation: u64,
 }
 

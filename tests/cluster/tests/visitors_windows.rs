@@ -44,9 +44,13 @@ fn visit(session: &mut Session, id: &str, visitor: i32) -> bool {
     session.visit(id, visitor).expect("counter_visit")
 }
 
-/// Forgets all sketches in memory; changes no row.
+/// Forgets all sketches in memory; changes no row. With a window loads are made at the first sight of an id.
 fn forget_everything(session: &mut Session) {
-    session.must("SELECT counter_visitors('filler:' || n) FROM generate_series(1, 100) AS n");
+    session.must(
+        "SET counter_ext.debug_load_window_ms = 1;
+         SELECT counter_visitors('filler:' || n) FROM generate_series(1, 100) AS n;
+         RESET counter_ext.debug_load_window_ms",
+    );
 }
 
 /// A visitor whose rows are gone before their own commit has entered memory.

@@ -18,6 +18,7 @@ pub mod dirt;
 pub mod generation;
 #[path = "../../../src/memory/lifecycle.rs"]
 pub mod lifecycle;
+pub mod simulated;
 #[path = "../../../src/memory/visibility.rs"]
 pub mod visibility;
 
@@ -40,6 +41,13 @@ pub mod plain {
         pub mod places;
         pub mod pool;
         pub mod shape;
+
+        use super::sync;
+    }
+    pub mod sketches {
+        pub mod contents;
+        pub mod entry;
+        pub mod held;
 
         use super::sync;
     }

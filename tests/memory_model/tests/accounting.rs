@@ -2,8 +2,8 @@
 //! free, every byte of a body belongs to one entry, and what is held is found.
 
 use std::cell::Cell;
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::AtomicU64;
 
 use counter_ext_memory_model::plain::entries::{Entries, Whole};
 use counter_ext_memory_model::plain::entry::Entry;
@@ -11,81 +11,11 @@ use counter_ext_memory_model::plain::lifecycle::{COLD, FREE, LOADING};
 use counter_ext_memory_model::plain::limits::entry::LimitHead;
 use counter_ext_memory_model::plain::limits::held::{Held, Sought, Took};
 use counter_ext_memory_model::plain::limits::key::{Fingerprint, LimitKey, LimitSubject, Request};
-use counter_ext_memory_model::plain::room::bodies::{
-    Bodies, Body, CLASS_BYTES, Page, PoolHead, WORDS_A_PAGE,
-};
-use counter_ext_memory_model::plain::room::dirt::Dirt;
-use counter_ext_memory_model::plain::room::places::{Head, PartitionHead, Places};
-use counter_ext_memory_model::plain::room::pool::Pool;
-
-/// A pool that both tenants have bodies from.
-struct SimulatedPool {
-    head: PoolHead,
-    pages: Vec<Page>,
-    words: Vec<AtomicU64>,
-}
-
-impl SimulatedPool {
-    fn new(pages: usize) -> SimulatedPool {
-        SimulatedPool {
-            head: PoolHead::default(),
-            pages: (0..pages).map(|_| Page::default()).collect(),
-            words: (0..pages * WORDS_A_PAGE).map(|_| AtomicU64::default()).collect(),
-        }
-    }
-
-    fn bodies(&self) -> Bodies<'_> {
-        Bodies::new(&self.head, &self.pages, &self.words)
-    }
-}
-
-impl Pool for &SimulatedPool {
-    fn allocate(&self, class: usize) -> Option<Body> {
-        self.bodies().allocate(class)
-    }
-
-    fn give_back(&self, body: Body) {
-        self.bodies().give_back(body);
-    }
-
-    fn words(&self, body: Body) -> &[AtomicU64] {
-        self.bodies().words(body)
-    }
-
-    fn class(&self, body: Body) -> usize {
-        self.bodies().class(body)
-    }
-}
-
-/// A partition's places. Heads may hold any bytes before they are first used.
-struct Partition<H> {
-    head: PartitionHead,
-    buckets: Vec<AtomicU32>,
-    heads: Vec<H>,
-    dirty: Vec<AtomicU64>,
-    full: Vec<AtomicU64>,
-}
-
-impl<H: Head> Partition<H> {
-    fn new(heads: Vec<H>) -> Partition<H> {
-        let zeros = |count| (0..count).map(|_| AtomicU64::default()).collect();
-        Partition {
-            head: PartitionHead::default(),
-            buckets: (0..heads.len().next_power_of_two()).map(|_| AtomicU32::default()).collect(),
-            dirty: zeros(heads.len().div_ceil(64)),
-            full: zeros(heads.len().div_ceil(4096)),
-            heads,
-        }
-    }
-
-    fn places(&self) -> Places<'_, H> {
-        Places::new(&self.head, &self.buckets, &self.heads)
-    }
-
-    fn dirt(&self) -> Dirt<'_> {
-        Dirt { dirty: &self.dirty, full: &self.full, count: self.places().dirty() }
-    }
-}
+use counter_ext_memory_model::plain::room::bodies::{Body, CLASS_BYTES};
+use counter_ext_memory_model::plain::sketches::contents::Rank;
+use counter_ext_memory_model::plain::sketches::entry::{SketchHead, State, WholeKey};
+use counter_ext_memory_model::plain::sketches::held::{self, REGISTERS, Visits};
+use counter_ext_memory_model::simulated::{Partition, SimulatedPool};
 
 /// xorshift.
 struct Random(Cell<u64>);
@@ -202,7 +132,79 @@ fn limit_step(held: &Held<'_, &SimulatedPool>, random: &Random, keys: u64) {
     }
 }
 
-fn check(counters: &Counters<'_>, limits: &Partition<LimitHead>, pool: &SimulatedPool) {
+/// Of 14 bits which register, of the rest which rank.
+fn rank(hash: u64) -> Rank {
+    Rank { register: hash as usize % REGISTERS, rank: (hash >> 14).trailing_zeros().min(30) as u8 + 1 }
+}
+
+struct Sketches<'a> {
+    held: held::Held<'a, &'a SimulatedPool>,
+    /// Who has visited each key since its entry was made.
+    model: HashMap<u32, BTreeSet<i64>>,
+    registers: Vec<u8>,
+    forgotten: usize,
+}
+
+impl Sketches<'_> {
+    fn whole(key: u32, id: &[u8]) -> WholeKey<'_> {
+        let hash = u64::from(key).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 7;
+        WholeKey { hash, database: key % 5 + 1, relation: 9, day: key as i32 % 3, id }
+    }
+
+    fn step(&mut self, random: &Random, keys: u64) {
+        let key = random.below(keys) as u32;
+        let id = Counters::id(key);
+        let held = self.held;
+        let whole = Sketches::whole(key, &id);
+        let Some(index) = held.find(whole) else {
+            self.model.remove(&key);
+            if let Some((index, load)) = held.begin(whole, 0) {
+                assert_eq!((held.head(index).load(), held.head(index).state()), (load, State::Loading));
+                self.model.insert(key, BTreeSet::new());
+                if !key.is_multiple_of(50) {
+                    held.head(index).finish_load();
+                }
+            }
+            return;
+        };
+        assert_eq!(held.id(index).bytes(), id);
+        let mut is_held = true;
+        match random.below(2000) {
+            0..100 => {
+                held.forget(index);
+                is_held = false;
+            }
+            100..110 => is_held = held.take_in(index, Visits::Registers(&self.registers)),
+            _ => {
+                // Some have few visitors, some many.
+                let count = if key.is_multiple_of(20) { random.below(300) } else { random.below(4) };
+                let visits: Vec<i64> = (0..count).map(|_| random.below(1 << 62) as i64).collect();
+                if !held.raise(index, Visits::Hashes(&visits)) {
+                    is_held = held.take_in(index, Visits::Hashes(&visits));
+                }
+                if let Some(seen) = self.model.get_mut(&key) {
+                    seen.extend(visits);
+                }
+            }
+        }
+        if is_held {
+            let contents = held.contents(index);
+            let seen = &self.model[&key];
+            assert!(seen.iter().all(|hash| contents.holds(*hash as u64)), "a visitor is lost");
+        } else {
+            self.forgotten += 1;
+            self.model.remove(&key);
+            assert_eq!(held.find(whole), None);
+        }
+    }
+}
+
+fn check(
+    counters: &Counters<'_>,
+    limits: &Partition<LimitHead>,
+    sketches: &Partition<SketchHead>,
+    pool: &SimulatedPool,
+) {
     let entries = counters.entries();
     let touched = 0..entries.places.touched();
     let held: Vec<u32> = touched.filter(|index| entries.entry(*index).state() != FREE).collect();
@@ -211,24 +213,38 @@ fn check(counters: &Counters<'_>, limits: &Partition<LimitHead>, pool: &Simulate
     assert_eq!(dirty as u32, entries.dirt.count(), "only what is held is dirty");
     let limit_heads = || limits.heads.iter().filter(|head| !head.is_free());
     assert_eq!(limits.places().held() as usize, limit_heads().count());
+    let sketch_heads = || sketches.heads.iter().filter(|head| !head.is_free());
+    assert_eq!(sketches.places().held() as usize, sketch_heads().count());
+    let words = |head: &SketchHead| head.table().body().and_then(|(bits, _)| Body::from_bits(bits));
     let bodies: Vec<Body> = (held.iter().filter_map(|index| entries.entry(*index).body()))
         .chain(limit_heads().filter_map(LimitHead::body))
+        .chain(sketch_heads().filter_map(SketchHead::id_body))
+        .chain(sketch_heads().filter_map(words))
         .collect();
     let bytes: usize = bodies.iter().map(|body| CLASS_BYTES[pool.bodies().class(*body)]).sum();
     assert_eq!(pool.bodies().bytes_in_use(), bytes as u64);
-    let distinct: std::collections::BTreeSet<Body> = bodies.iter().copied().collect();
+    let distinct: BTreeSet<Body> = bodies.iter().copied().collect();
     assert_eq!(distinct.len(), bodies.len(), "no body is two entries'");
+    for (bits, class) in sketch_heads().filter_map(|head| head.table().body()) {
+        assert_eq!(
+            pool.bodies().class(Body::from_bits(bits).unwrap()),
+            class,
+            "an entry knows its body's size"
+        );
+    }
 }
 
 #[test]
 fn everything_adds_up_after_a_million_steps_of_all_tenants() {
     // Room enough for most, for few, and hardly any bodies.
-    for (places, pages) in [(2000, 40), (300, 12), (500, 2)] {
+    for (places, pages, reserved) in [(2000, 160, 40), (300, 24, 8), (500, 3, 1)] {
         let random = Random(Cell::new(88_172_645_463_325_252));
-        let pool = SimulatedPool::new(pages);
-        let counter_partition = Partition::new((0..places).map(|_| Entry::default()).collect());
-        let limit_partition = Partition::new((0..places).map(|_| LimitHead::default()).collect());
-        let evicted_limits = AtomicU64::default();
+        let pool = SimulatedPool::new(pages, reserved);
+        let counter_partition = Partition::new(places);
+        let limit_partition = Partition::new(places);
+        let sketch_partition = Partition::new(places);
+        let (evicted_limits, evicted_sketches) = (AtomicU64::default(), AtomicU64::default());
+        let next_generation = AtomicU64::new(1);
         let mut counters = Counters {
             partition: &counter_partition,
             pool: &pool,
@@ -236,7 +252,20 @@ fn everything_adds_up_after_a_million_steps_of_all_tenants() {
             generation: 1,
             evictions: 0,
         };
-        for step in 0..340_000i64 {
+        let mut sketches = Sketches {
+            held: held::Held {
+                places: sketch_partition.places(),
+                pool: &pool,
+                next_generation: &next_generation,
+                evictions: &evicted_sketches,
+                rank,
+            },
+            model: HashMap::new(),
+            registers: (0..REGISTERS).map(|register| (register % 7) as u8).collect(),
+            forgotten: 0,
+        };
+        // Three tenants' steps each time, a million in all.
+        for step in 0..115_000i64 {
             counters.step(&random, 1000);
             let held = Held {
                 places: limit_partition.places(),
@@ -245,11 +274,21 @@ fn everything_adds_up_after_a_million_steps_of_all_tenants() {
                 evictions: &evicted_limits,
             };
             limit_step(&held, &random, 700);
+            sketches.step(&random, 1000);
             if step % 5000 == 0 {
-                check(&counters, &limit_partition, &pool);
+                check(&counters, &limit_partition, &sketch_partition, &pool);
             }
         }
-        check(&counters, &limit_partition, &pool);
+        check(&counters, &limit_partition, &sketch_partition, &pool);
         assert!(places >= 1000 || counters.evictions > 1000, "{} evictions", counters.evictions);
+        let evicted = sketches.held.evictions.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(places >= 1000 || evicted > 1000, "{evicted} evictions of sketches");
+        assert!(sketches.forgotten > 100);
+        let held = sketches.held;
+        for index in (0..held.places.touched()).filter(|index| !held.head(*index).is_free()) {
+            held.forget(index);
+        }
+        assert_eq!(held.places.held(), 0);
+        check(&counters, &limit_partition, &sketch_partition, &pool);
     }
 }

@@ -66,7 +66,7 @@ ROLLBACK PREPARED 'counter_ext_visits_held';
 CALL wait_for('visit_rows = 0 FROM counter_stats');
 SELECT counter_visitors('memory:a'), counter_visitors('memory:a', '-infinity'), errors, last_error FROM counter_stats;
 
--- sketches_in_memory: two an id that was visited, of the day and of ever, and one for each that was read.
+-- sketches_in_memory: that of ever of each id that was visited or read. Who is new there is new that day, so the day's is not needed.
 SELECT sketches_in_memory AS before, sketch_evictions AS evictions_before, max_sketches FROM counter_stats \gset
 SELECT counter_visit('memory:f', 1);
 SELECT counter_visit('memory:f', 2), counter_visitors('memory:f'), counter_visitors('memory:g');

@@ -1,7 +1,7 @@
 //! Laws of sketches: what holds for all parameters, all stages and all bytes.
 
 use counter_ext_sketches::hll::parameters::MAX_EXPLICIT;
-use counter_ext_sketches::hll::{Parameters, Refused, Sketch, TooCoarse};
+use counter_ext_sketches::hll::{Look, Parameters, Refused, Sketch, TooCoarse};
 use counter_ext_sketches::simulation::Randomness;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -82,6 +82,36 @@ fn check_any_bytes(bytes: &[u8]) -> Result<(), TestCaseError> {
 
 proptest! {
     #![proptest_config(config(2000))]
+
+    /// What is said of one hash by stored sketches, none of which is read as a whole, is what their union says.
+    #[test]
+    fn looks_at_stored_sketches_say_what_their_union_says(
+        parameters in parameters(),
+        parts in proptest::collection::vec(hashes(), 0..4),
+        other: u64,
+    ) {
+        let mut union = Sketch::new(parameters);
+        let mut stored = Vec::new();
+        for part in &parts {
+            let mut sketch = Sketch::new(parameters);
+            for hash in part {
+                sketch.add(*hash).unwrap();
+            }
+            union.unite(&sketch).unwrap();
+            stored.push(sketch.encode().unwrap());
+        }
+        let some = parts.iter().flat_map(|part| part.iter().copied().take(3));
+        for hash in some.chain([other, 0, other >> 50]) {
+            let mut look = Look::default();
+            for bytes in &stored {
+                look.unite(Sketch::look(bytes, parameters, hash).unwrap().expect("defined"));
+            }
+            match look.covers(parameters, hash) {
+                Some(covers) => prop_assert_eq!(covers, union.covers(hash)),
+                None => prop_assert!(look.hashes > parameters.max_explicit()),
+            }
+        }
+    }
 
     #[test]
     fn what_is_written_reads_the_same(parameters in parameters(), hashes in hashes()) {
