@@ -161,7 +161,7 @@ pub fn define(preloading: bool) {
         GucRegistry::define_int_guc(
             c"counter_ext.max_databases",
             c"Databases that have statistics, and can use buffered mode, at once.",
-            c"Others lose nothing; one that is idle makes room for one that counts. Each takes about 1 kB.",
+            c"Others lose nothing; one that is idle makes room for one that counts. Each takes about 4 kB.",
             &MAX_DATABASES,
             1,
             100_000,

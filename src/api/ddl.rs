@@ -38,6 +38,7 @@ fn changed(command: Command<'_>) -> Result<(), CounterError> {
     // As pg_restore --disable-triggers does it, to fill the table: no trigger of ours sees that.
     if command.table_with_switched_triggers().is_some_and(by_hand::is_ours) {
         transaction::note_all_touched();
+        transaction::note_by_hand();
         transaction::note_restore();
     }
     Ok(())

@@ -25,6 +25,7 @@ pub(super) fn own_table(trigger: &PgTrigger<'_>) -> Result<Oid, CounterError> {
 
 fn note(row: Option<PgHeapTuple<'_, impl WhoAllocated>>, holds_totals: bool) {
     let Some(row) = row else { return };
+    transaction::note_by_hand();
     match (access::find_tables(), row.get_by_name::<TextBytes>("id")) {
         (Some(tables), Ok(Some(id))) => {
             transaction::note_touched(tables, &id.0);
@@ -237,6 +238,7 @@ mod counter_ext {
                 node::check_alone("TRUNCATE", node::DROP_INSTEAD)?;
             }
             transaction::note_all_touched();
+            transaction::note_by_hand();
             let is_after = matches!(trigger.when(), Ok(PgTriggerWhen::After));
             if is_after && holds_amounts(table) { emptied::after_truncate(table) } else { Ok(()) }
         };

@@ -13,6 +13,7 @@ use crate::pg::{process, xact};
 use crate::rows::access::{Tables, as_owner};
 use crate::rows::fold::{Folded, Folder, Share};
 use crate::rows::list::{self, Id};
+use crate::rows::slots;
 use crate::settings;
 
 const WHAT: &str = "counters to fold";
@@ -44,10 +45,17 @@ struct FoldSlots {
     after: Id,
     /// The batch that further shares are taken of, and the next one's number.
     batch: Option<(FoldedBatch, u64)>,
+    /// All are folded.
+    is_folded: bool,
 }
 
 impl Work for FoldSlots {
     fn next(&mut self, tables: Tables, how: How) -> Result<Progress, CounterError> {
+        if self.is_folded {
+            // In a transaction that has folded nothing: it takes what is deleted for gone.
+            slots::renew_slotted(tables);
+            return Ok(Progress { is_done: true, ..Progress::default() });
+        }
         let shares = if how.waits { 1 } else { SHARES };
         match self.batch.take() {
             None => {
@@ -68,9 +76,10 @@ impl Work for FoldSlots {
                 if !how.waits {
                     batch.busiest.iter().try_for_each(|(_, id)| read::warm(tables, id))?;
                 }
-                let is_done = batch.last.is_none();
+                self.is_folded = batch.last.is_none();
                 self.after = batch.last.unwrap_or_default();
-                Ok(Progress { is_done, ..Progress::default() })
+                // In a caller's own transaction that is all.
+                Ok(Progress { is_done: self.is_folded && how.waits, ..Progress::default() })
             }
         }
     }

@@ -6,6 +6,7 @@ pub mod buffered;
 pub mod bulk;
 pub mod change;
 pub mod change_errors;
+mod cold;
 pub mod column_guard;
 pub mod compaction;
 pub mod draining;

@@ -2,8 +2,6 @@
 //!
 //! BOUND: what is copied here without asking is an id, a token, a prefix or an actor of at most 255 bytes.
 
-use std::cell::OnceCell;
-
 use crate::errors::CounterError;
 use crate::fallible;
 use crate::journal::position;
@@ -20,6 +18,7 @@ use crate::rows::list::{self, Id};
 use crate::rows::sum::{Reader, RowSum};
 use crate::settings;
 
+use super::cold::{self, OpenedOnce};
 use super::{prepared, reserved, transaction};
 
 /// Checks that the caller may read counters.
@@ -37,14 +36,10 @@ pub fn current_wide(tables: Tables, id: &[u8]) -> Result<i128, CounterError> {
     let rows = OpenedOnce::new(tables);
     let committed = match from_memory(&rows, id, Admission::WhenAskedAgain)? {
         InMemory::Value(value) => i128::from(value),
-        InMemory::Nothing => {
-            // Opened, and locked, before the snapshot is taken.
-            let reader = rows.reader()?;
-            match cold(tables, reader, &mut Snapshot::fresh(), id)? {
-                Some(sum) => sum,
-                None => from_rows(tables, id)?,
-            }
-        }
+        InMemory::Nothing => match cold::total(&rows, id)? {
+            Some(total) => total,
+            None => from_rows(tables, id)?,
+        },
         InMemory::Unusable => from_rows(tables, id)?,
     };
     Ok(committed + i128::from(transaction::own(tables, id)))
@@ -75,10 +70,13 @@ pub fn current_of_each<'a>(
     if !absent.is_empty() {
         absent.sort_unstable();
         absent.dedup();
-        let read = each_cold(&rows, &absent)?;
+        let mut read = cold::totals(&rows, &absent)?;
+        for (id, total) in absent.iter().zip(&mut read).filter(|(_, total)| total.is_none()) {
+            *total = Some(from_rows(tables, id)?);
+        }
         for (id, total) in ids.clone().zip(&mut totals) {
             if let Ok(at) = absent.binary_search(&id) {
-                *total = read[at];
+                *total = read[at].unwrap_or_default();
             }
         }
     }
@@ -86,40 +84,6 @@ pub fn current_of_each<'a>(
         *total += i128::from(transaction::own(tables, id));
     }
     Ok(totals)
-}
-
-/// Totals of counters of which memory had nothing.
-fn each_cold(rows: &OpenedOnce, ids: &[&[u8]]) -> Result<Vec<i128>, CounterError> {
-    let reader = rows.reader()?;
-    let mut snapshot = Snapshot::fresh();
-    let totals = ids.iter().map(|id| {
-        process::check_for_interrupts();
-        match cold(rows.tables, reader, &mut snapshot, id)? {
-            Some(total) => Ok(total),
-            None => from_rows(rows.tables, id),
-        }
-    });
-    fallible::try_collect(totals, "totals")
-}
-
-/// The counters' tables, opened where rows are read, once.
-struct OpenedOnce {
-    tables: Tables,
-    reader: OnceCell<Reader>,
-}
-
-impl OpenedOnce {
-    fn new(tables: Tables) -> OpenedOnce {
-        OpenedOnce { tables, reader: OnceCell::new() }
-    }
-
-    fn reader(&self) -> Result<&Reader, CounterError> {
-        if let Some(reader) = self.reader.get() {
-            return Ok(reader);
-        }
-        let reader = Reader::open(self.tables)?;
-        Ok(self.reader.get_or_init(|| reader))
-    }
 }
 
 /// Whether this transaction can be served from shared memory at all.
@@ -172,25 +136,6 @@ fn from_memory(rows: &OpenedOnce, id: &[u8], admission: Admission) -> Result<InM
     }
 }
 
-/// The sum of the rows of a counter of which memory had nothing before the snapshot was taken. `None` where it has something now: what
-/// it is to show later has to be looked after then.
-///
-/// Memory had nothing after this read had begun, so all that was committed by then is in rows, and no fold of it was under way. What is
-/// buffered meanwhile need not be seen. Memory has nothing now, after the snapshot was taken, so whoever loads the counter takes a later
-/// one, and shows no less.
-fn cold(
-    tables: Tables,
-    reader: &Reader,
-    snapshot: &mut Snapshot,
-    id: &[u8],
-) -> Result<Option<i128>, CounterError> {
-    if table::holds(key(tables, id)) {
-        return Ok(None);
-    }
-    let sum = xact::in_scratch_memory(|| reader.sum(id, snapshot))?;
-    Ok(Some(sum.value))
-}
-
 /// As rows, memory and journal have it.
 fn from_rows(tables: Tables, id: &[u8]) -> Result<i128, CounterError> {
     match fresh_rows(tables, id)? {
@@ -207,7 +152,7 @@ pub fn warm(tables: Tables, id: &[u8]) -> Result<(), CounterError> {
 /// `None` when the counter cannot be cached exactly now: rows answer then.
 fn load_counter(rows: &OpenedOnce, key: Key<'_>) -> Result<Option<i64>, CounterError> {
     crate::memory::databases::register(key.database);
-    let reader = rows.reader()?;
+    let slots = rows.look_for_slots(std::iter::once(key.id))?;
     let Some(ticket) = load::begin(key) else {
         // Another backend may have begun this moment; its load serves us too.
         return Ok(match table::read(key) {
@@ -229,7 +174,9 @@ fn load_counter(rows: &OpenedOnce, key: Key<'_>) -> Result<Option<i64>, CounterE
     if window_ms > 0 {
         process::sleep_whole_ms(window_ms, process::check_for_interrupts);
     }
-    let sum = xact::in_scratch_memory(|| reader.sum(key.id, &mut snapshot))?;
+    // Where slot rows have come meanwhile, and their table is not open, the next read loads it.
+    let Some(slots) = slots.of(key.id) else { return Ok(None) };
+    let sum = xact::in_scratch_memory(|| rows.reader()?.scans().sum(key.id, &mut snapshot, slots))?;
     Ok(ticket.finish(&snapshot, sum.value))
 }
 

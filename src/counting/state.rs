@@ -76,6 +76,8 @@ pub struct State {
     pub forgets_all: u32,
     /// Somebody inserted rows for compaction by hand.
     pub restores: bool,
+    /// Of the touched rows some were written by others than our own functions.
+    pub writes_by_hand: bool,
     /// The epoch that this transaction folds into rows.
     pub folds: Option<Cut>,
     /// Buffered mode opens when this transaction commits.
@@ -123,6 +125,7 @@ impl State {
             creates_extension,
             forgets_all,
             restores,
+            writes_by_hand,
             folds,
             opens,
         } = self;
@@ -138,6 +141,7 @@ impl State {
         *creates_extension = false;
         *forgets_all = 0;
         *restores = false;
+        *writes_by_hand = false;
         *folds = None;
         *opens = None;
     }

@@ -17,7 +17,7 @@ use crate::family::{self, followed};
 use crate::journal::errors::JournalError;
 use crate::memory::epochs;
 use crate::memory::table::Key;
-use crate::memory::{self, cells, databases, generations, load, restore_guard, table, workers};
+use crate::memory::{self, cells, databases, generations, load, restore_guard, slotted, table, workers};
 use crate::pg::{Oid, catalog, lock, privilege, xact};
 use crate::rows::access::{self, Purpose, Tables};
 use crate::rows::bigint_parts;
@@ -264,6 +264,21 @@ pub fn is_touched(id: &[u8]) -> bool {
     state::look(|state| state.touched.contains(id)).unwrap_or(false)
 }
 
+/// Rows of the touched ids are written by others than our own functions, this moment or later in the transaction.
+pub fn note_by_hand() {
+    state::change(|state| state.writes_by_hand = true);
+}
+
+/// Has memory know of the slot rows that others have written, before anybody can see them.
+fn tell_of_slots_by_hand(touched: &Touched) {
+    let database = u32::from(catalog::my_database());
+    if touched.all {
+        slotted::forget(database);
+    } else {
+        touched.ids.iter().for_each(|id| slotted::add(database, id));
+    }
+}
+
 /// The extension's tables are about to be dropped.
 pub fn note_extension_dropped(total: Oid) {
     state::change(|state| state.drops_extension = total.into());
@@ -323,6 +338,11 @@ fn pre_commit() {
         }
         fold_end::confirm();
         note_touched_generations();
+        state::look(|state| {
+            if state.writes_by_hand {
+                tell_of_slots_by_hand(&state.touched);
+            }
+        });
         settle_pending();
     }
     buffered::write_before_commit();
@@ -454,6 +474,7 @@ fn pre_prepare() {
     // Taken out: marking may wait, and a process that is ended there aborts, which needs the state.
     let touched = state::change(|state| std::mem::take(&mut state.touched));
     prepared::mark(tables, &touched);
+    tell_of_slots_by_hand(&touched);
     invalidate(u32::from(catalog::my_database()), &touched);
     if !deltas.is_empty()
         && let Err(error) = settle::settle(tables, &deltas, Rows::Slots)

@@ -4,7 +4,8 @@
 //! its top-level transaction id in its own cell. In between, PostgreSQL makes the commit visible. A loader whose
 //! snapshot saw that commit must not call its entry LOADED before the backend has left: the backend, still to come
 //! with the same deltas, would add them a second time. Those of other databases are no concern of it. Only the owner writes a cell; a backend that ends by error
-//! clears it in its abort, which a terminated one goes through too; after a crash the cells are made anew.
+//! clears it in its abort, which a terminated one goes through too; after a crash the cells are made anew. A bit for each cell says whether
+//! a commit was ever announced in it. It is set before the first one is, and stays: who looks for commits looks at those cells only.
 //!
 //! BOUND: eight bytes for each backend that is just committing.
 
@@ -81,8 +82,29 @@ pub fn announce(database: u32, xid: u32) {
         && slot < segment.backend_cells()
     {
         belongs_to(slot, database);
+        note_announcer(&segment, slot);
         segment.backend_cell(slot).xid.store(xid, Ordering::SeqCst);
     }
+}
+
+/// Notes that commits are announced in a cell, before the first one is: who looks for commits passes over the others.
+fn note_announcer(segment: &Segment, slot: usize) {
+    let (word, bit) = (&segment.announcers()[slot / 64], 1 << (slot % 64));
+    if word.load(Ordering::SeqCst) & bit == 0 {
+        word.fetch_or(bit, Ordering::SeqCst);
+    }
+}
+
+/// Cells in which commits were ever announced.
+fn announcers(segment: &Segment) -> impl Iterator<Item = usize> + '_ {
+    segment.announcers().iter().enumerate().flat_map(|(word, bits)| {
+        let mut left = bits.load(Ordering::SeqCst);
+        std::iter::from_fn(move || {
+            let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some(word * 64 + bit)
+        })
+    })
 }
 
 /// The deltas are in memory, or the transaction is aborted.
@@ -116,20 +138,18 @@ impl Announced {
 
 /// Commits that other backends of the database announce now.
 pub fn announced(database: u32) -> Vec<Announced> {
-    let Some(segment) = segment() else {
-        return Vec::new();
-    };
+    segment().map_or_else(Vec::new, |segment| announced_in(&segment, database).collect())
+}
+
+fn announced_in(segment: &Segment, database: u32) -> impl Iterator<Item = Announced> + '_ {
     let me = process::my_slot();
-    let others = (0..segment.backend_cells()).filter(|slot| Some(*slot) != me);
-    others
-        .filter_map(|slot| {
-            let cell = segment.backend_cell(slot);
-            let xid = cell.xid.load(Ordering::SeqCst);
-            // It announces no other database's commit before it has withdrawn this one.
-            let is_ours = xid != 0 && cell.database.load(Ordering::SeqCst) == database;
-            is_ours.then_some(Announced { slot, xid })
-        })
-        .collect()
+    announcers(segment).filter(move |slot| Some(*slot) != me).filter_map(move |slot| {
+        let cell = segment.backend_cell(slot);
+        let xid = cell.xid.load(Ordering::SeqCst);
+        // It announces no other database's commit before it has withdrawn this one.
+        let is_ours = xid != 0 && cell.database.load(Ordering::SeqCst) == database;
+        is_ours.then_some(Announced { slot, xid })
+    })
 }
 
 /// Whether the snapshot saw one of these commits.
@@ -151,9 +171,15 @@ pub fn await_commits_seen_by(database: u32, snapshot: &Snapshot, patience: Durat
     let Some(segment) = segment() else {
         return true;
     };
+    // All of them as they are now: no more need to be waited for. Mostly there is none.
+    let seen: Vec<_> =
+        announced_in(&segment, database).filter(|commit| commit.is_seen_by(snapshot)).collect();
+    if seen.is_empty() {
+        return true;
+    }
     let started = Instant::now();
     let mut all_are_over = true;
-    for commit in announced(database).into_iter().filter(|commit| commit.is_seen_by(snapshot)) {
+    for commit in seen {
         if GIVEN_UP.with_borrow(|given_up| given_up.contains(&commit)) {
             all_are_over &= !commit.is_still(&segment);
             continue;

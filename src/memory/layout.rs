@@ -23,6 +23,9 @@ pub(super) const LOAD_CELLS: usize = 64;
 /// Generations of what is followed, for all databases: see `generations.rs`.
 pub(super) const GENERATIONS: usize = 256;
 
+/// Words of 64 bits for counters that may have slot rows, in each of two sets.
+const SLOTTED_WORDS: usize = 128;
+
 /// Start of the segment.
 #[repr(C, align(64))]
 pub(super) struct Header {
@@ -275,6 +278,11 @@ resettable! {
         pub last_drain_at_us: AtomicI64,
         pub journal_bytes: AtomicU64,
         pub recovered_records: AtomicU64,
+        /// Which counters may have slot rows: see `slotted.rs`.
+        pub slotted_state: AtomicU64,
+        pub slotted_current: AtomicU32,
+        pub slotted_renewal: AtomicU32,
+        pub slotted_ids: [[AtomicU64; SLOTTED_WORDS]; 2],
     }
 }
 
@@ -336,8 +344,17 @@ impl Geometry {
         self.worker_places_at() + self.worker_places * std::mem::size_of::<WorkerPlace>()
     }
 
+    /// Backends that have ever announced a commit, a bit each.
+    pub fn announcers_at(&self) -> usize {
+        self.holds_at() + self.backend_cells * 8
+    }
+
     pub fn backend_cells_at(&self) -> usize {
-        (self.holds_at() + self.backend_cells * 8).next_multiple_of(CACHE_LINE)
+        (self.announcers_at() + self.announcer_words() * 8).next_multiple_of(CACHE_LINE)
+    }
+
+    pub fn announcer_words(&self) -> usize {
+        self.backend_cells.div_ceil(64)
     }
 
     /// Locks of the segment: one for databases, and two a database, for its journal and for its group commits.

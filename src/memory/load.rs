@@ -178,7 +178,10 @@ pub fn abandon() {
 
 fn take_cell(segment: &Segment) -> Option<u8> {
     let pid = process::my_pid() as u32;
-    (0..LOAD_CELLS).find_map(|index| {
+    // Not all begin at the same one.
+    let first = process::my_slot().unwrap_or(0);
+    (0..LOAD_CELLS).find_map(|step| {
+        let index = (first + step) % LOAD_CELLS;
         let cell = segment.load_cell(index);
         cell.owner.compare_exchange(0, pid, Ordering::SeqCst, Ordering::Relaxed).ok()?;
         // Nobody else looks at it before the entry that names it is published under the partition's lock.

@@ -208,6 +208,13 @@ impl Segment {
         unsafe { std::slice::from_raw_parts(self.at(g.holds_at()), g.backend_cells) }
     }
 
+    /// Backends that have ever announced a commit, a bit each: see `cells.rs`.
+    pub fn announcers(&self) -> &'static [AtomicU64] {
+        let g = self.geometry();
+        // SAFETY: in bounds, mapped for the life of the process, zeroed at start; atomics only.
+        unsafe { std::slice::from_raw_parts(self.at(g.announcers_at()), g.announcer_words()) }
+    }
+
     fn lock(&self, index: usize) -> *mut pg_sys::LWLock {
         assert!(index < self.geometry().locks());
         // SAFETY: the tranche has one lock for databases, and two a database: for its journal and for its group commits.

@@ -114,6 +114,18 @@ impl Drop for Page<'_> {
     }
 }
 
+/// Shows every version of the table, in the order of its pages; of rows that move meanwhile perhaps none.
+pub fn each_version(table: &Table, mut see: impl FnMut(&mut Version<'_, '_>)) {
+    for block in 0..table.blocks() {
+        process::check_for_interrupts();
+        let page = Page::pin(table, block);
+        let locked = page.lock_shared();
+        for offset in 1..=locked.lines() {
+            locked.version(offset).iter_mut().for_each(&mut see);
+        }
+    }
+}
+
 /// Whether `is_it` accepts any row of the table that the snapshot sees, in the order of its pages; none is shown after that.
 pub fn any_visible(
     table: &Table,
@@ -208,11 +220,10 @@ impl<'t> LockedPage<'_, 't> {
             if previous_xmax.is_some_and(|xmax| xmax != version.xmin()) {
                 break;
             }
-            let flow = see(&mut version);
-            all_dead = all_dead && version.surely_dead();
-            if flow.is_break() {
+            if see(&mut version).is_break() {
                 return false;
             }
+            all_dead = all_dead && version.surely_dead();
             match version.next_in_page() {
                 Some(next) => {
                     previous_xmax = Some(version.update_xid());

@@ -183,6 +183,12 @@ impl ActiveSnapshot {
         unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) }
         ActiveSnapshot(())
     }
+
+    /// One, where there is none.
+    pub fn ensure() -> Option<ActiveSnapshot> {
+        // SAFETY: a plain read of backend state.
+        (!unsafe { pg_sys::ActiveSnapshotSet() }).then(ActiveSnapshot::push)
+    }
 }
 
 impl ActiveSnapshot {

@@ -5,6 +5,7 @@ use pgrx::pg_sys;
 
 use super::interval::Interval;
 use super::page::{Page, Tid, Version};
+use super::snapshot::ActiveSnapshot;
 use super::table::{MAX_COLUMNS, Table};
 use super::xact;
 
@@ -152,6 +153,9 @@ impl<'t> Candidate<'t> {
         // SAFETY: the candidate's bytes are on the page that it pins; heap_update takes its own lock and says whether this is
         // still the latest version.
         unsafe {
+            // Columns that somebody has added may lie out of line, and be read anew.
+            let is_external = u32::from((*self.header.t_data).t_infomask) & pg_sys::HEAP_HASEXTERNAL != 0;
+            let _active = is_external.then(ActiveSnapshot::ensure);
             let tuple = pg_sys::heap_modify_tuple(
                 &mut self.header,
                 table.descriptor(),
@@ -288,10 +292,12 @@ unsafe fn insert_index_entries(table: &Table, tuple: pg_sys::HeapTuple, entries:
         return is_alone;
     }
     let unless_taken = entries == Entries::UnlessTaken;
+    // Expressions may read tables.
+    let active = ActiveSnapshot::ensure();
     // What PostgreSQL makes for the indexes it does not free itself, and a commit may insert very many rows.
     // SAFETY: the executor's own steps for one row of an open relation; everything made here is freed with the scratch memory, or by the
     // transaction's abort.
-    xact::in_scratch_memory(|| unsafe {
+    let is_alone = xact::in_scratch_memory(|| unsafe {
         let estate = pg_sys::CreateExecutorState();
         let info =
             pg_sys::palloc0(std::mem::size_of::<pg_sys::ResultRelInfo>()) as *mut pg_sys::ResultRelInfo;
@@ -320,7 +326,9 @@ unsafe fn insert_index_entries(table: &Table, tuple: pg_sys::HeapTuple, entries:
         pg_sys::FreeExecutorState(estate);
         pg_sys::pfree(info.cast());
         !is_taken
-    })
+    });
+    drop(active);
+    is_alone
 }
 
 /// As `insert_index_entries`, where all of the table's indexes are over plain columns: what the executor prepares to do the same takes longer

@@ -253,7 +253,17 @@ pub fn try_lock_in_time(table: Oid, access: Access) -> bool {
 
 /// Locks the tables for reading rows.
 pub fn lock_for_reading(tables: Tables) {
+    lock_total_for_reading(tables);
+    lock_slot_for_reading(tables);
+}
+
+/// Locks counter_ext.total for reading rows. Where slot rows are read too, that table comes next.
+pub fn lock_total_for_reading(tables: Tables) {
     lock::lock_table(tables.total, Access::Read);
+}
+
+/// Locks the slot table for reading rows, after counter_ext.total.
+pub fn lock_slot_for_reading(tables: Tables) {
     lock::lock_table(tables.slot, Access::Read);
 }
 

@@ -16,7 +16,7 @@ use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::{Columns, Status};
 use crate::pg::random;
 use crate::pg::table::Access;
-use crate::pg::write::{self, Taken, Value};
+use crate::pg::write::{self, Candidate, Taken, Value};
 
 /// Which of a counter's slot rows one transaction takes, by slot number. A hot counter's rows are folded in
 /// several transactions, so that its writers always find most of them free.
@@ -102,6 +102,9 @@ impl Part {
     }
 }
 
+/// A slot row that nobody holds.
+type FreeRow<'t> = (Candidate<'t>, SlotAmount);
+
 const WHAT: &str = "amounts of slot rows";
 
 /// Both tables, open for folding.
@@ -128,7 +131,7 @@ impl Folder {
     /// Folds the share of a counter's slot rows that nobody holds. `parts`, where somebody wants them, are what went into the total. Raises
     /// 53200.
     pub fn fold(&self, id: &[u8], share: Share, mut parts: Option<&mut Vec<Part>>) -> Folded {
-        let width = self.width(id);
+        let (width, only) = self.width(id);
         let mut folded = Folded { width, ..Folded::default() };
         // One row is taken whole, also where earlier shares have taken the others away: a pass leaves nothing that was there before it.
         let share = match width {
@@ -139,7 +142,7 @@ impl Folder {
 
         match self.total_of(id) {
             Latest::Free(candidate, before) => {
-                let taken = self.take(id, share, before.value, &mut folded, parts.as_deref_mut());
+                let taken = self.take(id, share, only, before.value, &mut folded, parts.as_deref_mut());
                 let after = Total {
                     value: before.value + taken.value,
                     updated_at_us: before.updated_at_us.max(taken.updated_at_us),
@@ -154,7 +157,7 @@ impl Folder {
                 }
             }
             Latest::Absent if self.totals.are_made() => {
-                let taken = self.take(id, share, 0, &mut folded, parts.as_deref_mut());
+                let taken = self.take(id, share, only, 0, &mut folded, parts.as_deref_mut());
                 if folded.rows > 0 {
                     folded.is_zero = taken.value == 0;
                     if self.insert_total(id, taken).is_err() {
@@ -229,11 +232,13 @@ impl Folder {
         bigint_parts(amount).for_each(|value| self.give_back(id, Total { value, updated_at_us: at_us }));
     }
 
-    /// Takes slot rows as long as `before` and what was taken fit bigint; returns what was taken.
+    /// Takes slot rows as long as `before` and what was taken fit bigint; returns what was taken. `only` is the one row that there is, if it
+    /// was found.
     fn take(
         &self,
         id: &[u8],
         share: Share,
+        only: Option<FreeRow<'_>>,
         before: i64,
         folded: &mut Folded,
         mut parts: Option<&mut Vec<Part>>,
@@ -241,16 +246,12 @@ impl Folder {
         let mut amount = 0i64;
         let mut updated_at_us = i64::MIN;
         let mut left = folded.width;
-        let mut scan = IdScan::begin(&self.slot.table, &self.slot.key, Range::Id(id));
-        while let Some((candidate, row)) = latest::next_free(&mut scan, |columns| {
-            let is_taken = share.takes(columns.bigint(slot_columns::SLOT));
-            is_taken.then(|| SlotAmount::read(columns))
-        }) {
+        let mut take_row = |(candidate, row): FreeRow<'_>| {
             let SlotAmount { delta, at_us, booked_at_us } = row;
             let fits = amount.checked_add(delta).is_some_and(|sum| before.checked_add(sum).is_some());
             if !fits {
                 folded.overflowed = true;
-                continue;
+                return;
             }
             // A row that gained nothing since the last pass goes, and so do rows past the limit: a cold counter
             // shrinks to none. A busy counter keeps its rows, emptied in place.
@@ -258,7 +259,9 @@ impl Folder {
             let done = if goes {
                 candidate.delete().is_ok()
             } else {
-                candidate.update(&[(slot_columns::DELTA, Value::Bigint(0))]).is_ok()
+                let is_updated = candidate.update(&[(slot_columns::DELTA, Value::Bigint(0))]).is_ok();
+                slots::note_written(id);
+                is_updated
             };
             if done {
                 amount += delta;
@@ -274,6 +277,17 @@ impl Folder {
                 // Rows that came since they were counted go too.
                 left = left.saturating_sub(usize::from(goes));
             }
+        };
+        if let Some(only) = only {
+            take_row(only);
+        } else {
+            let mut scan = IdScan::begin(&self.slot.table, &self.slot.key, Range::Id(id));
+            while let Some(row) = latest::next_free(&mut scan, |columns| {
+                let is_taken = share.takes(columns.bigint(slot_columns::SLOT));
+                is_taken.then(|| SlotAmount::read(columns))
+            }) {
+                take_row(row);
+            }
         }
         Total { value: amount, updated_at_us }
     }
@@ -283,19 +297,24 @@ impl Folder {
         slots::insert(&self.slot.table, id, slot, amount.value, amount.updated_at_us);
     }
 
-    fn width(&self, id: &[u8]) -> usize {
+    /// How many slot rows there are; the row, where there is one that nobody holds: most have one, which need not be looked for again.
+    fn width(&self, id: &[u8]) -> (usize, Option<FreeRow<'_>>) {
         let mut width = 0;
+        let mut only = None;
         let mut scan = IdScan::begin(&self.slot.table, &self.slot.key, Range::Id(id));
         while scan
-            .next_entry(|version| match version.status() {
-                Status::Free | Status::Changing(_) | Status::Locked(_) => {
-                    width += 1;
-                    ControlFlow::Break(())
+            .next_entry(|version| {
+                let status = version.status();
+                if !matches!(status, Status::Free | Status::Changing(_) | Status::Locked(_)) {
+                    return ControlFlow::Continue(());
                 }
-                _ => ControlFlow::Continue(()),
+                width += 1;
+                only = (width == 1 && status == Status::Free)
+                    .then(|| (Candidate::new(version), SlotAmount::read(&version.columns())));
+                ControlFlow::Break(())
             })
             .is_some()
         {}
-        width
+        (width, only)
     }
 }

@@ -149,20 +149,33 @@ pub fn add_ids_of(
     added
 }
 
+/// Rows of an id that a walk over ids goes past one by one: as many as are on the way where it would look for the next id.
+const MOST_ROWS_PASSED: usize = 4;
+
 /// The next ids after `after` that have slot rows nobody holds, at most `limit`.
 pub fn ids_to_fold(tables: Tables, after: &[u8], limit: usize) -> Result<Vec<Id>, CounterError> {
     let slot = Keyed::slot(tables, Access::Read)?;
     let mut ids: Vec<Id> = Vec::new();
     let mut scan = IdScan::begin(&slot.table, &slot.key, Range::After(after));
+    // Of the last id.
+    let mut rows = 0;
     while ids.len() < limit {
         let read =
             |columns: &Columns<'_>| Some(fallible::boxed(columns.text(slot_columns::ID), WHAT).or_raise());
         let Some((_, id)) = latest::next_free(&mut scan, read) else { break };
         // An id that cannot be read where it lies is passed over, or the scan would start from the beginning.
-        if !id.is_empty() {
+        if id.is_empty() {
+            continue;
+        }
+        if ids.last() != Some(&id) {
+            rows = 1;
+            fallible::push(&mut ids, id, WHAT)?;
+            continue;
+        }
+        rows += 1;
+        if rows >= MOST_ROWS_PASSED {
             // Straight to the next id: this one may have a thousand rows.
             scan.restart(Range::After(&id));
-            fallible::push(&mut ids, id, WHAT)?;
         }
     }
     Ok(ids)

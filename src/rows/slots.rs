@@ -13,11 +13,12 @@ use super::place::{self, Found};
 use super::slot_columns;
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
+use crate::memory::{restore_guard, slotted};
 use crate::pg::id_scan::{IdScan, Range};
-use crate::pg::page::{Columns, Status, Tid};
+use crate::pg::page::{self, Columns, Status, Tid};
 use crate::pg::table::{Access, Table};
 use crate::pg::write::{self, Value};
-use crate::pg::{process, random};
+use crate::pg::{catalog, process, random};
 
 const WHAT: &str = "places of slot rows";
 
@@ -25,6 +26,8 @@ const WHAT: &str = "places of slot rows";
 const MAX_REMEMBERED: usize = 1024;
 /// Index entries a search looks at: enough for the widest counter, bounded where dead ones have piled up.
 const MAX_ENTRIES_SEARCHED: usize = 2048;
+/// Pages of the slot table that a pass walks over. After a burst there are more until the table is vacuumed.
+const MAX_BLOCKS_WALKED: u32 = 4096;
 
 /// A slot row, and where its latest version was last seen.
 #[derive(Clone, Copy, Debug)]
@@ -140,6 +143,7 @@ impl Writer {
                     [(slot_columns::DELTA, Value::Bigint(sum)), (slot_columns::AT, Value::Bigint(now_us))];
                 match candidate.update(&change) {
                     Ok(tid) => {
+                        note_written(id);
                         row.tid = tid;
                         Outcome::Added
                     }
@@ -158,16 +162,15 @@ impl Writer {
     /// Inserts a slot row of an amount that counts from now on, and happened at another time.
     pub fn insert_booked(&self, id: &[u8], delta: i64, booked_at_us: i64) {
         let (slot, at_us) = (random::bits() as i64, process::statement_started_us());
-        write::insert(
-            &self.table,
-            &[
-                Value::Text(id),
-                Value::Bigint(slot),
-                Value::Bigint(delta),
-                Value::Bigint(at_us),
-                Value::Bigint(booked_at_us),
-            ],
-        );
+        let values = [
+            Value::Text(id),
+            Value::Bigint(slot),
+            Value::Bigint(delta),
+            Value::Bigint(at_us),
+            Value::Bigint(booked_at_us),
+        ];
+        write::insert(&self.table, &values);
+        note_written(id);
     }
 
     /// Inserts a fresh slot row. The number is random over 64 bits, so that two transactions never meet in the
@@ -226,5 +229,32 @@ pub fn remember(id: &[u8], known: Known) {
 
 /// Inserts a slot row.
 pub(super) fn insert(table: &Table, id: &[u8], slot: i64, delta: i64, at_us: i64) -> Tid {
-    write::insert(table, &[Value::Text(id), Value::Bigint(slot), Value::Bigint(delta), Value::Bigint(at_us)])
+    let values = [Value::Text(id), Value::Bigint(slot), Value::Bigint(delta), Value::Bigint(at_us)];
+    let tid = write::insert(table, &values);
+    note_written(id);
+    tid
+}
+
+/// A version of a slot row of the counter is on its page.
+pub(super) fn note_written(id: &[u8]) {
+    slotted::add(u32::from(catalog::my_database()), id);
+}
+
+/// Walks over the slot table, for `memory/slotted` to learn which counters have slot rows. Takes little where there is nothing to learn. The
+/// transaction has written nothing, and nobody else does this meanwhile.
+pub fn renew_slotted(tables: Tables) {
+    let database = u32::from(catalog::my_database());
+    let table = Table::open(tables.slot);
+    // A restore may write with triggers switched off.
+    if table.blocks() > MAX_BLOCKS_WALKED || restore_guard::is_under_way(database) {
+        return;
+    }
+    let Some(walk) = slotted::renew(database, u32::from(tables.total)) else { return };
+    page::each_version(&table, |version| {
+        // A version that was replaced counts: its successor may be where the walk has been.
+        if version.status() != Status::Deleted {
+            walk.see(version.columns().text(slot_columns::ID));
+        }
+    });
+    walk.end();
 }

@@ -48,31 +48,49 @@ impl RowSum {
 pub struct Reader {
     tables: Tables,
     total: Keyed,
-    slot_table: Table,
+    /// Locked and opened where counters may have slot rows.
+    slot_table: OnceCell<Table>,
     /// Opened where there is anything in it.
     slot: OnceCell<Keyed>,
 }
 
 impl Reader {
     pub fn open(tables: Tables) -> Result<Reader, CounterError> {
-        access::lock_for_reading(tables);
+        let reader = Reader::open_totals(tables)?;
+        reader.open_slots();
+        Ok(reader)
+    }
+
+    /// Without the table of slot rows.
+    pub fn open_totals(tables: Tables) -> Result<Reader, CounterError> {
+        access::lock_total_for_reading(tables);
         Ok(Reader {
             tables,
             total: Keyed::total(tables, Access::Read)?,
-            slot_table: Table::open(tables.slot),
+            slot_table: OnceCell::new(),
             slot: OnceCell::new(),
+        })
+    }
+
+    /// Before the snapshot is taken that slot rows are read under: a lock is waited for here.
+    pub fn open_slots(&self) {
+        self.slot_table();
+    }
+
+    pub fn has_slots_open(&self) -> bool {
+        self.slot_table.get().is_some()
+    }
+
+    fn slot_table(&self) -> &Table {
+        self.slot_table.get_or_init(|| {
+            access::lock_slot_for_reading(self.tables);
+            Table::open(self.tables.slot)
         })
     }
 
     /// Sums one counter's rows as the snapshot sees them. Errors: 55000 the slot table's primary key is not ours.
     pub fn sum(&self, id: &[u8], snapshot: &mut Snapshot) -> Result<RowSum, CounterError> {
-        let mut sum = RowSum::default();
-        for_each_visible(&self.total, Range::Id(id), snapshot, |columns| {
-            sum.add_total(columns);
-            ControlFlow::Continue(())
-        });
-        self.add_slots(id, snapshot, &mut sum)?;
-        Ok(sum)
+        self.scans().sum(id, snapshot, Slots::LookedInto)
     }
 
     /// The same of this node's own rows, which are all where no other node counts. Errors: as `sum`.
@@ -99,6 +117,11 @@ impl Reader {
         Ok(())
     }
 
+    /// For the sums of several counters, one after the other.
+    pub fn scans(&self) -> Scans<'_> {
+        Scans { reader: self, total: None, slot: None }
+    }
+
     /// Sums one counter's totals as the snapshot sees them.
     pub fn totals(&self, id: &[u8], snapshot: &mut Snapshot) -> i128 {
         let mut sum = RowSum::default();
@@ -112,7 +135,7 @@ impl Reader {
     /// False where no snapshot that was taken before now sees any slot row: what one sees vacuum does not truncate, and who empties the table
     /// by TRUNCATE takes its rows from all.
     fn has_slot_rows(&self) -> bool {
-        self.slot_table.blocks() > 0
+        self.slot_table().blocks() > 0
     }
 
     /// Shows the amounts of one counter's slot rows that the snapshot sees. Errors: as `sum`.
@@ -144,14 +167,64 @@ impl Reader {
     }
 }
 
+/// Whether a counter's slot rows are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slots {
+    LookedInto,
+    /// The snapshot sees none of this counter: see `memory/slotted`.
+    RuledOut,
+}
+
+/// Scans of both tables, used again for one counter after the other. Counters in the order of their ids share pages.
+pub struct Scans<'r> {
+    reader: &'r Reader,
+    total: Option<IdScan<'r>>,
+    slot: Option<IdScan<'r>>,
+}
+
+impl<'r> Scans<'r> {
+    /// As `Reader::sum`. The keys of all counters take memory until the context ends.
+    pub fn sum(&mut self, id: &[u8], snapshot: &mut Snapshot, slots: Slots) -> Result<RowSum, CounterError> {
+        let mut sum = RowSum::default();
+        let scan = restarted(&mut self.total, self.reader.total(), id);
+        each_visible_of(scan, snapshot, |columns| {
+            sum.add_total(columns);
+            ControlFlow::Continue(())
+        });
+        if slots == Slots::LookedInto && self.reader.has_slot_rows() {
+            let scan = restarted(&mut self.slot, self.reader.slot()?, id);
+            each_visible_of(scan, snapshot, |columns| {
+                sum.add_slot(columns);
+                ControlFlow::Continue(())
+            });
+        }
+        Ok(sum)
+    }
+}
+
+fn restarted<'s, 'r>(scan: &'s mut Option<IdScan<'r>>, keyed: &'r Keyed, id: &[u8]) -> &'s mut IdScan<'r> {
+    let range = Range::Id(id);
+    if let Some(scan) = scan.as_mut() {
+        scan.restart(range);
+    }
+    scan.get_or_insert_with(|| IdScan::begin(&keyed.table, &keyed.key, range))
+}
+
 /// Shows each row that the snapshot sees, once, in key order, until told to stop.
 pub fn for_each_visible(
     keyed: &Keyed,
     range: Range<'_>,
     snapshot: &mut Snapshot,
+    see: impl FnMut(&Columns<'_>) -> ControlFlow<()>,
+) {
+    each_visible_of(&mut IdScan::begin(&keyed.table, &keyed.key, range), snapshot, see);
+}
+
+fn each_visible_of(
+    scan: &mut IdScan<'_>,
+    snapshot: &mut Snapshot,
     mut see: impl FnMut(&Columns<'_>) -> ControlFlow<()>,
 ) {
-    let mut scan = IdScan::begin(&keyed.table, &keyed.key, range);
     let mut stop = false;
     while !stop {
         // Behind a held snapshot a counter can have very many dead entries: such a read can be cancelled.

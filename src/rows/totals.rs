@@ -109,7 +109,8 @@ impl Places {
 pub struct Writer {
     tables: Tables,
     table: Table,
-    blocks: u32,
+    /// As many as there were when it was first asked, under the lock that also keeps vacuum from truncating the table.
+    blocks: OnceCell<u32>,
     keyed: OnceCell<Keyed>,
     node: i32,
 }
@@ -117,9 +118,7 @@ pub struct Writer {
 impl Writer {
     pub fn open(tables: Tables) -> Writer {
         let table = Table::open(tables.total);
-        // Read under the lock that also keeps vacuum from truncating the table.
-        let blocks = table.blocks();
-        Writer { tables, table, blocks, keyed: OnceCell::new(), node: settings::node() }
+        Writer { tables, table, blocks: OnceCell::new(), keyed: OnceCell::new(), node: settings::node() }
     }
 
     /// Adds to the counter's total of this node, if that can be had now; makes it if there is none.
@@ -234,7 +233,8 @@ impl Writer {
                 seen.passes_over = left;
                 return Recalled::PassOver;
             }
-            match seen.tid.block < self.blocks || seen.tid.block < self.table.blocks() {
+            let blocks = *self.blocks.get_or_init(|| self.table.blocks());
+            match seen.tid.block < blocks || seen.tid.block < self.table.blocks() {
                 true => Recalled::At(*seen),
                 false => Recalled::Nothing,
             }

@@ -14,6 +14,8 @@ mod sync {
 pub mod contents;
 #[path = "../../../src/memory/room/dirt.rs"]
 pub mod dirt;
+#[path = "../../../src/memory/filter.rs"]
+pub mod filter;
 #[path = "../../../src/memory/generation.rs"]
 pub mod generation;
 #[path = "../../../src/memory/lifecycle.rs"]
