@@ -453,6 +453,46 @@ COMMENT ON COLUMN counter_ext.board_count.scores IS 'the lowest score of the ran
 COMMENT ON COLUMN counter_ext.board_count.counts IS 'members in each part of the range, as bigints in network order';
 
 -- src/api/boards.rs
+
+-- Boards by windows: members ranked by what their counters gained in an hour, a day, a week or a month.
+
+-- Changed by counter_board and counter_unboard, which keep out who counts.
+CREATE TABLE counter_ext.board_window (
+    prefix text COLLATE "C" NOT NULL,
+    length text COLLATE "C" NOT NULL,
+    since timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    -- How long a window is kept after its end, in microseconds.
+    keep_us bigint NOT NULL,
+    zone text COLLATE "C" NOT NULL,
+    PRIMARY KEY (prefix, length),
+    CONSTRAINT board_window_prefix_length CHECK (pg_catalog.octet_length(prefix) OPERATOR(pg_catalog.<=) 255)
+);
+
+-- What members have gained in each window. board_member and board_count, which say their order, are made of it.
+CREATE TABLE counter_ext.board_score (
+    board text COLLATE "C" NOT NULL,
+    member text COLLATE "C" NOT NULL,
+    node integer NOT NULL,
+    -- A random number: what is restored and what is counted meanwhile never meet in the index.
+    part bigint NOT NULL,
+    value bigint NOT NULL,
+    PRIMARY KEY (board, member, node, part)
+) WITH (fillfactor = 80);
+
+-- Keys are read where they lie: never compressed, whatever columns somebody adds.
+ALTER TABLE counter_ext.board_window ALTER COLUMN prefix SET STORAGE EXTERNAL, ALTER COLUMN length SET STORAGE EXTERNAL,
+    ALTER COLUMN zone SET STORAGE EXTERNAL;
+ALTER TABLE counter_ext.board_score ALTER COLUMN board SET STORAGE EXTERNAL, ALTER COLUMN member SET STORAGE EXTERNAL;
+
+SELECT pg_catalog.pg_extension_config_dump('counter_ext.board_window', '');
+SELECT pg_catalog.pg_extension_config_dump('counter_ext.board_score', '');
+
+COMMENT ON TABLE counter_ext.board_window IS 'boards by windows of time; changed by counter_board and counter_unboard';
+COMMENT ON TABLE counter_ext.board_score IS 'what members of boards by windows have gained in each window';
+COMMENT ON COLUMN counter_ext.board_window.zone IS 'the time zone in which windows begin';
+COMMENT ON COLUMN counter_ext.board_score.board IS 'names a window: its length, prefix and beginning';
+
+-- src/api/boards.rs
 -- counter_ext::api::boards::counter_ext::note_board_change
 CREATE FUNCTION counter_ext."note_board_change"()
 	RETURNS TRIGGER
@@ -460,9 +500,18 @@ CREATE FUNCTION counter_ext."note_board_change"()
 	AS 'MODULE_PATHNAME', 'note_board_change_wrapper';
 
 -- src/api/boards.rs
+-- counter_ext::api::boards::counter_ext::note_board_window_change
+CREATE FUNCTION counter_ext."note_board_window_change"()
+	RETURNS TRIGGER
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'note_board_window_change_wrapper';
+
+-- src/api/boards.rs
 -- counter_ext::api::boards::counter_board
 CREATE  FUNCTION "counter_board"(
-	"prefix" text /* Option < TextArg < '_ > > */
+	"prefix" text, /* Option < TextArg < '_ > > */
+	"by" text DEFAULT NULL, /* Option < TextArg < '_ > > */
+	"keep" interval DEFAULT NULL /* Option < IntervalArg < '_ > > */
 ) RETURNS bool /* bool */
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'counter_board_wrapper';
@@ -470,15 +519,16 @@ AS 'MODULE_PATHNAME', 'counter_board_wrapper';
 -- src/api/boards.rs
 -- counter_ext::api::boards::counter_board_around
 CREATE  FUNCTION "counter_board_around"(
-	"board" text, /* TextArg < '_ > */
-	"member" text, /* TextArg < '_ > */
-	"n" INT DEFAULT 5 /* i32 */
+	"board" text, /* Option < TextArg < '_ > > */
+	"member" text, /* Option < TextArg < '_ > > */
+	"n" INT DEFAULT 5, /* Option < i32 > */
+	"by" text DEFAULT NULL /* Option < TextArg < '_ > > */
 ) RETURNS TABLE (
 	"rank" bigint,  /* i64 */
 	"member" text,  /* TextBytes */
 	"score" bigint  /* i64 */
 )
-STRICT PARALLEL RESTRICTED
+PARALLEL RESTRICTED
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'counter_board_around_wrapper';
 
@@ -496,12 +546,32 @@ AS 'MODULE_PATHNAME', 'counter_board_incr_wrapper';
 -- src/api/boards.rs
 -- counter_ext::api::boards::counter_board_rank
 CREATE  FUNCTION "counter_board_rank"(
-	"board" text, /* TextArg < '_ > */
-	"member" text /* TextArg < '_ > */
+	"board" text, /* Option < TextArg < '_ > > */
+	"member" text, /* Option < TextArg < '_ > > */
+	"by" text DEFAULT NULL /* Option < TextArg < '_ > > */
 ) RETURNS bigint /* Option < i64 > */
-STRICT PARALLEL RESTRICTED
+PARALLEL RESTRICTED
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'counter_board_rank_wrapper';
+
+-- src/api/boards.rs
+
+CREATE FUNCTION counter_board_incr(board text, member bigint, delta bigint DEFAULT 1) RETURNS void
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_board_incr($1, $2::pg_catalog.text, $3); END;
+CREATE FUNCTION counter_board_incr(board text, member uuid, delta bigint DEFAULT 1) RETURNS void
+    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_board_incr($1, $2::pg_catalog.text, $3); END;
+CREATE FUNCTION counter_board_rank(board text, member bigint, by text DEFAULT NULL) RETURNS bigint
+    LANGUAGE sql VOLATILE PARALLEL RESTRICTED
+    BEGIN ATOMIC SELECT @extschema@.counter_board_rank($1, $2::pg_catalog.text, $3); END;
+CREATE FUNCTION counter_board_rank(board text, member uuid, by text DEFAULT NULL) RETURNS bigint
+    LANGUAGE sql VOLATILE PARALLEL RESTRICTED
+    BEGIN ATOMIC SELECT @extschema@.counter_board_rank($1, $2::pg_catalog.text, $3); END;
+CREATE FUNCTION counter_board_around(board text, member bigint, n integer DEFAULT 5, by text DEFAULT NULL)
+    RETURNS TABLE (rank bigint, member text, score bigint) LANGUAGE sql VOLATILE
+    BEGIN ATOMIC SELECT * FROM @extschema@.counter_board_around($1, $2::pg_catalog.text, $3, $4); END;
+CREATE FUNCTION counter_board_around(board text, member uuid, n integer DEFAULT 5, by text DEFAULT NULL)
+    RETURNS TABLE (rank bigint, member text, score bigint) LANGUAGE sql VOLATILE
+    BEGIN ATOMIC SELECT * FROM @extschema@.counter_board_around($1, $2::pg_catalog.text, $3, $4); END;
 
 -- src/api/boards.rs
 -- counter_ext::api::boards::counter_board_snapshot
@@ -515,50 +585,24 @@ AS 'MODULE_PATHNAME', 'counter_board_snapshot_wrapper';
 -- src/api/boards.rs
 -- counter_ext::api::boards::counter_board_top
 CREATE  FUNCTION "counter_board_top"(
-	"board" text, /* TextArg < '_ > */
-	"n" INT DEFAULT 10 /* i32 */
+	"board" text, /* Option < TextArg < '_ > > */
+	"n" INT DEFAULT 10, /* Option < i32 > */
+	"at" timestamp with time zone DEFAULT NULL, /* Option < TimestampWithTimeZone > */
+	"by" text DEFAULT NULL /* Option < TextArg < '_ > > */
 ) RETURNS TABLE (
 	"rank" bigint,  /* i64 */
 	"member" text,  /* TextBytes */
 	"score" bigint  /* i64 */
 )
-STRICT PARALLEL RESTRICTED
+PARALLEL RESTRICTED
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'counter_board_top_wrapper';
 
 -- src/api/boards.rs
-
-CREATE FUNCTION counter_board_incr(board text, member bigint, delta bigint DEFAULT 1) RETURNS void
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_board_incr($1, $2::pg_catalog.text, $3); END;
-CREATE FUNCTION counter_board_incr(board text, member uuid, delta bigint DEFAULT 1) RETURNS void
-    LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_board_incr($1, $2::pg_catalog.text, $3); END;
-CREATE FUNCTION counter_board_rank(board text, member bigint) RETURNS bigint
-    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_board_rank($1, $2::pg_catalog.text); END;
-CREATE FUNCTION counter_board_rank(board text, member uuid) RETURNS bigint
-    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_board_rank($1, $2::pg_catalog.text); END;
-CREATE FUNCTION counter_board_around(board text, member bigint, n integer DEFAULT 5) RETURNS TABLE (rank bigint, member text, score bigint)
-    LANGUAGE sql VOLATILE STRICT
-    BEGIN ATOMIC SELECT * FROM @extschema@.counter_board_around($1, $2::pg_catalog.text, $3); END;
-CREATE FUNCTION counter_board_around(board text, member uuid, n integer DEFAULT 5) RETURNS TABLE (rank bigint, member text, score bigint)
-    LANGUAGE sql VOLATILE STRICT
-    BEGIN ATOMIC SELECT * FROM @extschema@.counter_board_around($1, $2::pg_catalog.text, $3); END;
--- Of the last copy that was taken by then.
-CREATE FUNCTION counter_board_top(board text, n integer, at timestamptz) RETURNS TABLE (rank bigint, member text, score bigint)
-    LANGUAGE sql STABLE STRICT PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT s.rank, s.member, s.score FROM counter_ext.board_snapshot s
-        WHERE s.board OPERATOR(pg_catalog.=) $1 COLLATE "C"
-            AND s.taken_at OPERATOR(pg_catalog.=) (
-                SELECT pg_catalog.max(t.taken_at) FROM counter_ext.board_snapshot t
-                WHERE t.board OPERATOR(pg_catalog.=) $1 COLLATE "C" AND t.taken_at OPERATOR(pg_catalog.<=) $3)
-        ORDER BY s.position LIMIT $2;
-END;
-COMMENT ON FUNCTION counter_board_top(text, integer, timestamptz) IS 'the first members of a board, from the last copy that counter_board_snapshot took by then';
-
--- src/api/boards.rs
 -- counter_ext::api::boards::counter_unboard
 CREATE  FUNCTION "counter_unboard"(
-	"prefix" text /* Option < TextArg < '_ > > */
+	"prefix" text, /* Option < TextArg < '_ > > */
+	"by" text DEFAULT NULL /* Option < TextArg < '_ > > */
 ) RETURNS bool /* bool */
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'counter_unboard_wrapper';
@@ -2118,7 +2162,8 @@ CREATE  FUNCTION "counter_apply"(
 	"upto" bigint, /* Option < i64 > */
 	"ids" text[], /* Option < TextArray < '_ > > */
 	"deltas" bigint[], /* Option < BigintArray < '_ > > */
-	"offsets" bigint[] DEFAULT NULL /* Option < BigintArray < '_ > > */
+	"offsets" bigint[] DEFAULT NULL, /* Option < BigintArray < '_ > > */
+	"at" timestamptz[] DEFAULT NULL /* Option < TimestampArray < '_ > > */
 ) RETURNS bool /* bool */
 
 LANGUAGE c /* Rust */
@@ -2164,8 +2209,8 @@ CREATE FUNCTION counter_apply(source anyelement, upto bigint, ids text[], deltas
     AS 'MODULE_PATHNAME', 'counter_apply_of_wrapper' LANGUAGE c VOLATILE;
 -- `deltas` has no default: with four arguments this would be like the above, but for an array in one place, which
 -- an untyped parameter does not say.
-CREATE FUNCTION counter_apply(source anyelement, first bigint, upto bigint, ids text[], deltas bigint[], offsets bigint[] DEFAULT NULL)
-    RETURNS boolean AS 'MODULE_PATHNAME', 'counter_apply_from_of_wrapper' LANGUAGE c VOLATILE;
+CREATE FUNCTION counter_apply(source anyelement, first bigint, upto bigint, ids text[], deltas bigint[], offsets bigint[] DEFAULT NULL,
+    at timestamptz[] DEFAULT NULL) RETURNS boolean AS 'MODULE_PATHNAME', 'counter_apply_from_of_wrapper' LANGUAGE c VOLATILE;
 CREATE FUNCTION counter_apply_reset(source anyelement) RETURNS bigint
     AS 'MODULE_PATHNAME', 'counter_apply_reset_of_wrapper' LANGUAGE c VOLATILE STRICT;
 
@@ -4001,6 +4046,22 @@ CREATE TRIGGER note_board_change_row AFTER INSERT OR UPDATE OR DELETE ON counter
     FOR EACH ROW EXECUTE FUNCTION counter_ext.note_board_change();
 ALTER TABLE counter_ext.board ENABLE ALWAYS TRIGGER note_board_change_before, ENABLE ALWAYS TRIGGER note_board_change,
     ENABLE ALWAYS TRIGGER note_board_change_row;
+
+CREATE TRIGGER note_board_window_change_before BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON counter_ext.board_window
+    FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_board_window_change();
+CREATE TRIGGER note_board_window_change AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON counter_ext.board_window
+    FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_board_window_change();
+CREATE TRIGGER note_board_window_change_row AFTER INSERT OR UPDATE OR DELETE ON counter_ext.board_window
+    FOR EACH ROW EXECUTE FUNCTION counter_ext.note_board_window_change();
+ALTER TABLE counter_ext.board_window ENABLE ALWAYS TRIGGER note_board_window_change_before,
+    ENABLE ALWAYS TRIGGER note_board_window_change, ENABLE ALWAYS TRIGGER note_board_window_change_row;
+-- While a restore fills them, no window is built.
+CREATE TRIGGER note_foreign_insert BEFORE INSERT ON counter_ext.board_window
+    FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_insert();
+ALTER TABLE counter_ext.board_window ENABLE ALWAYS TRIGGER note_foreign_insert;
+CREATE TRIGGER note_foreign_insert BEFORE INSERT ON counter_ext.board_score
+    FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_insert();
+ALTER TABLE counter_ext.board_score ENABLE ALWAYS TRIGGER note_foreign_insert;
 
 -- src/api/live.rs
 

@@ -68,7 +68,7 @@ static SERVER_HOOKS: pg::hooks::Hooks = pg::hooks::Hooks {
 };
 
 /// What the rest of the extension knows of families.
-static FAMILIES: [&family::Family; 12] = [
+static FAMILIES: [&family::Family; 13] = [
     &caches::FAMILY,
     &likes::FAMILY,
     &visitors::FAMILY,
@@ -76,6 +76,7 @@ static FAMILIES: [&family::Family; 12] = [
     &audit::FAMILY,
     &limits::FAMILY,
     &boards::FAMILY,
+    &boards::windows::FAMILY,
     &live::FAMILY,
     &expiry::FAMILY,
     &nodes::FAMILY,

@@ -11,7 +11,7 @@ use crate::errors::{CounterError, OrRaise, check_id, check_key, given};
 use crate::idempotency::batch::Borders;
 use crate::idempotency::errors::IdempotencyError;
 use crate::idempotency::{self, Delta};
-use crate::pg::args::{BigintArray, TextArg, TextArray};
+use crate::pg::args::{BigintArray, TextArg, TextArray, TimestampArray};
 use crate::pg::naming::name_of;
 
 /// Adds `delta` to a counter unless `token` (1 to 255 bytes) has been seen for it; returns whether it did. Tokens are remembered
@@ -69,11 +69,13 @@ fn counter_apply_of(
 /// As above, for batches that may overlap others: of the offsets from `first` to `upto` those count that are past what the source
 /// has delivered. The delta of offset `first + i` is `deltas[i]` (1 without `deltas`), to counter `ids[i]`; a NULL id counts nothing. Or
 /// `offsets[i]` says which offset it belongs to: then an offset may have any number of them, in any order. Offsets between one batch and the next may
-/// be missing. Returns whether `upto` is past what the source had delivered.
+/// be missing. `at[i]` is when it happened, NULL for now, as are all without `at`: it is counted as by `counter_incr_at`. Of what counts no more, since the
+/// source has delivered it, the time is not looked at. Returns whether `upto` is past what the source had delivered.
 ///
 /// Errors: those of the above; 22023 `upto` is less than `first`, or an element of `offsets` outside of them; 2202E as many ids as offsets are
-/// needed, or as many offsets as ids; 22004 NULL offset, or NULL delta of an id.
+/// needed, or as many offsets, or times, as ids; 22004 NULL offset, or NULL delta of an id; of a delta with a time: 55000 and 22008 as `counter_incr_at`.
 #[pg_extern(name = "counter_apply")]
+#[allow(clippy::too_many_arguments)]
 fn counter_apply_from(
     source: Option<TextArg<'_>>,
     first: Option<i64>,
@@ -81,12 +83,14 @@ fn counter_apply_from(
     ids: Option<TextArray<'_>>,
     deltas: Option<BigintArray<'_>>,
     offsets: default!(Option<BigintArray<'_>>, "NULL"),
+    at: default!(Option<TimestampArray<'_>>, "NULL"),
 ) -> bool {
-    apply_from(source.map(|source| source.0), (first, upto), ids, deltas, offsets).or_raise()
+    apply_from(source.map(|source| source.0), (first, upto), (ids, deltas), offsets, at).or_raise()
 }
 
 /// As above, for sources of other types. Errors: 42804 a type that names nothing.
 #[pg_extern(sql = false)]
+#[allow(clippy::too_many_arguments)]
 fn counter_apply_from_of(
     source: Option<AnyElement>,
     first: Option<i64>,
@@ -94,9 +98,10 @@ fn counter_apply_from_of(
     ids: Option<TextArray<'_>>,
     deltas: Option<BigintArray<'_>>,
     offsets: Option<BigintArray<'_>>,
+    at: Option<TimestampArray<'_>>,
 ) -> bool {
     source_name(source)
-        .and_then(|source| apply_from(source.as_deref(), (first, upto), ids, deltas, offsets))
+        .and_then(|source| apply_from(source.as_deref(), (first, upto), (ids, deltas), offsets, at))
         .or_raise()
 }
 
@@ -143,16 +148,17 @@ fn apply(
     let ids = checked_ids(ids)?;
     let deltas = checked_deltas(deltas, ids.len())?;
     let count = ids.len();
-    let of_the_end = ids.zip(deltas).map(|(id, delta)| Delta { offset: upto, id: Some(id), delta });
-    idempotency::apply(source, Borders { first: None, upto }, count, of_the_end)
+    let of_the_end =
+        ids.zip(deltas).map(|(id, delta)| Delta { offset: upto, id: Some(id), delta, at_us: None });
+    idempotency::apply(source, Borders { first: None, upto }, (count, false), of_the_end)
 }
 
 fn apply_from(
     source: Option<&[u8]>,
     (first, upto): (Option<i64>, Option<i64>),
-    ids: Option<TextArray<'_>>,
-    deltas: Option<BigintArray<'_>>,
+    (ids, deltas): (Option<TextArray<'_>>, Option<BigintArray<'_>>),
     offsets: Option<BigintArray<'_>>,
+    at: Option<TimestampArray<'_>>,
 ) -> Result<bool, CounterError> {
     let source = checked_source(source)?;
     let (first, upto) = (given("first", first)?, given("upto", upto)?);
@@ -163,17 +169,37 @@ fn apply_from(
     let ids = ids_or_none(ids)?;
     let deltas = deltas_of(ids.clone(), deltas)?;
     let count = ids.len();
-    let pairs = ids.zip(deltas);
+    let has_times = at.is_some();
+    let each = ids.zip(deltas).zip(times_of(at, count)?);
     let Some(offsets) = offsets else {
         if borders.width(first) != count as i128 {
             return Err(IdempotencyError::NotOneEach { first, upto, ids: count }.into());
         }
-        let each = (first..=upto).zip(pairs).map(|(offset, (id, delta))| Delta { offset, id, delta });
-        return idempotency::apply(source, borders, count, each);
+        let each =
+            (first..=upto).zip(each).map(|(offset, ((id, delta), at_us))| Delta { offset, id, delta, at_us });
+        return idempotency::apply(source, borders, (count, has_times), each);
     };
     let offsets = checked_offsets(offsets, count, first, upto)?;
-    let each = offsets.zip(pairs).map(|(offset, (id, delta))| Delta { offset, id, delta });
-    idempotency::apply(source, borders, count, each)
+    let each = offsets.zip(each).map(|(offset, ((id, delta), at_us))| Delta { offset, id, delta, at_us });
+    idempotency::apply(source, borders, (count, has_times), each)
+}
+
+/// When deltas happened, `None` for now.
+fn times_of<'a>(
+    at: Option<TimestampArray<'a>>,
+    ids: usize,
+) -> Result<impl Iterator<Item = Option<i64>> + use<'a>, CounterError> {
+    if at.is_some_and(|at| at.dimensions() > 1) {
+        return Err(CounterError::NotOneDimensional { argument: "at" });
+    }
+    let given = at.map(TimestampArray::elements);
+    if let Some(given) = &given
+        && given.len() != ids
+    {
+        return Err(IdempotencyError::TimesDiffer { ids, times: given.len() }.into());
+    }
+    let nows = if given.is_none() { ids } else { 0 };
+    Ok(given.into_iter().flatten().chain(std::iter::repeat_n(None, nows)))
 }
 
 /// The ids of an array argument, each checked that is not NULL.
@@ -259,8 +285,8 @@ CREATE FUNCTION counter_apply(source anyelement, upto bigint, ids text[], deltas
     AS 'MODULE_PATHNAME', 'counter_apply_of_wrapper' LANGUAGE c VOLATILE;
 -- `deltas` has no default: with four arguments this would be like the above, but for an array in one place, which
 -- an untyped parameter does not say.
-CREATE FUNCTION counter_apply(source anyelement, first bigint, upto bigint, ids text[], deltas bigint[], offsets bigint[] DEFAULT NULL)
-    RETURNS boolean AS 'MODULE_PATHNAME', 'counter_apply_from_of_wrapper' LANGUAGE c VOLATILE;
+CREATE FUNCTION counter_apply(source anyelement, first bigint, upto bigint, ids text[], deltas bigint[], offsets bigint[] DEFAULT NULL,
+    at timestamptz[] DEFAULT NULL) RETURNS boolean AS 'MODULE_PATHNAME', 'counter_apply_from_of_wrapper' LANGUAGE c VOLATILE;
 CREATE FUNCTION counter_apply_reset(source anyelement) RETURNS bigint
     AS 'MODULE_PATHNAME', 'counter_apply_reset_of_wrapper' LANGUAGE c VOLATILE STRICT;
 "#,

@@ -12,6 +12,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use super::errors::BoardError;
+use super::windows::length;
 use crate::counting::reserved::is_reserved;
 use crate::errors::CounterError;
 use crate::fallible;
@@ -147,6 +148,9 @@ fn load() -> Result<(), CounterError> {
                 boards.push(Board { prefix: prefix.to_vec(), is_declared: true, state: None });
             });
             each_row(&STATES.open(states, Access::Read)?, &mut snapshot, |prefix, state, upto| {
+                if length::is_name(prefix) {
+                    return;
+                }
                 let state = Some(State::read(state, upto));
                 match boards.iter_mut().find(|board| board.prefix == prefix) {
                     Some(board) => board.state = state,
@@ -161,6 +165,20 @@ fn load() -> Result<(), CounterError> {
     boards.sort_by(|a, b| a.prefix.cmp(&b.prefix));
     BOARDS.set(boards.into());
     KNOWN_VERSION.set(version);
+    Ok(())
+}
+
+/// Shows how far boards by windows are built, by what their names begin with. The table is locked.
+pub fn each_state_of_windows(
+    states: Oid,
+    snapshot: &mut Snapshot,
+    mut see: impl FnMut(&[u8], State),
+) -> Result<(), CounterError> {
+    each_row(&STATES.open(states, Access::Read)?, snapshot, |head, state, upto| {
+        if length::is_name(head) {
+            see(head, State::read(state, upto));
+        }
+    });
     Ok(())
 }
 

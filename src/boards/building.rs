@@ -12,6 +12,8 @@ use super::changed_rows::{self, CHANGED};
 use super::count_rows::{NODES, Nodes};
 use super::member_rows::{MEMBERS, Members};
 use super::ranking;
+use super::windows::score_rows::SCORES;
+use super::windows::{length, scoring};
 use crate::counting::reserved;
 use crate::errors::CounterError;
 use crate::family::pass::{How, Progress, Step, Work};
@@ -23,7 +25,7 @@ use crate::rows::list::{self, Id, Smallest};
 use crate::rows::total_columns;
 
 /// Counters that one transaction adds to a board, or brings up to date.
-const BATCH: usize = 1000;
+const BATCH: usize = 5000;
 /// Rows of a board that one transaction removes.
 const REMOVED_BATCH: usize = 5000;
 
@@ -36,7 +38,8 @@ struct Rank;
 impl Work for Rank {
     fn next(&mut self, tables: Tables, how: How) -> Result<Progress, CounterError> {
         let done = Progress { is_done: true, ..Progress::default() };
-        if board_rows::BOARD.find().is_none() || (!how.waits && !ranking::try_lock()) {
+        let can_write = || how.waits || (ranking::try_lock() && SCORES.try_lock(Access::Write));
+        if board_rows::BOARD.find().is_none() || !can_write() {
             return Ok(done);
         }
         as_owner(tables, |_| {
@@ -50,7 +53,10 @@ impl Work for Rank {
             if ids.is_empty() {
                 return Ok(done);
             }
-            let all: Vec<&[u8]> = ids.iter().map(|id| &**id).collect();
+            // Those of windows come first.
+            let (of_windows, totals_of) = ids.split_at(ids.partition_point(|id| length::is_name(id)));
+            scoring::refresh_noted(of_windows)?;
+            let all: Vec<&[u8]> = totals_of.iter().map(|id| &**id).collect();
             ranking::refresh(tables, &all)?;
             Ok(Progress { rows: ids.len() as u64, ..Progress::default() })
         })

@@ -1,4 +1,4 @@
-//! Counters whose totals others than compaction have changed: rows of counter_ext.board_changed, written in the transaction of the change,
+//! Counters whose totals, and members whose scores in windows, others than compaction have changed: rows of counter_ext.board_changed, written in the transaction of the change,
 //! taken by the pass that brings the members up to date.
 
 use std::ops::ControlFlow;
@@ -35,14 +35,25 @@ pub fn note(_: Tables, id: &[u8]) -> Result<(), CounterError> {
     let is_ranked = board_rows::all()?.iter().any(|board| board.is_kept() && board.member(id).is_some());
     if is_ranked {
         followed::note_change(id);
-        let table = CHANGED.lock_in_time(Access::Write)?;
-        xact::in_scratch_memory(|| {
-            let entry = random::bits() as i64;
-            write::insert(&Table::open(table), &[Value::Text(id), Value::Bigint(entry)]);
-        });
-        xact::see_own_changes();
+        insert(CHANGED.lock_in_time(Access::Write)?, id);
     }
     Ok(())
+}
+
+/// This transaction changes a member's score in a window: noted as the window's name with the member behind it.
+pub fn note_member(window: &[u8], member: &[u8]) -> Result<(), CounterError> {
+    let table = CHANGED.lock_in_time(Access::Write)?;
+    // BOUND: a name, and an id.
+    insert(table, &[window, member].concat());
+    Ok(())
+}
+
+fn insert(table: Oid, noted: &[u8]) {
+    xact::in_scratch_memory(|| {
+        let entry = random::bits() as i64;
+        write::insert(&Table::open(table), &[Value::Text(noted), Value::Bigint(entry)]);
+    });
+    xact::see_own_changes();
 }
 
 /// Takes some ids, each once, in their order: those of committed changes. The table is locked.

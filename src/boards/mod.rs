@@ -7,6 +7,7 @@
 pub mod board_rows;
 mod building;
 mod changed_rows;
+pub mod chosen;
 mod count_rows;
 pub mod declaring;
 mod errors;
@@ -19,6 +20,7 @@ mod ranking;
 pub mod reading;
 pub mod snapshots;
 mod tree;
+pub mod windows;
 
 use std::cell::Cell;
 
@@ -73,7 +75,7 @@ static HOOKS: xact::Hooks = xact::Hooks {
 };
 
 /// Compaction has just folded these counters, in the running transaction.
-fn folded(tables: Tables, amounts: &[&Amount]) -> Result<(), CounterError> {
+fn folded(tables: Tables, amounts: &[&Amount], _: bool) -> Result<(), CounterError> {
     ranking::refresh(
         tables,
         &fallible::collect(amounts.iter().map(|amount| &*amount.id), "members of boards")?,

@@ -16,6 +16,7 @@ use super::member_rows::{MEMBERS, Members, Ordered};
 use super::ranked::{Moved, Ranked};
 use super::ranking;
 use super::tree::{self, Store};
+use super::windows;
 use crate::counting::{change, read};
 use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES, check_prefix};
 use crate::fallible;
@@ -49,12 +50,18 @@ fn id_of(prefix: &[u8], member: &[u8]) -> Result<Vec<u8>, CounterError> {
     }
 }
 
+/// Checks that board and member make an id. Errors: 22023.
+pub fn check_member(prefix: &[u8], member: &[u8]) -> Result<(), CounterError> {
+    id_of(prefix, member).map(drop)
+}
+
 /// Adds to a member's score.
 pub fn increment(prefix: &[u8], member: &[u8], delta: i64) -> Result<(), CounterError> {
     let id = id_of(prefix, member)?;
     let entered = change::enter("counter_board_incr")?;
     let boards = board_rows::all()?;
-    if !boards.iter().any(|board| board.prefix == prefix && board.is_declared) {
+    let is_declared = boards.iter().any(|board| board.prefix == prefix && board.is_declared);
+    if !is_declared && windows::reading::lengths(prefix)?.is_empty() {
         // BOUND: a prefix.
         return Err(BoardError::NoBoard { prefix: prefix.to_vec() }.into());
     }

@@ -1,16 +1,30 @@
 //! Dated copies of boards: rows of counter_ext.board_snapshot.
 
+use std::ops::ControlFlow;
+
 use super::hot;
 use super::member_rows::{MEMBERS, Members};
+use super::ranked::Ranked;
 use super::reading::{self, Walk};
 use crate::counting::transaction;
 use crate::errors::CounterError;
+use crate::fallible;
+use crate::pg::id_scan::Range;
 use crate::pg::privilege::Rights;
+use crate::pg::snapshot::Snapshot;
 use crate::pg::table::{Access, Table};
 use crate::pg::write::{self, Value};
 use crate::pg::{process, xact};
 use crate::rows::access::{FamilyTable, as_owner};
 use crate::rows::column_types::*;
+use crate::rows::sum::for_each_visible;
+
+const WHAT: &str = "members of a board";
+
+const TAKEN_AT: usize = 1;
+const RANK: usize = 3;
+const MEMBER: usize = 4;
+const SCORE: usize = 5;
 
 /// counter_ext.board_snapshot
 pub const SNAPSHOTS: FamilyTable = FamilyTable {
@@ -20,6 +34,36 @@ pub const SNAPSHOTS: FamilyTable = FamilyTable {
     key: "board, taken_at, position",
     hint: "GRANT it on counter_ext.board_snapshot: to take a copy needs INSERT, to read one SELECT, to forget old ones DELETE.",
 };
+
+/// The first members of the last copy of a board that was taken by then, as the caller's query sees it.
+pub fn top(prefix: &[u8], most: usize, at_us: i64) -> Result<Vec<Ranked>, CounterError> {
+    let table = SNAPSHOTS.enter_to_read()?;
+    let keyed = SNAPSHOTS.open(table, Access::Read)?;
+    let mut top: Vec<Ranked> = Vec::new();
+    xact::in_scratch_memory(|| {
+        let mut snapshot = Snapshot::of_query();
+        let mut taken_at_us = None;
+        for_each_visible(&keyed, Range::UptoInstant(prefix, at_us), &mut snapshot, |columns| {
+            taken_at_us = Some(columns.bigint(TAKEN_AT));
+            ControlFlow::Break(())
+        });
+        let Some(taken_at_us) = taken_at_us.filter(|_| most > 0) else { return Ok(()) };
+        let mut refused = Ok(());
+        for_each_visible(&keyed, Range::IdAt(prefix, taken_at_us), &mut snapshot, |columns| {
+            refused = fallible::boxed(columns.text(MEMBER), WHAT).and_then(|member| {
+                let (rank, score) = (columns.bigint(RANK), columns.bigint(SCORE));
+                fallible::push(&mut top, Ranked { rank, member, score }, WHAT)
+            });
+            if refused.is_ok() && top.len() < most {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
+        Ok::<(), CounterError>(refused?)
+    })?;
+    Ok(top)
+}
 
 /// Copies a board as it is now, with what is hot. Returns when that was.
 pub fn take(prefix: &[u8]) -> Result<i64, CounterError> {

@@ -18,8 +18,9 @@ use crate::settings;
 
 const WHAT: &str = "counters to fold";
 
-/// Counters one transaction folds, and how long the worker takes for that: of counters with very many slot rows it folds fewer.
-const BATCH: usize = 512;
+/// Counters one transaction folds, and how long the worker takes for that: of counters with very many slot rows it folds fewer. What followers
+/// write they write once a transaction.
+const BATCH: usize = 2048;
 const BATCH_TIME: Duration = Duration::from_millis(100);
 /// Transactions over which the worker spreads the rows of a counter that has several.
 const SHARES: u64 = 4;

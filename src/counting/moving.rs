@@ -54,6 +54,7 @@ fn move_counter(function: &'static str, moved: Move<'_>) -> Result<bool, Counter
     // Families may wait for others here: compaction is not kept out.
     let mut had_any = family::counter_moved(tables, moved)?;
     between_passes(tables, || {
+        let mut from_totals = 0;
         for old in [Some(from), filtered.as_deref()].into_iter().flatten() {
             let is_counter = old == from;
             let had_own = transaction::has_own(tables, old);
@@ -67,6 +68,7 @@ fn move_counter(function: &'static str, moved: Move<'_>) -> Result<bool, Counter
             had_any = true;
             let amount = gone.amount + i128::from(own);
             if is_counter {
+                from_totals = gone.from_totals;
                 transaction::add_wide(tables, to, amount, level)?;
                 tell(from, -amount, Operation::Drop, None)?;
                 tell(to, amount, Operation::Set, None)?;
@@ -74,7 +76,7 @@ fn move_counter(function: &'static str, moved: Move<'_>) -> Result<bool, Counter
                 transaction::add_wide(tables, &reserved::id(Kind::Filtered, to)?, amount, level)?;
             }
         }
-        had_any |= family::totals_moved(tables, moved)?;
+        had_any |= family::totals_moved(tables, moved, from_totals)?;
         if merges && had_any {
             // Refused here rather than found by the next reader.
             read::current(tables, to)?;

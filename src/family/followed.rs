@@ -31,8 +31,8 @@ use crate::rows::sum::for_each_visible;
 const WHAT: &str = "followed prefixes";
 const AMOUNTS: &str = "amounts of followed counters";
 
-/// Amounts that followers are told of at once.
-const BATCH: usize = 1024;
+/// Amounts that followers are told of at once, a megabyte or two. What boards count by ranges of scores is written once for all of them.
+const BATCH: usize = 16_384;
 
 /// A family that is told what goes into totals.
 pub struct Follower {
@@ -42,8 +42,8 @@ pub struct Follower {
     /// booked without a fold, which `Family::totals_changed` tells it of.
     pub looks_at_totals: bool,
     /// Amounts have gone into totals of counters under its prefixes, in the running transaction, which holds the compaction lock or has the
-    /// ids for itself. Waits for nobody. A counter may come several times.
-    pub folded: fn(Tables, &[&Amount]) -> Result<(), CounterError>,
+    /// ids for itself: the flag says that it is a fold, with the lock. Waits for nobody. A counter may come several times.
+    pub folded: fn(Tables, &[&Amount], bool) -> Result<(), CounterError>,
 }
 
 /// What has gone into a counter's total; 0 only for those who look at totals themselves.
@@ -268,7 +268,7 @@ impl Booking {
                 fallible::collect(self.amounts.iter().filter(own), AMOUNTS)
             })?;
             if !concerned.is_empty() {
-                (follower.folded)(self.tables, &concerned)?;
+                (follower.folded)(self.tables, &concerned, self.is_fold)?;
             }
         }
         self.amounts.clear();

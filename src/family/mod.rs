@@ -63,6 +63,9 @@ pub type ChangeObserver = fn(Change<'_>) -> Result<(), CounterError>;
 /// Sees that total rows of an id change without a fold.
 pub type TotalsObserver = fn(Tables, &[u8]) -> Result<(), CounterError>;
 
+/// Says whether what happened to an id at a time is booked, now.
+pub type TimeTest = fn(&[u8], i64, i64) -> Result<Option<bool>, CounterError>;
+
 /// What a family fills in; `NONE` has nothing of it.
 pub struct Family {
     /// Defines the family's settings. True while libraries are preloaded: some can only be set then.
@@ -87,8 +90,12 @@ pub struct Family {
     /// Moves what the family has of an id to another one; returns whether there was anything. Errors: the family does not have it
     /// moved; 42710 there is something of the other id, where nothing is to be merged.
     pub counter_moved: fn(Tables, Move<'_>) -> Result<bool, CounterError>,
-    /// The same, of what goes with totals: those are moved already. Compaction is kept out, if it could be. Returns whether there was anything.
-    pub totals_moved: fn(Tables, Move<'_>) -> Result<bool, CounterError>,
+    /// The same, of what goes with totals: those are moved already, and had come to this. Compaction is kept out, if it could be. Returns whether
+    /// there was anything.
+    pub totals_moved: fn(Tables, Move<'_>, i128) -> Result<bool, CounterError>,
+    /// Whether the family books what happened to a counter at a time, now: microseconds since 2000-01-01, both. `None` where it books nothing
+    /// of the counter by time. The caller has locked counter_ext.total.
+    pub books_at: TimeTest,
     /// Empties the family's tables, and forgets what of it is pending in this transaction. Nobody else counts meanwhile.
     pub forget_all: fn(Tables) -> Result<(), CounterError>,
     /// counter_ext.total has been emptied by hand: all counters are nothing.
@@ -118,7 +125,8 @@ impl Family {
         cache_made: |_, _| Ok(()),
         ids_after: |_, _| Ok(Vec::new()),
         counter_moved: |_, _| Ok(false),
-        totals_moved: |_, _| Ok(false),
+        totals_moved: |_, _, _| Ok(false),
+        books_at: |_, _, _| Ok(None),
         forget_all: |_| Ok(()),
         totals_emptied: |_| Ok(()),
         all_forgotten: |_| (),
@@ -209,12 +217,23 @@ pub fn counter_moved(tables: Tables, moved: Move<'_>) -> Result<bool, CounterErr
 }
 
 /// Has the families move what goes with totals, which are moved already. Returns whether there was anything.
-pub fn totals_moved(tables: Tables, moved: Move<'_>) -> Result<bool, CounterError> {
+pub fn totals_moved(tables: Tables, moved: Move<'_>, came_to: i128) -> Result<bool, CounterError> {
     let mut had_any = false;
     for family in all() {
-        had_any |= (family.totals_moved)(tables, moved)?;
+        had_any |= (family.totals_moved)(tables, moved, came_to)?;
     }
     Ok(had_any)
+}
+
+/// Whether any family books what happened to a counter at a time; `None` where none books anything of it by time.
+pub fn books_at(id: &[u8], at_us: i64, now_us: i64) -> Result<Option<bool>, CounterError> {
+    let mut books = None;
+    for family in all() {
+        if let Some(own) = (family.books_at)(id, at_us, now_us)? {
+            books = Some(own || books == Some(true));
+        }
+    }
+    Ok(books)
 }
 
 /// Has the families empty their tables. Counting, the last of the list, comes first: it keeps everybody out.

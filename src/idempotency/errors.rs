@@ -16,6 +16,8 @@ pub enum IdempotencyError {
     NotOneEach { first: i64, upto: i64, ids: usize },
     /// As many offsets as deltas are needed.
     OffsetsDiffer { ids: usize, offsets: usize },
+    /// As many times as deltas are needed.
+    TimesDiffer { ids: usize, times: usize },
     /// A delta of an offset that the batch does not cover.
     OffsetOutside { position: usize, offset: i64, first: i64, upto: i64 },
 }
@@ -47,6 +49,9 @@ impl Explain for IdempotencyError {
             Self::OffsetsDiffer { ids, offsets } => {
                 wrong_array(format!("arrays differ in length: {ids} ids, {offsets} offsets"))
             }
+            Self::TimesDiffer { ids, times } => wrong_array(format!(
+                "arrays differ in length: {ids} ids, {times} elements of argument \"at\""
+            )),
             Self::OffsetOutside { position, offset, first, upto } => invalid(format!(
                 "element {position} of argument \"offsets\" is {offset}, outside of the batch from {first} to {upto}"
             )),

@@ -23,6 +23,7 @@ use crate::pg::table::Access;
 use crate::pg::{process, xact};
 use crate::rows::access::{Tables, as_owner};
 use crate::rows::emptying;
+use crate::series::late;
 
 /// Tokens one transaction forgets, and how long it takes for that at most.
 const PURGE_BATCH: u64 = 10_000;
@@ -34,6 +35,8 @@ pub struct Delta<Id> {
     pub offset: i64,
     pub id: Option<Id>,
     pub delta: i64,
+    /// When it happened, in microseconds since 2000-01-01, where that is not now.
+    pub at_us: Option<i64>,
 }
 
 pub static FAMILY: Family = Family {
@@ -75,21 +78,26 @@ pub fn increment_once(id: &[u8], delta: i64, token: &[u8]) -> Result<bool, Count
     Ok(is_new)
 }
 
-/// Adds those deltas of a batch whose offsets are past what its source has delivered. Returns whether it reaches past that.
+/// Adds those deltas of a batch whose offsets are past what its source has delivered. Returns whether it reaches past that. `has_times`: some
+/// deltas may be of other times than now. Whether such a time can be had is asked of those that count only: a batch that comes again does not
+/// fail since it is late.
 pub fn apply<Id: AsRef<[u8]>>(
     source: &[u8],
     borders: Borders,
-    count: usize,
+    (count, has_times): (usize, bool),
     deltas: impl Iterator<Item = Delta<Id>>,
 ) -> Result<bool, CounterError> {
-    let entered = change::enter("counter_apply")?;
+    const FUNCTION: &str = "counter_apply";
+    let entered = if has_times { change::enter_to_rows(FUNCTION)? } else { change::enter(FUNCTION)? };
     let table = OFFSETS.enter_to_write(Rights::INSERT.and(Rights::UPDATE), "INSERT and UPDATE")?;
     lock::lock_exclusive(table, Subject::Key(lock::id_hash(source)));
     let advanced = xact::in_scratch_memory(|| offset_rows::advance(table, source, borders, count))?;
     let Advanced::From(before) = advanced else { return Ok(false) };
-    for Delta { offset, id, delta } in deltas {
-        if let Some(id) = id.filter(|_| batch::is_new(offset, before)) {
-            change::increment(entered, id.as_ref(), delta)?;
+    for Delta { offset, id, delta, at_us } in deltas {
+        let Some(id) = id.filter(|_| batch::is_new(offset, before)) else { continue };
+        match at_us {
+            Some(at_us) => late::increment_entered(entered, id.as_ref(), at_us, delta)?,
+            None => change::increment(entered, id.as_ref(), delta)?,
         }
     }
     Ok(true)

@@ -31,7 +31,7 @@ pub static FAMILY: Family = Family {
 };
 
 /// Compaction has just folded these counters, in the running transaction.
-fn folded(_: Tables, amounts: &[&Amount]) -> Result<(), CounterError> {
+fn folded(_: Tables, amounts: &[&Amount], _: bool) -> Result<(), CounterError> {
     // Nothing was added to some of them.
     let changed = amounts.iter().filter(|amount| amount.delta != 0).map(|amount| &*amount.id);
     let mut ids = fallible::collect(changed, "counters to be sent")?;

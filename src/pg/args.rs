@@ -334,6 +334,16 @@ impl<'fcx> BigintArray<'fcx> {
     }
 }
 
+array_type!(TimestampArray, "timestamptz[]");
+
+impl<'fcx> TimestampArray<'fcx> {
+    /// The elements in order, microseconds since 2000-01-01; `None` for NULL.
+    pub fn elements(self) -> impl ExactSizeIterator<Item = Option<i64>> + Clone + use<'fcx> {
+        let datums = self.0.elements(type_ids::TIMESTAMPTZ, 8, true, b'd');
+        datums.iter().map(|datum| datum.map(|d| d.value() as i64))
+    }
+}
+
 array_type!(IntervalArray, "interval[]");
 
 impl<'fcx> IntervalArray<'fcx> {
@@ -423,6 +433,7 @@ argument!(
     MessageArg,
     TextArray,
     BigintArray,
+    TimestampArray,
     IntervalArray,
     AddressArg
 );

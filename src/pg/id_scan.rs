@@ -20,10 +20,15 @@ pub enum Range<'a> {
     From(&'a [u8]),
     /// Rows whose first two columns are these texts.
     Pair(&'a [u8], &'a [u8]),
+    /// Rows whose first column is this text, and whose second sorts after that one.
+    PairAfter(&'a [u8], &'a [u8]),
     /// Rows whose first three columns are these texts.
     Triple(&'a [u8], &'a [u8], &'a [u8]),
     /// Rows whose first column is this id, and the second this instant; microseconds since 2000-01-01.
     IdAt(&'a [u8], i64),
+    /// Rows whose first column is this text, and the second this instant or one before it, from the last one on downwards: in the opposite
+    /// order of the index.
+    UptoInstant(&'a [u8], i64),
     /// Rows of an index over timestamptz from the first instant on and before the second, oldest first; microseconds since
     /// 2000-01-01.
     Between(i64, i64),
@@ -71,8 +76,16 @@ impl<'a> Range<'a> {
             Range::After(id) => [on(1, ABOVE, pg_sys::F_TEXT_GT, Text(id)), None, None],
             Range::From(id) => [on(1, FROM, pg_sys::F_TEXT_GE, Text(id)), None, None],
             Range::Pair(first, second) => [text(1, first), text(2, second), None],
+            Range::PairAfter(first, second) => {
+                [text(1, first), on(2, ABOVE, pg_sys::F_TEXT_GT, Text(second)), None]
+            }
             Range::Triple(first, second, third) => [text(1, first), text(2, second), text(3, third)],
             Range::IdAt(id, at) => [text(1, id), on(2, EQUAL, pg_sys::F_TIMESTAMPTZ_EQ, Bigint(at)), None],
+            Range::UptoInstant(id, at) => [
+                text(1, id),
+                on(2, pg_sys::BTLessEqualStrategyNumber, pg_sys::F_TIMESTAMPTZ_LE, Bigint(at)),
+                None,
+            ],
             Range::Between(from, before) => [
                 on(1, FROM, pg_sys::F_TIMESTAMPTZ_GE, Bigint(from)),
                 on(1, BELOW, pg_sys::F_TIMESTAMPTZ_LT, Bigint(before)),
@@ -105,7 +118,9 @@ impl<'a> Range<'a> {
 
     fn direction(self) -> pg_sys::ScanDirection::Type {
         match self {
-            Range::Downwards(..) | Range::Before(..) => pg_sys::ScanDirection::BackwardScanDirection,
+            Range::Downwards(..) | Range::Before(..) | Range::UptoInstant(..) => {
+                pg_sys::ScanDirection::BackwardScanDirection
+            }
             _ => pg_sys::ScanDirection::ForwardScanDirection,
         }
     }

@@ -166,6 +166,21 @@ impl Index {
         is_fit.then_some(index)
     }
 
+    /// The index of this name, if it is a valid one on the table.
+    pub fn named(table: &Table, oid: Oid, access: Access) -> Option<Index> {
+        // SAFETY: a syscache look-up inside a transaction.
+        if unsafe { pg_sys::get_rel_relkind(oid) } as u8 != pg_sys::RELKIND_INDEX {
+            return None;
+        }
+        let index = Index::open(oid, access);
+        // SAFETY: an open index has its pg_index row.
+        let is_fit = unsafe {
+            let form = (*index.rel).rd_index;
+            (*form).indrelid == table.oid() && (*form).indisvalid
+        };
+        is_fit.then_some(index)
+    }
+
     /// Whether scans by hand may use it as a key over these columns of the table, numbered from 0, in this order: a btree over
     /// them and no others, of all rows, ascending, and in the order of bytes where they are texts. Further columns may be
     /// included.

@@ -519,6 +519,20 @@ impl FamilyTable {
         keyed.key.is_key_over(&keyed.table, columns.iter().copied()).then_some(keyed)
     }
 
+    /// As `open_over`, where the first column is a timestamptz.
+    pub fn open_over_times(
+        &self,
+        table: Oid,
+        index: &std::ffi::CStr,
+        columns: &[usize],
+        access: Access,
+    ) -> Option<Keyed> {
+        let index = catalog::relation(c"counter_ext", index)?;
+        let table = Table::open(table);
+        let key = Index::named(&table, index, access)?;
+        key.is_key_over(&table, columns.iter().copied()).then_some(Keyed { key, table })
+    }
+
     /// Opens it, locked before, with its primary key.
     pub fn open(&self, table: Oid, access: Access) -> Result<Keyed, CounterError> {
         Keyed::of(Table::open(table), self.name, self.key, access)

@@ -6,7 +6,6 @@ use crate::errors::CounterError;
 use crate::fallible;
 use crate::family::followed::Amount;
 use crate::pg::{process, xact};
-use crate::rows::access::Tables;
 
 const WHAT: &str = "amounts of a series";
 
@@ -15,7 +14,7 @@ pub(super) const MOST_AHEAD_US: i64 = 3_600_000_000;
 
 /// Books amounts in the shortest buckets that their times are kept in. What is so old that it is kept in none is left out; what is as far
 /// ahead as no clock that agrees with ours can be was counted now.
-pub fn book(_tables: Tables, amounts: &[&Amount]) -> Result<(), CounterError> {
+pub fn book(amounts: &[&Amount]) -> Result<(), CounterError> {
     let series = tracked_rows::all()?;
     let now_us = process::now_us();
     let mut writer = Writer::open()?;

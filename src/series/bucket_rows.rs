@@ -1,5 +1,5 @@
-//! Rows of counter_ext.bucket: one a counter, bucket and node, or several where somebody held the first. Nothing here waits, but for the
-//! definition of a level's table where a partition is made.
+//! Rows of counter_ext.bucket: one a counter, bucket and node, or several where somebody held the first. Nothing here waits, but for what
+//! making a partition does.
 //!
 //! What is under way in a partition that is being rolled up says counter_ext.rolled: ids up to the one noted there have been added to longer
 //! buckets, in the same transaction, and their rows in the partition mean nothing any more.
@@ -9,17 +9,17 @@
 use std::ops::ControlFlow;
 
 use super::level::{LEVELS, Level, Partition};
+use super::partitions::{self, AT, BUCKET, ID, Leaf, leaves, of_level};
 use super::tracked_rows::TRACKED;
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::Columns;
-use crate::pg::snapshot::{ActiveSnapshot, Snapshot};
-use crate::pg::spi::Spi;
+use crate::pg::snapshot::Snapshot;
 use crate::pg::table::{Access, Table};
 use crate::pg::write::{self, Value};
-use crate::pg::{Oid, catalog, confined, lock, partition, random, table, xact};
-use crate::rows::access::{self, FamilyTable, Keyed};
+use crate::pg::{Oid, catalog, lock, random, xact};
+use crate::rows::access::{FamilyTable, Keyed};
 use crate::rows::bigint_parts;
 use crate::rows::column_types::*;
 use crate::rows::latest::{self, Latest};
@@ -28,19 +28,6 @@ use crate::rows::sum::for_each_visible;
 use crate::settings;
 
 const WHAT: &str = "buckets of a series";
-const HINT: &str = "GRANT it on counter_ext.bucket: reading a series needs SELECT.";
-const COLUMNS: &[u32] = &[TEXT, TIMESTAMPTZ, INT4, INT8, INT8, INT4];
-const KEY: &str = "id, at, node, part";
-
-/// counter_ext.bucket
-pub const BUCKET: FamilyTable =
-    FamilyTable { name: "bucket", relation: c"bucket", columns: COLUMNS, key: KEY, hint: HINT };
-const MINUTES: FamilyTable =
-    FamilyTable { name: "bucket_minute", relation: c"bucket_minute", columns: COLUMNS, key: KEY, hint: HINT };
-const HOURS: FamilyTable =
-    FamilyTable { name: "bucket_hour", relation: c"bucket_hour", columns: COLUMNS, key: KEY, hint: HINT };
-const DAYS: FamilyTable =
-    FamilyTable { name: "bucket_day", relation: c"bucket_day", columns: COLUMNS, key: KEY, hint: HINT };
 /// counter_ext.rolled
 pub const ROLLED: FamilyTable = FamilyTable {
     name: "rolled",
@@ -50,20 +37,9 @@ pub const ROLLED: FamilyTable = FamilyTable {
     hint: "It is written by the extension only.",
 };
 
-pub(super) const ID: usize = 0;
-const AT: usize = 1;
 const NODE: usize = 2;
 const VALUE: usize = 4;
 const UPTO: usize = 1;
-
-/// The table of a level's buckets.
-pub fn of_level(level: Level) -> FamilyTable {
-    match level {
-        Level::Minute => MINUTES,
-        Level::Hour => HOURS,
-        Level::Day => DAYS,
-    }
-}
 
 /// What a bucket holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,24 +62,12 @@ impl BucketRow {
     }
 }
 
-/// A partition, open.
-struct Leaf {
-    of: Partition,
-    keyed: Option<Keyed>,
-    /// Where it has no key, as while a dump is restored.
-    table: Option<Table>,
-}
-
-impl Leaf {
-    fn table(&self) -> Option<&Table> {
-        self.keyed.as_ref().map(|keyed| &keyed.table).or(self.table.as_ref())
-    }
-}
-
 /// Adds to buckets.
 pub struct Writer {
     node: i32,
     leaves: Vec<Leaf>,
+    /// Of levels that were asked about: which partitions there are.
+    existing: [Option<Vec<Partition>>; 3],
     /// Of partitions that were asked about: up to which id they are rolled up.
     rolled: Vec<(Partition, Option<Id>)>,
 }
@@ -111,13 +75,19 @@ pub struct Writer {
 impl Writer {
     /// The caller has locked counter_ext.total for writing.
     pub fn open() -> Result<Writer, CounterError> {
-        Ok(Writer { node: settings::node(), leaves: Vec::new(), rolled: Vec::new() })
+        Ok(Writer {
+            node: settings::node(),
+            leaves: Vec::new(),
+            existing: [const { None }; 3],
+            rolled: Vec::new(),
+        })
     }
 
     /// Whether such a bucket of an id is rolled up into longer ones already: what is added to it nobody would see. The caller keeps out who
     /// rolls up, or is it.
     pub fn is_rolled(&mut self, level: Level, at_us: i64, id: &[u8]) -> Result<bool, CounterError> {
-        let of = level.partition(at_us);
+        let existing = self.existing(level)?.iter().copied().find(|of| of.covers(at_us));
+        let of = existing.unwrap_or_else(|| level.partition(at_us));
         if !self.rolled.iter().any(|(known, _)| *known == of) {
             let rolled = ROLLED.open(ROLLED.lock_in_time(Access::Read)?, Access::Read)?;
             let upto = rolled_upto(&rolled, &of.name(), &mut Snapshot::fresh());
@@ -158,12 +128,27 @@ impl Writer {
         Ok(())
     }
 
+    /// A level's partitions: those that there were when it was first asked about, and those that were made here.
+    fn existing(&mut self, level: Level) -> Result<&mut Vec<Partition>, CounterError> {
+        let known = &mut self.existing[level as usize];
+        if known.is_none() {
+            let parent = of_level(level).lock_in_time(Access::Read)?;
+            *known = Some(leaves(level, parent).into_iter().filter_map(|(_, of)| of).collect());
+        }
+        Ok(known.get_or_insert_default())
+    }
+
     fn leaf(&mut self, level: Level, at_us: i64) -> Result<&Leaf, CounterError> {
-        let of = level.partition(at_us);
-        if let Some(found) = self.leaves.iter().position(|leaf| leaf.of == of) {
+        if let Some(found) =
+            self.leaves.iter().position(|leaf| leaf.of.level == level && leaf.of.covers(at_us))
+        {
             return Ok(&self.leaves[found]);
         }
-        let leaf = open(of)?;
+        let leaf = partitions::open(level, at_us)?;
+        let existing = self.existing(level)?;
+        if !existing.contains(&leaf.of) {
+            existing.push(leaf.of);
+        }
         self.leaves.push(leaf);
         Ok(&self.leaves[self.leaves.len() - 1])
     }
@@ -181,71 +166,6 @@ fn insert(table: &Table, bucket: &Bucket, node: i32, value: i64) {
             Value::Int(bucket.level.minutes()),
         ],
     );
-}
-
-/// Opens a partition for writing, making it if it is not there.
-fn open(of: Partition) -> Result<Leaf, CounterError> {
-    let parent = of_level(of.level).lock_in_time(Access::Write)?;
-    let oid = match find(of, parent) {
-        Some(oid) => oid,
-        None => make(of, parent)?,
-    };
-    if !access::try_lock_in_time(oid, Access::Write) {
-        return Err(CounterError::TableLocked { table: of_level(of.level).name });
-    }
-    if !catalog::has_column_types(oid, COLUMNS) || !catalog::has_column_names_of(oid, parent, COLUMNS.len()) {
-        return Err(CounterError::NoPartition { table: of_level(of.level).name });
-    }
-    Ok(match BUCKET.open(oid, Access::Write) {
-        Ok(keyed) => Leaf { of, keyed: Some(keyed), table: None },
-        Err(_) => Leaf { of, keyed: None, table: Some(Table::open(oid)) },
-    })
-}
-
-fn find(of: Partition, parent: Oid) -> Option<Oid> {
-    let name = std::ffi::CString::new(of.name()).ok()?;
-    let oid = catalog::relation(c"counter_ext", &name)?;
-    partition::all_of(&Table::open(parent)).contains(&oid).then_some(oid)
-}
-
-/// Makes a partition, as the tables' owner.
-fn make(of: Partition, parent: Oid) -> Result<Oid, CounterError> {
-    // Against DDL only: readers and writers go on.
-    if !access::try_lock_in_time(parent, Access::AgainstDefiners) {
-        return Err(CounterError::TableLocked { table: of_level(of.level).name });
-    }
-    if let Some(oid) = find(of, parent) {
-        return Ok(oid);
-    }
-    let (name, level) = (of.name(), of_level(of.level).name);
-    let create = format!(
-        "CREATE TABLE counter_ext.{name} (LIKE counter_ext.{level} INCLUDING DEFAULTS INCLUDING STORAGE, \
-            PRIMARY KEY ({KEY})) WITH (fillfactor = 70)"
-    );
-    let instant = |us: i64| {
-        format!(
-            "('2000-01-01 00:00:00+00'::pg_catalog.timestamptz OPERATOR(pg_catalog.+) \
-             ({} OPERATOR(pg_catalog.*) '1 day'::pg_catalog.interval))",
-            us.div_euclid(86_400_000_000)
-        )
-    };
-    let attach = format!(
-        "ALTER TABLE counter_ext.{level} ATTACH PARTITION counter_ext.{name} FOR VALUES FROM {} TO {}",
-        instant(of.from_us),
-        instant(of.to_us)
-    );
-    let active = ActiveSnapshot::push_latest();
-    confined::as_owner(table::owner(parent), |confined| {
-        let spi = Spi::connect(confined)?;
-        // It is the owner's table, not to be put where the caller would have his own.
-        spi.run(b"SET LOCAL default_tablespace TO ''")?;
-        spi.run(b"SET LOCAL default_table_access_method TO heap")?;
-        spi.run(create.as_bytes())?;
-        spi.run(attach.as_bytes())
-    })?;
-    drop(active);
-    xact::see_own_changes();
-    find(of, parent).ok_or(CounterError::NoPartition { table: level })
 }
 
 /// Buckets, open for reading. Partitions of levels that are locked are not dropped to the end of the transaction.
@@ -289,7 +209,8 @@ impl Reader {
         })
     }
 
-    /// Shows the buckets of all counters under a prefix: id, beginning, value.
+    /// Shows the buckets of all counters under a prefix: id and value. Of a partition that a span has whole it reads those of the prefix; of
+    /// one that it has in part, those of the span's times, by the index over them.
     pub fn for_each_under(
         &self,
         prefix: &[u8],
@@ -297,14 +218,22 @@ impl Reader {
         snapshot: &mut Snapshot,
         mut see: impl FnMut(&[u8], i64) -> Result<(), CounterError>,
     ) -> Result<(), CounterError> {
-        self.for_each_leaf(span, |_, leaf| {
-            let keyed = BUCKET.open(leaf, Access::Read)?;
+        self.for_each_partition(span, |_, leaf, of| {
             let upto = self.rolled_upto(leaf, snapshot);
+            let by_time =
+                of.filter(|of| !span.has(*of)).and_then(|of| Some((of, partitions::by_time(of, leaf)?)));
+            let (keyed, range) = match by_time {
+                Some((of, keyed)) => {
+                    (keyed, Range::Between(span.from_us.max(of.from_us), span.before_us.min(of.to_us)))
+                }
+                None => (BUCKET.open(leaf, Access::Read)?, Range::From(prefix)),
+            };
+            let is_by_time = matches!(range, Range::Between(..));
             let mut failed = Ok(());
-            for_each_visible(&keyed, Range::From(prefix), snapshot, |columns| {
+            for_each_visible(&keyed, range, snapshot, |columns| {
                 let (id, row) = (columns.text(ID), BucketRow::read(columns));
                 if !id.starts_with(prefix) {
-                    return ControlFlow::Break(());
+                    return if is_by_time { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
                 }
                 if span.takes(row.at_us) && upto.as_ref().is_none_or(|upto| **upto < *id) {
                     failed = see(id, row.value);
@@ -320,13 +249,21 @@ impl Reader {
         span: Span,
         mut see: impl FnMut(Level, Oid) -> Result<(), CounterError>,
     ) -> Result<(), CounterError> {
+        self.for_each_partition(span, |level, leaf, _| see(level, leaf))
+    }
+
+    fn for_each_partition(
+        &self,
+        span: Span,
+        mut see: impl FnMut(Level, Oid, Option<Partition>) -> Result<(), CounterError>,
+    ) -> Result<(), CounterError> {
         // A partition made since the levels were locked is among them.
         catalog::hear_changes();
         for level in LEVELS {
             for (leaf, of) in leaves(level, self.parents[level as usize]) {
                 if of.is_none_or(|of| span.meets(of)) {
                     lock::lock_table(leaf, Access::Read);
-                    see(level, leaf)?;
+                    see(level, leaf, of)?;
                 }
             }
         }
@@ -354,20 +291,13 @@ impl Span {
         self.from_us <= at_us && at_us < self.before_us
     }
 
+    fn has(self, of: Partition) -> bool {
+        self.from_us <= of.from_us && of.to_us <= self.before_us
+    }
+
     fn meets(self, of: Partition) -> bool {
         of.from_us < self.before_us && self.from_us < of.to_us
     }
-}
-
-/// A level's partitions, and what they are for, as far as they are named as ours are.
-pub fn leaves(level: Level, parent: Oid) -> Vec<(Oid, Option<Partition>)> {
-    let named = |oid: Oid| {
-        let name = catalog::relation_name(oid);
-        let date = name.strip_prefix(of_level(level).name)?.strip_prefix('_')?;
-        let partition = level.partition(super::level::instant(date)?);
-        (partition.name() == name).then_some(partition)
-    };
-    partition::all_of(&Table::open(parent)).into_iter().map(|oid| (oid, named(oid))).collect()
 }
 
 pub(super) fn rolled_upto(rolled: &Keyed, partition: &str, snapshot: &mut Snapshot) -> Option<Id> {

@@ -11,6 +11,10 @@ pub enum SeriesError {
     NotTracked {
         id: Vec<u8>,
     },
+    /// Neither a series nor a board by windows has the counter.
+    NotBooked {
+        id: Vec<u8>,
+    },
     /// Another series has some of the counters.
     Overlaps {
         prefix: Vec<u8>,
@@ -75,6 +79,11 @@ impl Explain for SeriesError {
                 format!("counter \"{}\" has no series", text(id)),
             )
             .hint("Call counter_track with the first characters of its id."),
+            Self::NotBooked { id } => Explanation::new(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("counter \"{}\" has no series, and is on no board by hour, day, week or month", text(id)),
+            )
+            .hint("Call counter_track with the first characters of its id, or counter_board with \"by\"."),
             Self::Overlaps { prefix, other } => Explanation::new(
                 ERRCODE_DUPLICATE_OBJECT,
                 format!(

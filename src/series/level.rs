@@ -60,11 +60,38 @@ impl Level {
         at_us >= now_us.saturating_sub(days * US_PER_DAY)
     }
 
-    /// The partition that a bucket which begins then belongs to.
+    /// How long a partition is that is made for what is late.
+    fn days_a_late_partition(self) -> i64 {
+        self.days_a_partition().max(30)
+    }
+
+    /// The partition of a bucket which begins then, where it is booked at about that time.
     pub fn partition(self, at_us: i64) -> Partition {
-        let span_us = self.days_a_partition() * US_PER_DAY;
-        let from_us = floor(at_us, span_us);
-        Partition { level: self, from_us, to_us: from_us.saturating_add(span_us) }
+        self.span_of(at_us, self.days_a_partition())
+    }
+
+    fn span_of(self, at_us: i64, days: i64) -> Partition {
+        let from_us = floor(at_us, days * US_PER_DAY);
+        Partition { level: self, from_us, to_us: from_us.saturating_add(days * US_PER_DAY) }
+    }
+
+    /// The partition to be made for a bucket which begins then, where none of those that there are has it. What is late gets one of up to a
+    /// month, as wide as those beside it let it be: late events, of whatever times, make some hundreds of partitions, not thousands.
+    pub fn new_partition(self, at_us: i64, now_us: i64, existing: &[Partition]) -> Partition {
+        let usual = self.partition(at_us);
+        // Today and yesterday have their own.
+        let late_before_us = self.partition(now_us.saturating_sub(US_PER_DAY)).from_us;
+        if usual.to_us > late_before_us {
+            return usual;
+        }
+        let late = self.span_of(at_us, self.days_a_late_partition());
+        let own = |of: &&Partition| of.level == self;
+        let before_us = existing.iter().filter(own).map(|of| of.to_us).filter(|to_us| *to_us <= at_us).max();
+        let behind_us =
+            existing.iter().filter(own).map(|of| of.from_us).filter(|from_us| *from_us > at_us).min();
+        let from_us = late.from_us.max(before_us.unwrap_or(i64::MIN));
+        let to_us = late.to_us.min(behind_us.unwrap_or(i64::MAX)).min(late_before_us);
+        Partition { level: self, from_us, to_us }
     }
 }
 
@@ -88,10 +115,28 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// Its table: `bucket_minute_20261129`.
+    /// Its table: `bucket_minute_20261129`; `bucket_minute_20261101_28` where it has another length than usual, which is 28 days.
     pub fn name(self) -> String {
         let (year, month, day) = date(self.from_us.div_euclid(US_PER_DAY));
-        format!("bucket_{}_{year:04}{month:02}{day:02}", self.level.name())
+        let name = format!("bucket_{}_{year:04}{month:02}{day:02}", self.level.name());
+        match (self.to_us.saturating_sub(self.from_us)) / US_PER_DAY {
+            days if days == self.level.days_a_partition() => name,
+            days => format!("{name}_{days}"),
+        }
+    }
+
+    /// The partition that a name says, without the level that it begins with.
+    pub fn named(level: Level, name: &str) -> Option<Partition> {
+        let (date, days) = match name.split_once('_') {
+            Some((date, days)) => (date, days.parse().ok().filter(|days| (1..100_000).contains(days))?),
+            None => (name, level.days_a_partition()),
+        };
+        let from_us = instant(date)?;
+        Some(Partition { level, from_us, to_us: from_us.checked_add(days * US_PER_DAY)? })
+    }
+
+    pub fn covers(self, at_us: i64) -> bool {
+        self.from_us <= at_us && at_us < self.to_us
     }
 }
 
@@ -111,7 +156,7 @@ fn date(day: i64) -> (i64, i64, i64) {
 }
 
 /// The instant at which a date begins, as a partition's name has it.
-pub fn instant(date: &str) -> Option<i64> {
+fn instant(date: &str) -> Option<i64> {
     if date.len() < 8 || !date.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -204,6 +249,26 @@ mod tests {
         assert_eq!(partition.to_us - partition.from_us, US_PER_DAY);
     }
 
+    fn named(of: Partition) -> Option<Partition> {
+        let name = of.name();
+        Partition::named(of.level, name.strip_prefix(&format!("bucket_{}_", of.level.name()))?)
+    }
+
+    #[test]
+    fn events_of_every_day_make_a_hundred_partitions() {
+        let mut existing: Vec<Partition> =
+            vec![Level::Minute.partition(NOW), Level::Minute.partition(NOW - 700 * US_PER_DAY)];
+        for age in 0..4000 {
+            let at_us = NOW - age * US_PER_DAY;
+            if !existing.iter().any(|of| of.covers(at_us)) {
+                existing.push(Level::Minute.new_partition(at_us, NOW, &existing));
+            }
+        }
+        assert!(existing.len() <= 140, "{} partitions", existing.len());
+        // What is booked today goes to today's.
+        assert_eq!(Level::Minute.new_partition(NOW + 5, NOW, &[]), Level::Minute.partition(NOW));
+    }
+
     #[test]
     fn what_is_late_does_not_reach_back_for_ever() {
         let forever = |levels: [bool; 3]| Keeps(levels.map(|is_kept| is_kept.then_some(Keep::FOREVER)));
@@ -248,9 +313,30 @@ mod tests {
         fn a_name_says_which_partition_it_is(at_us in 0i64..1 << 60) {
             for level in LEVELS {
                 let of = level.partition(at_us);
-                let name = of.name();
-                let date = name.rsplit('_').next().unwrap_or_default();
-                prop_assert_eq!(instant(date).map(|at_us| level.partition(at_us)), Some(of));
+                prop_assert_eq!(named(of), Some(of));
+            }
+        }
+
+        #[test]
+        fn late_partitions_lie_side_by_side(
+            ages_days in prop::collection::vec(-2i64..4000, 1..200), minutes in 0i64..1440,
+        ) {
+            for level in LEVELS {
+                let mut existing: Vec<Partition> = Vec::new();
+                for age in &ages_days {
+                    let at_us = NOW - age * US_PER_DAY + minutes * US_PER_MINUTE;
+                    if existing.iter().any(|of| of.covers(at_us)) {
+                        continue;
+                    }
+                    let new = level.new_partition(at_us, NOW, &existing);
+                    prop_assert!(new.covers(at_us));
+                    prop_assert!(existing.iter().all(|of| of.to_us <= new.from_us || new.to_us <= of.from_us));
+                    prop_assert_eq!((new.from_us % US_PER_DAY, new.to_us % US_PER_DAY), (0, 0));
+                    prop_assert_eq!(named(new), Some(new));
+                    prop_assert!(new.name().len() < 64);
+                    existing.push(new);
+                }
+                prop_assert!(existing.len() <= 140, "{} partitions", existing.len());
             }
         }
 

@@ -11,6 +11,7 @@ pub mod late;
 pub mod level;
 mod moving;
 mod old_partitions;
+mod partitions;
 mod placing;
 pub mod reading;
 mod rolling;
@@ -21,7 +22,8 @@ use crate::family::Family;
 use crate::family::followed::Follower;
 use crate::rows::emptying;
 
-use self::bucket_rows::{BUCKET, ROLLED};
+use self::bucket_rows::ROLLED;
+use self::partitions::BUCKET;
 use self::tracked_rows::TRACKED;
 
 pub static FAMILY: Family = Family {
@@ -32,7 +34,11 @@ pub static FAMILY: Family = Family {
     // What is tracked stays so.
     forget_all: |_| emptying::truncate(&[BUCKET, ROLLED]),
     totals_emptied: |tables| emptying::empty(tables, &[BUCKET, ROLLED]),
-    follower: Some(Follower { table: TRACKED, looks_at_totals: false, folded: booking::book }),
+    follower: Some(Follower {
+        table: TRACKED,
+        looks_at_totals: false,
+        folded: |_, amounts, _| booking::book(amounts),
+    }),
     steps: &[rolling::ROLL_UP],
     ..Family::NONE
 };

@@ -7,11 +7,12 @@
 use std::ops::ControlFlow;
 
 use super::bucket_rows::{self, Bucket, Writer};
-use super::placing;
 use super::tracked_rows::{self, Tracked};
+use super::{booking, placing};
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
-use crate::family::{IdsAfter, Move, followed};
+use crate::family::followed::Amount;
+use crate::family::{IdsAfter, Move};
 use crate::pg::{process, xact};
 use crate::rows::access::Tables;
 use crate::rows::list::{Id, Smallest};
@@ -39,8 +40,17 @@ fn take(
         Ok::<_, CounterError>((had_any, reader.totals(id, &mut snapshot)))
     })?;
     drop(reader);
-    followed::book(tables, id, left, process::now_us())?;
+    book(id, left)?;
     Ok(had_any)
+}
+
+/// Books an amount in the series alone, now.
+fn book(id: &[u8], delta: i128) -> Result<(), CounterError> {
+    if delta == 0 {
+        return Ok(());
+    }
+    let amount = Amount { id: fallible::boxed(id, WHAT)?, delta, at_us: process::now_us() };
+    booking::book(&[&amount])
 }
 
 /// The next ids after one that have buckets.
@@ -61,14 +71,14 @@ pub fn ids_after(which: IdsAfter<'_>) -> Result<Vec<Id>, CounterError> {
 
 /// Gives a counter's buckets to another one. What the counter has come to is added to the other one as one amount, which is booked as any: so as
 /// much as moves is taken off there, and what is left was counted before tracking began. Returns whether there were any.
-pub fn move_buckets(tables: Tables, moved: Move<'_>) -> Result<bool, CounterError> {
+pub fn move_buckets(tables: Tables, moved: Move<'_>, _: i128) -> Result<bool, CounterError> {
     let mut taken: Vec<(Bucket, i32)> = Vec::new();
     let had_any =
         take(tables, moved.from, |bucket, node| Ok(fallible::push(&mut taken, (bucket, node), WHAT)?))?;
     if let Some(tracked) = tracked_rows::of(&tracked_rows::all()?, moved.to) {
         let sum: i128 = taken.iter().map(|(bucket, _)| bucket.value).sum();
         xact::in_scratch_memory(|| put(&taken, moved.to, tracked))?;
-        followed::book(tables, moved.to, -sum, process::now_us())?;
+        book(moved.to, -sum)?;
     }
     Ok(had_any)
 }

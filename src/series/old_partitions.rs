@@ -4,8 +4,9 @@
 
 use std::ops::ControlFlow;
 
-use super::bucket_rows::{BUCKET, BucketRow, ID, ROLLED, leaves, of_level, rolled_upto};
+use super::bucket_rows::{BucketRow, ROLLED, rolled_upto};
 use super::level::{Level, Partition};
+use super::partitions::{BUCKET, ID, leaves, of_level};
 use crate::errors::CounterError;
 use crate::fallible;
 use crate::pg::id_scan::Range;

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use super::booking::MOST_AHEAD_US;
-use super::bucket_rows::{BUCKET, Reader, Span};
+use super::bucket_rows::{Reader, Span};
 use super::errors::SeriesError;
 use super::level::{LEVELS, Level};
+use super::partitions::BUCKET;
 use super::placing::begin_of;
 use super::tracked_rows::{self, Tracked};
 use crate::counting::read;

@@ -1,8 +1,9 @@
 //! Tracking begins and ends.
 
-use super::bucket_rows::{BUCKET, ROLLED};
+use super::bucket_rows::ROLLED;
 use super::errors::SeriesError;
 use super::level::{Keep, Keeps, Level};
+use super::partitions::BUCKET;
 use super::tracked_rows::{self, TRACKED, Tracked};
 use crate::counting::{following, transaction};
 use crate::errors::{CounterError, MAX_ID_BYTES, check_prefix};

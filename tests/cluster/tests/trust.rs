@@ -134,6 +134,7 @@ fn value_of(kind: &str) -> &'static str {
         "real" => "3::pg_catalog.float4",
         "double precision" => "3::pg_catalog.float8",
         "timestamp with time zone" => "'2026-01-01'::pg_catalog.timestamptz",
+        "timestamp with time zone[]" => "ARRAY[NULL, pg_catalog.now()]::pg_catalog.timestamptz[]",
         _ => panic!("tell value_of() of an argument of type {kind}"),
     }
 }
@@ -158,6 +159,24 @@ fn arguments(function: &str, kinds: &str) -> Option<&'static str> {
         }
         "counter_merge" => "'trap:t'::pg_catalog.text, 'trap:u'::pg_catalog.text",
         "counter_rename" => "'trap:t'::pg_catalog.text, pg_catalog.gen_random_uuid()::pg_catalog.text",
+        // Declared by its prefix alone, and by the day below.
+        "counter_board" => "'trap:t'::pg_catalog.text, NULL, NULL",
+        "counter_unboard" => "'trap:t'::pg_catalog.text, NULL",
+        "counter_board_top" => "'trap:t'::pg_catalog.text, 3, NULL, NULL",
+        "counter_board_rank" if kinds.contains("bigint") => {
+            "'trap:t'::pg_catalog.text, 5::pg_catalog.int8, NULL"
+        }
+        "counter_board_rank" if kinds.contains("uuid") => {
+            "'trap:t'::pg_catalog.text, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::pg_catalog.uuid, NULL"
+        }
+        "counter_board_rank" => "'trap:t'::pg_catalog.text, 'x'::pg_catalog.text, NULL",
+        "counter_board_around" if kinds.contains("bigint") => {
+            "'trap:t'::pg_catalog.text, 5::pg_catalog.int8, 3, NULL"
+        }
+        "counter_board_around" if kinds.contains("uuid") => {
+            "'trap:t'::pg_catalog.text, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::pg_catalog.uuid, 3, NULL"
+        }
+        "counter_board_around" => "'trap:t'::pg_catalog.text, 'x'::pg_catalog.text, 3, NULL",
         "counter_track" => "'trapseries:', '{minute,day}', '{1 day,forever}'",
         "counter_series" | "series_rows" => {
             "'trap:t'::pg_catalog.text, pg_catalog.now(), NULL, 'day'::pg_catalog.text"
@@ -217,6 +236,13 @@ fn everything(session: &mut Session) -> Vec<String> {
     statements.extend(views.iter().map(|(schema, view)| format!("SELECT * FROM {schema}.{view}")));
     statements.extend(
         [
+            "SELECT public.counter_board('trap:'::pg_catalog.text, 'day'::pg_catalog.text, '1 day'::pg_catalog.interval)",
+            "SELECT public.counter_incr('trap:s'::public.counter)",
+            "SELECT public.counter_compact()",
+            "SELECT * FROM public.counter_board_top('trap:'::pg_catalog.text, 3, pg_catalog.now(), 'day'::pg_catalog.text)",
+            "SELECT public.counter_board_rank('trap:'::pg_catalog.text, 's'::pg_catalog.text, 'day'::pg_catalog.text)",
+            "SELECT * FROM public.counter_board_around('trap:'::pg_catalog.text, 's'::pg_catalog.text, 3, 'day'::pg_catalog.text)",
+            "SELECT public.counter_unboard('trap:'::pg_catalog.text, 'day'::pg_catalog.text)",
             "INSERT INTO public.trapped (kind) VALUES ('a'), ('b')",
             "UPDATE public.trapped SET kind = 'c'",
             "INSERT INTO counter_ext.liked (item, actor) VALUES ('trap:i', 'anna'), ('trap:i', 'bert')",

@@ -278,6 +278,29 @@ RESET ROLE;
 DROP OWNED BY regress_idempotent;
 DROP ROLE regress_idempotent;
 
+-- Each delta may have a time of its own, as that of a message.
+SELECT counter_track('at:', keep => '{2 days,90 days,200 days}', time_zone => 'UTC');
+SELECT counter_apply('at:0', 1, 4, ARRAY['at:a', 'at:a', NULL, 'at:b'], ARRAY[1, 2, 3, 4],
+    at => ARRAY[now() - interval '3 hours', NULL, '-infinity', now() - interval '20 days']), counter_get('at:a'), counter_get('at:b');
+SELECT counter_total('at:a'), counter_total('at:a', now() - interval '4 hours', now() - interval '2 hours'), counter_total('at:b'), counter_total('at:b', now() - interval '19 days');
+-- What the source has delivered counts no more, and its time is not looked at; with offsets, too.
+SELECT counter_apply('at:0', 1, 5, ARRAY['at:a', 'at:c', 'at:a', 'at:a', 'at:a'], NULL, NULL, ARRAY['-infinity', now() - interval '20 years', now() + interval '2 hours', NULL, now() - interval '1 hour']),
+    counter_get('at:a'), counter_total('at:a', now() - interval '2 hours', now() - interval '30 minutes');
+SELECT counter_apply('at:0', 6, 9, ARRAY['at:a', 'at:a', 'at:b'], ARRAY[10, 20, 30], ARRAY[9, 6, 9], ARRAY[now() - interval '5 hours', NULL, now() - interval '5 hours']::timestamptz[]), counter_get('at:a'),
+    counter_total('at:a', now() - interval '6 hours', now() - interval '4 hours'), counter_total('at:b', now() - interval '6 hours', now() - interval '4 hours');
+SELECT counter_apply(7, 1, 1, ARRAY['at:a'], NULL, at => ARRAY[now() - interval '5 hours']), counter_total('at:a', now() - interval '6 hours', now() - interval '4 hours');
+DO $$ BEGIN PERFORM counter_compact(); END $$;
+SELECT counter_total('at:a'), counter_get('at:a'), counter_total('at:b'), counter_get('at:b');
+-- A time that cannot be had takes the batch with it.
+SELECT counter_apply('at:0', 10, 11, ARRAY['at:a', 'at:a'], NULL, at => ARRAY[NULL, now() - interval '201 days']);
+SELECT counter_apply('at:0', 10, 11, ARRAY['at:a', 'at:a'], NULL, at => ARRAY[NULL, now() + interval '2 hours']);
+SELECT counter_apply('at:0', 10, 11, ARRAY['at:a', 'at:a'], NULL, at => ARRAY[NULL, 'infinity'::timestamptz]);
+SELECT counter_apply('at:0', 10, 11, ARRAY['at:a', 'not-tracked'], NULL, at => ARRAY[NULL, now()]);
+SELECT counter_apply('at:0', 10, 11, ARRAY['at:a', 'at:a'], NULL, at => ARRAY[now()]);
+SELECT counter_apply('at:0', 10, 11, ARRAY['at:a', 'at:a'], NULL, at => ARRAY[ARRAY[now(), now()]]);
+SELECT counter_get('at:a'), (SELECT upto FROM counter_ext.source_offset WHERE source = 'at:0');
+SELECT counter_untrack('at:'), counter_drop_prefix('at:');
+
 SELECT count(*) FROM (SELECT counter_drop(id) FROM unnest(ARRAY['once:a', 'once:b', '790101', 'once:many', 'once:p', 'apply:a', 'apply:b', 'once:t', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'cut:a', 'cut:b', 'cut:c', 'cut:d', 'cut:e']) id) dropped;
 DELETE FROM counter_ext.token;
 DELETE FROM counter_ext.source_offset;

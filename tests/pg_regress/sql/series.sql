@@ -103,7 +103,7 @@ SELECT count(*), sum(value) FROM counter_series('series:none', '2024-03-31', '20
 -- Minutes become hours, and hours days: the sums stay, also where another zone has its midnights, and partitions go.
 CREATE TEMP TABLE series_before AS SELECT * FROM counter_series('series:dst', '2024-03-01', '2024-11-01', 'hour');
 SELECT counter_track('series:', keep => '{1 day,20000 days,forever}', time_zone => 'Europe/Berlin');
-CALL series_await_rolled_up('bucket_minute_20240331');
+CALL series_await_rolled_up('bucket_minute_20240325_30');
 SELECT DISTINCT minutes FROM counter_ext.bucket WHERE id = 'series:dst';
 SELECT count(*) FROM series_before b FULL JOIN counter_series('series:dst', '2024-03-01', '2024-11-01', 'hour') a USING (bucket) WHERE a.value IS DISTINCT FROM b.value;
 SELECT * FROM series_attempt($$SELECT * FROM counter_series('series:a', (SELECT since FROM counter_ext.tracked) - interval '1 year', step => 'minute')$$);
@@ -244,7 +244,7 @@ SET TimeZone = 'UTC';
 -- What comes late, and moves, to buckets that are being rolled up: they were kept shorter before.
 SELECT counter_incr_at('clocks:m', '2017-10-13 12:34', 5), counter_incr_at('clocks:t', '2017-10-13 12:34', 7);
 DO $$ BEGIN PERFORM counter_compact(); END $$;
-INSERT INTO counter_ext.rolled VALUES ('bucket_minute_20171013', 'clocks:s');
+INSERT INTO counter_ext.rolled VALUES ('bucket_minute_20170928_30', 'clocks:s');
 SELECT counter_total('clocks:m'), counter_total('clocks:t');
 SELECT counter_incr_at('clocks:m', '2017-10-13 12:35', 3);
 SELECT counter_total('clocks:m');
@@ -259,6 +259,42 @@ SELECT counter_total('clocks:m');
 SELECT at, minutes, value FROM counter_ext.bucket WHERE id IN ('clocks:m', 'clocks:r') AND at < '2020-01-01' ORDER BY at, minutes;
 DELETE FROM counter_ext.rolled;
 SELECT counter_untrack('clocks:'), counter_drop_prefix('clocks:');
+
+-- Late events of every day of ten years make partitions of a month, not of a day, and what is counted today has its own.
+SELECT counter_track('far:', '{minute}', '{forever}');
+SELECT count(counter_incr_at('far:a', now() - n * interval '1 day', n)) FROM generate_series(0, 3650) AS n;
+DO $$ BEGIN PERFORM counter_compact(); END $$;
+SELECT counter_total('far:a') = counter_get('far:a') AS adds_up, counter_get('far:a'), counter_total('far:a', now() - interval '3000 days 1 hour', now() - interval '2999 days 1 hour'),
+    (SELECT count(*) FROM counter_ext.bucket WHERE id = 'far:a') AS buckets,
+    (SELECT count(DISTINCT tableoid) BETWEEN 100 AND 140 FROM counter_ext.bucket WHERE id = 'far:a') AS partitions,
+    (SELECT count(*) FROM pg_class WHERE relname = to_char(now() AT TIME ZONE 'UTC', '"bucket_minute_"YYYYMMDD')) AS todays;
+SELECT counter_untrack('far:'), counter_drop('far:a');
+
+-- What trends is what the plain sum says, whether partitions are within the window, or it begins in them.
+SELECT counter_track('trend:', keep => '{3 days,40 days,forever}');
+SELECT count(counter_incr_at('trend:' || n % 17, now() - (n * 7919 % 100000) * interval '1 minute', 1 + n % 5)) FROM generate_series(1, 3000) AS n;
+SELECT count(counter_incr('trend:' || n % 5, n)) FROM generate_series(1, 10) AS n;
+DO $$ BEGIN PERFORM counter_compact(); END $$;
+CREATE FUNCTION series_trends_differ(w interval) RETURNS bigint LANGUAGE sql AS $$
+    WITH plain AS (SELECT id, sum(value) AS gained FROM counter_ext.bucket
+            WHERE id LIKE 'trend:%' AND at >= date_trunc('minute', clock_timestamp() - w, 'UTC') GROUP BY id HAVING sum(value) > 0),
+        shown AS (SELECT id, gained FROM counter_trending('trend:', w, 100))
+    SELECT count(*) FROM ((SELECT * FROM plain EXCEPT SELECT * FROM shown) UNION ALL (SELECT * FROM shown EXCEPT SELECT * FROM plain)) AS d
+$$;
+-- A minute may begin between the two looks.
+DO $$ DECLARE w interval; BEGIN FOREACH w IN ARRAY '{20 minutes,3 hours,26 hours,2 days,5 days,30 days,60 days}'::interval[] LOOP
+    IF series_trends_differ(w) > 0 AND series_trends_differ(w) > 0 THEN RAISE EXCEPTION 'trends of % differ', w; END IF;
+END LOOP; END $$;
+SELECT count(*) > 10 AS some, (SELECT count(DISTINCT minutes) FROM counter_ext.bucket WHERE id LIKE 'trend:%') AS levels FROM counter_trending('trend:', '60 days', 100);
+-- Where somebody has dropped the indexes it is read without.
+BEGIN;
+DO $$ DECLARE i regclass; BEGIN FOR i IN SELECT indexrelid FROM pg_index WHERE indrelid::regclass::text ~ 'bucket_(minute|hour|day)_' AND NOT indisprimary LOOP
+    EXECUTE format('DROP INDEX %s', i); END LOOP;
+    IF series_trends_differ('26 hours') > 0 AND series_trends_differ('26 hours') > 0 THEN RAISE EXCEPTION 'trends differ'; END IF;
+END $$;
+ROLLBACK;
+SELECT counter_untrack('trend:'), counter_drop_prefix('trend:') > 0 AS dropped;
+DROP FUNCTION series_trends_differ;
 
 -- TRUNCATE, and all is forgotten; what is tracked stays so.
 TRUNCATE counter_ext.total;

@@ -29,11 +29,11 @@ SELECT nspname, proname FROM surface_functions JOIN pg_language l ON l.oid = pro
 CREATE FUNCTION surface_arguments(types oid[], names text[], null_at int DEFAULT 0, source text DEFAULT NULL) RETURNS text LANGUAGE sql AS $$
     SELECT coalesce(string_agg(CASE WHEN i = null_at THEN 'NULL' ELSE CASE t::regtype::text
             WHEN 'bigint' THEN coalesce(source, '1') WHEN 'integer' THEN CASE names[i] WHEN 'log2m' THEN '14' ELSE '1' END WHEN 'boolean' THEN 'false' WHEN 'regclass' THEN '''pg_class'''
-            WHEN 'text[]' THEN CASE names[i] WHEN 'resolutions' THEN '''{day}''' WHEN 'keep' THEN '''{forever}''' ELSE '''{a}''' END WHEN 'bigint[]' THEN '''{1}''' WHEN 'smallint[]' THEN '''{1}''' WHEN 'interval' THEN '''1 s''' WHEN 'interval[]' THEN '''{1 s}''' WHEN 'inet' THEN '''1.2.3.4''' WHEN 'date' THEN '''2026-01-01'''
+            WHEN 'text[]' THEN CASE names[i] WHEN 'resolutions' THEN '''{day}''' WHEN 'keep' THEN '''{forever}''' ELSE '''{a}''' END WHEN 'bigint[]' THEN '''{1}''' WHEN 'smallint[]' THEN '''{1}''' WHEN 'timestamp with time zone[]' THEN '''{2026-01-01}''' WHEN 'interval' THEN '''1 s''' WHEN 'interval[]' THEN '''{1 s}''' WHEN 'inet' THEN '''1.2.3.4''' WHEN 'date' THEN '''2026-01-01'''
             WHEN 'cstring[]' THEN '''{14}''' WHEN 'anyelement' THEN '1' WHEN 'counter_hll' THEN 'counter_hll_empty()'
             WHEN 'bytea' THEN 'counter_hll_empty()' WHEN 'oid' THEN '0' WHEN 'timestamp with time zone' THEN '''2026-01-01'''
             WHEN 'smallint' THEN '1' WHEN 'numeric' THEN '1' WHEN 'double precision' THEN '1' WHEN 'uuid' THEN '''a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'''
-            ELSE CASE names[i] WHEN 'step' THEN '''day''' WHEN 'after' THEN '''0:a''' WHEN 'cursor' THEN '''0:a''' ELSE coalesce(source || '::text', '''a''') END END END
+            ELSE CASE names[i] WHEN 'step' THEN '''day''' WHEN 'by' THEN '''day''' WHEN 'after' THEN '''0:a''' WHEN 'cursor' THEN '''0:a''' ELSE coalesce(source || '::text', '''a''') END END END
         || '::' || CASE t::regtype::text WHEN 'anyelement' THEN 'integer' WHEN '"any"' THEN 'text' ELSE t::regtype::text END, ', ' ORDER BY i), '')
     FROM unnest(types) WITH ORDINALITY AS each (t, i)
 $$;
@@ -49,6 +49,8 @@ END $$;
 
 -- Series are of counters that are tracked.
 SELECT counter_track('a'), counter_track('1'), counter_track('2');
+-- And boards of those that are declared, for ever and by windows.
+SELECT counter_board('a'), counter_board('a', by => 'day');
 
 -- NULL in each place of each function: nothing but an answer, or 22004 with the argument's name.
 CREATE TEMP TABLE surface_nulls AS
@@ -84,7 +86,7 @@ SELECT proname, arguments, attempt.* FROM surface_functions,
     ORDER BY 1, 2;
 EXPLAIN (COSTS off) SELECT n, i.* FROM (SELECT count(*) AS n FROM surface_big) AS big, LATERAL counter_info(n) AS i;
 CREATE TABLE surface_made AS SELECT n, v.value FROM (SELECT count(*) AS n FROM surface_big) AS big, counters AS v;
-SELECT counter_untrack('a'), counter_untrack('1'), counter_untrack('2');
+SELECT counter_untrack('a'), counter_untrack('1'), counter_untrack('2'), counter_unboard('a'), counter_unboard('a', 'day');
 DROP TABLE surface_made, surface_big, surface_nulls;
 DROP VIEW surface_functions;
 DROP FUNCTION surface_arguments, surface_attempt;
