@@ -242,3 +242,96 @@ fn without_preload_and_restored_watches_send() {
     original.finish();
     copy.finish();
 }
+
+/// A queue of a few hundred kilobytes, in place of PostgreSQL's 8 GB: the server's own functions, renamed, behind ones that know it. It is as full as the
+/// real one is of that much, and refuses what finds no room, in the words and with the code of the server.
+const SMALL_QUEUE: &str = "
+    ALTER FUNCTION pg_catalog.pg_notify(text, text) RENAME TO pg_notify_of_server;
+    ALTER FUNCTION pg_catalog.pg_notification_queue_usage() RENAME TO pg_notification_queue_usage_of_server;
+    CREATE FUNCTION pg_catalog.pg_notification_queue_usage() RETURNS float8 LANGUAGE sql VOLATILE
+        AS 'SELECT least(1, 12000 * pg_catalog.pg_notification_queue_usage_of_server())';
+    CREATE FUNCTION pg_catalog.pg_notify(text, text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+        PERFORM pg_catalog.pg_notify_of_server($1, $2);
+        IF pg_catalog.pg_notification_queue_usage() >= 1 THEN
+            RAISE EXCEPTION 'too many notifications in the NOTIFY queue' USING ERRCODE = 'program_limit_exceeded';
+        END IF;
+    END $$";
+
+/// A session that listens and stays in a transaction keeps everybody's notifications in the queue, until that is full.
+#[test]
+fn a_full_queue_stops_nothing_and_the_last_value_arrives() {
+    let cluster = Cluster::start(Settings::preloaded().with("counter_ext.compact_interval", "20ms"));
+    let (mut session, mut listener) = (cluster.connect(), cluster.connect());
+    session.must(SMALL_QUEUE);
+    session.must("SELECT counter_watch('live:', 'live', '0 s')");
+    listener.must("LISTEN live");
+    let mut holder = cluster.connect();
+    holder.must("LISTEN other");
+    holder.must("BEGIN; SELECT 1");
+    let mut heard: HashMap<String, i64> = HashMap::new();
+    let usage = "SELECT pg_notification_queue_usage()";
+    // Whoever else sends fills it.
+    wait::until("the queue is full", SOON, || {
+        let _ = session.run(
+            "SELECT pg_notify_of_server('other', repeat('x', 7000) || n) FROM generate_series(1, 10) AS n",
+        );
+        for (_, payload) in listener.notifications(Duration::from_millis(1)).expect("a connection") {
+            heard.extend(totals(&mut cluster.connect(), &payload));
+        }
+        session.value::<f64>(usage) >= 1.0
+    });
+    // And the worker finds no room, though it had looked before: what it looks at is one function, what refuses is the other.
+    session.must(
+        "CREATE OR REPLACE FUNCTION pg_catalog.pg_notification_queue_usage() RETURNS float8 LANGUAGE sql VOLATILE
+             AS 'SELECT CASE WHEN backend_type = ''client backend'' THEN 1 ELSE 0.5 END FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()';
+         CREATE OR REPLACE FUNCTION pg_catalog.pg_notify(text, text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+             IF 12000 * pg_catalog.pg_notification_queue_usage_of_server() >= 1 THEN
+                 RAISE EXCEPTION 'too many notifications in the NOTIFY queue' USING ERRCODE = 'program_limit_exceeded';
+             END IF;
+             PERFORM pg_catalog.pg_notify_of_server($1, $2);
+         END $$",
+    );
+    let count = |session: &mut Session, rounds: i64| {
+        let started = std::time::Instant::now();
+        for n in 0..rounds {
+            let mode = ["slotted", "buffered"][(n % 2) as usize];
+            session.must(&format!("SET counter_ext.mode = '{mode}'; SELECT counter_incr('live:' || n, n) FROM generate_series(1, 50) AS n"));
+        }
+        started.elapsed()
+    };
+    let took = count(&mut session, 200);
+    println!("200 rounds of 50 counters took {took:?} while the queue was full");
+    session.compact().expect("counter_compact");
+    assert_eq!(
+        session
+            .value::<i64>("SELECT sum(counter_get('live:' || n))::bigint FROM generate_series(1, 50) AS n"),
+        200 * 50 * 51 / 2
+    );
+    wait::until("the worker has been refused", SOON, || {
+        session.value("SELECT last_error LIKE '%too many notifications%' FROM counter_stats")
+    });
+    assert!(listener.notifications(Duration::from_millis(300)).expect("a connection").is_empty());
+    // It is full as it says from now on: nothing is tried, and nothing fails.
+    session.must(
+        "CREATE OR REPLACE FUNCTION pg_catalog.pg_notification_queue_usage() RETURNS float8 LANGUAGE sql VOLATILE
+             AS 'SELECT least(1, 12000 * pg_catalog.pg_notification_queue_usage_of_server())'",
+    );
+    count(&mut session, 20);
+    let folds: i64 = session.value("SELECT compactions FROM counter_stats");
+    wait::until("compaction goes on", SOON, || {
+        session.value::<i64>("SELECT compactions FROM counter_stats") > folds + 3
+    });
+    assert!(listener.notifications(Duration::from_millis(300)).expect("a connection").is_empty());
+    // The listener that held it all reads on: the queue is free.
+    holder.must("COMMIT");
+    wait::until("the last values arrive", SOON, || {
+        for (_, payload) in listener.notifications(Duration::from_millis(100)).expect("a connection") {
+            heard.extend(totals(&mut session, &payload));
+        }
+        // Whoever sends moves the queue's end on.
+        session.must("SELECT pg_notify_of_server('other', '')");
+        (1..=50).all(|n| heard.get(&format!("live:{n}")) == Some(&(220 * n)))
+    });
+    drop((session, listener, holder));
+    cluster.finish_allowing(&["too many notifications"]);
+}
