@@ -67,8 +67,10 @@ pub fn is_subscribed(id: &[u8]) -> Result<bool, CounterError> {
     Ok(SUBSCRIBED.with_borrow(|(_, caches)| caches.iter().any(|cache| cache.has(id))))
 }
 
+/// Our own are left out: where only they are subscribed to, no trigger has to be looked at for a total that arrives.
 const SUBSCRIBED_TABLES: &str = "SELECT DISTINCT coalesce(pg_catalog.pg_partition_root(s.srrelid), s.srrelid::pg_catalog.regclass)::pg_catalog.oid
-    FROM pg_catalog.pg_subscription_rel s";
+    FROM pg_catalog.pg_subscription_rel s JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) s.srrelid
+    WHERE c.relnamespace OPERATOR(pg_catalog.<>) 'counter_ext'::pg_catalog.regnamespace";
 
 /// The caches, of some tables, whose rows are counted as they arrive in this session.
 fn counted_of(
