@@ -13,7 +13,7 @@ use crate::repository::TextFile;
 use crate::tokens::{children, group, is_ident, is_punct, parse};
 
 /// Words that stand before a parenthesis without being a function's name: keywords, and types with modifiers.
-const NOT_FUNCTIONS: [&str; 38] = [
+const NOT_FUNCTIONS: [&str; 39] = [
     "all",
     "and",
     "any",
@@ -31,6 +31,7 @@ const NOT_FUNCTIONS: [&str; 38] = [
     "greatest",
     "hash",
     "in",
+    "include",
     "key",
     "least",
     "list",
