@@ -24,7 +24,7 @@
 //! - Lock order: after all of our lightweight locks; a page's lock is held for the time of one copy and one WAL insert.
 
 use std::cell::Cell;
-use std::mem::{offset_of, size_of};
+use std::mem::{MaybeUninit, offset_of, size_of};
 
 use pgrx::pg_sys;
 
@@ -87,17 +87,32 @@ enum Owner {
     Transaction,
 }
 
-/// A tuple as it lies on a page.
+/// Room for the longest tuple there is. It is left as it is where no tuple comes to lie: to clear all of it would be most of what
+/// an append costs.
 #[repr(C, align(8))]
-struct Image {
-    bytes: [u8; PAGE_BYTES],
-    length: usize,
+struct Room(MaybeUninit<[u8; PAGE_BYTES]>);
+
+impl Room {
+    fn new() -> Room {
+        Room(MaybeUninit::uninit())
+    }
 }
 
-impl Image {
-    fn new(key: i64, payload: &[u8], owner: Owner) -> Image {
+/// A tuple as it lies on a page.
+struct Image<'r> {
+    bytes: &'r mut [u8],
+}
+
+impl Image<'_> {
+    fn new<'r>(room: &'r mut Room, key: i64, payload: &[u8], owner: Owner) -> Image<'r> {
         assert!(payload.len() <= MAX_PAYLOAD_BYTES, "a tuple fits on its page");
-        let mut image = Image { bytes: [0; PAGE_BYTES], length: FIXED_BYTES + payload.len() };
+        let start = room.0.as_mut_ptr().cast::<u8>();
+        // SAFETY: header and payload fit into the room, as was just checked, and each of their bytes is written before the slice is made.
+        let bytes = unsafe {
+            start.write_bytes(0, FIXED_BYTES);
+            start.add(FIXED_BYTES).copy_from_nonoverlapping(payload.as_ptr(), payload.len());
+            std::slice::from_raw_parts_mut(start, FIXED_BYTES + payload.len())
+        };
         // What replay will write there: the id that the WAL record carries.
         // SAFETY: a plain read of transaction state.
         let xmin = unsafe { pg_sys::GetCurrentTransactionIdIfAny() }.into_inner();
@@ -106,23 +121,21 @@ impl Image {
             Owner::Transaction => 0,
         };
         let mask = visibility | pg_sys::HEAP_XMAX_INVALID | pg_sys::HEAP_HASVARWIDTH;
-        let bytes = &mut image.bytes;
         bytes[..4].copy_from_slice(&xmin.to_ne_bytes());
         bytes[18..20].copy_from_slice(&COLUMNS.to_ne_bytes());
         bytes[20..22].copy_from_slice(&(mask as u16).to_ne_bytes());
         bytes[22] = HEADER_BYTES as u8;
         bytes[HEADER_BYTES..HEADER_BYTES + 8].copy_from_slice(&key.to_ne_bytes());
-        bytes[FIXED_BYTES..image.length].copy_from_slice(payload);
         // SAFETY: the length word lies inside the image, at an offset that is a multiple of four.
         unsafe {
-            let varlena = image.bytes.as_mut_ptr().add(HEADER_BYTES + 8);
+            let varlena = bytes.as_mut_ptr().add(HEADER_BYTES + 8);
             pgrx::set_varsize_4b(varlena.cast(), (4 + payload.len()) as i32);
         }
-        image
+        Image { bytes }
     }
 
     fn tuple(&self) -> &[u8] {
-        &self.bytes[..self.length]
+        self.bytes
     }
 }
 
@@ -308,7 +321,8 @@ impl Pinned {
 
     /// Appends a tuple that everybody sees; the end of its WAL record. Cannot fail.
     pub fn append_frozen(&self, key: i64, payload: &[u8]) -> Lsn {
-        let mut image = Image::new(key, payload, Owner::Frozen);
+        let mut room = Room::new();
+        let mut image = Image::new(&mut room, key, payload, Owner::Frozen);
         // SAFETY: the page is pinned, and locked here; its new line pointer and tuple are where PageAddItem put them, and the
         // registered data outlives XLogInsert.
         unsafe {
@@ -334,7 +348,7 @@ impl Pinned {
                     put(std::slice::from_raw_parts(page.add(from), length));
                 }
                 put(&(tuple_at as u16).to_ne_bytes());
-                put(&(image.length as u16).to_ne_bytes());
+                put(&(image.bytes.len() as u16).to_ne_bytes());
                 pg_sys::XLogBeginInsert();
                 pg_sys::XLogRegisterBuffer(0, self.buffer, pg_sys::REGBUF_STANDARD as u8);
                 register(&fragments);
@@ -353,7 +367,8 @@ impl Pinned {
         /// rmgrlist.h and heapam_xlog.h; the same in every supported version.
         const HEAP_INSERT: u8 = 0x00;
         const ALL_VISIBLE_CLEARED: u8 = 1;
-        let mut image = Image::new(key, payload, Owner::Transaction);
+        let mut room = Room::new();
+        let mut image = Image::new(&mut room, key, payload, Owner::Transaction);
         // SAFETY: the page is pinned, and locked here; as heap_insert does, the map's page is pinned before the critical section,
         // without the lock, and registered data outlives XLogInsert.
         unsafe {
@@ -408,14 +423,14 @@ impl Pinned {
     ///
     /// # Safety
     /// The page must be locked exclusively.
-    unsafe fn place(&self, image: &mut Image) -> u16 {
+    unsafe fn place(&self, image: &mut Image<'_>) -> u16 {
         // SAFETY: by the caller's promise; the item is copied. What PageAddItem returns is a line with a tuple.
         unsafe {
             let page = self.header();
             let offset = pg_sys::PageAddItemExtended(
                 page.cast(),
                 image.bytes.as_mut_ptr().cast(),
-                image.length,
+                image.bytes.len(),
                 0,
                 pg_sys::PAI_IS_HEAP as i32,
             );
