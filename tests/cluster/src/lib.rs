@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod load;
 pub mod log;
 pub mod nodes;
+pub mod pages;
 pub mod processes;
 pub mod projects;
 pub mod reader;

@@ -3,6 +3,7 @@
 
 use crate::Cluster;
 use crate::installation::run;
+use crate::pages;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -73,8 +74,7 @@ fn copy_files(from: &Path, to: &Path) {
 
 /// The code blocks below a heading of docs/clients.md, up to the next heading.
 pub fn documented(heading: &str) -> Vec<String> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/clients.md");
-    let page = fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
+    let page = pages::text("docs/clients.md");
     let mut blocks = Vec::new();
     let mut block: Option<String> = None;
     for line in page.lines().skip_while(|&line| line != heading).skip(1) {

@@ -95,7 +95,7 @@ fn its_own_schema_takes_all_of_it() {
         NOT_SUPPORTED,
     );
 
-    // The README's recipe for that.
+    // The recipe of docs/install.md for that.
     let text = std::fs::read_to_string(&script).expect("the dump");
     let text = text
         .replace("WITH SCHEMA counter_ext", "WITH SCHEMA tools")

@@ -6,6 +6,7 @@
 pub mod dependencies;
 pub mod growth;
 pub mod layers;
+pub mod links;
 mod paths;
 pub mod repository;
 pub mod rights;

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::process::Command;
 
 use counter_ext_house::repository::{extension_sources, root, text_files};
-use counter_ext_house::{dependencies, growth, layers, rights, script, shared_memory, traces, unsafety};
+use counter_ext_house::{
+    dependencies, growth, layers, links, rights, script, shared_memory, traces, unsafety,
+};
 
 /// A file longer than this is worth splitting, and past the second it has to be.
 const LONG: usize = 500;
@@ -138,4 +140,9 @@ fn host() -> String {
     let output = Command::new("rustc").arg("-vV").output().expect("rustc runs");
     let text = String::from_utf8(output.stdout).expect("UTF-8 from rustc");
     text.lines().find_map(|l| l.strip_prefix("host: ")).expect("a host line from rustc").to_owned()
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    assert_none(&links::violations(&text_files()));
 }
