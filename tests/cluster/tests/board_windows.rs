@@ -10,15 +10,23 @@ use counter_ext_cluster_tests::{Cluster, Settings, chance, watch};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use rustix::process::Signal;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
 const MEMBERS: u32 = 60;
 const SOON: Duration = Duration::from_secs(60);
 
+/// What a client was told of its transactions. Each that it committed has added 1 to a member of `game:` of its own.
+#[derive(Default)]
+struct Told {
+    committed: AtomicI64,
+    /// The connection broke before there was an answer to COMMIT.
+    in_doubt: AtomicI64,
+}
+
 /// Random transactions: members of `game:` are counted, set, dropped and moved, all of it now; those of `late:` are counted at any time too.
-fn count(address: &Address, stop: &AtomicBool, committed: &AtomicU64, actor: u64) {
+fn count(address: &Address, stop: &AtomicBool, (transactions, told): (&AtomicU64, &Told), actor: u64) {
     let mut random = chance::generator(actor);
     let mut session: Option<Session> = None;
     while !stop.load(SeqCst) {
@@ -45,14 +53,19 @@ fn count(address: &Address, stop: &AtomicBool, committed: &AtomicU64, actor: u64
                 _ => format!("; SELECT counter_incr('game:{member}', {delta})"),
             };
         }
-        sql += ["; COMMIT", "; COMMIT", "; COMMIT", "; ROLLBACK"].choose(&mut random).expect("an end");
+        sql += &format!("; SELECT counter_board_incr('game:', 'told-{actor}', 1)");
+        let commits = random.random_range(0..4) > 0;
+        sql += if commits { "; COMMIT" } else { "; ROLLBACK" };
         match connected.run(&sql) {
             Ok(()) => {
-                committed.fetch_add(1, SeqCst);
+                transactions.fetch_add(1, SeqCst);
+                told.committed.fetch_add(i64::from(commits), SeqCst);
             }
             Err(error) => {
                 // Those that lock two counters in opposite order meet in a deadlock, as they may.
                 assert_excused(&error, &["40P01"], &sql);
+                let is_refused = error.code().is_some_and(|code| code.code() == "40P01");
+                told.in_doubt.fetch_add(i64::from(commits && !is_refused), SeqCst);
                 session = None;
             }
         }
@@ -107,11 +120,13 @@ fn settle(session: &mut Session) {
 }
 
 /// A month's scores of members that have been counted only since the board began are their totals; who has come to nothing may be there or not.
+/// Boards show what is buffered, as `counter_get` and `counter_list` do; the view `counters`, which reads rows alone, does not yet.
 fn assert_totals(session: &mut Session, when: &str) {
     let differing: Option<String> = session.value(
-        "SELECT string_agg(format('%s: %s on the board, total %s', member, score, value), ', ') FROM (
+        "SELECT string_agg(format('%s: %s on the board, total %s, %s of it in rows', member, score, value,
+                 counter_get_exact('game:' || member)), ', ') FROM (
              SELECT member, score, value FROM counter_board_top('game:', 100000, by => 'month') AS t
-                 FULL JOIN (SELECT substr(id, 6) AS member, value FROM counters WHERE id LIKE 'game:_%') AS c USING (member)
+                 FULL JOIN (SELECT substr(id, 6) AS member, value FROM counter_list('game:', 'game:', 100000)) AS c USING (member)
              WHERE coalesce(score, 0) <> coalesce(value, 0)) AS d",
     );
     assert_eq!(differing, None, "{when}: totals");
@@ -121,6 +136,44 @@ fn assert_totals(session: &mut Session, when: &str) {
              OR (SELECT a.rank FROM counter_board_around('game:', t.member, 0, 'month') AS a) <> rank",
     );
     assert_eq!(ranks, 0, "{when}: ranks");
+}
+
+/// What clients were told is committed is there, once.
+fn assert_as_told(session: &mut Session, told: &[Told], when: &str) {
+    for (actor, told) in told.iter().enumerate() {
+        let total: i64 = session.value(&format!("SELECT counter_get('game:told-{actor}')"));
+        let (committed, in_doubt) = (told.committed.load(SeqCst), told.in_doubt.load(SeqCst));
+        assert!(
+            (committed..=committed + in_doubt).contains(&total),
+            "{when}: {actor} counted {total}, was told of {committed}, and {in_doubt} are in doubt"
+        );
+    }
+}
+
+/// A rank goes by what is compacted while more slot rows are there than it looks at.
+fn wait_until_ranks_are_exact(session: &mut Session) {
+    wait::until("few slot rows are left", SOON, || {
+        session.value("SELECT count(*) < 50 FROM counter_ext.slot WHERE id LIKE 'game:%'")
+    });
+}
+
+/// The same while amounts of each kind are certain to be there that compaction has not taken in.
+fn assert_totals_while_nothing_is_folded(session: &mut Session) {
+    let worker = watch::wait_for_compactor(session);
+    watch::wait_until_compactor_pauses(session);
+    signal(worker, Signal::STOP);
+    session.must("SELECT counter_incr('game:' || n, -n - 1) FROM generate_series(0, 9) AS n");
+    // It is the mode at COMMIT that decides.
+    session.must(
+        "BEGIN; SET LOCAL counter_ext.mode = buffered; SELECT counter_incr('game:' || n, n + 1) FROM generate_series(5, 14) AS n;
+         SELECT counter_incr('game:fresh', 3); COMMIT",
+    );
+    let fresh = "SELECT counter_get('game:fresh'), (SELECT count(*) FROM counters WHERE id = 'game:fresh')";
+    assert_eq!(session.pairs::<i64, i64>(fresh), [(3, 0)], "buffered");
+    assert_totals(session, "not folded");
+    session.must("SELECT counter_drop('game:5'), counter_reset('game:6'), counter_merge('game:7', 'game:8')");
+    assert_totals(session, "dropped, not folded");
+    signal(worker, Signal::CONT);
 }
 
 /// What is made of scores says what they say; windows of hours say what a series does.
@@ -161,12 +214,13 @@ fn windows_are_right_after_load_crashes_and_pauses() {
         session.must(sql);
     }
     drop(session);
-    let (stop, committed, looks) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    let (stop, transactions, looks) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    let told: [Told; 4] = Default::default();
     thread::scope(|scope| {
-        let (address, stop, committed, looks) = (&address, &stop, &committed, &looks);
+        let (address, stop, transactions, looks) = (&address, &stop, &transactions, &looks);
         let _ending = Ending(stop);
-        for actor in 0..4 {
-            scope.spawn(move || count(address, stop, committed, actor));
+        for (actor, told) in (0..).zip(&told) {
+            scope.spawn(move || count(address, stop, (transactions, told), actor));
         }
         scope.spawn(move || look(address, stop, looks));
         thread::sleep(load_time(1.5));
@@ -185,14 +239,21 @@ fn windows_are_right_after_load_crashes_and_pauses() {
         }
         thread::sleep(load_time(1.0));
     });
-    println!("{} transactions, {} looks", committed.load(SeqCst), looks.load(SeqCst));
-    assert!(committed.load(SeqCst) > 100 && looks.load(SeqCst) > 10);
+    println!("{} transactions, {} looks", transactions.load(SeqCst), looks.load(SeqCst));
+    assert!(transactions.load(SeqCst) > 100 && looks.load(SeqCst) > 10);
     let mut session = cluster.connect();
     watch::wait_until_recovered(&mut session);
+    wait_until_ranks_are_exact(&mut session);
+    assert_as_told(&mut session, &told, "quiet");
     assert_totals(&mut session, "quiet");
     settle(&mut session);
+    assert_as_told(&mut session, &told, "folded");
     assert_totals(&mut session, "folded");
     assert_windows(&mut session, "folded");
+    assert_totals_while_nothing_is_folded(&mut session);
+    settle(&mut session);
+    assert_totals(&mut session, "folded again");
+    assert_windows(&mut session, "folded again");
     drop(session);
     cluster.finish_allowing(&["was terminated by signal 9", "Lock on", "deadlock"]);
 }
@@ -218,10 +279,14 @@ fn a_window_ends_while_the_worker_stands_still() {
     let worker = watch::wait_for_compactor(&mut session);
     watch::wait_until_compactor_pauses(&mut session);
     signal(worker, Signal::STOP);
+    session.must("RESET counter_ext.mode");
     session.must("SELECT counter_incr('roll:anna', 5), counter_incr('roll:folded', 1)");
+    // It is the mode at COMMIT that decides.
     session.must(
-        "SET counter_ext.mode = buffered; SELECT counter_incr('roll:buffered', 2); RESET counter_ext.mode",
+        "BEGIN; SET LOCAL counter_ext.mode = buffered; SELECT counter_incr('roll:buffered', 2); COMMIT",
     );
+    let in_rows = "SELECT counter_get_exact('roll:anna'), counter_get_exact('roll:buffered')";
+    assert_eq!(session.pairs::<i64, i64>(in_rows), [(5, 0)]);
     let began = "SELECT extract(epoch FROM date_trunc('hour', clock_timestamp(), (SELECT zone FROM counter_ext.board_window)))::bigint";
     let before: i64 = session.value(began);
     let top = "SELECT string_agg(rank || ' ' || member || ' ' || score, ', ' ORDER BY rank, member) FROM counter_board_top('roll:'";

@@ -180,8 +180,11 @@ fn series_are_restored_and_stand_by() {
     let worker = watch::wait_for_compactor(&mut session);
     watch::wait_until_compactor_pauses(&mut session);
     signal(worker, Signal::STOP);
+    session.must("RESET counter_ext.mode");
     session.must("SELECT counter_incr('old:1', 1)");
-    session.must("SET counter_ext.mode = buffered; SELECT counter_incr('old:1', 2); RESET counter_ext.mode");
+    // It is the mode at COMMIT that decides.
+    session.must("BEGIN; SET LOCAL counter_ext.mode = buffered; SELECT counter_incr('old:1', 2); COMMIT");
+    assert_eq!(session.value::<i64>("SELECT counter_get_exact('old:1')"), 45_156, "buffered");
     wait::until("the standby has what is not compacted", SOON, || {
         reader.value::<i64>("SELECT counter_total('old:1')") == 45_153
     });

@@ -250,7 +250,7 @@ fn everything(session: &mut Session) -> Vec<String> {
             "DELETE FROM counter_ext.liked",
             "BEGIN; SELECT public.counter_incr('trap:s'::public.counter); SAVEPOINT s; SELECT public.counter_incr('trap:s'::public.counter); \
              ROLLBACK TO s; COMMIT",
-            "SET counter_ext.mode = 'buffered'; SELECT public.counter_incr('trap:f'::public.counter, 2); RESET counter_ext.mode",
+            "BEGIN; SET LOCAL counter_ext.mode = 'buffered'; SELECT public.counter_incr('trap:f'::public.counter, 2); COMMIT",
             "SELECT public.counter_incr_many(ARRAY(SELECT 'trap:many' OPERATOR(pg_catalog.||) g::pg_catalog.text FROM pg_catalog.generate_series(1, 70000) g))",
             "SELECT public.counter_compact()",
             "DELETE FROM public.trapped",
