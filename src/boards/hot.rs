@@ -33,8 +33,8 @@ pub const MOST_OF_TOP: usize = 1000;
 pub const MOST_OF_RANK: usize = 100;
 /// How long after a board was found too hot nobody looks whether it still is.
 const TOO_HOT: Duration = Duration::from_secs(1);
-/// How often a fold that comes in between is met.
-const TRIES: usize = 4;
+/// How often a fold that comes in between is met: each takes less than the look does.
+pub const MOST_FOLDS_MET: usize = 20;
 
 /// What a member that is hot has not got in its total rows.
 #[derive(Clone, Copy, Default)]
@@ -55,8 +55,8 @@ pub struct Hot {
     pub scores: Scores,
     /// There is no more that is hot.
     pub is_whole: bool,
-    /// There is more than was asked for.
-    is_too_hot: bool,
+    /// There is more than was asked for, and not all of it is here.
+    pub is_too_hot: bool,
 }
 
 /// A board that more was hot on than this.
@@ -78,7 +78,7 @@ pub fn gather_unless_too_hot(tables: Tables, prefix: &[u8], most: usize) -> Resu
         return gather(tables, prefix, 0);
     }
     let hot = gather(tables, prefix, most)?;
-    if hot.is_too_hot {
+    if hot.is_too_hot && most > 0 {
         let prefix = fallible::boxed(prefix, WHAT)?;
         TOO_HOT_BOARD.set(Some(TooHot { prefix, most, at: Instant::now() }));
     }
@@ -92,13 +92,17 @@ pub fn gather(tables: Tables, prefix: &[u8], most: usize) -> Result<Hot, Counter
     let database = u32::from(catalog::my_database());
     // BOUND: a prefix.
     let board = Board { prefix: prefix.to_vec(), is_declared: true, state: None };
-    let mut tries = 0;
+    let mut met = 0;
     let (mut snapshot, found) = loop {
-        tries += 1;
-        let folded = epochs::folded_epoch(database);
+        let folds = epochs::folds_ended(database);
         let mut snapshot = Snapshot::fresh();
-        let found = xact::in_scratch_memory(|| find(tables, &slots, &board, most, &mut snapshot))?;
-        if tries == TRIES || folded == epochs::folded_epoch(database) {
+        let mut found = xact::in_scratch_memory(|| find(tables, &slots, &board, most, &mut snapshot))?;
+        if folds == epochs::folds_ended(database) {
+            break (snapshot, found);
+        }
+        met += 1;
+        if met == MOST_FOLDS_MET {
+            found.is_whole = false;
             break (snapshot, found);
         }
     };
@@ -144,7 +148,7 @@ fn find(
         add(&mut rests, board, &id, Rest { delta: i128::from(delta), exists: true })?;
     }
     if most == 0 {
-        return Ok(Found { rests, is_whole: false, is_too_hot: false });
+        return Ok(Found { rests, is_whole: false, is_too_hot: true });
     }
     let most = most.saturating_add(rests.len());
     let changed = CHANGED.lock(Access::Read)?;

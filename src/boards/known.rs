@@ -5,7 +5,8 @@
 //! any member, a fold, and what changes the board itself make another generation before any of it can be seen.
 //!
 //! BOUND: `MOST_BOARDS` boards, of each a top of `MOST_OF_TOP` members, `MOST_PARTS` parts of as many scores as one is counted by and as many
-//! nodes of counts, and the members that are hot, which a rank counts up to a hundred of.
+//! nodes of counts, and the members that are hot, which a rank
+//! counts up to a hundred of; of tops, the hot members that were shown, a thousand each.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,12 +17,13 @@ use super::ranked::{Moved, Ranked};
 use super::ranking;
 use crate::counting::{read, transaction};
 use crate::errors::CounterError;
-use crate::fallible;
+use crate::fallible::{self, OutOfMemory};
 use crate::family::followed::{self, Followed};
 use crate::memory::{generations, is_attached};
 use crate::pg::snapshot::Taken;
 use crate::pg::{lock, xact};
 use crate::rows::access::Tables;
+use crate::rows::list::Id;
 
 const WHAT: &str = "boards that were read";
 
@@ -99,15 +101,19 @@ struct Known {
     nodes: BTreeMap<Node, Option<Counts>>,
 }
 
-/// How far down the top of a board went when it was read last.
+/// The top of a board as it was read last.
 struct Read {
     prefix: Vec<u8>,
     most: usize,
+    /// How far down it went.
     last: i64,
+    /// Members that it showed with scores that were not in rows.
+    hot: Vec<Id>,
 }
 
 thread_local! {
-    static LAST_READ: RefCell<Option<Read>> = const { RefCell::new(None) };
+    /// The one that was read last comes first.
+    static LAST_READ: RefCell<Vec<Read>> = const { RefCell::new(Vec::new()) };
     /// The one that was read last comes first.
     static KNOWN: RefCell<Vec<Known>> = const { RefCell::new(Vec::new()) };
 }
@@ -159,16 +165,35 @@ impl Known {
 /// About how far down the first members of a board go: as far as when they were read last. It need not be so.
 pub fn about(prefix: &[u8], most: usize) -> Option<i64> {
     LAST_READ.with_borrow(|read| {
-        read.as_ref().filter(|read| read.prefix == prefix && read.most >= most).map(|read| read.last)
+        read.iter().find(|read| read.prefix == prefix && read.most >= most).map(|read| read.last)
     })
 }
 
-/// So many first members of a board were read, down to a score.
-pub fn note_read(prefix: &[u8], most: usize, last: Option<i64>) {
-    LAST_READ.with_borrow_mut(|read| match (read, last) {
-        (Some(read), Some(last)) if read.prefix == prefix => (read.most, read.last) = (most, last),
-        (read, last) => *read = last.map(|last| Read { prefix: prefix.to_vec(), most, last }),
+/// So many first members of a board were read. What is shown next is not to fall behind those that were hot.
+pub fn note_read(
+    prefix: &[u8],
+    most: usize,
+    top: &[Ranked],
+    is_hot: impl Fn(&[u8]) -> bool,
+) -> Result<(), OutOfMemory> {
+    let hot = top.iter().filter(|shown| is_hot(&shown.member));
+    let hot = fallible::try_collect(hot.map(|shown| fallible::boxed(&shown.member, WHAT)), WHAT)?;
+    LAST_READ.with_borrow_mut(|read| {
+        read.retain(|read| read.prefix != prefix);
+        if let Some(last) = top.last() {
+            read.truncate(MOST_BOARDS - 1);
+            read.insert(0, Read { prefix: prefix.to_vec(), most, last: last.score, hot });
+        }
     });
+    Ok(())
+}
+
+/// Members that this session was shown as the first ones of a board, when it read them last, with scores that were not in rows.
+pub fn shown_hot(prefix: &[u8]) -> Result<Vec<Id>, OutOfMemory> {
+    LAST_READ.with_borrow(|read| {
+        let hot = read.iter().find(|read| read.prefix == prefix).map_or(&[][..], |read| &read.hot);
+        fallible::try_collect(hot.iter().map(|member| fallible::boxed(member, WHAT)), WHAT)
+    })
 }
 
 /// The first members of a board, where they are known.

@@ -2,7 +2,8 @@
 //!
 //! All of it is exact as of now while few members are hot: those are put in where they belong (`hot`); the top while up to a thousand
 //! are, a rank up to a hundred. Where it is more, the top shows others as compaction has last seen them, and a rank has the member's own score as
-//! it is now and those of the others as of then.
+//! it is now and those of the others as of then; but for members that a top has shown to this session as they were then: those are put in
+//! as they are now, so that a rank agrees with the top, and the next top with both.
 
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
@@ -155,19 +156,51 @@ pub fn top(prefix: &[u8], most: usize) -> Result<Vec<Ranked>, CounterError> {
     let tables = enter(prefix)?;
     let members = Members::open(MEMBERS.lock(Access::Read)?, Access::Read)?;
     let stamp = Stamp::take(prefix);
-    let hot = hot::gather_unless_too_hot(tables, prefix, hot::MOST_OF_TOP)?;
+    let mut hot = hot::gather_unless_too_hot(tables, prefix, hot::MOST_OF_TOP)?;
     let stamp = stamp.filter(|_| hot.is_whole);
+    if hot.is_too_hot {
+        put_in_shown(tables, prefix, &members, &mut hot)?;
+    }
     let mut top = Vec::new();
     if most > 0 {
-        for ranked in Walk::begin(&members, prefix, hot, known::about(prefix, most))?.take(most) {
+        let mut walk = Walk::begin(&members, prefix, hot, known::about(prefix, most))?;
+        for ranked in walk.by_ref().take(most) {
             fallible::push(&mut top, ranked, WHAT)?;
         }
-        known::note_read(prefix, most, top.last().map(|last| last.score));
+        known::note_read(prefix, most, &top, |member| walk.hot.scores.contains_key(member))?;
         if let Some(stamp) = stamp {
             known::remember_top(prefix, stamp, &top, most);
         }
     }
     Ok(top)
+}
+
+/// A member whatever else is hot: the score that its rows on the board have, and the one that its counter has now.
+fn now(
+    tables: Tables,
+    prefix: &[u8],
+    members: &Members,
+    member: &[u8],
+    snapshot: &mut Snapshot,
+) -> Result<Moved, CounterError> {
+    let id = id_of(prefix, member)?;
+    let in_rows = members.score(prefix, member, snapshot);
+    let total = read::current_wide(tables, &id)?;
+    let may_be_gone = total == 0 || in_rows.is_none();
+    let is_gone = may_be_gone && read::standing(tables, &id)?.is_none();
+    Ok(Moved { in_rows, now: (!is_gone).then(|| ranking::score(total)) })
+}
+
+/// Where more is hot than can be put in, those are that the session was shown before: what it is shown now does not fall behind.
+fn put_in_shown(tables: Tables, prefix: &[u8], members: &Members, hot: &mut Hot) -> Result<(), CounterError> {
+    for member in known::shown_hot(prefix)? {
+        if !hot.scores.contains_key(&member) {
+            let score = xact::in_scratch_memory(|| now(tables, prefix, members, &member, &mut hot.snapshot))?;
+            fallible::reserve(&mut hot.scores, 1, WHAT)?;
+            hot.scores.insert(member, score.now);
+        }
+    }
+    Ok(())
 }
 
 /// A board, open for looking for one member's rank.
@@ -263,22 +296,38 @@ fn with_sight<T>(
     member: &[u8],
     look: impl FnOnce(&mut Sight<'_>) -> Result<T, CounterError>,
 ) -> Result<Option<T>, CounterError> {
-    let id = id_of(prefix, member)?;
+    check_member(prefix, member)?;
     let tables = enter(prefix)?;
     let (members, nodes) = (MEMBERS.lock(Access::Read)?, NODES.lock(Access::Read)?);
     let members = Members::open(members, Access::Read)?;
     let stamp = Stamp::take(prefix);
     xact::in_scratch_memory(|| {
-        let Hot { mut snapshot, mut scores, is_whole, .. } =
+        let Hot { mut snapshot, mut scores, is_whole, is_too_hot } =
             hot::gather_unless_too_hot(tables, prefix, hot::MOST_OF_RANK)?;
-        if !is_whole {
-            // All of it or nothing: else ranks would go by who was found first.
+        // What is remembered goes with what is read only while nothing has changed up to the snapshot.
+        let stamp = stamp.filter(|stamp| is_whole && stamp.holds(prefix));
+        let mut shown = Vec::new();
+        if is_too_hot {
+            // All of it or nothing: else ranks would go by who was found first. But for what the session was shown.
             scores = Scores::default();
+            shown = known::shown_hot(prefix)?;
+            shown.retain(|other| **other != *member);
         }
-        let mut moved = fallible::with_room(scores.len() + 1, WHAT)?;
+        if !is_whole {
+            // It is looked at by itself.
+            scores.remove(member);
+        }
+        let mut moved = fallible::with_room(scores.len() + shown.len() + 1, WHAT)?;
         for (other, now) in &scores {
             // BOUND: room was made above.
             moved.push(Moved { in_rows: members.score(prefix, other, &mut snapshot), now: *now });
+        }
+        fallible::reserve(&mut scores, shown.len(), WHAT)?;
+        for other in shown {
+            let other_now = now(tables, prefix, &members, &other, &mut snapshot)?;
+            // BOUND: room was made above.
+            moved.push(other_now);
+            scores.insert(other, other_now.now);
         }
         let own = if is_whole {
             match scores.get(member) {
@@ -286,20 +335,15 @@ fn with_sight<T>(
                 None => members.score(prefix, member, &mut snapshot),
             }
         } else {
-            let in_rows = members.score(prefix, member, &mut snapshot);
-            let now = read::current_wide(tables, &id)?;
-            let may_be_gone = now == 0 || in_rows.is_none();
-            let is_gone = may_be_gone && read::standing(tables, &id)?.is_none();
-            let now = (!is_gone).then(|| ranking::score(now));
+            let own = now(tables, prefix, &members, member, &mut snapshot)?;
             // BOUND: room was made above.
-            moved.push(Moved { in_rows, now });
-            now
+            moved.push(own);
+            own.now
         };
         let Some(own) = own else { return Ok(None) };
         fallible::reserve(&mut scores, 1, WHAT)?;
         scores.insert(fallible::boxed(member, WHAT)?, Some(own));
         let nodes = Nodes::open(nodes, prefix, &members, snapshot, Access::Read)?;
-        let stamp = stamp.filter(|_| is_whole);
         look(&mut Sight { prefix, members: &members, nodes, own, moved, scores, stamp }).map(Some)
     })
 }

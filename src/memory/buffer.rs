@@ -442,7 +442,7 @@ pub fn each_unfolded_id(
 }
 
 /// Shows each counter's buffered deltas that rows under the snapshot do not include. A fold that commits and is noted meanwhile may make
-/// it miss some: the caller compares `epochs::folded_epoch` from before the snapshot with that after the walk.
+/// it miss some: the caller compares `epochs::folds_ended` from before the snapshot with that after the walk.
 pub fn each_unfolded(
     database: u32,
     relation: u32,

@@ -289,6 +289,12 @@ pub fn folded_epoch(database: u32) -> u64 {
     databases::with(database, |cell| cell.folded_epoch.load(Ordering::SeqCst)).unwrap_or(0)
 }
 
+/// How many folds have committed whose amounts are gone from memory, or about to go. Who walks over amounts compares it from before the
+/// snapshot with that after the walk: while it stays, no amount has gone that rows under the snapshot do not include.
+pub fn folds_ended(database: u32) -> u64 {
+    databases::with(database, |cell| cell.folds_ended.load(Ordering::SeqCst)).unwrap_or(0)
+}
+
 // --- where records go ---
 
 /// The file of the journal's table that records go to.
@@ -418,6 +424,8 @@ pub fn fold_committed(database: u32, cut: Cut) {
     let Some(_lock) = lock_journal(database, true) else {
         return;
     };
+    // Before the first amount goes: `folded_epoch` would tell who walks over amounts meanwhile only after the last one has.
+    databases::with(database, |cell| cell.folds_ended.fetch_add(1, Ordering::SeqCst));
     for epoch in cut.epochs() {
         buffer::note_folded(database, cut.relation, epoch);
     }

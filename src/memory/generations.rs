@@ -16,11 +16,11 @@ const WORDS: usize = GENERATIONS / 64;
 #[derive(Clone, Copy)]
 struct Noted {
     bits: [u64; WORDS],
-    /// They are counted as begun.
-    are_begun: bool,
+    /// Those of them that are counted as begun.
+    begun: [u64; WORDS],
 }
 
-const NOTHING: Noted = Noted { bits: [0; WORDS], are_begun: false };
+const NOTHING: Noted = Noted { bits: [0; WORDS], begun: [0; WORDS] };
 
 thread_local! {
     static ANY: Cell<bool> = const { Cell::new(false) };
@@ -55,30 +55,28 @@ pub fn is_any_noted() -> bool {
     ANY.get()
 }
 
-/// PRE_COMMIT, after all of it is noted.
+/// PRE_COMMIT, after all of it is noted. Where it is called again, what was noted since is counted.
 pub fn begin() {
     if ANY.get() && segment().is_some() {
         let noted = NOTED.get();
-        if !noted.are_begun {
-            NOTED.set(Noted { are_begun: true, ..noted });
-            each(noted, super::generation::Generation::begin);
-        }
+        NOTED.set(Noted { begun: noted.bits, ..noted });
+        let mut new = noted.bits;
+        new.iter_mut().zip(noted.begun).for_each(|(bits, begun)| *bits &= !begun);
+        each(&new, super::generation::Generation::begin);
     }
 }
 
 /// COMMIT, after rows and memory have all of it; ABORT; and after PREPARE. Cannot fail.
 pub fn end() {
     if ANY.replace(false) {
-        let noted = NOTED.replace(NOTHING);
-        if noted.are_begun {
-            each(noted, super::generation::Generation::end);
-        }
+        // None is ended that was not begun: it would hide another one's.
+        each(&NOTED.replace(NOTHING).begun, super::generation::Generation::end);
     }
 }
 
-fn each(noted: Noted, tell: impl Fn(&super::generation::Generation)) {
+fn each(bits: &[u64; WORDS], tell: impl Fn(&super::generation::Generation)) {
     let Some(segment) = segment() else { return };
-    for (word, bits) in noted.bits.iter().enumerate() {
+    for (word, bits) in bits.iter().enumerate() {
         let mut left = *bits;
         while left != 0 {
             tell(segment.generation(word * 64 + left.trailing_zeros() as usize));

@@ -269,6 +269,8 @@ resettable! {
         pub folded_epoch: AtomicU64,
         /// The transaction that is folding epochs into rows, and in the lowest two bits their parities.
         pub fold: AtomicU64,
+        /// Folds whose amounts are gone from memory, or about to go.
+        pub folds_ended: AtomicU64,
         /// Where records go: see `cursor.rs`.
         pub cursors: Cursors,
         /// Head of the queue of those who commit together.

@@ -10,6 +10,7 @@ use super::score_rows::Scores;
 use super::scoring::{Began, sound};
 use super::window_rows::Window;
 use crate::boards::changed_rows::{self, CHANGED};
+use crate::boards::hot::MOST_FOLDS_MET;
 use crate::boards::member_rows::Members;
 use crate::boards::ranking;
 use crate::counting::{read, reserved, transaction};
@@ -28,9 +29,6 @@ use crate::rows::slot_columns;
 use crate::rows::sum::for_each_visible;
 
 const WHAT: &str = "members of boards";
-
-/// How often a fold that comes in between is met.
-const TRIES: usize = 4;
 
 /// A window of a board.
 pub struct Sighted<'w> {
@@ -62,6 +60,8 @@ pub struct Gathered {
     pub moved: Vec<Moved>,
     /// There are no more.
     pub is_whole: bool,
+    /// There are more than were asked for.
+    pub is_too_hot: bool,
 }
 
 /// What a member has gained and its rows have not; `None` where it may be that its rows are not made up yet.
@@ -77,17 +77,21 @@ pub fn gather(
     access::lock_for_reading(tables);
     let slots = Keyed::slot(tables, Access::Read)?;
     let database = u32::from(catalog::my_database());
-    let mut tries = 0;
-    let (mut snapshot, gains, is_whole) = loop {
-        tries += 1;
-        let folded = epochs::folded_epoch(database);
+    let mut met = 0;
+    let (mut snapshot, found) = loop {
+        let folds = epochs::folds_ended(database);
         let mut snapshot = Snapshot::fresh();
-        let (gains, is_whole) =
-            xact::in_scratch_memory(|| find(tables, &slots, window, most, &mut snapshot))?;
-        if tries == TRIES || folded == epochs::folded_epoch(database) {
-            break (snapshot, gains, is_whole);
+        let mut found = xact::in_scratch_memory(|| find(tables, &slots, window, most, &mut snapshot))?;
+        if folds == epochs::folds_ended(database) {
+            break (snapshot, found);
+        }
+        met += 1;
+        if met == MOST_FOLDS_MET {
+            found.is_whole = false;
+            break (snapshot, found);
         }
     };
+    let Found { gains, is_whole, is_too_hot } = found;
     let mut moved = fallible::with_room(gains.len(), WHAT)?;
     for (member, gain) in gains {
         let before = scores.score(&window.name, &member, &mut snapshot);
@@ -97,7 +101,7 @@ pub fn gather(
         // BOUND: room was made above.
         moved.push(Moved { member, in_rows, now });
     }
-    Ok(Gathered { snapshot, moved, is_whole })
+    Ok(Gathered { snapshot, moved, is_whole, is_too_hot })
 }
 
 /// The score of one member as it is now, whatever else is hot. Errors: 55000 the journal could not be read whole.
@@ -148,13 +152,19 @@ impl Adding<'_, '_> {
 }
 
 /// What is hot, and whether that is all.
+struct Found {
+    gains: Gains,
+    is_whole: bool,
+    is_too_hot: bool,
+}
+
 fn find(
     tables: Tables,
     slots: &Keyed,
     window: &Sighted<'_>,
     most: usize,
     snapshot: &mut Snapshot,
-) -> Result<(Gains, bool), CounterError> {
+) -> Result<Found, CounterError> {
     let prefix = &window.board.prefix[..];
     let now_us = process::now_us();
     let mut adding = Adding { window, began: Began::of(window.board), now_us, gains: Gains::default() };
@@ -211,6 +221,6 @@ fn find(
         adding.add(id, i128::from(part.delta), part.at_us).or_raise();
         ControlFlow::Continue(())
     });
-    let is_whole = knows_journal && is_buffered_whole && left > 0 && adding.gains.len() <= most;
-    Ok((adding.gains, is_whole))
+    let is_too_hot = !is_buffered_whole || left == 0 || adding.gains.len() > most;
+    Ok(Found { gains: adding.gains, is_whole: knows_journal && !is_too_hot, is_too_hot })
 }

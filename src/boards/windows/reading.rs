@@ -195,7 +195,7 @@ fn with_sight<T>(
     let members = Members::open(members, Access::Read)?;
     let scores = Scores::open(SCORES.lock(Access::Read)?, Access::Read)?;
     xact::in_scratch_memory(|| {
-        let Gathered { mut snapshot, mut moved, is_whole } =
+        let Gathered { mut snapshot, mut moved, is_whole, is_too_hot } =
             gathering::gather(tables, &window, (&scores, &members), hot::MOST_OF_RANK)?;
         let own = if is_whole {
             match moved.iter().find(|moved| *moved.member == *member) {
@@ -203,8 +203,8 @@ fn with_sight<T>(
                 None => members.score(&window.name, member, &mut snapshot),
             }
         } else {
-            // All of it or nothing: else ranks would go by who was found first.
-            moved.clear();
+            // All of it or nothing, where it is too much: else ranks would go by who was found first. The member is looked at by itself.
+            moved.retain(|moved| !is_too_hot && *moved.member != *member);
             let in_rows = members.score(&window.name, member, &mut snapshot);
             let now = gathering::own_score(tables, &window, &scores, member)?;
             let own = Moved { member: fallible::boxed(member, WHAT)?, in_rows, now };

@@ -215,6 +215,7 @@ fn boards_are_restored_and_stand_by() {
     wait::until("the standby has the slot row", SOON, || {
         reader.value("SELECT member = '2' FROM counter_board_top('game:', 1)")
     });
+    assert_eq!(ranks(&mut reader, &["2", "1"]), [1, 2], "ranks have what the top has");
     signal(worker, Signal::CONT);
     drop(reader);
     standby.finish();
@@ -372,6 +373,79 @@ fn what_is_remembered_of_a_board_is_what_would_be_read() {
         drop((writer, reader, anew));
         cluster.finish();
     }
+}
+
+fn ranks(session: &mut Session, members: &[&str]) -> Vec<i64> {
+    let rank = |member| session.value(&format!("SELECT counter_board_rank('game:', '{member}')"));
+    members.iter().map(rank).collect()
+}
+
+/// Where more is hot than a rank takes in, or a top, what a session is shown agrees with the top that it was shown before.
+#[test]
+fn ranks_agree_with_the_top_before_them_however_much_is_hot() {
+    let cluster = Cluster::start(Settings::compacted_by_hand());
+    let (mut session, mut writer) = (cluster.connect(), cluster.connect());
+    watch::wait_until_buffered(&mut session);
+    session.must(
+        "SELECT counter_incr('game:' || n, n) FROM generate_series(1, 2000) AS n; SELECT counter_board('game:')",
+    );
+    settle(&mut session);
+    for (mode, hot) in [("slotted", 150), ("slotted", 1500), ("buffered", 150)] {
+        writer.must(&format!("SET counter_ext.mode = '{mode}'"));
+        writer.must(&format!("SELECT counter_incr('game:' || n, 1) FROM generate_series(1, {hot}) AS n"));
+        writer.must("SELECT counter_incr('game:1', 1000000)");
+        for look in 0..2 {
+            let first: String = session.value("SELECT member FROM counter_board_top('game:', 1)");
+            assert_eq!(first, "1", "{mode} {hot} {look}");
+            assert_eq!(ranks(&mut session, &["1", "2000"]), [1, 2], "{mode} {hot} {look}");
+            let near: String = session.value(
+                "SELECT string_agg(member || ':' || rank, ' ' ORDER BY rank) FROM counter_board_around('game:', '2000', 1) WHERE rank <= 2",
+            );
+            assert_eq!(near, "1:1 2000:2", "{mode} {hot} {look}");
+        }
+        // Somebody leaves it again.
+        writer.must("SELECT counter_incr('game:1', -1000000)");
+        assert_eq!(ranks(&mut session, &["2000"]), [1], "{mode} {hot}");
+        settle(&mut session);
+    }
+    drop((session, writer));
+    cluster.finish();
+}
+
+/// A fold takes amounts from memory one by one: who walks over them beside it misses none.
+#[test]
+fn a_top_beside_folds_never_falls_behind() {
+    let cluster = Cluster::start(Settings::preloaded().with("counter_ext.compact_interval", "10ms"));
+    let mut session = cluster.connect();
+    watch::wait_until_buffered(&mut session);
+    session.must(
+        "SELECT counter_incr('game:' || n) FROM generate_series(1, 900) AS n; SELECT counter_board('game:')",
+    );
+    settle(&mut session);
+    let address = cluster.address();
+    let (acknowledged, stop) = (AtomicU64::new(1), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let (address, stop, acknowledged) = (&address, &stop, &acknowledged);
+        let _ending = Ending(stop);
+        scope.spawn(move || {
+            let mut session = address.connect();
+            session.must("SET counter_ext.mode = 'buffered'; SET synchronous_commit = off");
+            while !stop.load(SeqCst) {
+                session.must("SELECT counter_incr('game:' || n) FROM generate_series(1, 900) AS n");
+                acknowledged.fetch_add(1, SeqCst);
+            }
+        });
+        let mut looks = 0;
+        wait::until("a hundred looks at a whole board that changes", SOON, || {
+            let least = acknowledged.load(SeqCst) as i64;
+            let shown: i64 = session.value("SELECT min(score) FROM counter_board_top('game:', 1000)");
+            assert!(shown >= least, "{shown} after {least}, look {looks}");
+            looks += 1;
+            looks >= 100 && shown > 10
+        });
+    });
+    drop(session);
+    cluster.finish();
 }
 
 /// What others do meanwhile is in what a session shows as soon as they know that it is committed, and stays in it.

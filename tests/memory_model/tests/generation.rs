@@ -95,6 +95,27 @@ fn a_change_that_the_reader_has_seen_makes_what_it_kept_old() {
     });
 }
 
+/// A part of what is shown was kept, and the rest is read anew: both are of one moment where the number is still so after the reading.
+#[test]
+fn what_is_kept_goes_with_what_is_read_anew() {
+    loom::model(|| {
+        let board = Arc::new(Board::default());
+        let number = board.generation.at_rest().expect("nothing is under way");
+        let kept = board.rows.load(Ordering::SeqCst);
+        let writer = {
+            let board = board.clone();
+            thread::spawn(move || board.commit_rows())
+        };
+        if board.generation.at_rest() == Some(number) {
+            let rest = board.rows.load(Ordering::SeqCst);
+            if board.generation.is_still(number) {
+                assert_eq!(kept, rest);
+            }
+        }
+        writer.join().expect("no panic");
+    });
+}
+
 #[test]
 fn what_is_rolled_back_lets_others_read_again() {
     loom::model(|| {
