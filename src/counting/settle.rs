@@ -28,14 +28,16 @@ pub enum Rows {
 
 /// Adds each delta to a row: to the counter's total where nobody holds it and no slot rows are known, else to a slot row.
 pub fn settle(tables: Tables, deltas: &[Delta], rows: Rows) -> Result<(), CounterError> {
-    // Without a snapshot: taking one costs much where many commit, rows are looked at as they are now, and an index of somebody's own that
-    // takes one to compute gets it (`pg/write`).
+    // Mostly without a snapshot: taking one costs much where many commit, rows are looked at as they are now, and an index of somebody's own
+    // that takes one to compute gets it (`pg/write`).
     xact::in_scratch_memory(|| {
+        let recent = ActiveSnapshot::ensure_recent();
         let targets = Targets::new(tables, rows);
         for delta in deltas {
             targets.add(delta)?;
             process::check_for_interrupts();
         }
+        drop(recent);
         Ok(())
     })
 }

@@ -11,7 +11,8 @@
 //!   before it looks for a cell. So no session ever uses a cell that meanwhile belongs to another database.
 //! - A database without a cell loses nothing: increments go to rows, reads come from rows or from memory as ever, and the launcher
 //!   sends it a worker in turn.
-//! - A backend remembers where its own database's cell is, or that there is none, and looks whether that still holds.
+//! - A backend remembers where its own database's cell is, or that there is none, and looks whether that still holds. That there is none may be
+//!   out of date for a moment: who writes slot rows, of which the cell must know, looks again.
 //!
 //! BOUND: four bytes for each cell of a database.
 
@@ -76,6 +77,14 @@ pub(super) fn with<T>(database: u32, look: impl FnOnce(&'static DatabaseCell) ->
     find(&segment, database).map(|index| look(segment.database_cell(index)))
 }
 
+/// As `with`, for who must not miss a cell that the database has been given, or given back, a moment ago.
+pub(super) fn with_cell_of_now<T>(database: u32, look: impl FnOnce(&'static DatabaseCell) -> T) -> Option<T> {
+    let segment = segment()?;
+    let index = find(&segment, database).or_else(|| look_for(&segment, database))?;
+    MISSED.set(None);
+    Some(look(segment.database_cell(index)))
+}
+
 /// Gives the database a cell, if it has none: a free one, or one of a database that has nothing going on. False where there is
 /// none to be had. Cannot fail.
 pub fn register(database: u32) -> bool {
@@ -90,6 +99,7 @@ pub fn register(database: u32) -> bool {
     }
     let _held = segment.lock_databases();
     if look_for(&segment, database).is_some() {
+        MISSED.set(None);
         return true;
     }
     let Some(index) = free_cell(&segment).or_else(|| take_from_an_idle_database(&segment)) else {
@@ -112,6 +122,7 @@ pub fn register_if_free(database: u32) -> bool {
     }
     let _held = segment.lock_databases();
     if look_for(&segment, database).is_some() {
+        MISSED.set(None);
         return true;
     }
     let free = free_cell(&segment);
@@ -166,7 +177,7 @@ fn holds_deltas(segment: &Segment, database: u32) -> bool {
     })
 }
 
-fn take_if_idle(segment: &Segment, cell: &DatabaseCell) -> bool {
+fn take_if_idle(segment: &Segment, cell: &'static DatabaseCell) -> bool {
     let database = cell.database.load(Ordering::SeqCst);
     let has_worker = cell.worker.pid.load(Ordering::SeqCst) != 0
         || segment.worker_places().iter().any(|place| place.database.load(Ordering::SeqCst) == database);
@@ -175,7 +186,7 @@ fn take_if_idle(segment: &Segment, cell: &DatabaseCell) -> bool {
 
 /// Takes the cell of a database that no more processes than these are connected to, and that has no buffered deltas. The caller holds the
 /// database lock.
-fn take_if_connected(segment: &Segment, cell: &DatabaseCell, processes: usize) -> bool {
+fn take_if_connected(segment: &Segment, cell: &'static DatabaseCell, processes: usize) -> bool {
     let database = cell.database.load(Ordering::SeqCst);
     if process::connected_to(database) > processes || holds_deltas(segment, database) {
         return false;
@@ -183,11 +194,19 @@ fn take_if_connected(segment: &Segment, cell: &DatabaseCell, processes: usize) -
     cell.database.store(0, Ordering::SeqCst);
     // Somebody may have connected, and found the cell, just before.
     if process::connected_to(database) > processes || holds_deltas(segment, database) {
-        cell.database.store(database, Ordering::SeqCst);
+        put_back(segment, cell, database);
         return false;
     }
     take(segment, cell);
     true
+}
+
+/// Gives a cell back to the database that it was taken from a moment ago. Who looked for it meanwhile, and wrote slot rows, has told
+/// nobody of them.
+fn put_back(segment: &Segment, cell: &'static DatabaseCell, database: u32) {
+    cell.slotted().forget();
+    cell.database.store(database, Ordering::SeqCst);
+    segment.header().cell_changes.fetch_add(1, Ordering::SeqCst);
 }
 
 fn wake_workers(segment: &Segment) {

@@ -37,22 +37,3 @@ impl Generation {
         self.begun.load(Ordering::SeqCst) == number
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_change_under_way_is_told_and_one_that_has_ended_makes_another_number() {
-        let generation = Generation::default();
-        let number = generation.at_rest();
-        assert_eq!(number, Some(0));
-        generation.begin();
-        assert!(!generation.is_still(0) && generation.at_rest().is_none());
-        generation.begin();
-        generation.end();
-        assert!(generation.at_rest().is_none());
-        generation.end();
-        assert!(!generation.is_still(0) && generation.at_rest() == Some(2));
-    }
-}

@@ -10,6 +10,7 @@ use pgrx::pg_sys;
 
 use super::cursor::Cursors;
 pub(super) use super::entry::{Entry, MAX_ID_BYTES, StoredId};
+use super::filter::Filter;
 use super::generation::Generation;
 use super::guarded::Guarded;
 pub(super) use super::lifecycle::{COLD, FREE, LOADED, LOADING};
@@ -285,6 +286,18 @@ resettable! {
         pub slotted_current: AtomicU32,
         pub slotted_renewal: AtomicU32,
         pub slotted_ids: [[AtomicU64; SLOTTED_WORDS]; 2],
+    }
+}
+
+impl DatabaseCell {
+    /// Which of its database's counters may have slot rows.
+    pub fn slotted(&self) -> Filter<'_> {
+        Filter {
+            state: &self.slotted_state,
+            current: &self.slotted_current,
+            is_under_way: &self.slotted_renewal,
+            sets: [&self.slotted_ids[0], &self.slotted_ids[1]],
+        }
     }
 }
 

@@ -11,20 +11,15 @@ use std::hash::BuildHasher;
 
 use super::databases;
 use super::filter::{Filter, Noted, Renewal};
-use super::layout::DatabaseCell;
 use super::segment::segment;
 
-fn filter(cell: &'static DatabaseCell) -> Filter<'static> {
-    Filter {
-        state: &cell.slotted_state,
-        current: &cell.slotted_current,
-        is_under_way: &cell.slotted_renewal,
-        sets: [&cell.slotted_ids[0], &cell.slotted_ids[1]],
-    }
+fn with<T>(database: u32, look: impl FnOnce(Filter<'static>) -> T) -> Option<T> {
+    databases::with(database, |cell| look(cell.slotted()))
 }
 
-fn with<T>(database: u32, look: impl FnOnce(Filter<'static>) -> T) -> Option<T> {
-    databases::with(database, |cell| look(filter(cell)))
+/// As `with`, for who writes: that the database had no cell a moment ago is not taken on trust, or a row would be ruled out.
+fn with_cell_of_now<T>(database: u32, look: impl FnOnce(Filter<'static>) -> T) -> Option<T> {
+    databases::with_cell_of_now(database, |cell| look(cell.slotted()))
 }
 
 fn hash(id: &[u8]) -> u64 {
@@ -34,12 +29,12 @@ fn hash(id: &[u8]) -> u64 {
 
 /// A slot row of the counter was written just now. Cannot fail.
 pub fn add(database: u32, id: &[u8]) {
-    with(database, |filter| filter.add(hash(id)));
+    with_cell_of_now(database, |filter| filter.add(hash(id)));
 }
 
 /// Slot rows of unknown counters were written. Cannot fail.
 pub fn forget(database: u32) {
-    with(database, Filter::forget);
+    with_cell_of_now(database, Filter::forget);
 }
 
 /// What is known of a database's slot rows before a snapshot is taken.

@@ -189,6 +189,19 @@ impl ActiveSnapshot {
         // SAFETY: a plain read of backend state.
         (!unsafe { pg_sys::ActiveSnapshotSet() }).then(ActiveSnapshot::push)
     }
+
+    /// One, where it is long ago that this backend took any: for who looks at rows without. PostgreSQL takes ids before that time for
+    /// ended, and looks later ones up in pg_subtrans, which does not go back further than the oldest transaction that runs
+    /// (procarray.c, TransactionIdIsInProgress).
+    pub fn ensure_recent() -> Option<ActiveSnapshot> {
+        /// Half of what pg_subtrans is cut off by, a segment of 32 pages with 2048 ids each.
+        const LONG_AGO_XIDS: u32 = 32_768;
+        // SAFETY: plain reads of backend state.
+        let (own, oldest) = unsafe { (pg_sys::GetCurrentTransactionIdIfAny(), pg_sys::RecentXmin) };
+        let (own, oldest) = (own.into_inner(), oldest.into_inner());
+        let is_recent = own != 0 && own.wrapping_sub(oldest) < LONG_AGO_XIDS;
+        if is_recent { None } else { ActiveSnapshot::ensure() }
+    }
 }
 
 impl ActiveSnapshot {

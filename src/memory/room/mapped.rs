@@ -163,13 +163,14 @@ impl<H: Head + 'static> Mapped<H> {
         &self.header().next_generation
     }
 
-    /// Whether a key that the tenant has not is to be brought in: at once while its partition has room, else when it is asked for
-    /// again. Needs no lock: nothing depends on it but how often keys are brought in.
-    pub fn admits(&self, hash: u64) -> bool {
-        if self.places(self.partition_of(hash)).free() > 0 {
+    /// Whether a key that the tenant has not is to be brought in: at once while it has room and no more than so many, else when it is
+    /// asked for again. Needs no lock: nothing depends on it but how often keys are brought in.
+    pub fn admits(&self, hash: u64, at_once: usize) -> bool {
+        let shape = self.shape();
+        let places = self.places(self.partition_of(hash));
+        if places.free() > 0 && (places.held() as usize) < at_once.div_ceil(shape.partitions) {
             return true;
         }
-        let shape = self.shape();
         let words = self.slice(shape.sightings_at(), shape.sightings);
         Doorkeeper::new(words, &self.header().seen).see(hash)
     }

@@ -127,7 +127,7 @@ impl Sketches {
     }
 
     pub fn admits(&self, hash: u64) -> bool {
-        self.0.admits(hash)
+        self.0.admits(hash, usize::MAX)
     }
 }
 

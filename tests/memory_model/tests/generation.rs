@@ -33,6 +33,21 @@ impl Board {
 }
 
 #[test]
+fn a_change_under_way_is_told_and_one_that_has_ended_makes_another_number() {
+    loom::model(|| {
+        let generation = Generation::default();
+        assert_eq!(generation.at_rest(), Some(0));
+        generation.begin();
+        assert!(!generation.is_still(0) && generation.at_rest().is_none());
+        generation.begin();
+        generation.end();
+        assert!(generation.at_rest().is_none());
+        generation.end();
+        assert!(!generation.is_still(0) && generation.at_rest() == Some(2));
+    });
+}
+
+#[test]
 fn what_is_kept_is_whole() {
     loom::model(|| {
         let board = Arc::new(Board::default());
