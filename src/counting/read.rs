@@ -208,16 +208,16 @@ fn fresh_rows(tables: Tables, id: &[u8]) -> Result<Fresh, CounterError> {
 
 /// What was read from rows is about to be shown: no read from memory may show less afterwards. The snapshot may have seen commits
 /// that have not added their deltas to memory yet; where waiting for them takes too long, memory forgets these counters.
-pub fn keep_memory_from_undercutting<'a>(
+pub fn keep_memory_from_undercutting(
     tables: Tables,
     snapshot: &Snapshot,
-    shown: impl Iterator<Item = &'a [u8]>,
+    shown: impl Iterator<Item: AsRef<[u8]>>,
 ) {
     if crate::memory::is_attached()
         && !xact::in_recovery()
         && !load::settle_after_rows(u32::from(catalog::my_database()), snapshot)
     {
-        shown.for_each(|id| table::invalidate(key(tables, id)));
+        shown.for_each(|id| table::invalidate(key(tables, id.as_ref())));
     }
 }
 

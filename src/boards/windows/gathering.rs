@@ -101,6 +101,9 @@ pub fn gather(
         // BOUND: room was made above.
         moved.push(Moved { member, in_rows, now });
     }
+    // BOUND: an id each, one at a time.
+    let ids = moved.iter().map(|moved| [&window.board.prefix[..], &moved.member].concat());
+    read::keep_memory_from_undercutting(tables, &snapshot, ids);
     Ok(Gathered { snapshot, moved, is_whole, is_too_hot })
 }
 

@@ -156,10 +156,23 @@ fn what_rows_have_shown_memory_does_not_undercut_however_long_the_commit_takes()
     let cluster = quiet_cluster();
     let address = cluster.address();
     let mut reader = cluster.connect();
+    reader.must(
+        "SELECT counter_board('shown:'), counter_board('shown:', by => 'month'), counter_track('shown:')",
+    );
+    wait::until("the boards are built", Duration::from_secs(30), || {
+        reader.compact().expect("counter_compact");
+        reader
+            .run("SELECT FROM counter_board_top('shown:', 1) AS a, counter_board_top('shown:', 1, by => 'month') AS b")
+            .is_ok()
+    });
     for (number, shown_by) in [
         "SELECT value FROM counter_info('ID')",
         "SELECT counter_get_exact('ID')",
         "SELECT value::bigint FROM counters WHERE id = 'ID'",
+        "SELECT sum(score)::bigint FROM counter_board_top('shown:', 9) WHERE 'shown:' || member = 'ID'",
+        "SELECT sum(score)::bigint FROM counter_board_top('shown:', 9, by => 'month') WHERE 'shown:' || member = 'ID'",
+        "SELECT sum(score)::bigint FROM counter_board_around('shown:', substr('ID', 7), 0, 'month')",
+        "SELECT counter_total('ID')",
     ]
     .iter()
     .enumerate()
@@ -170,8 +183,8 @@ fn what_rows_have_shown_memory_does_not_undercut_however_long_the_commit_takes()
         thread::scope(|scope| {
             let committer = scope.spawn(|| slow_committer(&address, 1500).incr(&id, 1));
             let shown = wait::for_some("the commit is visible in rows", Duration::from_secs(5), || {
-                let value: i64 = reader.value(&shown_by.replace("ID", &id));
-                (value == 101).then_some(value)
+                let value: Option<i64> = reader.value(&shown_by.replace("ID", &id));
+                value.filter(|value| *value == 101)
             });
             let got = reader.get(&id).expect("get");
             assert!(got >= shown, "{shown_by} showed {shown}, then counter_get {got}");
