@@ -39,6 +39,12 @@ pub enum BoardError {
         length: &'static str,
         zone: Vec<u8>,
     },
+    /// A board whose zone this server does not know.
+    UnknownZone {
+        prefix: Vec<u8>,
+        length: &'static str,
+        zone: Vec<u8>,
+    },
     /// What is left of an earlier board.
     BeingRemoved {
         prefix: Vec<u8>,
@@ -100,6 +106,15 @@ impl Explain for BoardError {
                 ),
             )
             .hint("Set counter_ext.time_zone to that, or end the board with counter_unboard first, which forgets its windows."),
+            Self::UnknownZone { prefix, length, zone } => Explanation::new(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                format!(
+                    "windows of board \"{}\" by {length} begin in UTC here: time zone \"{}\" is not known",
+                    text(prefix),
+                    text(zone)
+                ),
+            )
+            .hint("It was known where the board was declared. Install the time zones of that server, and restart this one; what is counted until then stays in windows of UTC."),
             Self::BeingRemoved { prefix } => Explanation::new(
                 ERRCODE_OBJECT_IN_USE,
                 format!("an earlier board \"{}\" is still being removed", text(prefix)),

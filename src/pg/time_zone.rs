@@ -8,6 +8,8 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
+use super::zone;
+
 const UTC: &CStr = c"UTC";
 const US_PER_S: i64 = 1_000_000;
 const S_PER_DAY: i64 = 86_400;
@@ -84,6 +86,17 @@ unsafe extern "C-unwind" fn assign(value: *const c_char, extra: *mut c_void) {
 /// The zone, as it was set.
 pub fn name() -> String {
     NAME.get().unwrap_or_else(|| UTC.into()).to_string_lossy().into_owned()
+}
+
+/// The name that the zone can be found by: the setting may be '+2', or an interval, which are no names.
+pub fn found_by() -> Vec<u8> {
+    let zone = ZONE.load(Ordering::Relaxed);
+    if zone.is_null() {
+        // BOUND: three bytes.
+        return UTC.to_bytes().to_vec();
+    }
+    // SAFETY: the zone is one of PostgreSQL's, which it keeps.
+    unsafe { zone::name_of(zone) }
 }
 
 /// The day in that zone of an instant, as days since 2000-01-01; `at_us` is microseconds since then, in UTC.

@@ -41,6 +41,11 @@ pub enum SeriesError {
     NoZone {
         named: Vec<u8>,
     },
+    /// That of a series which this server does not know.
+    UnknownZone {
+        prefix: Vec<u8>,
+        zone: Vec<u8>,
+    },
     NoStep {
         named: Vec<u8>,
     },
@@ -110,6 +115,12 @@ impl Explain for SeriesError {
             Self::NoZone { named } => invalid(format!("time zone \"{}\" is not recognized", text(named)))
                 .hint("View pg_timezone_names lists them. Abbreviations are not taken: what they mean depends on the session."),
             Self::LongZone => invalid("time zone's name is longer than 255 bytes".to_owned()),
+            Self::UnknownZone { prefix, zone } => invalid(format!(
+                "hours and days of series \"{}\" are those of UTC here: time zone \"{}\" is not known",
+                text(prefix),
+                text(zone)
+            ))
+            .hint("It was known where the series began. Install the time zones of that server and restart this one, or call counter_track with another zone."),
             Self::NoStep { named } => invalid(format!("there is no step \"{}\"", text(named)))
                 .hint("Use minute, hour, day, week, month or year."),
             Self::Infinite { argument } => Explanation::new(

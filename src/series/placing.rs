@@ -11,7 +11,7 @@ use crate::pg::zone;
 pub fn begin_of(level: Level, at_us: i64, tracked: &Tracked) -> i64 {
     match level {
         Level::Minute => minute(at_us),
-        level => zone::begin_of(level.name(), at_us, &tracked.zone),
+        level => zone::begin_of(level.name(), at_us, &tracked.reckoned_in),
     }
 }
 

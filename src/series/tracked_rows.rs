@@ -18,7 +18,7 @@ use crate::pg::page::Columns;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::write::{self, Value};
-use crate::pg::{Oid, xact};
+use crate::pg::{Oid, xact, zone};
 use crate::rows::access::{FamilyTable, Keyed};
 use crate::rows::column_types::*;
 use crate::rows::latest::{self, Latest};
@@ -47,6 +47,8 @@ pub struct Tracked {
     pub since_us: i64,
     pub keeps: Keeps,
     pub zone: Vec<u8>,
+    /// The zone in which its hours and days begin here: UTC on a server that lacks `zone`.
+    pub reckoned_in: Vec<u8>,
 }
 
 impl Tracked {
@@ -59,6 +61,7 @@ impl Tracked {
             prefix: columns.text(PREFIX).to_vec(),
             since_us: columns.bigint(SINCE),
             keeps: Keeps(std::array::from_fn(keep)),
+            reckoned_in: zone::known_or_utc(columns.text(ZONE)).to_vec(),
             zone: columns.text(ZONE).to_vec(),
         }
     }
@@ -88,6 +91,10 @@ pub fn all() -> Result<Series, CounterError> {
         let version = WATCH.with(|watch| watch.version());
         WATCH.with(|watch| watch.set(&[table]));
         let mut found = read(table)?;
+        for tracked in found.iter().filter(|tracked| tracked.zone != tracked.reckoned_in) {
+            let (prefix, zone) = (tracked.prefix.clone(), tracked.zone.clone());
+            CounterError::from(SeriesError::UnknownZone { prefix, zone }).warn();
+        }
         found.sort_unstable_by(|a, b| a.prefix.cmp(&b.prefix));
         SERIES.set(Rc::new(found));
         KNOWN_VERSION.set(version);

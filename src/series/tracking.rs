@@ -60,8 +60,6 @@ pub fn track(prefix: &[u8], keeps: Keeps, zone: Option<&[u8]>) -> Result<bool, C
     if !zone::is_known(&zone) {
         return Err(SeriesError::NoZone { named: zone }.into());
     }
-    // Raises where it is none for this.
-    zone::begin_of(Level::Day.name(), process::now_us(), &zone);
     // Before the lock, which keeps everybody out, and after it.
     TRACKED.check_rights(TRACKED.find().ok_or(CounterError::NotInstalled)?, Rights::INSERT, "INSERT")?;
     following::gather(prefix)?;
@@ -82,6 +80,7 @@ pub fn track(prefix: &[u8], keeps: Keeps, zone: Option<&[u8]>) -> Result<bool, C
         prefix: prefix.to_vec(),
         since_us: before.map_or_else(process::now_us, |before| before.since_us),
         keeps,
+        reckoned_in: zone.clone(),
         zone,
     };
     if before.is_some_and(|before| before.keeps == tracked.keeps && before.zone == tracked.zone) {

@@ -45,11 +45,11 @@ pub fn declare(prefix: &[u8], length: Length, keep: Option<Interval>) -> Result<
     WINDOWS.check_rights(table, Rights::INSERT, "INSERT")?;
     let tables = following::gather(prefix)?;
     let table = WINDOWS.enter_to_write(Rights::INSERT, "INSERT")?;
-    let zone = time_zone::name().into_bytes();
+    let zone = time_zone::found_by();
     let before = window_rows::find(prefix, length)?;
     let window = match before {
         Some(before) if before.is_declared => {
-            if before.zone != zone {
+            if !before.zone.eq_ignore_ascii_case(&zone) {
                 return Err(BoardError::OtherZone {
                     prefix: fallible::copy(prefix, WHAT)?,
                     length: length.name(),
@@ -69,6 +69,7 @@ pub fn declare(prefix: &[u8], length: Length, keep: Option<Interval>) -> Result<
             length,
             since_us: process::now_us(),
             keep_us,
+            reckoned_in: fallible::copy(&zone, WHAT)?,
             zone,
             is_declared: true,
             state: None,

@@ -49,6 +49,8 @@ pub struct Window {
     /// How long after its end a window is kept.
     pub keep_us: i64,
     pub zone: Vec<u8>,
+    /// The zone in which its windows begin here: UTC on a server that lacks `zone`.
+    pub reckoned_in: Vec<u8>,
     pub is_declared: bool,
     /// `None` where it was restored, and nothing is built.
     pub state: Option<State>,
@@ -72,12 +74,12 @@ impl Window {
 
     /// When the window of an instant began.
     pub fn began(&self, at_us: i64) -> i64 {
-        xact::in_scratch_memory(|| zone::begin_of(self.length.name(), at_us, &self.zone))
+        xact::in_scratch_memory(|| zone::begin_of(self.length.name(), at_us, &self.reckoned_in))
     }
 
     /// When the oldest window began that is still kept. Those before it ended longer ago than they are kept.
     pub fn oldest(&self, now_us: i64) -> i64 {
-        self.began(now_us.saturating_sub(self.keep_us).max(EARLIEST_US))
+        self.began(now_us.saturating_sub(self.keep_us.max(0)).max(EARLIEST_US))
     }
 }
 
@@ -132,6 +134,10 @@ fn load() -> Result<(), CounterError> {
     } else {
         WATCH.with(|watch| watch.set(&[]));
     }
+    for window in windows.iter().filter(|window| window.zone != window.reckoned_in) {
+        let (prefix, zone) = (window.prefix.clone(), window.zone.clone());
+        CounterError::from(BoardError::UnknownZone { prefix, length: window.length.name(), zone }).warn();
+    }
     windows.sort_by(|a, b| (&a.prefix, a.length).cmp(&(&b.prefix, b.length)));
     ALL.set(windows.into());
     KNOWN_VERSION.set(version);
@@ -144,6 +150,7 @@ fn read(columns: &Columns<'_>) -> Option<Window> {
         length: Length::named(columns.text(LENGTH))?,
         since_us: columns.bigint(SINCE),
         keep_us: columns.bigint(KEEP),
+        reckoned_in: zone::known_or_utc(columns.text(ZONE)).to_vec(),
         zone: columns.text(ZONE).to_vec(),
         is_declared: true,
         state: None,
@@ -160,6 +167,7 @@ fn left_over(head: &[u8], state: State) -> Option<Window> {
         since_us: 0,
         keep_us: 0,
         zone: b"UTC".to_vec(),
+        reckoned_in: b"UTC".to_vec(),
         is_declared: false,
         state: Some(state),
     })

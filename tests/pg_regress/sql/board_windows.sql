@@ -181,6 +181,61 @@ DO $$ BEGIN FOR i IN 1..300 LOOP
 END LOOP; END $$;
 SELECT windows_kept('late:Europe/Berlin:', 'hour');
 
+-- Whatever the setting takes, windows begin as days do in a session of that zone: numbers, intervals, names that are abbreviations too.
+CREATE TABLE windows_zone (zone text PRIMARY KEY, last timestamptz DEFAULT now());
+INSERT INTO windows_zone (zone) VALUES ('+2'), ('-3.5'), ('INTERVAL ''05:30'''), ('US/Eastern'), ('CET'), ('europe/berlin'), ('<ODD>-04:17');
+CREATE FUNCTION windows_zone_differs(counts boolean) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE z text; last timestamptz; at timestamptz; began timestamptz; shown bigint[];
+BEGIN
+    FOR z, last IN SELECT w.zone, w.last FROM windows_zone w LOOP
+        PERFORM set_config('counter_ext.time_zone', z, true), set_config('TimeZone', z, true);
+        IF counts THEN
+            PERFORM counter_board('zone:' || z || ':', 'day', '5 years');
+        END IF;
+        FOR days IN 0..270 BY 90 LOOP
+            at := last - days * interval '1 day';
+            began := date_trunc('day', at);
+            IF counts THEN
+                PERFORM counter_incr_at('zone:' || z || ':' || days, at);
+            ELSE
+                shown := ARRAY(SELECT (SELECT score FROM counter_board_top('zone:' || z || ':', 1, t, 'day')) FROM unnest(ARRAY[
+                    began - interval '1 microsecond', began, began + interval '1 day' - interval '1 microsecond', began + interval '1 day']) t);
+                IF shown <> '{NULL,1,1,NULL}' THEN
+                    RETURN NEXT format('%s, %s days ago: %s', z, days, shown);
+                END IF;
+            END IF;
+        END LOOP;
+    END LOOP;
+END $$;
+SELECT windows_zone_differs(true);
+CALL windows_settle();
+SELECT windows_zone_differs(false);
+SELECT prefix, zone FROM counter_ext.board_window WHERE prefix ~ '^zone:' ORDER BY prefix;
+SET counter_ext.time_zone = 'Europe/Berlin';
+SELECT counter_board('zone:europe/berlin:', 'day', '5 years');
+SET counter_ext.time_zone = '-2';
+SELECT counter_board('zone:+2:', 'day', '5 years');
+RESET counter_ext.time_zone;
+-- A zone that this server does not know, as after a restore, and a time to keep that is none: counted in UTC, and nothing stops.
+SET client_min_messages = error;
+INSERT INTO counter_ext.board_window VALUES ('zone:mars:', 'day', now(), 86400000000, 'Mars/Olympus'), ('zone:never:', 'hour', now(), -9000000000000000000, 'UTC'),
+    ('zone:long:', 'week', now(), 9000000000000000000, repeat('x', 1000));
+SELECT counter_incr('zone:mars:a', 5), counter_incr('zone:never:a', 6), counter_incr('zone:long:a', 7);
+DO $$ BEGIN FOR i IN 1..300 LOOP
+    PERFORM counter_compact();
+    COMMIT;
+    EXIT WHEN (SELECT count(*) FROM counter_ext.board_state WHERE state = 1) = (SELECT count(*) FROM counter_ext.board_window) + (SELECT count(*) FROM counter_ext.board);
+    PERFORM pg_sleep(0.1);
+END LOOP; END $$;
+SELECT t.* FROM unnest('{zone:mars:,zone:never:,zone:long:}'::text[]) p, counter_board_top(p) t;
+SELECT counter_drop('zone:mars:a'), counter_rename('zone:never:a', 'zone:mars:b');
+CALL windows_settle();
+RESET client_min_messages;
+DELETE FROM counter_ext.board_window WHERE prefix ~ '^zone:';
+SELECT counter_drop_prefix('zone:') > 0 AS dropped;
+DROP FUNCTION windows_zone_differs;
+DROP TABLE windows_zone;
+
 -- What is wrong.
 SELECT counter_board('w:', by => 'year');
 SELECT counter_board('w:', keep => '1 day');

@@ -190,6 +190,20 @@ SELECT * FROM series_attempt($$SELECT counter_incr_at('series:a', now() - interv
 SET timezone_abbreviations = 'Australia';
 SELECT * FROM series_attempt($$SELECT counter_track('zone:', time_zone => 'SAT')$$);
 RESET timezone_abbreviations;
+-- A session's zone that is no name is one that is found by its name; one that this server does not know, as after a restore, is UTC.
+BEGIN;
+SET LOCAL TimeZone = '+2';
+SELECT counter_track('zone:', keep => '{1 day,2 days,forever}');
+SET LOCAL TimeZone = 'INTERVAL ''-03:30''';
+SELECT counter_track('zone:', keep => '{1 day,2 days,forever}');
+SELECT zone FROM counter_ext.tracked WHERE prefix = 'zone:';
+COMMIT;
+SET client_min_messages = error;
+INSERT INTO counter_ext.tracked SELECT 'mars:', since, minute_us, hour_us, day_us, 'Mars/Olympus' FROM counter_ext.tracked WHERE prefix = 'zone:';
+SELECT count(counter_incr_at('mars:a', now() - days * interval '1 day', 5)) FROM generate_series(0, 20) days;
+DO $$ BEGIN PERFORM counter_compact(); END $$;
+SELECT counter_total('mars:a', '-infinity', 'infinity'), counter_drop('mars:a'), counter_untrack('mars:'), counter_untrack('zone:');
+RESET client_min_messages;
 -- Past bigint.
 SELECT counter_incr('short:big', 9223372036854775807), counter_incr_at('short:big', now() - interval '2 hours', 9223372036854775807);
 SELECT * FROM series_attempt($$SELECT counter_total('short:big')$$);
