@@ -12,8 +12,10 @@ use crate::journal::errors::JournalError;
 use crate::pg::args::TextBytes;
 use crate::pg::trigger::{NoTuple, TriggerCall};
 use crate::pg::{Oid, process, xact};
+use crate::rows::node::Whose;
 use crate::rows::replicated::{self, Fate, Kind, RowKey};
 use crate::rows::{access, by_hand, node};
+use crate::settings;
 use crate::visitors::access::VISITORS;
 
 /// The table that the trigger has fired on. Errors: 39P01 it is not ours.
@@ -120,7 +122,7 @@ fn receive(trigger: &PgTrigger<'_>, table: Oid) -> Result<Fate, CounterError> {
 }
 
 /// A total that somebody changes or deletes by hand is booked as if it had been counted. What is inserted is not: a restore brings what is
-/// booked of it too.
+/// booked of it too. Nor is what another node has counted, which was never booked here: a node that comes back deletes it, to copy it anew.
 fn book_by_hand(trigger: &PgTrigger<'_>, table: Oid) -> Result<(), CounterError> {
     let event = trigger.event();
     let changes = !event.fired_before() && (event.fired_by_update() || event.fired_by_delete());
@@ -135,7 +137,9 @@ fn book_by_hand(trigger: &PgTrigger<'_>, table: Oid) -> Result<(), CounterError>
         let Some(row) = row else { continue };
         let id = row.get_by_name::<TextBytes>("id").ok().flatten();
         let value = row.get_by_name::<i64>("value").ok().flatten();
-        if let (Some(id), Some(value)) = (id, value) {
+        let number = row.get_by_name::<i32>("node").ok().flatten();
+        let is_theirs = number.is_some_and(|number| node::whose(number, settings::node()) == Whose::Theirs);
+        if let (Some(id), Some(value), false) = (id, value, is_theirs) {
             let delta = sign * i128::from(value);
             access::as_owner(tables, |_| followed::book(tables, &id.0, delta, process::now_us()))?;
         }

@@ -95,14 +95,7 @@ impl Reader {
 
     /// The same of this node's own rows, which are all where no other node counts. Errors: as `sum`.
     pub fn sum_of_own(&self, id: &[u8], snapshot: &mut Snapshot) -> Result<RowSum, CounterError> {
-        let mut sum = RowSum::default();
-        let own = settings::node();
-        for_each_visible(&self.total, Range::Id(id), snapshot, |columns| {
-            if node::whose(columns.int(total_columns::NODE), own) != Whose::Theirs {
-                sum.add_total(columns);
-            }
-            ControlFlow::Continue(())
-        });
+        let mut sum = self.own_total_rows(id, snapshot);
         self.add_slots(id, snapshot, &mut sum)?;
         Ok(sum)
     }
@@ -122,14 +115,21 @@ impl Reader {
         Scans { reader: self, total: None, slot: None }
     }
 
-    /// Sums one counter's totals as the snapshot sees them.
-    pub fn totals(&self, id: &[u8], snapshot: &mut Snapshot) -> i128 {
+    /// Sums one counter's totals as the snapshot sees them, without those of other nodes: what they count is not booked here.
+    pub fn own_totals(&self, id: &[u8], snapshot: &mut Snapshot) -> i128 {
+        self.own_total_rows(id, snapshot).value
+    }
+
+    fn own_total_rows(&self, id: &[u8], snapshot: &mut Snapshot) -> RowSum {
         let mut sum = RowSum::default();
+        let own = settings::node();
         for_each_visible(&self.total, Range::Id(id), snapshot, |columns| {
-            sum.add_total(columns);
+            if node::whose(columns.int(total_columns::NODE), own) != Whose::Theirs {
+                sum.add_total(columns);
+            }
             ControlFlow::Continue(())
         });
-        sum.value
+        sum
     }
 
     /// False where no snapshot that was taken before now sees any slot row: what one sees vacuum does not truncate, and who empties the table

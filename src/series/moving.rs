@@ -37,7 +37,7 @@ fn take(
     let reader = Reader::open(tables)?;
     let (had_any, left) = xact::in_scratch_memory(|| {
         let (had_any, mut snapshot) = bucket_rows::take(id, see)?;
-        Ok::<_, CounterError>((had_any, reader.totals(id, &mut snapshot)))
+        Ok::<_, CounterError>((had_any, reader.own_totals(id, &mut snapshot)))
     })?;
     drop(reader);
     book(id, left)?;

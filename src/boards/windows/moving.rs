@@ -50,7 +50,7 @@ fn take(tables: Tables, window: &Window, id: &[u8]) -> Result<Option<i128>, Coun
     let (taken, left) = xact::in_scratch_memory(|| {
         let mut snapshot = Snapshot::fresh();
         let taken = scores.take(&name, member, &mut snapshot);
-        let left = reader.totals(id, &mut snapshot);
+        let left = reader.own_totals(id, &mut snapshot);
         xact::see_own_changes();
         if left != 0 {
             scores.add(&name, member, left);
@@ -79,7 +79,7 @@ pub fn move_scores(tables: Tables, moved: Move<'_>, from_totals: i128) -> Result
     }
     // What could not be deleted was in totals too.
     let reader = Reader::open(tables)?;
-    let left = xact::in_scratch_memory(|| reader.totals(moved.from, &mut Snapshot::fresh()));
+    let left = xact::in_scratch_memory(|| reader.own_totals(moved.from, &mut Snapshot::fresh()));
     drop(reader);
     let came_to = from_totals + left;
     for window in others {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use counter_ext_cluster_tests::chance::generator;
 use counter_ext_cluster_tests::cluster::Death;
 use counter_ext_cluster_tests::nodes::{self, ARRIVES, Nodes};
+use counter_ext_cluster_tests::session::Session;
 use counter_ext_cluster_tests::{Cluster, assert_sqlstate, traps, wait};
 use rand::Rng;
 
@@ -478,6 +479,41 @@ fn families_go_along_or_stay() {
         assert_eq!(session.value::<i64>(query), expected, "the series of one node");
         assert_eq!(session.value::<Option<bool>>("SELECT ok FROM counter_audit_verify('a:x')"), Some(true));
     }
+    drop((one, two));
+    nodes.finish();
+}
+
+/// What is booked of a node is what it has counted: neither a drop, nor a node that is copied anew, books what others have counted.
+#[test]
+fn what_others_have_counted_is_not_booked() {
+    let nodes = Nodes::start(2);
+    nodes.set_up_all();
+    nodes.set_up_all();
+    let (mut one, mut two) = (nodes.connect(0), nodes.connect(1));
+    one.must("SELECT counter_track('t:'), counter_board('t:', by => 'month')");
+    one.must("SELECT counter_incr('t:x', 3)");
+    two.must("SELECT counter_incr('t:x', 40)");
+    nodes.await_everywhere("SELECT counter_get('t:x')", 43);
+    one.must("SELECT counter_compact()");
+    let booked = |session: &mut Session| -> (i64, i64) {
+        session
+            .pairs(
+                "SELECT counter_total('t:x', now() - interval '1 day', now() + interval '1 day'),
+                     coalesce((SELECT score FROM counter_board_top('t:', by => 'month')), 0)",
+            )
+            .remove(0)
+    };
+    assert_eq!(booked(&mut one), (3, 3), "counted");
+    one.must("BEGIN; SELECT counter_drop('t:x')");
+    assert_eq!(booked(&mut one), (0, 0), "dropped");
+    one.must("ROLLBACK");
+    two.must("CALL counter_node_leave(patience => '55 s')");
+    one.must("CALL counter_node_leave(2)");
+    two.must("CALL counter_node_leave(patience => '55 s')");
+    nodes.set_up(&[0, 1]);
+    nodes.await_everywhere("SELECT counter_get('t:x')", 43);
+    one.must("SELECT counter_compact()");
+    assert_eq!(booked(&mut one), (3, 3), "copied anew");
     drop((one, two));
     nodes.finish();
 }
