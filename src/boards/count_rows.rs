@@ -63,6 +63,11 @@ impl<'a> Nodes<'a> {
     pub fn remove_some(&self, most: usize) -> usize {
         super::member_rows::remove_some(&self.nodes, self.board, most)
     }
+
+    /// Whether the board has any.
+    pub fn has_any(&self) -> bool {
+        super::member_rows::has_any(&self.nodes, self.board)
+    }
 }
 
 impl Store for Nodes<'_> {

@@ -174,6 +174,11 @@ impl Members {
     pub fn remove_some(&self, board: &[u8], most: usize) -> usize {
         remove_some(&self.by_member, board, most)
     }
+
+    /// Whether a board has any rows.
+    pub fn has_any(&self, board: &[u8]) -> bool {
+        has_any(&self.by_member, board)
+    }
 }
 
 /// Members in the order of the board, or its opposite.
@@ -213,4 +218,14 @@ pub fn remove_some(keyed: &Keyed, first: &[u8], most: usize) -> usize {
         removed += usize::from(row.delete().is_ok());
     }
     removed
+}
+
+/// Whether there are rows whose key begins with this, held by others or not.
+pub fn has_any(keyed: &Keyed, first: &[u8]) -> bool {
+    let mut has_any = false;
+    for_each_visible(keyed, Range::Id(first), &mut Snapshot::fresh(), |_| {
+        has_any = true;
+        ControlFlow::Break(())
+    });
+    has_any
 }

@@ -78,10 +78,13 @@ fn do_some(window: &Window, how: How) -> Result<bool, CounterError> {
             remove_some(&scores, &head, Some(&oldest))
         }
         (_, false) => {
-            if !remove_some(&scores, &head, None)? {
+            let removed = remove_some(&scores, &head, None)?;
+            let is_gone = !removed && scores.first_window(&head, &head, &mut Snapshot::fresh()).is_none();
+            if is_gone {
                 set(None)?;
             }
-            Ok(true)
+            // What somebody holds stays, and so does the board: a later pass has it.
+            Ok(removed || is_gone)
         }
     }
 }
@@ -104,7 +107,8 @@ fn build_some(scores: &Scores, head: &[u8], upto: &[u8]) -> Result<Option<Vec<u8
     })
 }
 
-/// Removes some of what there is of the windows before one, or all: what is made of their scores first. Returns whether there was anything.
+/// Removes some of what there is of the windows before one, or all: what is made of their scores first. Returns whether it removed anything:
+/// what others hold it leaves.
 fn remove_some(scores: &Scores, head: &[u8], before: Option<&[u8]>) -> Result<bool, CounterError> {
     let members = Members::open(MEMBERS.lock(Access::Write)?, Access::Write)?;
     let nodes = NODES.lock(Access::Write)?;
@@ -114,10 +118,15 @@ fn remove_some(scores: &Scores, head: &[u8], before: Option<&[u8]>) -> Result<bo
     while let Some(window) = next.filter(|window| before.is_none_or(|before| **window < *before)) {
         process::check_for_interrupts();
         let nodes = Nodes::open(nodes, &window, &members, Snapshot::fresh(), Access::Write)?;
-        // The scores last: they say that there is such a window.
-        for remove in [&|most| members.remove_some(&window, most), &|most| nodes.remove_some(most), &|most| {
-            scores.remove_some(&window, most)
-        }] as [&dyn Fn(usize) -> usize; 3]
+        // The scores last, and not before all else is gone: they say that there is such a window.
+        let of_scores = |most| {
+            xact::see_own_changes();
+            let is_last = !members.has_any(&window) && !nodes.has_any();
+            if is_last { scores.remove_some(&window, most) } else { 0 }
+        };
+        for remove in
+            [&|most| members.remove_some(&window, most), &|most| nodes.remove_some(most), &of_scores]
+                as [&dyn Fn(usize) -> usize; 3]
         {
             removed += remove(REMOVED_BATCH - removed);
             if removed == REMOVED_BATCH {

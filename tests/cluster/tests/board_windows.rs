@@ -385,7 +385,19 @@ fn without_preload_windows_are_compacted_by_hand() {
     settle(&mut session);
     assert_totals(&mut session, "compacted");
     assert_windows(&mut session, "compacted");
+    // What somebody holds is removed once nobody does.
+    let mut holder = cluster.connect();
+    holder.must("BEGIN; SELECT FROM counter_ext.board_member WHERE member = '6' FOR UPDATE");
+    holder.must("SELECT FROM counter_ext.board_score WHERE board ~ 'game' AND member = '8' FOR UPDATE");
     session.must("SELECT counter_unboard('game:', 'month'), counter_unboard('late:', 'hour')");
+    wait::until("all is removed but what is held", SOON, || {
+        session.must("SELECT counter_compact()");
+        session.value("SELECT count(*) = 0 FROM counter_ext.board_member WHERE member <> '6'")
+    });
+    (0..3).for_each(|_| session.must("SELECT counter_compact()"));
+    let left: i64 = session.value("SELECT count(*) FROM counter_ext.board_state");
+    assert_eq!(left, 2, "boards of which something is left");
+    holder.must("COMMIT");
     wait::until("all is removed", SOON, || {
         session.must("SELECT counter_compact()");
         session.value("SELECT (SELECT count(*) FROM counter_ext.board_member) + (SELECT count(*) FROM counter_ext.board_score) = 0")
