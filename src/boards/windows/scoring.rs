@@ -3,7 +3,7 @@
 //! A score is read anew from its rows each time, so it does not matter how often that is done. Whoever does it holds the compaction lock,
 //! or keeps writers, the worker among them, out.
 //!
-//! BOUND: names of windows and members, of which a batch of amounts has so many.
+//! BOUND: the name of a window.
 
 use super::length;
 use super::score_rows::{SCORES, Scores};
@@ -57,9 +57,9 @@ impl<'w> Began<'w> {
     }
 }
 
-/// An amount of a member in a window.
+/// An amount of a member in the window that began then.
 struct Booked<'a> {
-    window: Vec<u8>,
+    began_us: i64,
     member: &'a [u8],
     delta: i128,
 }
@@ -67,44 +67,59 @@ struct Booked<'a> {
 /// Books amounts in the windows that their times are in. What is in a window that is no longer kept is left out. Where it is no fold, the members
 /// are brought up to date by the next pass.
 pub fn book(_: Tables, amounts: &[&Amount], is_fold: bool) -> Result<(), CounterError> {
-    let windows = window_rows::all()?;
     let now_us = process::now_us();
-    let mut booked: Vec<Booked<'_>> = Vec::new();
-    for window in windows.iter().filter(|window| window.is_declared) {
-        let oldest_us = window.oldest(now_us);
-        let mut began = Began::of(window);
-        for amount in amounts {
-            let Some(member) = window.member(&amount.id) else { continue };
-            let began_us = began.at(sound(amount.at_us, now_us));
-            if began_us >= oldest_us && amount.delta != 0 {
-                let window = window.name(began_us);
-                fallible::push(&mut booked, Booked { window, member, delta: amount.delta }, WHAT)?;
-            }
+    // One board after the other: a counter can be on very many.
+    for window in window_rows::all()?.iter().filter(|window| window.is_declared) {
+        book_on(window, &booked_on(window, amounts, now_us)?, is_fold)?;
+    }
+    Ok(())
+}
+
+/// What a board has of these amounts, by window and member.
+fn booked_on<'a>(
+    window: &Window,
+    amounts: &[&'a Amount],
+    now_us: i64,
+) -> Result<Vec<Booked<'a>>, CounterError> {
+    let mut booked = Vec::new();
+    let oldest_us = window.oldest(now_us);
+    let mut began = Began::of(window);
+    for amount in amounts {
+        let Some(member) = window.member(&amount.id) else { continue };
+        let began_us = began.at(sound(amount.at_us, now_us));
+        if began_us >= oldest_us && amount.delta != 0 {
+            fallible::push(&mut booked, Booked { began_us, member, delta: amount.delta }, WHAT)?;
         }
     }
+    booked.sort_unstable_by_key(|booked| (booked.began_us, booked.member));
+    Ok(booked)
+}
+
+fn book_on(window: &Window, booked: &[Booked<'_>], is_fold: bool) -> Result<(), CounterError> {
     if booked.is_empty() {
         return Ok(());
     }
-    booked.sort_unstable_by(|a, b| (&a.window, a.member).cmp(&(&b.window, b.member)));
     let scores = Scores::open(SCORES.lock_in_time(Access::Write)?, Access::Write)?;
     // What this transaction has booked before is to be found.
     xact::see_own_changes();
-    for same in booked.chunk_by(|a, b| (&a.window, a.member) == (&b.window, b.member)) {
-        process::check_for_interrupts();
-        let delta = same.iter().map(|booked| booked.delta).sum();
-        if let Some(first) = same.first() {
-            xact::in_scratch_memory(|| scores.add(&first.window, first.member, delta));
-        }
-    }
-    xact::see_own_changes();
-    for of_window in booked.chunk_by(|a, b| a.window == b.window) {
+    for of_window in booked.chunk_by(|a, b| a.began_us == b.began_us) {
         let Some(first) = of_window.first() else { continue };
-        let mut members = fallible::collect(of_window.iter().map(|booked| booked.member), WHAT)?;
-        members.dedup();
+        let name = window.name(first.began_us);
+        let mut members = fallible::with_room(of_window.len(), WHAT)?;
+        for same in of_window.chunk_by(|a, b| a.member == b.member) {
+            process::check_for_interrupts();
+            let delta = same.iter().map(|booked| booked.delta).sum();
+            if let Some(first) = same.first() {
+                xact::in_scratch_memory(|| scores.add(&name, first.member, delta));
+                // BOUND: room was made above.
+                members.push(first.member);
+            }
+        }
+        xact::see_own_changes();
         if is_fold {
-            refresh(&scores, &first.window, &members)?;
+            refresh(&scores, &name, &members)?;
         } else {
-            members.iter().try_for_each(|member| changed_rows::note_member(&first.window, member))?;
+            members.iter().try_for_each(|member| changed_rows::note_member(&name, member))?;
         }
     }
     Ok(())
