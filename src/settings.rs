@@ -265,10 +265,10 @@ mod tests {
     #[test]
     fn automatic_bounds_scale_with_shared_buffers() {
         let at = |bytes| [&COUNTERS, &SKETCHES, &LIMITS].map(|bounds| bounds.resolve(AUTOMATIC, bytes));
-        assert_eq!(at(128 * MIB), [131_072, 1024, 1_048_576]);
-        assert_eq!(at(16 * MIB), [16_384, 128, 131_072]);
+        assert_eq!(at(128 * MIB), [131_072, 32_768, 1_048_576]);
+        assert_eq!(at(16 * MIB), [16_384, 4096, 131_072]);
         assert_eq!(at(128 << 10), [128, 32, 1024]);
-        assert_eq!(at(8192 * MIB), [647_168, 5056, 5_177_344]);
+        assert_eq!(at(8192 * MIB), [647_168, 161_792, 5_177_344]);
         assert_eq!(at(1 << 50), [16_777_216, 1_048_576, 16_777_216]);
     }
 
