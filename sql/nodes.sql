@@ -443,7 +443,10 @@ BEGIN
     COMMIT;
     IF is_own THEN
         -- What it has counted stays counted elsewhere, so it has to get there.
-        PERFORM @extschema@.counter_compact();
+        -- By the schema that it is in now: ALTER EXTENSION may have moved it.
+        EXECUTE (SELECT pg_catalog.format('SELECT %I.counter_compact()', n.nspname) FROM pg_catalog.pg_extension e
+            JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace
+            WHERE e.extname OPERATOR(pg_catalog.=) 'counter_ext');
         COMMIT;
         upto := pg_catalog.pg_current_wal_lsn();
         LOOP
