@@ -427,6 +427,7 @@ DECLARE
     own pg_catalog.int4 := pg_catalog.current_setting('counter_ext.node')::pg_catalog.int4;
     is_own pg_catalog.bool := node IS NULL OR node OPERATOR(pg_catalog.=) own;
     give_up pg_catalog.timestamptz := pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) patience;
+    compact pg_catalog.text;
     upto pg_catalog.pg_lsn;
     behind pg_catalog.text;
     slots pg_catalog.text[];
@@ -444,9 +445,10 @@ BEGIN
     IF is_own THEN
         -- What it has counted stays counted elsewhere, so it has to get there.
         -- By the schema that it is in now: ALTER EXTENSION may have moved it.
-        EXECUTE (SELECT pg_catalog.format('SELECT %I.counter_compact()', n.nspname) FROM pg_catalog.pg_extension e
+        SELECT pg_catalog.format('SELECT %I.counter_compact()', n.nspname) INTO compact FROM pg_catalog.pg_extension e
             JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace
-            WHERE e.extname OPERATOR(pg_catalog.=) 'counter_ext');
+            WHERE e.extname OPERATOR(pg_catalog.=) 'counter_ext';
+        EXECUTE compact;
         COMMIT;
         upto := pg_catalog.pg_current_wal_lsn();
         LOOP
