@@ -34,7 +34,7 @@ pub const MOST_OF_RANK: usize = 100;
 /// How long after a board was found too hot nobody looks whether it still is.
 const TOO_HOT: Duration = Duration::from_secs(1);
 /// How often a fold that comes in between is met: each takes less than the look does.
-pub const MOST_FOLDS_MET: usize = 20;
+const MOST_FOLDS_MET: usize = 20;
 
 /// What a member that is hot has not got in its total rows.
 #[derive(Clone, Copy, Default)]
@@ -89,24 +89,12 @@ pub fn gather_unless_too_hot(tables: Tables, prefix: &[u8], most: usize) -> Resu
 pub fn gather(tables: Tables, prefix: &[u8], most: usize) -> Result<Hot, CounterError> {
     access::lock_for_reading(tables);
     let (slots, totals) = (Keyed::slot(tables, Access::Read)?, Keyed::total(tables, Access::Read)?);
-    let database = u32::from(catalog::my_database());
     // BOUND: a prefix.
     let board = Board { prefix: prefix.to_vec(), is_declared: true, state: None };
-    let mut met = 0;
-    let (mut snapshot, found) = loop {
-        let folds = epochs::folds_ended(database);
-        let mut snapshot = Snapshot::fresh();
-        let mut found = xact::in_scratch_memory(|| find(tables, &slots, &board, most, &mut snapshot))?;
-        if folds == epochs::folds_ended(database) {
-            break (snapshot, found);
-        }
-        met += 1;
-        if met == MOST_FOLDS_MET {
-            found.is_whole = false;
-            break (snapshot, found);
-        }
-    };
+    let (mut snapshot, found, is_between) =
+        between_folds(|snapshot| find(tables, &slots, &board, most, snapshot))?;
     let Found { rests, is_whole, is_too_hot } = found;
+    let is_whole = is_whole && is_between;
     let mut scores = Scores::default();
     fallible::reserve(&mut scores, rests.len(), WHAT)?;
     for (id, rest) in &rests {
@@ -117,6 +105,25 @@ pub fn gather(tables: Tables, prefix: &[u8], most: usize) -> Result<Hot, Counter
     }
     read::keep_memory_from_undercutting(tables, &snapshot, rests.keys().map(|id| &**id));
     Ok(Hot { snapshot, scores, is_whole, is_too_hot })
+}
+
+/// Looks under a fresh snapshot, and again while a fold has ended meanwhile, which takes out of memory what the snapshot does not see in rows.
+/// Returns the snapshot, what was found, and whether no fold came in between at last.
+pub fn between_folds<T>(
+    mut look: impl FnMut(&mut Snapshot) -> Result<T, CounterError>,
+) -> Result<(Snapshot, T, bool), CounterError> {
+    let database = u32::from(catalog::my_database());
+    let mut met = 0;
+    loop {
+        let folds = epochs::folds_ended(database);
+        let mut snapshot = Snapshot::fresh();
+        let found = xact::in_scratch_memory(|| look(&mut snapshot))?;
+        let is_between = folds == epochs::folds_ended(database);
+        met += 1;
+        if is_between || met == MOST_FOLDS_MET {
+            return Ok((snapshot, found, is_between));
+        }
+    }
 }
 
 fn score(totals: &Keyed, id: &[u8], rest: Rest, snapshot: &mut Snapshot) -> Option<i64> {

@@ -14,7 +14,7 @@ use super::errors::BoardError;
 use super::hot::{self, Hot, Scores};
 use super::known::{self, Rank, Stamp};
 use super::member_rows::{MEMBERS, Members, Ordered};
-use super::ranked::{Moved, Ranked};
+use super::ranked::{self, Moved, Ranked, order};
 use super::ranking;
 use super::tree::{self, Store};
 use super::windows;
@@ -97,7 +97,7 @@ impl<'t> Walk<'t> {
                 waiting.push((fallible::boxed(member, WHAT)?, *score));
             }
         }
-        waiting.sort_unstable_by(|(a, x), (b, y)| x.cmp(y).then_with(|| b.cmp(a)));
+        waiting.sort_unstable_by(|a, b| order(b, a));
         let ordered = members.all(prefix, about);
         let mut walk = Walk { ordered, hot, waiting, next: None, position: 0, rank: 0, last_score: None };
         walk.go_on();
@@ -263,10 +263,7 @@ impl Sight<'_> {
                 fallible::push(&mut near, (fallible::boxed(other, WHAT)?, *score), WHAT)?;
             }
         }
-        near.sort_unstable_by(|(a, x), (b, y)| {
-            let in_order = y.cmp(x).then_with(|| a.cmp(b));
-            if side == Ordering::Less { in_order.reverse() } else { in_order }
-        });
+        near.sort_unstable_by(|a, b| nearest_first(side, a, b));
         Ok(near)
     }
 
@@ -282,13 +279,15 @@ impl Sight<'_> {
         let mut near = self.hot_near(member, side)?;
         fallible::reserve(&mut near, in_rows.len(), WHAT)?;
         near.extend(in_rows);
-        near.sort_by(|(a, x), (b, y)| {
-            let in_order = y.cmp(x).then_with(|| a.cmp(b));
-            if side == Ordering::Less { in_order.reverse() } else { in_order }
-        });
+        near.sort_by(|a, b| nearest_first(side, a, b));
         near.truncate(most);
         Ok(near)
     }
+}
+
+/// The order of those on a side of a member, the nearest first.
+fn nearest_first(side: Ordering, a: &(Id, i64), b: &(Id, i64)) -> Ordering {
+    if side == Ordering::Less { order(b, a) } else { order(a, b) }
 }
 
 fn with_sight<T>(
@@ -386,16 +385,7 @@ pub fn around(prefix: &[u8], member: &[u8], most: usize) -> Result<Vec<Ranked>, 
         let behind = sight.near(member, Ordering::Greater, most)?;
         fallible::reserve(&mut listed, behind.len(), WHAT)?;
         listed.extend(behind);
-        let mut ranked: Vec<Ranked> = fallible::with_room(listed.len(), WHAT)?;
-        for (member, score) in listed {
-            let rank = match ranked.last() {
-                Some(before) if before.score == score => before.rank,
-                _ => sight.rank(score)?,
-            };
-            // BOUND: room was made above.
-            ranked.push(Ranked { rank, member, score });
-        }
-        Ok(ranked)
+        ranked::with_ranks(listed, |score| sight.rank(score))
     })?;
     Ok(around.unwrap_or_default())
 }

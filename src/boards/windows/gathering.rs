@@ -10,14 +10,14 @@ use super::score_rows::Scores;
 use super::scoring::{Began, sound};
 use super::window_rows::Window;
 use crate::boards::changed_rows::{self, CHANGED};
-use crate::boards::hot::MOST_FOLDS_MET;
+use crate::boards::hot::between_folds;
 use crate::boards::member_rows::Members;
-use crate::boards::ranking;
+use crate::boards::{ranked, ranking};
 use crate::counting::{read, reserved, transaction};
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
 use crate::journal::position;
-use crate::memory::{buffer, epochs, is_attached};
+use crate::memory::{buffer, is_attached};
 use crate::pg::id_scan::Range;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
@@ -50,8 +50,7 @@ impl<'w> Sighted<'w> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {
     pub member: Id,
-    pub in_rows: Option<i64>,
-    pub now: Option<i64>,
+    pub scores: ranked::Moved,
 }
 
 /// A snapshot, and the members as of then that rows do not say it of.
@@ -76,22 +75,10 @@ pub fn gather(
 ) -> Result<Gathered, CounterError> {
     access::lock_for_reading(tables);
     let slots = Keyed::slot(tables, Access::Read)?;
-    let database = u32::from(catalog::my_database());
-    let mut met = 0;
-    let (mut snapshot, found) = loop {
-        let folds = epochs::folds_ended(database);
-        let mut snapshot = Snapshot::fresh();
-        let mut found = xact::in_scratch_memory(|| find(tables, &slots, window, most, &mut snapshot))?;
-        if folds == epochs::folds_ended(database) {
-            break (snapshot, found);
-        }
-        met += 1;
-        if met == MOST_FOLDS_MET {
-            found.is_whole = false;
-            break (snapshot, found);
-        }
-    };
+    let (mut snapshot, found, is_between) =
+        between_folds(|snapshot| find(tables, &slots, window, most, snapshot))?;
     let Found { gains, is_whole, is_too_hot } = found;
+    let is_whole = is_whole && is_between;
     let mut moved = fallible::with_room(gains.len(), WHAT)?;
     for (member, gain) in gains {
         let before = scores.score(&window.name, &member, &mut snapshot);
@@ -99,7 +86,7 @@ pub fn gather(
         let is_there = before.is_some() || gain.is_some();
         let now = is_there.then(|| ranking::score(before.unwrap_or(0) + gain.unwrap_or(0)));
         // BOUND: room was made above.
-        moved.push(Moved { member, in_rows, now });
+        moved.push(Moved { member, scores: ranked::Moved { in_rows, now } });
     }
     // BOUND: an id each, one at a time.
     let ids = moved.iter().map(|moved| [&window.board.prefix[..], &moved.member].concat());

@@ -14,7 +14,7 @@ use crate::boards::count_rows::{NODES, Nodes};
 use crate::boards::errors::BoardError;
 use crate::boards::hot;
 use crate::boards::member_rows::{MEMBERS, Members};
-use crate::boards::ranked::Ranked;
+use crate::boards::ranked::{self, Ranked, order};
 use crate::boards::tree::{self, Store};
 use crate::counting::read;
 use crate::errors::{CounterError, check_prefix};
@@ -109,11 +109,6 @@ pub fn top(
     Ok(top)
 }
 
-/// The board's order: the highest score first, equal ones in the order of their members' bytes.
-fn order((a, x): &(Id, i64), (b, y): &(Id, i64)) -> Ordering {
-    y.cmp(x).then_with(|| a.cmp(b))
-}
-
 /// Members that have moved, for looking them up.
 fn index(moved: &[Moved]) -> Result<Vec<&[u8]>, CounterError> {
     let mut members = fallible::collect(moved.iter().map(|moved| &*moved.member), WHAT)?;
@@ -125,7 +120,7 @@ fn index(moved: &[Moved]) -> Result<Vec<&[u8]>, CounterError> {
 fn hot(moved: &[Moved], takes: impl Fn(&[u8], i64) -> bool) -> Result<Vec<(Id, i64)>, CounterError> {
     let mut hot = Vec::new();
     for moved in moved {
-        if let Some(now) = moved.now.filter(|now| takes(&moved.member, *now)) {
+        if let Some(now) = moved.scores.now.filter(|now| takes(&moved.member, *now)) {
             fallible::push(&mut hot, (fallible::boxed(&moved.member, WHAT)?, now), WHAT)?;
         }
     }
@@ -155,8 +150,7 @@ impl Sight<'_> {
                 ControlFlow::Continue(())
             });
         }
-        let is_above = |other: Option<i64>| i64::from(other.is_some_and(|other| other > score));
-        Ok(rank + self.moved.iter().map(|moved| is_above(moved.now) - is_above(moved.in_rows)).sum::<i64>())
+        Ok(rank + self.moved.iter().map(|moved| moved.scores.difference_above(score)).sum::<i64>())
     }
 
     /// The nearest members before (`Less`) or behind (`Greater`) the own one, hot or not, in the board's order.
@@ -199,7 +193,7 @@ fn with_sight<T>(
             gathering::gather(tables, &window, (&scores, &members), hot::MOST_OF_RANK)?;
         let own = if is_whole {
             match moved.iter().find(|moved| *moved.member == *member) {
-                Some(moved) => moved.now,
+                Some(moved) => moved.scores.now,
                 None => members.score(&window.name, member, &mut snapshot),
             }
         } else {
@@ -207,7 +201,8 @@ fn with_sight<T>(
             moved.retain(|moved| !is_too_hot && *moved.member != *member);
             let in_rows = members.score(&window.name, member, &mut snapshot);
             let now = gathering::own_score(tables, &window, &scores, member)?;
-            let own = Moved { member: fallible::boxed(member, WHAT)?, in_rows, now };
+            let scores = ranked::Moved { in_rows, now };
+            let own = Moved { member: fallible::boxed(member, WHAT)?, scores };
             fallible::push(&mut moved, own, WHAT)?;
             now
         };
@@ -237,16 +232,7 @@ pub fn around(
         let behind = sight.near(Ordering::Greater, most)?;
         fallible::reserve(&mut listed, behind.len(), WHAT)?;
         listed.extend(behind);
-        let mut ranked: Vec<Ranked> = fallible::with_room(listed.len(), WHAT)?;
-        for (member, score) in listed {
-            let rank = match ranked.last() {
-                Some(before) if before.score == score => before.rank,
-                _ => sight.rank(score)?,
-            };
-            // BOUND: room was made above.
-            ranked.push(Ranked { rank, member, score });
-        }
-        Ok(ranked)
+        ranked::with_ranks(listed, |score| sight.rank(score))
     })?;
     Ok(around.unwrap_or_default())
 }
