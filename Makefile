@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-export PG PG_CONFIG STAGES MAJORS FUZZ_SECONDS DEMO_SECONDS DEMO_CLIENTS
+export PG PG_CONFIG CLUSTER_JOBS STAGES MAJORS FUZZ_SECONDS DEMO_SECONDS DEMO_CLIENTS
 
 .PHONY: help setup demo test matrix servers sql install installcheck bench clean
 

@@ -102,11 +102,23 @@ regress_with_log() {
     return 1
 }
 
+# Files of cluster tests run beside each other, one a processor: they wait for disks and workers more than they compute.
+# CLUSTER_JOBS=1 runs one after the other.
 stage_cluster() {
+    local jobs=${CLUSTER_JOBS:-$(getconf _NPROCESSORS_ONLN)} names
+    [[ $jobs =~ ^[1-9][0-9]*$ ]] || die "CLUSTER_JOBS is '$jobs'; it must be a number from 1"
     install_extension
-    COUNTER_EXT_PG_CONFIG=$PG_CONFIG \
-        cargo test --locked --no-fail-fast -p counter_ext_cluster_tests -- --test-threads=1
+    export COUNTER_EXT_PG_CONFIG=$PG_CONFIG
+    cargo test --locked --lib -p counter_ext_cluster_tests
+    cargo test --locked --no-run -p counter_ext_cluster_tests
+    at_exit drop_cluster_lock
+    cluster_lock=$(mktemp)
+    mapfile -t names < <(cd tests/cluster/tests && printf '%s\n' *.rs | sed 's/\.rs$//')
+    say "${#names[@]} files of cluster tests, $jobs at a time; each is told when it has ended"
+    printf '%s\n' "${names[@]}" | xargs -P "$jobs" -n 1 bash scripts/cluster_files.sh "$cluster_lock"
 }
+
+drop_cluster_lock() { rm -f "${cluster_lock:-}"; }
 
 cargo_fuzz_version=0.13.1
 
