@@ -10,7 +10,7 @@ report() {
 Written by \`bench/run\`; [README.md](README.md) says what each row means and how to run it again.
 
 $clients clients, \`pgbench -M prepared -j $threads\`, $seconds s a run ($snapshot_seconds s under a held snapshot), $(rounds_text),
-one throwaway cluster with PostgreSQL's default settings but \`shared_buffers = 4GB\`, \`max_connections = 100\` and
+one throwaway cluster with PostgreSQL's default settings but \`shared_buffers = 4GB\`, \`max_connections = 300\` and
 \`shared_preload_libraries = $extension\`. Ratios are of medians; compare them, not the bare figures, with another machine's.
 
 | against | synchronous_commit | reach | measured | reached |
@@ -46,6 +46,10 @@ $(if is_measured tail; then tail_rows; fi)
 | against | synchronous_commit | reach | measured | reached |
 | --- | --- | --- | --- | --- |
 $(if is_measured order; then order_rows; fi)
+
+## Few and many clients
+
+$(if is_measured clients; then clients_rows; fi)
 
 ## Every round
 
@@ -176,6 +180,7 @@ report_rounds() {
         case $group in
         tail) tail_rounds ;;
         order) order_rounds ;;
+        clients) clients_rounds ;;
         esac
         for lane in $(lanes_of "$group"); do
             case $group in

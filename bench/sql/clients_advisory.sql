@@ -1,0 +1,1 @@
+SELECT advisory_incr('hot');
