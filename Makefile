@@ -3,9 +3,9 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-export PG PG_CONFIG CLUSTER_JOBS STAGES MAJORS FUZZ_SECONDS DEMO_SECONDS DEMO_CLIENTS
+export PG PG_CONFIG CLUSTER_JOBS STAGES MAJORS FUZZ_SECONDS MINUTES ROUNDS DEMO_SECONDS DEMO_CLIENTS
 
-.PHONY: help setup demo test matrix servers sql install installcheck bench clean
+.PHONY: help setup demo test matrix servers sql install installcheck bench soak crash clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,12 @@ installcheck: ## SQL tests against the running server (PGHOST, PGPORT, PGUSER)
 
 bench: ## what bench/RESULTS.md reports, measured again
 	@bash bench/run
+
+soak: ## all features at once while anything dies (MINUTES=30)
+	@bash scripts/soak.sh
+
+crash: ## rounds of load with a kill -9 in the middle, in both modes (ROUNDS=500)
+	@bash scripts/crash.sh
 
 clean: ## remove everything that was built
 	cargo clean

@@ -103,7 +103,7 @@ regress_with_log() {
 }
 
 # Files of cluster tests run beside each other, one a processor: they wait for disks and workers more than they compute.
-# CLUSTER_JOBS=1 runs one after the other.
+# CLUSTER_JOBS=1 runs one after the other. The longest begins first.
 stage_cluster() {
     local jobs=${CLUSTER_JOBS:-$(getconf _NPROCESSORS_ONLN)} names
     [[ $jobs =~ ^[1-9][0-9]*$ ]] || die "CLUSTER_JOBS is '$jobs'; it must be a number from 1"
@@ -113,7 +113,8 @@ stage_cluster() {
     cargo test --locked --no-run -p counter_ext_cluster_tests
     at_exit drop_cluster_lock
     cluster_lock=$(mktemp)
-    mapfile -t names < <(cd tests/cluster/tests && printf '%s\n' *.rs | sed 's/\.rs$//')
+    mapfile -t names < <(cd tests/cluster/tests && printf '%s\n' soak.rs *.rs | awk '!seen[$0]++' | sed 's/\.rs$//')
+    export COUNTER_EXT_SOAK_SECONDS=${COUNTER_EXT_SOAK_SECONDS:-300}
     say "${#names[@]} files of cluster tests, $jobs at a time; each is told when it has ended"
     printf '%s\n' "${names[@]}" | xargs -P "$jobs" -n 1 bash scripts/cluster_files.sh "$cluster_lock"
 }

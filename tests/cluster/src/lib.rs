@@ -12,6 +12,7 @@ pub mod chance;
 pub mod client;
 pub mod cluster;
 pub mod delivery;
+pub mod history;
 pub mod installation;
 pub mod ledger;
 pub mod load;
