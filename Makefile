@@ -4,11 +4,12 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export PG PG_CONFIG CLUSTER_JOBS STAGES MAJORS FUZZ_SECONDS MINUTES ROUNDS DEMO_SECONDS DEMO_CLIENTS
+export GATEWAY_LISTEN GATEWAY_RATE GATEWAY_SECONDS
 
-.PHONY: help setup demo test matrix servers sql install installcheck bench soak crash clean
+.PHONY: help setup demo gateway gateway-bench test matrix servers sql install installcheck bench soak crash clean
 
 help: ## what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what is missing for all of these: PostgreSQL with headers, libclang, the pinned cargo-pgrx
 	@bash scripts/setup.sh
@@ -16,7 +17,13 @@ setup: ## install what is missing for all of these: PostgreSQL with headers, lib
 demo: ## one hot counter under 32 clients beside a plain UPDATE, live (DEMO_SECONDS=6)
 	@bash scripts/demo.sh
 
-test: ## everything (STAGES="fmt clippy doc house sketches memory sql pgtest regress isolation cluster fuzz", FUZZ_SECONDS=60)
+gateway: ## examples/gateway on a throwaway server with simulated visitors: a page of live totals (GATEWAY_LISTEN=127.0.0.1:8080)
+	@bash scripts/gateway.sh
+
+gateway-bench: ## the gateway under load, beside the same gateway on plain rows and on Redis
+	@bash scripts/gateway_bench.sh
+
+test: ## everything (STAGES="fmt clippy doc house sketches memory sql pgtest regress isolation cluster examples fuzz", FUZZ_SECONDS=60)
 	@bash scripts/test.sh
 
 matrix: ## the tests that need a server, on PostgreSQL 15 to 18 as far as they are there (STAGES, as above)

@@ -59,7 +59,7 @@ check_rust() {
     if ! printf '%s\n' "$wanted" "$have" | sort -V -C; then
         die "rustc $have is too old, $wanted or newer is needed"
     fi
-    if ! needed_by fmt clippy || { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
+    if ! needed_by fmt clippy examples || { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
         say "rustc $have"
     elif command -v rustup >/dev/null; then
         say "rustc $have, adding rustfmt and clippy"
@@ -199,11 +199,10 @@ install_migration_tools() {
         say "      could not be installed; the tests of migrations that need them are skipped"
 }
 
-# Below the target directory, by the lock file. Nothing of it runs while it is installed. Debian's npm
-# is 360 packages: too many for somebody's own machine, so CI alone asks for it.
-install_drizzle_kit() {
-    local files=$root/tests/cluster/migrations/drizzle directory=${CARGO_TARGET_DIR:-$root/target}/drizzle-kit
-    step "drizzle-kit, likewise"
+# npm_modules NAME FILES TEST: what a package.json names, by its lock file, below the target directory. Nothing of it runs while
+# it is installed. Debian's npm is 360 packages: too many for somebody's own machine, so CI alone asks for it.
+npm_modules() {
+    local name=$1 files=$2 test=$3 directory=${CARGO_TARGET_DIR:-$root/target}/$1
     if cmp -s "$files/package-lock.json" "$directory/package-lock.json" && [ -e "$directory/node_modules/.package-lock.json" ]; then
         say "there"
         return
@@ -215,16 +214,41 @@ install_drizzle_kit() {
         printf '      '
     fi
     if ! command -v npm >/dev/null; then
-        say "there is no npm; the test drizzle_kit_leaves_the_views_alone is skipped"
+        say "there is no npm; the test $test is skipped"
         return
     fi
-    say "npm ci, 40 MB"
+    say "npm ci of $name"
     mkdir -p "$directory"
     cp "$files/package.json" "$files/package-lock.json" "$directory"
     if ! (cd "$directory" && timeout 300 npm ci --ignore-scripts --no-audit --no-fund --fetch-retries 1 </dev/null); then
         say "      could not be installed; its test is skipped"
         rm -rf "$directory"
     fi
+}
+
+install_drizzle_kit() {
+    step "drizzle-kit, likewise"
+    npm_modules drizzle-kit "$root/tests/cluster/migrations/drizzle" drizzle_kit_leaves_the_views_alone
+}
+
+# The gateway's page is tested in a browser. That is 100 MB: CI alone asks for it, and whoever has one has the page tested as well.
+install_browser() {
+    step "chromium, to test the gateway's page in"
+    if command -v chromium >/dev/null; then
+        say "there"
+    elif [ -z "${COUNTER_EXT_SETUP_BROWSER:-}" ] || ! command -v apt-get >/dev/null; then
+        say "there is none; the page's test is skipped"
+        return
+    else
+        say "installing it, about a minute"
+        refresh_package_lists
+        if ! apt_get install --no-install-recommends chromium fonts-dejavu-core >/dev/null; then
+            say "      could not be installed; the page's test is skipped"
+            return
+        fi
+    fi
+    step "playwright-core, to look at it with"
+    npm_modules page-test "$root/examples/gateway/page-test" the_page_ticks_and_can_be_used_by_everybody
 }
 
 install_cargo_pgrx() {
@@ -249,4 +273,5 @@ if needed_by cluster; then
     install_migration_tools
     install_drizzle_kit
 fi
+if needed_by examples; then install_browser; fi
 if needed_by pgtest sql; then install_cargo_pgrx; fi

@@ -121,6 +121,17 @@ stage_cluster() {
 
 drop_cluster_lock() { rm -f "${cluster_lock:-}"; }
 
+# Each example has its own test.sh, which skips aloud what its machine cannot run. One that fails keeps no other from running.
+stage_examples() {
+    local script failed=()
+    install_extension
+    for script in examples/*/test.sh; do
+        say "--- ${script%/test.sh}"
+        bash "$script" || failed+=("${script%/test.sh}")
+    done
+    [ ${#failed[@]} = 0 ] || die "these failed: ${failed[*]}"
+}
+
 cargo_fuzz_version=0.13.1
 
 # FUZZ_SECONDS=… fuzzes longer or shorter. What was found interesting is kept below

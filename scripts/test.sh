@@ -6,7 +6,7 @@ set -euo pipefail
 # shellcheck source=scripts/lib/kept.sh
 source "$(dirname "$0")/lib/kept.sh"
 
-all_stages="fmt clippy doc house sketches memory sql pgtest regress isolation cluster fuzz"
+all_stages="fmt clippy doc house sketches memory sql pgtest regress isolation cluster examples fuzz"
 
 passed=0
 failed=0
@@ -25,13 +25,14 @@ describe() {
     regress) echo "SQL regression tests, with and without preload" ;;
     isolation) echo "isolation specs" ;;
     cluster) echo "cluster tests: crash, ledger, dump, database commands" ;;
+    examples) echo "examples: each one's own tests" ;;
     fuzz) echo "any bytes read as a sketch, for ${FUZZ_SECONDS:-60} s" ;;
     *) die "there is no stage '$1'; the stages are: $all_stages" ;;
     esac
 }
 
 # Prints "PASSED FAILED" from what the runners of a stage said: cargo's
-# "test result: …" and pg_regress's "All N tests passed" or "N of M tests failed".
+# "test result: …", pg_regress's "All N tests passed" or "N of M tests failed", and "N passed, N failed" of an example.
 count_runner_results() {
     sed 's/\x1b\[[0-9;]*m//g' "$1" | awk '
         /^test result:/ {
@@ -46,6 +47,7 @@ count_runner_results() {
         /^(#)? *[0-9]+ of [0-9]+ tests failed/ {
             for (i = 1; i <= NF; i++) if ($i == "of") { failed += $(i - 1); passed += $(i + 1) - $(i - 1) }
         }
+        /^[0-9]+ passed, [0-9]+ failed$/ { passed += $1; failed += $3 }
         END { print passed + 0, failed + 0 }'
 }
 

@@ -1,0 +1,83 @@
+//! How the gateway says no, and the headers that go with yes.
+
+use crate::queue::Full;
+use crate::store::Error;
+use crate::store::counter::Limit;
+use axum::Json;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header::RETRY_AFTER};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+/// Seconds after which a client whom we could not serve may try again.
+const SOON: i64 = 1;
+
+pub enum Refusal {
+    /// The request makes no sense as it is.
+    Invalid(String),
+    /// This client has made too many requests.
+    Limited(Limit),
+    /// There are too many requests. Nothing of this one was done.
+    Full,
+    /// The store does not answer.
+    Away,
+    /// The store refuses this item.
+    Unprocessable,
+    /// This gateway's store does not do that.
+    NotHere,
+}
+
+impl From<Full> for Refusal {
+    fn from(_: Full) -> Refusal {
+        Refusal::Full
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        eprintln!("gateway: {error}");
+        match error {
+            Error::Refused(_) => Refusal::Unprocessable,
+            Error::Away(_) => Refusal::Away,
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, message) = match &self {
+            Refusal::Invalid(message) => (StatusCode::BAD_REQUEST, message.as_str()),
+            Refusal::Limited(_) => (StatusCode::TOO_MANY_REQUESTS, "too many requests of this client"),
+            Refusal::Full => {
+                (StatusCode::SERVICE_UNAVAILABLE, "too many requests; nothing of this one was done")
+            }
+            Refusal::Away => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer"),
+            Refusal::Unprocessable => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "the database cannot count that item")
+            }
+            Refusal::NotHere => (StatusCode::NOT_IMPLEMENTED, "only --store counter does that"),
+        };
+        let mut headers = HeaderMap::new();
+        match &self {
+            Refusal::Limited(limit) => {
+                headers = limit_headers(Some(limit));
+                headers.insert(RETRY_AFTER, HeaderValue::from(limit.retry_seconds));
+            }
+            Refusal::Full | Refusal::Away => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(SOON));
+            }
+            _ => (),
+        }
+        (status, headers, Json(json!({ "error": message }))).into_response()
+    }
+}
+
+/// What is left to a client, as `counter_limit` has said it.
+pub fn limit_headers(limit: Option<&Limit>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Some(limit) = limit {
+        headers.insert("ratelimit-limit", HeaderValue::from(limit.max));
+        headers.insert("ratelimit-remaining", HeaderValue::from(limit.remaining));
+        headers.insert("ratelimit-reset", HeaderValue::from(limit.reset_seconds));
+    }
+    headers
+}

@@ -1,0 +1,106 @@
+//! The one connection that listens. Lost, it is made again; `counter_watch` itself is declared once, in setup.sql.
+
+use crate::store::counter::{ALL_VIEWS, PREFIX};
+use futures_util::{StreamExt, stream};
+use serde::Deserialize;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_postgres::{AsyncMessage, NoTls};
+
+/// The channel of setup.sql.
+const CHANNEL: &str = "gateway_views";
+const PAUSE: Duration = Duration::from_secs(1);
+const CONNECTION_LIMIT: Duration = Duration::from_secs(5);
+
+/// Totals that have changed.
+pub type Heard = Vec<Total>;
+
+#[derive(Deserialize, Debug)]
+pub struct Total {
+    id: String,
+    /// `null` for one outside bigint.
+    #[serde(default, deserialize_with = "or_none")]
+    pub value: i64,
+}
+
+fn or_none<'de, D: serde::Deserializer<'de>>(value: D) -> Result<i64, D::Error> {
+    Ok(Option::<i64>::deserialize(value)?.unwrap_or(i64::MAX))
+}
+
+impl Total {
+    /// `None`: the total of all.
+    pub fn item(&self) -> Option<&str> {
+        self.id.strip_prefix(PREFIX)
+    }
+}
+
+pub async fn listen(mut config: tokio_postgres::Config, heard: mpsc::Sender<Heard>) {
+    config.application_name("gateway, listening").connect_timeout(CONNECTION_LIMIT);
+    let mut has_failed = false;
+    loop {
+        match listen_once(&config, &heard, &mut has_failed).await {
+            Ok(Ended::NobodyHears) => return,
+            Ok(Ended::ConnectionLost) => (),
+            Err(error) if !has_failed => {
+                has_failed = true;
+                eprintln!("gateway: listening begins again when the database is back: {error}");
+            }
+            Err(_) => (),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+enum Ended {
+    NobodyHears,
+    ConnectionLost,
+}
+
+async fn listen_once(
+    config: &tokio_postgres::Config,
+    heard: &mpsc::Sender<Heard>,
+    has_failed: &mut bool,
+) -> Result<Ended, tokio_postgres::Error> {
+    let (client, mut connection) = config.connect(NoTls).await?;
+    let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
+    // First LISTEN, then what there is: what changes in between is heard. The connection has to be read from meanwhile.
+    let begin = async {
+        client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
+        let row = client.query_one("SELECT counter_get($1::text)", &[&ALL_VIEWS]).await?;
+        Ok::<_, tokio_postgres::Error>(vec![Total { id: ALL_VIEWS.to_owned(), value: row.get(0) }])
+    };
+    tokio::pin!(begin);
+    let mut begun = false;
+    loop {
+        let totals = tokio::select! {
+            first = &mut begin, if !begun => {
+                begun = true;
+                *has_failed = false;
+                first?
+            }
+            message = messages.next() => match message {
+                Some(Ok(AsyncMessage::Notification(note))) => serde_json::from_str(note.payload()).unwrap_or_default(),
+                Some(Ok(_)) => continue,
+                Some(Err(error)) => return Err(error),
+                None => return Ok(Ended::ConnectionLost),
+            },
+        };
+        if heard.send(totals).await.is_err() {
+            return Ok(Ended::NobodyHears);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_are_read() {
+        let payload =
+            r#"[{"id":"view:a:b","value":7},{"id":"views","value":9},{"id":"view:c","value":null}]"#;
+        let heard: Heard = serde_json::from_str(payload).expect("totals");
+        let seen: Vec<_> = heard.iter().map(|total| (total.item(), total.value)).collect();
+        assert_eq!(seen, [(Some("a:b"), 7), (None, 9), (Some("c"), i64::MAX)]);
+    }
+}

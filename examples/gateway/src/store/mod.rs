@@ -1,0 +1,132 @@
+//! Where views and likes are kept: in counters of counter_ext, or, to be measured against, in plain rows or in Redis.
+
+pub mod counter;
+#[cfg(feature = "redis")]
+mod redis;
+mod update;
+
+use crate::settings::{Settings, StoreName};
+use counter::Counter;
+use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
+use std::fmt;
+use std::time::Duration;
+use tokio_postgres::NoTls;
+use update::Update;
+
+/// A statement that takes longer is given up by the server: a batch is then sent again, all else is answered 503.
+const STATEMENT_LIMIT_SECONDS: u32 = 10;
+/// How long a request waits for a connection.
+const CONNECTION_LIMIT: Duration = Duration::from_secs(5);
+
+pub enum Store {
+    Counter(Counter),
+    Update(Update),
+    #[cfg(feature = "redis")]
+    Redis(redis::Redis),
+}
+
+/// Views that are counted in one transaction.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Of the writer, unlike any other's, and the batch's number there: sent again, it counts once.
+    pub source: String,
+    pub number: i64,
+    /// How many views of each item, in the order of the items, so that stores that lock rows lock them in one order.
+    pub ids: Vec<String>,
+    pub views: Vec<i64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Likes {
+    pub likes: i64,
+    pub liked: bool,
+}
+
+#[derive(Debug)]
+pub enum Error {
+    /// The store says that this cannot be done, and would say so again.
+    Refused(String),
+    /// It cannot be reached, or failed in a way that passes.
+    Away(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Refused(message) | Error::Away(message) => formatter.write_str(message),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for Error {
+    fn from(error: tokio_postgres::Error) -> Error {
+        let Some(said) = error.as_db_error() else { return Error::Away(error.to_string()) };
+        let message = format!("{} ({})", said.message(), said.code().code());
+        // Class 22: the data is at fault.
+        if said.code().code().starts_with("22") { Error::Refused(message) } else { Error::Away(message) }
+    }
+}
+
+impl From<PoolError> for Error {
+    fn from(error: PoolError) -> Error {
+        match error {
+            PoolError::Backend(error) => error.into(),
+            other => Error::Away(other.to_string()),
+        }
+    }
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Connections to PostgreSQL that are made when they are first needed.
+pub fn pool(settings: &Settings) -> std::result::Result<Pool, String> {
+    let config = settings.database.parse::<tokio_postgres::Config>();
+    let mut config = config.map_err(|error| format!("--database: {error}"))?;
+    config.application_name("gateway").connect_timeout(CONNECTION_LIMIT);
+    config.options(format!("-c statement_timeout={STATEMENT_LIMIT_SECONDS}s"));
+    let manager =
+        Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+    let pool = Pool::builder(manager).max_size(settings.connections).runtime(Runtime::Tokio1);
+    pool.wait_timeout(Some(CONNECTION_LIMIT)).build().map_err(|error| error.to_string())
+}
+
+macro_rules! each_store {
+    ($self:ident, $store:ident => $call:expr) => {
+        match $self {
+            Store::Counter($store) => $call,
+            Store::Update($store) => $call,
+            #[cfg(feature = "redis")]
+            Store::Redis($store) => $call,
+        }
+    };
+}
+
+impl Store {
+    pub async fn open(settings: &Settings) -> std::result::Result<Store, String> {
+        match settings.store {
+            StoreName::Counter => Ok(Store::Counter(Counter::new(pool(settings)?))),
+            StoreName::Update => Ok(Store::Update(Update::new(pool(settings)?))),
+            #[cfg(feature = "redis")]
+            StoreName::Redis => redis::Redis::open(&settings.redis).await.map(Store::Redis),
+            #[cfg(not(feature = "redis"))]
+            StoreName::Redis => Err("this gateway was built without the feature redis".to_owned()),
+        }
+    }
+
+    pub async fn count(&self, batch: &Batch) -> Result<()> {
+        each_store!(self, store => store.count(batch).await)
+    }
+
+    pub async fn views(&self, id: &str) -> Result<i64> {
+        each_store!(self, store => store.views(id).await)
+    }
+
+    /// Makes a like, or takes it back; true when this call did.
+    pub async fn like(&self, item: &str, actor: &str, like: bool) -> Result<bool> {
+        each_store!(self, store => store.like(item, actor, like).await)
+    }
+
+    pub async fn likes(&self, item: &str, actor: Option<&str>) -> Result<Likes> {
+        each_store!(self, store => store.likes(item, actor).await)
+    }
+}
