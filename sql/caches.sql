@@ -662,8 +662,6 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION counter_uncache(regclass, text, boolean) IS 'ends a counter cache: drops its triggers, and its counters unless keep_counters';
-
 -- Behind counter_uncache, which has looked at whose table it is.
 CREATE FUNCTION counter_ext.uncache(relation oid, prefix text, drops_counters boolean) RETURNS bigint
     LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -690,5 +688,5 @@ CREATE VIEW @extschema@.counter_caches AS
             pg_catalog.quote_ident(counter_ext.argument_after(t.arguments, 'to')) AS through
     FROM counter_ext.cache_trigger t LEFT JOIN counter_ext.cache c ON c.relid OPERATOR(pg_catalog.=) t.relid
         AND c.arguments OPERATOR(pg_catalog.=) t.arguments;
-COMMENT ON VIEW @extschema@.counter_caches IS 'counter caches: table, prefix and key column; what they sum, count only, and count through; whether the counters are right, or stale and about to be recounted, and since when that is known';
+COMMENT ON VIEW @extschema@.counter_caches IS 'counter caches: what they count, by what, and whether they are right';
 GRANT SELECT ON @extschema@.counter_caches TO PUBLIC;

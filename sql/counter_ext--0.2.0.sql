@@ -625,10 +625,6 @@ LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'counter_drop_prefix_wrapper';
 
 -- src/api/bulk.rs
-
-COMMENT ON FUNCTION counter_drop_prefix(text) IS 'drops all counters whose ids begin with a prefix';
-
--- src/api/bulk.rs
 -- counter_ext::api::bulk::counter_set_many
 CREATE  FUNCTION "counter_set_many"(
 	"ids" text[], /* Option < TextArray < '_ > > */
@@ -649,13 +645,10 @@ AS 'MODULE_PATHNAME', 'counter_id_wrapper';
 
 -- src/api/cache_ids.rs
 
-COMMENT ON FUNCTION counter_id(text, text) IS 'the id of the counter of a cache''s key: the prefix and the key, or a long key''s digest';
 CREATE FUNCTION counter_id(prefix text, key numeric) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN @extschema@.counter_id($1, pg_catalog.trim_scale($2)::pg_catalog.text);
-COMMENT ON FUNCTION counter_id(text, numeric) IS 'the same for a number: 1.50 and 1.5 are one key';
 CREATE FUNCTION counter_id(prefix text, key uuid) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN @extschema@.counter_id($1, $2::pg_catalog.text);
-COMMENT ON FUNCTION counter_id(text, uuid) IS 'the same for a uuid';
 
 -- src/api/cache_registry.rs
 CREATE SCHEMA IF NOT EXISTS counter_ext; /* counter_ext::api::cache_registry::counter_ext */
@@ -811,15 +804,6 @@ AS 'MODULE_PATHNAME', 'counter_verify_by_columns_wrapper';
 -- src/api/caches.rs
 
 CREATE FUNCTION counter_rows() RETURNS trigger AS 'MODULE_PATHNAME', 'counter_rows_wrapper' LANGUAGE c;
-COMMENT ON FUNCTION counter_rows() IS 'trigger function (prefix, column, ...): counts the rows of a table by a column';
-COMMENT ON FUNCTION counter_cache(regclass, text, text, text, text, text, boolean) IS 'has counters count the rows of a table by a column from now on, or sum another column';
-COMMENT ON FUNCTION counter_cache(regclass, text, text[], text, text, text, boolean) IS 'has counters count the rows of a table by several columns from now on';
-COMMENT ON FUNCTION counter_cache(regclass, text, text, boolean) IS 'the same, with take_over as the fourth argument';
-COMMENT ON FUNCTION counter_backfill(regclass, text, text) IS 'brings counters of a table''s rows to what the rows say, while writers go on';
-COMMENT ON FUNCTION counter_backfill(regclass, text, text[]) IS 'the same by several columns';
-COMMENT ON FUNCTION counter_verify(regclass, text, text, boolean, text) IS 'counters that differ from the rows they count; repair => true mends them; key => looks at one';
-COMMENT ON FUNCTION counter_verify(regclass, text, text[], boolean, text) IS 'the same by several columns';
-COMMENT ON FUNCTION counter_verify(boolean) IS 'all caches and likes whose counters differ from the rows they count; repair => true mends them';
 
 -- src/api/cache_registry.rs
 
@@ -1487,8 +1471,6 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION counter_uncache(regclass, text, boolean) IS 'ends a counter cache: drops its triggers, and its counters unless keep_counters';
-
 -- Behind counter_uncache, which has looked at whose table it is.
 CREATE FUNCTION counter_ext.uncache(relation oid, prefix text, drops_counters boolean) RETURNS bigint
     LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -1515,7 +1497,7 @@ CREATE VIEW @extschema@.counter_caches AS
             pg_catalog.quote_ident(counter_ext.argument_after(t.arguments, 'to')) AS through
     FROM counter_ext.cache_trigger t LEFT JOIN counter_ext.cache c ON c.relid OPERATOR(pg_catalog.=) t.relid
         AND c.arguments OPERATOR(pg_catalog.=) t.arguments;
-COMMENT ON VIEW @extschema@.counter_caches IS 'counter caches: table, prefix and key column; what they sum, count only, and count through; whether the counters are right, or stale and about to be recounted, and since when that is known';
+COMMENT ON VIEW @extschema@.counter_caches IS 'counter caches: what they count, by what, and whether they are right';
 GRANT SELECT ON @extschema@.counter_caches TO PUBLIC;
 
 -- src/api/changes.rs
@@ -2007,7 +1989,6 @@ CREATE OPERATOR CLASS counter_hll_ops DEFAULT FOR TYPE counter_hll USING btree A
 
 CREATE FUNCTION counter_hll_count(sketch counter_hll) RETURNS bigint
     AS 'MODULE_PATHNAME', 'counter_hll_count_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION counter_hll_count(counter_hll) IS 'distinct values that the sketch has seen: exact while they are few, else an estimate';
 CREATE OPERATOR @extschema@.# (RIGHTARG = counter_hll, FUNCTION = @extschema@.counter_hll_count);
 
 CREATE FUNCTION counter_ext.counter_hll_union(counter_hll, counter_hll) RETURNS counter_hll
@@ -2020,11 +2001,9 @@ CREATE FUNCTION counter_hll_empty(
     log2m integer DEFAULT 14, regwidth integer DEFAULT 5, expthresh bigint DEFAULT -1, sparseon integer DEFAULT 1
 ) RETURNS counter_hll
     AS 'MODULE_PATHNAME', 'counter_hll_empty_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION counter_hll_empty(integer, integer, bigint, integer) IS 'a sketch that has seen nothing';
 
 CREATE FUNCTION counter_hll_fold(sketch counter_hll, log2m integer) RETURNS counter_hll
     AS 'MODULE_PATHNAME', 'counter_hll_fold_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION counter_hll_fold(counter_hll, integer) IS 'the sketch that the same values make with a smaller log2m';
 CREATE FUNCTION counter_ext.hll_header(counter_hll) RETURNS bigint[]
     AS 'MODULE_PATHNAME', 'counter_hll_header_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
 CREATE FUNCTION counter_hll_info(
@@ -2035,15 +2014,12 @@ BEGIN ATOMIC
         ('{undefined,empty,explicit,sparse,full}'::pg_catalog.text[])[header[5] OPERATOR(pg_catalog.+) 1]
         FROM (SELECT counter_ext.hll_header($1) AS header OFFSET 0) AS read;
 END;
-COMMENT ON FUNCTION counter_hll_info(counter_hll) IS 'what the sketch was made with, and how it is stored: empty and explicit ones are exact';
 
 -- The overload for text is what an untyped literal resolves to.
 CREATE FUNCTION counter_hll_add(sketch counter_hll, element anyelement) RETURNS counter_hll
     AS 'MODULE_PATHNAME', 'counter_hll_add_wrapper' LANGUAGE c IMMUTABLE PARALLEL SAFE;
 CREATE FUNCTION counter_hll_add(sketch counter_hll, element text) RETURNS counter_hll
     AS 'MODULE_PATHNAME', 'counter_hll_add_text_wrapper' LANGUAGE c IMMUTABLE PARALLEL SAFE;
-COMMENT ON FUNCTION counter_hll_add(counter_hll, anyelement) IS 'the sketch and one value more; a NULL sketch is an empty one';
-COMMENT ON FUNCTION counter_hll_add(counter_hll, text) IS 'the sketch and one value more; a NULL sketch is an empty one';
 
 CREATE FUNCTION counter_ext.hll_agg_add(internal, anyelement) RETURNS internal
     AS 'MODULE_PATHNAME', 'counter_hll_agg_step' LANGUAGE c IMMUTABLE PARALLEL SAFE;
@@ -2091,9 +2067,6 @@ CREATE AGGREGATE counter_uniq(anyelement) (
     COMBINEFUNC = counter_ext.hll_agg_combine, SERIALFUNC = counter_ext.hll_agg_serial,
     DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 16640, PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE counter_hll_agg(anyelement) IS 'sketch of the distinct values, log2m 14';
-COMMENT ON AGGREGATE counter_hll_union_agg(counter_hll) IS 'sketch of all that any of the sketches has seen';
-COMMENT ON AGGREGATE counter_uniq(anyelement) IS 'number of distinct values: exact up to 1280, else within 0.81 % (one standard error)';
 
 -- src/api/idempotency.rs
 
@@ -2532,8 +2505,6 @@ CREATE FUNCTION counter_liked_items(actor uuid, after text DEFAULT NULL, max_row
     BEGIN ATOMIC SELECT item, at, cursor FROM @extschema@.counter_liked_items($1::pg_catalog.text, $2, $3); END;
 
 COMMENT ON TABLE counter_ext.liked IS 'likes, a row each; privileges on it decide who may like and read likes';
-COMMENT ON FUNCTION counter_likers(text, text, integer) IS 'who likes an item, newest first, in pages: after the cursor of the last row of the page before';
-COMMENT ON FUNCTION counter_liked_items(text, text, integer) IS 'what an actor likes, newest first, in pages: after the cursor of the last row of the page before';
 
 -- src/api/limits.rs
 CREATE SCHEMA IF NOT EXISTS counter_ext; /* counter_ext::api::limits::counter_ext */
@@ -3025,6 +2996,13 @@ LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'counter_compact_wrapper';
 
 -- src/api/operations.rs
+-- counter_ext::api::operations::counter_stats_reset
+CREATE  FUNCTION "counter_stats_reset"() RETURNS void
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'counter_stats_reset_wrapper';
+
+-- src/api/operations.rs
 -- counter_ext::api::operations::counter_version
 CREATE  FUNCTION "counter_version"() RETURNS TEXT /* & '_ str */
 IMMUTABLE STRICT PARALLEL SAFE
@@ -3077,6 +3055,16 @@ CREATE  FUNCTION counter_ext."statistics"() RETURNS TABLE (
 STRICT
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'statistics_wrapper';
+
+-- src/api/operations.rs
+-- counter_ext::api::operations::counter_ext::statistics_reset
+CREATE  FUNCTION counter_ext."statistics_reset"() RETURNS TABLE (
+	"at" timestamp with time zone,  /* Option < TimestampWithTimeZone > */
+	"role" oid  /* Option < Oid > */
+)
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'statistics_reset_wrapper';
 
 -- src/api/reads.rs
 CREATE SCHEMA IF NOT EXISTS counter_ext; /* counter_ext::api::reads::counter_ext */
@@ -3221,6 +3209,7 @@ CREATE FUNCTION counter_ext.total_as_numeric(id counter) RETURNS numeric
 CREATE CAST (counter AS numeric) WITH FUNCTION counter_ext.total_as_numeric(counter);
 
 CREATE VIEW @extschema@.counters AS SELECT id, value, slots, updated_at, overflowed FROM counter_ext.list_counters();
+COMMENT ON VIEW @extschema@.counters IS 'every counter: id, total, slot rows, when it last changed, whether its total is outside bigint';
 -- The function behind it checks the calling user's rights on counter_ext.total.
 GRANT SELECT ON @extschema@.counters TO PUBLIC;
 GRANT USAGE ON SCHEMA counter_ext TO PUBLIC;
@@ -3972,10 +3961,6 @@ BEGIN
 END
 $$;
 
-COMMENT ON PROCEDURE counter_node_setup(integer, text[], boolean, interval) IS 'makes this server one of several that count the same counters, and waits until each has copied the others';
-COMMENT ON PROCEDURE counter_node_leave(integer, interval) IS 'this node leaves the others, or stops taking from one that has left; what was counted stays counted';
-COMMENT ON FUNCTION counter_node_harvester(integer) IS 'says on every node which one takes the amounts of all';
-
 -- src/api/triggers.rs
 
 -- Before the change, so that nothing that looks at it within its own statement puts it into memory; after it, for what other
@@ -4149,11 +4134,6 @@ CREATE FUNCTION counter_trending(prefix text, "window" interval DEFAULT '1 hour'
     RETURNS TABLE (id text, gained numeric)
     AS 'MODULE_PATHNAME', 'counter_trending_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
 
-COMMENT ON FUNCTION counter_series(text, timestamptz, timestamptz, text) IS 'what a counter was changed by, a row a minute, hour, day, week, month or year, zeros included';
-COMMENT ON FUNCTION counter_total(text, timestamptz, timestamptz) IS 'what a counter was changed by from one time on and before another, or since it is tracked';
-COMMENT ON FUNCTION counter_rate(text, interval) IS 'what a counter gains a second';
-COMMENT ON FUNCTION counter_trending(text, interval, integer) IS 'the counters under a prefix that gained most lately';
-
 -- src/api/ddl.rs
 
 CREATE FUNCTION counter_ext.before_ddl() RETURNS event_trigger AS 'MODULE_PATHNAME', 'before_ddl_wrapper' LANGUAGE c;
@@ -4281,9 +4261,14 @@ AS 'MODULE_PATHNAME', 'counter_visitors_union_wrapper';
 -- src/api/operations.rs
 -- What comes last: the view of everything, and who may call what.
 
-CREATE VIEW @extschema@.counter_stats AS SELECT * FROM counter_ext.statistics(), counter_ext.limit_statistics();
+CREATE VIEW @extschema@.counter_stats AS
+    SELECT s.*, l.*, r.at AS stats_reset_at, pg_catalog.pg_get_userbyid(r.role) AS stats_reset_by
+    FROM counter_ext.statistics() AS s, counter_ext.limit_statistics() AS l, counter_ext.statistics_reset() AS r;
 -- The functions behind it check the calling user.
 GRANT SELECT ON @extschema@.counter_stats TO PUBLIC;
+COMMENT ON VIEW @extschema@.counter_stats IS 'one row to graph: worker, increments, compactions, backlog, errors, memory, loads, evictions';
+-- As pg_stat_reset.
+REVOKE EXECUTE ON FUNCTION @extschema@.counter_stats_reset() FROM PUBLIC;
 
 -- ALTER EXTENSION counter_ext SET SCHEMA: PostgreSQL moves an extension whose objects are all in one schema only, so its tables would
 -- go too. This moves what is in the extension's schema, and leaves schema counter_ext. A preloaded library calls it in place of
@@ -4409,8 +4394,115 @@ GRANT EXECUTE ON FUNCTION counter_ext.trigger_arguments(bytea), counter_ext.argu
 GRANT EXECUTE ON FUNCTION counter_ext.check_node_setup(integer, text[]), counter_ext.check_may_set_up_nodes() TO PUBLIC;
 -- A view's functions are called by whoever reads it; each checks the right to read counters, or to monitor.
 GRANT EXECUTE ON FUNCTION
-    counter_ext.list_counters(), counter_ext.statistics(), counter_ext.limit_statistics()
+    counter_ext.list_counters(), counter_ext.statistics(), counter_ext.limit_statistics(), counter_ext.statistics_reset()
     TO PUBLIC;
+
+-- What \df+ says: the first sentences of docs/reference.md, which a test compares. Of an overload with an argument that is named here
+-- the comment is another one than of those without.
+DO $$
+DECLARE
+    ours pg_catalog.regprocedure;
+    says pg_catalog.text;
+BEGIN
+    FOR ours, says IN SELECT p.oid, c.says FROM (VALUES
+            ('counter_incr', NULL, 'adds to a counter, in the caller''s transaction'),
+            ('counter_incr_many', NULL, 'adds deltas[i], or 1, to ids[i]'),
+            ('counter_add', NULL, 'adds as counter_incr does, and returns what counter_get would say next in this transaction'),
+            ('counter_get', NULL, 'the total now; 0 when unknown'),
+            ('counter_get_many', NULL, 'totals in the order asked for'),
+            ('counter_get_exact', NULL, 'the total from rows, under the caller''s snapshot, own increments included'),
+            ('counter_info', NULL, 'the total, whether it is exact, how many slot rows the counter has, and when it last changed'),
+            ('counter_list', NULL, 'a page of counters in the order of their ids'' bytes, after the last id of the page before'),
+            ('counter_hottest', NULL, 'what is being counted most, over the last seconds'),
+            ('counter_reset', NULL, 'takes the amount away and returns it; concurrent increments stay'),
+            ('counter_set', NULL, 'makes the value what is asked for; concurrent increments come on top'),
+            ('counter_set_many', NULL, 'sets many counters, and returns how many'),
+            ('counter_drop', NULL, 'makes the counter not exist, its visitors too; true when there was anything'),
+            ('counter_drop_many', NULL, 'drops many counters, and returns of how many there was anything'),
+            ('counter_drop_prefix', NULL, 'drops all counters whose ids begin so, and the visitors of all such ids; how many'),
+            ('counter_rename', NULL, 'gives a counter another id, with what was filtered, visitors and likes; true when there was anything'),
+            ('counter_merge', NULL, 'adds a counter to another, and is gone: totals add up, who visited or liked both is one'),
+            ('counter_expire', NULL, 'has counters under the prefix dropped that nobody has incremented for so long; true when that changed anything'),
+            ('counter_unexpire', NULL, 'has counters under the prefix stay from now on; true when they did not'),
+            ('counter_forget_all', NULL, 'for test suites: takes away counters, likes, visitors, tokens, source offsets, windows of limits and the audit log of this database'),
+            ('counter_incr_once', NULL, 'adds unless the token has been seen for that id; false where it has'),
+            ('counter_apply', 'first', 'adds what of a batch is past what its source has delivered; true where it reaches past that'),
+            ('counter_apply', NULL, 'adds a whole batch unless its source has delivered up to there'),
+            ('counter_apply_reset', NULL, 'lets a source begin anew; the offset it was at, NULL for none'),
+            ('counter_like', NULL, 'makes the like; true when this call made it'),
+            ('counter_unlike', NULL, 'takes the like back; true when this call did'),
+            ('counter_liked', NULL, 'whether the like is there'),
+            ('counter_likes', NULL, 'how many likes the item has: as many as it has rows'),
+            ('counter_likers', NULL, 'a page of who likes an item, newest first, behind the cursor of the last row of the page before'),
+            ('counter_liked_items', NULL, 'a page of what an actor likes, newest first, behind the cursor of the last row of the page before'),
+            ('counter_allow', NULL, 'whether the key''s sliding window has room for cost more, and takes it'),
+            ('counter_limit', NULL, 'takes as counter_allow does, and says what to tell the client'),
+            ('counter_allow_all', NULL, 'up to 32 limits at once: takes from all, or from none'),
+            ('counter_limit_all', NULL, 'takes as counter_allow_all does, with a row a limit; allowed says whether all allow it'),
+            ('counter_limit_refund', NULL, 'gives back what was taken; what is allowed now'),
+            ('counter_limit_reset', NULL, 'forgets what was taken of a key, in all its windows; true when there was anything'),
+            ('counter_address', NULL, 'an address in the one spelling that limits know it by'),
+            ('counter_incr_from', NULL, 'counts if block list and policy let it, else adds to what was filtered'),
+            ('counter_filtered', NULL, 'how much was filtered of a counter'),
+            ('counter_cache', NULL, 'has counters count a table''s rows by a column, or sum another: makes the triggers and fills the counters; how many it changed'),
+            ('counter_rows', NULL, 'trigger function: counts rows by a column'),
+            ('counter_id', NULL, 'the id of a key''s counter: the prefix and the key, or a long key''s digest'),
+            ('counter_backfill', NULL, 'fills the counters while writes go on; how many it changed'),
+            ('counter_uncache', NULL, 'ends a cache: drops its triggers and its counters; how many counters'),
+            ('counter_verify', 'prefix', 'counters of a cache that differ from their rows; repair mends them, key looks at one'),
+            ('counter_verify', NULL, 'counters of all caches of the database, and of likes, that differ from their rows; repair mends them'),
+            ('counter_visit', NULL, 'notes that the visitor was there today, or on that day; true when never before'),
+            ('counter_visited', NULL, 'whether the visitor has ever been there, as far as the sketch can tell'),
+            ('counter_visitors', NULL, 'unique visitors ever, or on days, both included'),
+            ('counter_visitors_union', NULL, 'unique visitors of several ids together, ever or on days'),
+            ('counter_visitors_add', NULL, 'notes that all whom a sketch of texts has seen were there on that day; true when somebody never was before'),
+            ('counter_hll_agg', NULL, 'aggregate: sketch of the distinct values; NULL for no rows'),
+            ('counter_hll_union_agg', NULL, 'aggregate: union of sketches; NULL for no rows'),
+            ('counter_uniq', NULL, 'aggregate: number of distinct values: exact up to 1280, else within 0.81 % (one standard error)'),
+            ('counter_hll_count', NULL, 'number of distinct values that the sketch has seen'),
+            ('counter_hll_empty', NULL, 'a sketch that has seen nothing'),
+            ('counter_hll_add', NULL, 'the sketch and one value more, hashed as in the aggregates; a NULL sketch is an empty one'),
+            ('counter_hll_fold', NULL, 'the sketch that the same values make with a smaller log2m'),
+            ('counter_hll_info', NULL, 'what the sketch was made with, and how it is stored: empty and explicit ones are exact, sparse and full ones are estimates'),
+            ('counter_track', NULL, 'begins series of the counters under the prefix, or changes how long their buckets are kept; true when that changed anything'),
+            ('counter_untrack', NULL, 'ends series of the counters under the prefix, and forgets their buckets; true when there were any'),
+            ('counter_series', NULL, 'what a counter was changed by, a row a minute, hour, day, week, month or year, zeros included'),
+            ('counter_total', NULL, 'what a counter was changed by from one time on and before another, or since it is tracked'),
+            ('counter_incr_at', NULL, 'adds, and books it in the series where it happened'),
+            ('counter_rate', NULL, 'what a counter gained a second; the window begins with a whole minute'),
+            ('counter_trending', NULL, 'the counters under a prefix that gained most, as of the last compaction'),
+            ('counter_board', NULL, 'declares that the counters under a prefix form a board, for ever or by hour, day, week or month; true when that changed anything'),
+            ('counter_unboard', NULL, 'ends a board; its counters and copies stay'),
+            ('counter_board_incr', NULL, 'adds to a member''s counter'),
+            ('counter_board_top', NULL, 'the first members of a board'),
+            ('counter_board_rank', NULL, 'the member''s rank; NULL where it is not on the board'),
+            ('counter_board_around', NULL, 'the member, n before and n behind it'),
+            ('counter_board_snapshot', NULL, 'copies the board to counter_ext.board_snapshot; when'),
+            ('counter_watch', NULL, 'has changed totals sent to a channel, as JSON; true when that changed anything'),
+            ('counter_unwatch', NULL, 'has changed totals sent to a channel no more; true when that changed anything'),
+            ('counter_audit', NULL, 'begins or ends auditing of the counters under a prefix; true when that changed anything'),
+            ('counter_audit_verify', 'id', 'whether a counter''s log is whole, and adds up to its total'),
+            ('counter_audit_verify', NULL, 'whether no chain of the audit log is gone as a whole'),
+            ('counter_compact', NULL, 'makes one compaction pass now; how many slot rows it folded'),
+            ('counter_version', NULL, 'the version of the library that is loaded'),
+            ('counter_stats_reset', NULL, 'has the counts of counter_stats begin anew, in this database; no counter changes'),
+            ('counter_node_setup', NULL, 'makes this server one of several that count the same counters, and waits until each has copied the others'),
+            ('counter_node_leave', NULL, 'this node leaves the others, or stops taking from one that has left; what was counted stays counted'),
+            ('counter_node_harvester', NULL, 'says on every node which one takes the amounts of all')
+        ) AS c (name, argument, says)
+        JOIN pg_catalog.pg_proc p ON p.proname OPERATOR(pg_catalog.=) c.name::pg_catalog.name
+            AND (c.argument IS NULL OR c.argument OPERATOR(pg_catalog.=) ANY (p.proargnames))
+        JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+            AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype OPERATOR(pg_catalog.=) 'e'
+        JOIN pg_catalog.pg_extension e ON d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+            AND d.refobjid OPERATOR(pg_catalog.=) e.oid AND e.extname OPERATOR(pg_catalog.=) 'counter_ext'
+        WHERE p.pronamespace OPERATOR(pg_catalog.=) '@extschema@'::pg_catalog.regnamespace
+        ORDER BY c.argument NULLS FIRST
+    LOOP
+        EXECUTE pg_catalog.format('COMMENT ON ROUTINE %s IS %L', ours, says);
+    END LOOP;
+END
+$$;
 
 -- Only for this script did the extension own the schema that it lies in: see sql/schema.sql.
 DO $$

@@ -94,7 +94,6 @@ CREATE OPERATOR CLASS counter_hll_ops DEFAULT FOR TYPE counter_hll USING btree A
 
 CREATE FUNCTION counter_hll_count(sketch counter_hll) RETURNS bigint
     AS 'MODULE_PATHNAME', 'counter_hll_count_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION counter_hll_count(counter_hll) IS 'distinct values that the sketch has seen: exact while they are few, else an estimate';
 CREATE OPERATOR @extschema@.# (RIGHTARG = counter_hll, FUNCTION = @extschema@.counter_hll_count);
 
 CREATE FUNCTION counter_ext.counter_hll_union(counter_hll, counter_hll) RETURNS counter_hll
@@ -107,11 +106,9 @@ CREATE FUNCTION counter_hll_empty(
     log2m integer DEFAULT 14, regwidth integer DEFAULT 5, expthresh bigint DEFAULT -1, sparseon integer DEFAULT 1
 ) RETURNS counter_hll
     AS 'MODULE_PATHNAME', 'counter_hll_empty_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION counter_hll_empty(integer, integer, bigint, integer) IS 'a sketch that has seen nothing';
 
 CREATE FUNCTION counter_hll_fold(sketch counter_hll, log2m integer) RETURNS counter_hll
     AS 'MODULE_PATHNAME', 'counter_hll_fold_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION counter_hll_fold(counter_hll, integer) IS 'the sketch that the same values make with a smaller log2m';
 CREATE FUNCTION counter_ext.hll_header(counter_hll) RETURNS bigint[]
     AS 'MODULE_PATHNAME', 'counter_hll_header_wrapper' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
 CREATE FUNCTION counter_hll_info(
@@ -122,15 +119,12 @@ BEGIN ATOMIC
         ('{undefined,empty,explicit,sparse,full}'::pg_catalog.text[])[header[5] OPERATOR(pg_catalog.+) 1]
         FROM (SELECT counter_ext.hll_header($1) AS header OFFSET 0) AS read;
 END;
-COMMENT ON FUNCTION counter_hll_info(counter_hll) IS 'what the sketch was made with, and how it is stored: empty and explicit ones are exact';
 
 -- The overload for text is what an untyped literal resolves to.
 CREATE FUNCTION counter_hll_add(sketch counter_hll, element anyelement) RETURNS counter_hll
     AS 'MODULE_PATHNAME', 'counter_hll_add_wrapper' LANGUAGE c IMMUTABLE PARALLEL SAFE;
 CREATE FUNCTION counter_hll_add(sketch counter_hll, element text) RETURNS counter_hll
     AS 'MODULE_PATHNAME', 'counter_hll_add_text_wrapper' LANGUAGE c IMMUTABLE PARALLEL SAFE;
-COMMENT ON FUNCTION counter_hll_add(counter_hll, anyelement) IS 'the sketch and one value more; a NULL sketch is an empty one';
-COMMENT ON FUNCTION counter_hll_add(counter_hll, text) IS 'the sketch and one value more; a NULL sketch is an empty one';
 
 CREATE FUNCTION counter_ext.hll_agg_add(internal, anyelement) RETURNS internal
     AS 'MODULE_PATHNAME', 'counter_hll_agg_step' LANGUAGE c IMMUTABLE PARALLEL SAFE;
@@ -178,6 +172,3 @@ CREATE AGGREGATE counter_uniq(anyelement) (
     COMBINEFUNC = counter_ext.hll_agg_combine, SERIALFUNC = counter_ext.hll_agg_serial,
     DESERIALFUNC = counter_ext.hll_agg_deserial, FINALFUNC_MODIFY = READ_ONLY, SSPACE = 16640, PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE counter_hll_agg(anyelement) IS 'sketch of the distinct values, log2m 14';
-COMMENT ON AGGREGATE counter_hll_union_agg(counter_hll) IS 'sketch of all that any of the sketches has seen';
-COMMENT ON AGGREGATE counter_uniq(anyelement) IS 'number of distinct values: exact up to 1280, else within 0.81 % (one standard error)';

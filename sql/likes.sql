@@ -157,5 +157,3 @@ CREATE FUNCTION counter_liked_items(actor uuid, after text DEFAULT NULL, max_row
     BEGIN ATOMIC SELECT item, at, cursor FROM @extschema@.counter_liked_items($1::pg_catalog.text, $2, $3); END;
 
 COMMENT ON TABLE counter_ext.liked IS 'likes, a row each; privileges on it decide who may like and read likes';
-COMMENT ON FUNCTION counter_likers(text, text, integer) IS 'who likes an item, newest first, in pages: after the cursor of the last row of the page before';
-COMMENT ON FUNCTION counter_liked_items(text, text, integer) IS 'what an actor likes, newest first, in pages: after the cursor of the last row of the page before';

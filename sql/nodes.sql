@@ -523,7 +523,3 @@ BEGIN
     END IF;
 END
 $$;
-
-COMMENT ON PROCEDURE counter_node_setup(integer, text[], boolean, interval) IS 'makes this server one of several that count the same counters, and waits until each has copied the others';
-COMMENT ON PROCEDURE counter_node_leave(integer, interval) IS 'this node leaves the others, or stops taking from one that has left; what was counted stays counted';
-COMMENT ON FUNCTION counter_node_harvester(integer) IS 'says on every node which one takes the amounts of all';

@@ -52,9 +52,3 @@ fn counter_drop_many(ids: Option<TextArray<'_>>) -> i64 {
 fn counter_drop_prefix(prefix: TextArg<'_>) -> i64 {
     dropping::drop_prefix(prefix.0).or_raise() as i64
 }
-
-extension_sql!(
-    "COMMENT ON FUNCTION counter_drop_prefix(text) IS 'drops all counters whose ids begin with a prefix';",
-    name = "counter_bulk",
-    requires = [counter_drop_prefix]
-);

@@ -19,13 +19,10 @@ fn counter_id(prefix: TextArg<'_>, key: TextArg<'_>) -> TextBytes {
 
 extension_sql!(
     r#"
-COMMENT ON FUNCTION counter_id(text, text) IS 'the id of the counter of a cache''s key: the prefix and the key, or a long key''s digest';
 CREATE FUNCTION counter_id(prefix text, key numeric) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN @extschema@.counter_id($1, pg_catalog.trim_scale($2)::pg_catalog.text);
-COMMENT ON FUNCTION counter_id(text, numeric) IS 'the same for a number: 1.50 and 1.5 are one key';
 CREATE FUNCTION counter_id(prefix text, key uuid) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN @extschema@.counter_id($1, $2::pg_catalog.text);
-COMMENT ON FUNCTION counter_id(text, uuid) IS 'the same for a uuid';
 "#,
     name = "counter_ids",
     requires = [counter_id]

@@ -68,7 +68,7 @@ extension_sql_file!(
     requires = [
         "counter_caches",
         "counter_ext_type",
-        "counter_bulk",
+        counter_drop_prefix,
         counter_uncache,
         counter_ext::recount_cache,
         counter_ext::is_restored,

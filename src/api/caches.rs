@@ -291,15 +291,6 @@ fn column_name(name: &[u8]) -> Result<CString, CounterError> {
 extension_sql!(
     r#"
 CREATE FUNCTION counter_rows() RETURNS trigger AS 'MODULE_PATHNAME', 'counter_rows_wrapper' LANGUAGE c;
-COMMENT ON FUNCTION counter_rows() IS 'trigger function (prefix, column, ...): counts the rows of a table by a column';
-COMMENT ON FUNCTION counter_cache(regclass, text, text, text, text, text, boolean) IS 'has counters count the rows of a table by a column from now on, or sum another column';
-COMMENT ON FUNCTION counter_cache(regclass, text, text[], text, text, text, boolean) IS 'has counters count the rows of a table by several columns from now on';
-COMMENT ON FUNCTION counter_cache(regclass, text, text, boolean) IS 'the same, with take_over as the fourth argument';
-COMMENT ON FUNCTION counter_backfill(regclass, text, text) IS 'brings counters of a table''s rows to what the rows say, while writers go on';
-COMMENT ON FUNCTION counter_backfill(regclass, text, text[]) IS 'the same by several columns';
-COMMENT ON FUNCTION counter_verify(regclass, text, text, boolean, text) IS 'counters that differ from the rows they count; repair => true mends them; key => looks at one';
-COMMENT ON FUNCTION counter_verify(regclass, text, text[], boolean, text) IS 'the same by several columns';
-COMMENT ON FUNCTION counter_verify(boolean) IS 'all caches and likes whose counters differ from the rows they count; repair => true mends them';
 "#,
     name = "counter_caches",
     requires = [

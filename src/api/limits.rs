@@ -281,7 +281,8 @@ fn counter_filtered(id: TextArg<'_>) -> i64 {
 mod counter_ext {
     use super::*;
     use crate::api::triggers;
-    use crate::memory::{limits as windows, statistics};
+    use crate::memory::limits as windows;
+    use crate::memory::statistics::{self, Count};
     use crate::pg::catalog;
 
     /// Trigger: a policy, or the block list, is being changed.
@@ -311,16 +312,18 @@ mod counter_ext {
         ),
     > {
         tables_to_monitor().or_raise();
-        let statistics = windows::statistics();
-        let filtered = statistics::filtered(u32::from(catalog::my_database()));
-        let s = statistics.unwrap_or_default();
+        let measured = windows::statistics();
+        let database = u32::from(catalog::my_database());
+        let since = |count: Count, so_far: u64| statistics::since_reset(database, count, so_far) as i64;
+        let filtered = statistics::filtered(database);
+        let s = measured.unwrap_or_default();
         TableIterator::once((
-            filtered.map(|filtered| filtered as i64),
+            filtered.map(|filtered| since(Count::Filtered, filtered)),
             s.windows_in_use as i64,
             s.max_windows as i64,
             s.intervals_in_use as i64,
-            statistics.map(|s| s.refused as i64),
-            statistics.map(|s| s.evictions as i64),
+            measured.map(|s| since(Count::LimitsRefused, s.refused)),
+            measured.map(|s| since(Count::LimitEvictions, s.evictions)),
             s.bytes as i64,
         ))
     }

@@ -7,7 +7,9 @@ use crate::errors::{CounterError, OrRaise};
 use crate::family::pass;
 use crate::journal::position;
 use crate::memory::epochs;
+use crate::memory::statistics::Count;
 use crate::memory::{databases, limits, sketches, statistics, table, workers};
+use crate::pg::Oid;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::{catalog, privilege, process, xact};
 use crate::rows::access::{self, Purpose, Tables};
@@ -49,9 +51,78 @@ fn counter_version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
+/// Has the counts of `counter_stats` in this database begin anew, and forgets its last error. What says how things stand, as the backlog does,
+/// stays, and so does every counter. Those of the whole server (evictions of sketches and limits, limits refused) begin anew for this
+/// database alone. It happens at once, whatever becomes of the transaction; `stats_reset_at` and `stats_reset_by` tell of it.
+///
+/// PUBLIC may not execute it, as with `pg_stat_reset`.
+///
+/// Errors: 55000 nothing is measured: the library is not preloaded, on a standby, or more databases count than `counter_ext.max_databases`.
+#[pg_extern]
+fn counter_stats_reset() {
+    reset_statistics().or_raise();
+}
+
+fn reset_statistics() -> Result<(), CounterError> {
+    let database = u32::from(catalog::my_database());
+    let is_reset = is_measured(database)
+        && statistics::reset(database, &counts_so_far(database), u32::from(privilege::current_user()));
+    if is_reset { Ok(()) } else { Err(CounterError::NotMeasured { remedy: how_to_measure() }) }
+}
+
+/// Whether the database has statistics, now that somebody asks for them.
+fn is_measured(database: u32) -> bool {
+    crate::memory::is_attached() && !xact::in_recovery() && databases::register(database)
+}
+
+fn how_to_measure() -> &'static str {
+    if !crate::memory::is_attached() {
+        "Add counter_ext to shared_preload_libraries and restart the server."
+    } else if xact::in_recovery() {
+        "Call it on the primary: a standby measures nothing."
+    } else {
+        "Raise counter_ext.max_databases and restart the server."
+    }
+}
+
+fn counts_so_far(database: u32) -> [(Count, u64); 16] {
+    let s = statistics::of(database).unwrap_or_default();
+    let journal = epochs::statistics(database);
+    let limits = limits::statistics().unwrap_or_default();
+    [
+        (Count::Increments, s.increments),
+        (Count::Compactions, s.compactions),
+        (Count::RowsFolded, s.rows_folded),
+        (Count::Errors, s.errors),
+        (Count::Loads, s.loads),
+        (Count::LoadTimeouts, s.load_timeouts),
+        (Count::Evictions, s.evictions),
+        (Count::Invalidations, s.invalidations),
+        (Count::BufferedIncrements, journal.map_or(0, |journal| journal.buffered_increments)),
+        (Count::JournalBytes, journal.map_or(0, |journal| journal.journal_bytes)),
+        (Count::RecoveredRecords, journal.map_or(0, |journal| journal.recovered_records)),
+        (Count::Visits, statistics::visits(database)),
+        (Count::Filtered, statistics::filtered(database).unwrap_or(0)),
+        (Count::SketchEvictions, sketches::statistics().evictions),
+        (Count::LimitsRefused, limits.refused),
+        (Count::LimitEvictions, limits.evictions),
+    ]
+}
+
 #[pg_schema]
 mod counter_ext {
     use super::*;
+
+    /// The part of `counter_stats` that says since when it counts: when it was last reset, and the role that did it.
+    ///
+    /// Errors: 42501 as `counter_stats`.
+    #[pg_extern]
+    fn statistics_reset()
+    -> TableIterator<'static, (name!(at, Option<TimestampWithTimeZone>), name!(role, Option<Oid>))> {
+        tables_to_monitor().or_raise();
+        let (at_us, role) = statistics::last_reset(u32::from(catalog::my_database())).unwrap_or_default();
+        TableIterator::once((process::timestamp(at_us), (at_us != 0).then(|| role.into())))
+    }
 
     /// What the extension's script calls at its end: a worker may start here when this commits.
     #[pg_extern]
@@ -111,49 +182,48 @@ mod counter_ext {
         let sketches = sketches::statistics();
         let preloaded = crate::memory::is_attached();
         let database = u32::from(catalog::my_database());
-        if preloaded && !xact::in_recovery() {
-            databases::register(database);
-        }
+        is_measured(database);
         let known = statistics::of(database);
         let journal = epochs::statistics(database).filter(|_| known.is_some());
         let counters = table::sizes();
         let without_cell = if preloaded && !xact::in_recovery() { "no cell" } else { "none" };
         let s = known.clone().unwrap_or_default();
+        let since = |count: Count, so_far: u64| statistics::since_reset(database, count, so_far) as i64;
         // Without shared memory nothing is measured, which is not the same as zero.
-        let measured = |value: u64| known.is_some().then_some(value as i64);
+        let measured = |count: Count, so_far: u64| known.is_some().then(|| since(count, so_far));
         TableIterator::once((
             preloaded,
             Some(workers::pid(database) as i32).filter(|pid| *pid != 0),
             workers::state(database).map_or(without_cell, |state| state.name()),
-            measured(s.increments),
-            measured(s.compactions),
-            measured(s.rows_folded),
+            measured(Count::Increments, s.increments),
+            measured(Count::Compactions, s.compactions),
+            measured(Count::RowsFolded, s.rows_folded),
             process::timestamp(s.last_compaction_at_us),
             slot_rows,
-            measured(s.errors),
+            measured(Count::Errors, s.errors),
             (!s.last_error.is_empty()).then_some(s.last_error),
             process::timestamp(s.last_error_at_us),
-            measured(s.overflowed),
+            known.is_some().then_some(s.overflowed as i64),
             s.entries.max(0),
             counters.max_counters as i64,
             (counters.bytes + sketches.bytes + limits::size_bytes()) as i64,
-            measured(s.loads),
-            measured(s.load_timeouts),
-            measured(s.evictions),
-            measured(s.invalidations),
+            measured(Count::Loads, s.loads),
+            measured(Count::LoadTimeouts, s.load_timeouts),
+            measured(Count::Evictions, s.evictions),
+            measured(Count::Invalidations, s.invalidations),
             journal.map(|journal| journal.state.name()),
-            journal.map(|journal| journal.buffered_increments as i64),
-            journal.map(|journal| journal.journal_bytes as i64),
+            journal.map(|journal| since(Count::BufferedIncrements, journal.buffered_increments)),
+            journal.map(|journal| since(Count::JournalBytes, journal.journal_bytes)),
             tail_bytes as i64,
             journal
                 .filter(|journal| journal.cut_delayed_by != 0)
                 .map(|journal| journal.cut_delayed_by as i32),
-            journal.map(|journal| journal.recovered_records as i64),
-            measured(statistics::visits(database)),
+            journal.map(|journal| since(Count::RecoveredRecords, journal.recovered_records)),
+            measured(Count::Visits, statistics::visits(database)),
             visit_rows,
             sketches.loaded as i64,
             sketches.capacity as i64,
-            measured(sketches.evictions),
+            measured(Count::SketchEvictions, sketches.evictions),
             counters.bytes_in_use as i64,
             sketches.bytes_in_use as i64,
         ))

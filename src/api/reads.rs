@@ -246,6 +246,7 @@ CREATE FUNCTION counter_ext.total_as_numeric(id counter) RETURNS numeric
 CREATE CAST (counter AS numeric) WITH FUNCTION counter_ext.total_as_numeric(counter);
 
 CREATE VIEW @extschema@.counters AS SELECT id, value, slots, updated_at, overflowed FROM counter_ext.list_counters();
+COMMENT ON VIEW @extschema@.counters IS 'every counter: id, total, slot rows, when it last changed, whether its total is outside bigint';
 -- The function behind it checks the calling user's rights on counter_ext.total.
 GRANT SELECT ON @extschema@.counters TO PUBLIC;
 GRANT USAGE ON SCHEMA counter_ext TO PUBLIC;

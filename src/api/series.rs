@@ -258,11 +258,6 @@ CREATE FUNCTION counter_rate(id uuid, "window" interval DEFAULT '5 minutes') RET
 CREATE FUNCTION counter_trending(prefix text, "window" interval DEFAULT '1 hour', n integer DEFAULT 10)
     RETURNS TABLE (id text, gained numeric)
     AS 'MODULE_PATHNAME', 'counter_trending_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
-
-COMMENT ON FUNCTION counter_series(text, timestamptz, timestamptz, text) IS 'what a counter was changed by, a row a minute, hour, day, week, month or year, zeros included';
-COMMENT ON FUNCTION counter_total(text, timestamptz, timestamptz) IS 'what a counter was changed by from one time on and before another, or since it is tracked';
-COMMENT ON FUNCTION counter_rate(text, interval) IS 'what a counter gains a second';
-COMMENT ON FUNCTION counter_trending(text, interval, integer) IS 'the counters under a prefix that gained most lately';
 "#,
     name = "counter_series_sql",
     requires = [

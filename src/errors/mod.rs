@@ -123,6 +123,10 @@ pub enum CounterError {
     },
     /// Buffered mode in a server that does not preload the library.
     NotPreloaded,
+    /// Statistics of a database that has none, and what would change that.
+    NotMeasured {
+        remedy: &'static str,
+    },
     /// A token or source that is empty or too long.
     BadKey {
         what: &'static str,
@@ -306,6 +310,9 @@ impl CounterError {
                 not_in_state("counter_ext.mode \"buffered\" needs counter_ext to be preloaded").hint(
                     "Add counter_ext to shared_preload_libraries and restart the server, or SET counter_ext.mode = 'slotted'.",
                 )
+            }
+            Self::NotMeasured { remedy } => {
+                not_in_state("counter_ext has no statistics of this database").hint(*remedy)
             }
             Self::NotRecovered => {
                 not_in_state("buffered increments of counters have not been read back yet")

@@ -16,7 +16,7 @@ use super::guarded::Guarded;
 pub(super) use super::lifecycle::{COLD, FREE, LOADED, LOADING};
 
 /// Layout of the segment. It lives no longer than the server, but both sides of a mapping must agree.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 pub(super) const CACHE_LINE: usize = 64;
 /// Loads that can run at once; further ones are answered from rows.
@@ -245,6 +245,20 @@ resettable! {
     }
 }
 
+/// Counts that `counter_stats_reset` has begin anew: see `statistics.rs`.
+pub(super) const RESETTABLE_COUNTS: usize = 16;
+
+resettable! {
+    /// What the counts of a database were when its statistics were last reset, when that was, and the role that did it. Nothing is set
+    /// back where it is counted: the worker sees by these counts whether there is anything to do.
+    #[repr(C)]
+    pub(super) struct Baseline {
+        pub at_us: AtomicI64,
+        pub role: AtomicU32,
+        pub counts: [AtomicU64; RESETTABLE_COUNTS],
+    }
+}
+
 resettable! {
     /// One database: see `databases.rs`.
     #[repr(C, align(64))]
@@ -253,6 +267,7 @@ resettable! {
         pub database: AtomicU32,
         pub worker: Handshake,
         pub counts: Counts,
+        pub baseline: Baseline,
         /// Backends that fill our tables by hand, and when each did so last: see `restore_guard.rs`.
         pub restored_by: [AtomicU64; RESTORERS],
         pub restored_at_us: [AtomicI64; RESTORERS],

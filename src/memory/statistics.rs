@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::cells;
 use super::databases::{self, count};
-use super::layout::ErrorBytes;
+use super::layout::{ErrorBytes, RESETTABLE_COUNTS};
 use crate::pg::process;
 
 /// What `counter_stats` shows.
@@ -131,4 +131,60 @@ pub fn note_error(database: u32, message: &str) -> bool {
         error.length = end as u32;
     });
     differs
+}
+
+/// What `counter_stats_reset` has begin anew. The last three are of the whole server: each database counts them from a reset of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Count {
+    Increments,
+    Compactions,
+    RowsFolded,
+    Errors,
+    Loads,
+    LoadTimeouts,
+    Evictions,
+    Invalidations,
+    BufferedIncrements,
+    JournalBytes,
+    RecoveredRecords,
+    Visits,
+    Filtered,
+    SketchEvictions,
+    LimitsRefused,
+    LimitEvictions,
+}
+
+const _: () = assert!(Count::LimitEvictions as usize + 1 == RESETTABLE_COUNTS);
+
+/// Of a count so far, what came after the last reset.
+pub fn since_reset(database: u32, count: Count, so_far: u64) -> u64 {
+    let before =
+        databases::with(database, |cell| cell.baseline.counts[count as usize].load(Ordering::Relaxed));
+    so_far.saturating_sub(before.unwrap_or(0))
+}
+
+/// Has the statistics of a database begin anew at these counts, and forgets its last error. Returns whether the database has statistics.
+pub fn reset(database: u32, so_far: &[(Count, u64)], role: u32) -> bool {
+    let mut is_done = false;
+    databases::change(database, |cell| {
+        for (count, number) in so_far {
+            cell.baseline.counts[*count as usize].store(*number, Ordering::Relaxed);
+        }
+        cell.baseline.role.store(role, Ordering::Relaxed);
+        cell.baseline.at_us.store(process::now_us(), Ordering::Relaxed);
+        cell.counts.last_error_at_us.store(0, Ordering::Relaxed);
+        // SAFETY: the error text is guarded by the database lock, which `change` holds.
+        unsafe { cell.counts.last_error.0.get_mut() }.length = 0;
+        is_done = true;
+    });
+    is_done
+}
+
+/// When the statistics were last reset, in microseconds since 2000-01-01, 0 for never, and the role that did it; `None` where nothing
+/// is measured.
+pub fn last_reset(database: u32) -> Option<(i64, u32)> {
+    databases::with(database, |cell| {
+        (cell.baseline.at_us.load(Ordering::Relaxed), cell.baseline.role.load(Ordering::Relaxed))
+    })
 }

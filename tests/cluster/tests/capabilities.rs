@@ -168,6 +168,18 @@ fn readme_says_what_works_where() {
         assert_cell(&without, capability, &row[2], "55000");
         assert_cell(&standby, capability, &row[3], "25006");
     }
+    // Nothing is measured there but limits, whose counts stay what they are.
+    assert_sqlstate("a reset on a standby", standby.connect().run("SELECT counter_stats_reset()"), "55000");
+    assert_sqlstate(
+        "a reset without preload",
+        without.connect().run("SELECT counter_stats_reset()"),
+        "55000",
+    );
+    assert!(
+        standby
+            .connect()
+            .value::<bool>("SELECT increments IS NULL AND limits_refused = 0 FROM counter_stats")
+    );
     standby.finish();
     without.finish();
     preloaded.finish();

@@ -10,6 +10,7 @@ TRUNCATE counter_ext.total, counter_ext.slot;
 BEGIN;
 SELECT counter_incr('no_preload:a', 5);
 :to_slots
+SELECT counter_stats_reset();
 \x on
 SELECT * FROM counter_stats;
 \x off

@@ -103,6 +103,34 @@ SELECT count(*) <= 2 AS limited, count(*) FILTER (WHERE increments_per_s IS NULL
 SELECT count(*) <= 10 AS limited FROM counter_hottest();
 SELECT count(*) FROM counter_hottest(0);
 
+-- counter_stats_reset: counts begin anew, at once; what says how things stand stays, and so does every counter.
+SELECT increments > 1000 AS counted, loads > 0 AS loaded, stats_reset_at, stats_reset_by FROM counter_stats;
+SELECT counter_get('stats:1') AS value_before, loads AS loads_before FROM counter_stats \gset
+BEGIN READ ONLY;
+SELECT counter_stats_reset();
+ROLLBACK;
+SELECT increments, rows_folded <= 64 AS folded_few, loads < :loads_before AS loaded_few, load_timeouts, evictions, invalidations, errors, last_error, last_error_at, buffered_increments, journal_bytes,
+    visits_written, filtered, limits_refused, sketch_evictions, limit_evictions FROM counter_stats;
+SELECT counters_in_memory > 0 AS holds, last_compaction_at IS NOT NULL AS compacted, worker_pid IS NOT NULL AS works,
+    stats_reset_at BETWEEN now() - interval '1 minute' AND clock_timestamp() AS just_now, stats_reset_by = session_user AS by_me FROM counter_stats;
+SELECT counter_incr('stats:1'), counter_incr('stats:2');
+SELECT increments, (SELECT counter_get('stats:1')) - :value_before AS counted FROM counter_stats;
+-- The worker goes by what is counted since the start, so it misses nothing.
+CALL wait_for('compactions > 0 AND slot_rows = 0 FROM counter_stats');
+-- Who may call it: as with pg_stat_reset, nobody but superusers until it is granted.
+CREATE ROLE stats_operator;
+GRANT pg_read_all_stats TO stats_operator;
+SET ROLE stats_operator;
+SELECT counter_stats_reset();
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION counter_stats_reset() TO stats_operator;
+SET ROLE stats_operator;
+SELECT counter_stats_reset();
+SELECT increments, stats_reset_by FROM counter_stats;
+RESET ROLE;
+DROP OWNED BY stats_operator;
+DROP ROLE stats_operator;
+
 -- A worker that dies comes back; counting, reading and counter_compact() go on.
 SELECT worker_pid AS killed FROM counter_stats \gset
 SELECT pg_terminate_backend(:killed);
