@@ -199,6 +199,51 @@ install_migration_tools() {
         say "      could not be installed; the tests of migrations that need them are skipped"
 }
 
+# A cluster test runs ops/ with these. Debian starts both as services; whoever installs them for a test wants the programs alone.
+monitoring_packages="prometheus prometheus-postgres-exporter"
+
+install_monitoring_tools() {
+    local package missing=""
+    step "Prometheus and its exporter, to test ops/ with"
+    if ! command -v apt-get >/dev/null; then
+        say "not Debian or Ubuntu: tests of what is not there are skipped"
+        return
+    fi
+    for package in $monitoring_packages; do
+        if ! package_is_installed "$package"; then missing+="$package "; fi
+    done
+    if [ -z "$missing" ]; then
+        say "there"
+        return
+    fi
+    say "installing $missing"
+    refresh_package_lists
+    at_exit allow_services
+    forbid_services
+    # shellcheck disable=SC2086 # a list of names
+    if apt_get install --no-install-recommends $missing; then
+        # Nor at the next boot. Without systemd there is nothing to tell.
+        # shellcheck disable=SC2086 # likewise
+        as_root systemctl disable $missing >/dev/null 2>&1 || true
+    else
+        say "      could not be installed; the tests that need them are skipped"
+    fi
+    allow_services
+}
+
+# invoke-rc.d asks this before it starts anything. One that is there already is somebody's own, and stays.
+service_policy=/usr/sbin/policy-rc.d
+
+forbid_services() {
+    if [ -e "$service_policy" ]; then return; fi
+    printf '#!/bin/sh\n# %s-setup\nexit 101\n' "$extension" | as_root tee "$service_policy" >/dev/null
+    as_root chmod 755 "$service_policy"
+}
+
+allow_services() {
+    if grep -qs "^# $extension-setup$" "$service_policy"; then as_root rm -f "$service_policy"; fi
+}
+
 # npm_modules NAME FILES TEST: what a package.json names, by its lock file, below the target directory. Nothing of it runs while
 # it is installed. Debian's npm is 360 packages: too many for somebody's own machine, so CI alone asks for it.
 npm_modules() {
@@ -271,6 +316,7 @@ ensure_postgres_user
 if needed_by cluster; then
     install_hll
     install_migration_tools
+    install_monitoring_tools
     install_drizzle_kit
 fi
 if needed_by examples; then install_browser; fi

@@ -17,6 +17,7 @@ pub mod installation;
 pub mod ledger;
 pub mod load;
 pub mod log;
+pub mod monitoring;
 pub mod nodes;
 pub mod pages;
 pub mod processes;

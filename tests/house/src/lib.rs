@@ -7,6 +7,7 @@ pub mod dependencies;
 pub mod growth;
 pub mod layers;
 pub mod links;
+pub mod log_lines;
 mod paths;
 pub mod repository;
 pub mod rights;

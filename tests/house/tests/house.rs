@@ -5,7 +5,7 @@ use std::process::Command;
 
 use counter_ext_house::repository::{extension_sources, root, text_files};
 use counter_ext_house::{
-    dependencies, growth, layers, links, rights, script, shared_memory, traces, unsafety,
+    dependencies, growth, layers, links, log_lines, rights, script, shared_memory, traces, unsafety,
 };
 
 /// A file longer than this is worth splitting, and past the second it has to be.
@@ -145,4 +145,10 @@ fn host() -> String {
 #[test]
 fn links_between_pages_lead_somewhere() {
     assert_none(&links::violations(&text_files()));
+}
+
+#[test]
+fn every_line_of_the_log_is_explained() {
+    let page = std::fs::read_to_string(root().join("docs/operations.md")).unwrap_or_default();
+    assert_none(&log_lines::violations(&text_files(), &page));
 }
