@@ -1,8 +1,9 @@
 //! One frame: everything that the page shows at a time.
 
+use super::listening::Total;
 use super::rates::Rate;
 use crate::store::Result;
-use crate::store::counter::PREFIX;
+use crate::store::counter::{ALL_VIEWS, PREFIX};
 use deadpool_postgres::Pool;
 use serde::Serialize;
 
@@ -13,6 +14,8 @@ const TRENDING: &str = "SELECT id, least(gained, 9223372036854775807)::bigint FR
 const BOARD: &str = "SELECT rank, member, score FROM counter_board_top($1::text, $2::integer, by => 'day')";
 const LIKES: &str =
     "SELECT counter_likes(id) FROM unnest($1::text[]) WITH ORDINALITY AS item (id, place) ORDER BY place";
+
+const TOTALS: &str = "SELECT id, value FROM counter_get_many($1::text[])";
 
 #[derive(Serialize)]
 pub struct Frame {
@@ -78,6 +81,21 @@ impl Frame {
         let frame = Frame { views, rate: rounded(rate), history, items: items.collect(), trending, board };
         Ok(serde_json::to_string(&frame).unwrap_or_default())
     }
+}
+
+/// The totals of these items, of those that lead today, and of all: what a listener that begins has not heard.
+pub async fn totals(pool: &Pool, known: impl Iterator<Item = &str>) -> Result<Vec<Total>> {
+    let mut ids: Vec<String> = known.map(|id| format!("{PREFIX}{id}")).collect();
+    ids.push(ALL_VIEWS.to_owned());
+    let client = pool.get().await?;
+    let statement = client.prepare_cached(BOARD).await?;
+    let leaders = client.query(&statement, &[&PREFIX, &(ROWS as i32)]).await?;
+    ids.extend(leaders.iter().map(|row| format!("{PREFIX}{}", row.get::<_, &str>(1))));
+    ids.sort_unstable();
+    ids.dedup();
+    let statement = client.prepare_cached(TOTALS).await?;
+    let rows = client.query(&statement, &[&ids]).await?;
+    Ok(rows.iter().map(|row| Total { id: row.get(0), value: row.get(1) }).collect())
 }
 
 fn rounded(rate: f64) -> f64 {

@@ -1,6 +1,6 @@
 //! The one connection that listens. Lost, it is made again; `counter_watch` itself is declared once, in setup.sql.
 
-use crate::store::counter::{ALL_VIEWS, PREFIX};
+use crate::store::counter::PREFIX;
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use std::time::Duration;
@@ -8,16 +8,19 @@ use tokio::sync::mpsc;
 use tokio_postgres::{AsyncMessage, NoTls};
 
 /// The channel of setup.sql.
-const CHANNEL: &str = "gateway_views";
+const LISTEN: &str = "LISTEN gateway_views";
 const PAUSE: Duration = Duration::from_secs(1);
 const CONNECTION_LIMIT: Duration = Duration::from_secs(5);
 
-/// Totals that have changed.
-pub type Heard = Vec<Total>;
+pub enum Heard {
+    /// From now on every change is heard; what changed before is to be read.
+    Begun,
+    Changed(Vec<Total>),
+}
 
 #[derive(Deserialize, Debug)]
 pub struct Total {
-    id: String,
+    pub id: String,
     /// `null` for one outside bigint.
     #[serde(default, deserialize_with = "or_none")]
     pub value: i64,
@@ -63,23 +66,22 @@ async fn listen_once(
 ) -> Result<Ended, tokio_postgres::Error> {
     let (client, mut connection) = config.connect(NoTls).await?;
     let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
-    // First LISTEN, then what there is: what changes in between is heard. The connection has to be read from meanwhile.
-    let begin = async {
-        client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
-        let row = client.query_one("SELECT counter_get($1::text)", &[&ALL_VIEWS]).await?;
-        Ok::<_, tokio_postgres::Error>(vec![Total { id: ALL_VIEWS.to_owned(), value: row.get(0) }])
-    };
+    // The connection has to be read from while it begins.
+    let begin = client.batch_execute(LISTEN);
     tokio::pin!(begin);
     let mut begun = false;
     loop {
         let totals = tokio::select! {
-            first = &mut begin, if !begun => {
+            result = &mut begin, if !begun => {
+                result?;
                 begun = true;
                 *has_failed = false;
-                first?
+                Heard::Begun
             }
             message = messages.next() => match message {
-                Some(Ok(AsyncMessage::Notification(note))) => serde_json::from_str(note.payload()).unwrap_or_default(),
+                Some(Ok(AsyncMessage::Notification(note))) => {
+                    Heard::Changed(serde_json::from_str(note.payload()).unwrap_or_default())
+                }
                 Some(Ok(_)) => continue,
                 Some(Err(error)) => return Err(error),
                 None => return Ok(Ended::ConnectionLost),
@@ -99,7 +101,7 @@ mod tests {
     fn payloads_are_read() {
         let payload =
             r#"[{"id":"view:a:b","value":7},{"id":"views","value":9},{"id":"view:c","value":null}]"#;
-        let heard: Heard = serde_json::from_str(payload).expect("totals");
+        let heard: Vec<Total> = serde_json::from_str(payload).expect("totals");
         let seen: Vec<_> = heard.iter().map(|total| (total.item(), total.value)).collect();
         assert_eq!(seen, [(Some("a:b"), 7), (None, 9), (Some("c"), i64::MAX)]);
     }

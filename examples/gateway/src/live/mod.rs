@@ -8,7 +8,7 @@ use crate::settings::Settings;
 use crate::store::counter::ALL_VIEWS;
 use deadpool_postgres::Pool;
 use frame::Frame;
-use listening::Heard;
+use listening::{Heard, Total};
 use rates::Rates;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,7 +57,11 @@ async fn tick(pool: Pool, mut heard: mpsc::Receiver<Heard>, frames: watch::Sende
     loop {
         tokio::select! {
             one = heard.recv() => match one {
-                Some(one) => note(one, &mut all, &mut items),
+                Some(Heard::Changed(totals)) => note(totals, &mut all, &mut items),
+                Some(Heard::Begun) => match frame::totals(&pool, items.ids()).await {
+                    Ok(totals) => note(totals, &mut all, &mut items),
+                    Err(error) => eprintln!("gateway: the page shows what changes from now on: {error}"),
+                },
                 None => return,
             },
             _ = ticks.tick() => {
@@ -86,9 +90,9 @@ async fn tick(pool: Pool, mut heard: mpsc::Receiver<Heard>, frames: watch::Sende
     }
 }
 
-fn note(heard: Heard, all: &mut Rates, items: &mut Rates) {
+fn note(totals: Vec<Total>, all: &mut Rates, items: &mut Rates) {
     let now = Instant::now();
-    for total in heard {
+    for total in totals {
         match total.item() {
             Some(item) => items.note(item, total.value, now),
             None => all.note(ALL_VIEWS, total.value, now),

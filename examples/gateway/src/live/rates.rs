@@ -60,6 +60,10 @@ impl Rates {
         all
     }
 
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.totals.keys().map(String::as_str)
+    }
+
     pub fn forget_idle(&mut self, now: Instant) {
         self.totals.retain(|_, samples| samples.back().is_some_and(|(at, _)| now.duration_since(*at) < IDLE));
     }

@@ -18,7 +18,8 @@ impl Drop for Visitors {
 fn browser() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    let named = |name: &str| directories.iter().map(|directory| directory.join(name)).find(|path| path.exists());
+    let named =
+        |name: &str| directories.iter().map(|directory| directory.join(name)).find(|path| path.exists());
     ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(named)
 }
 

@@ -23,7 +23,7 @@ fn views_and_likes_are_counted_and_limited() {
     views(&mut http, &mut session);
     likes(&mut http, &mut session);
     nonsense(&mut http);
-    live(&gateway, &mut http);
+    live(&gateway, &mut http, &mut session);
     limits(&mut http, &mut session);
 
     gateway.terminate();
@@ -106,7 +106,7 @@ fn limits(http: &mut Http, session: &mut Session) {
 }
 
 /// The stream of the page: the newest total comes, and the stream ends when the gateway stops.
-fn live(gateway: &Gateway, http: &mut Http) {
+fn live(gateway: &Gateway, http: &mut Http, session: &mut Session) {
     let mut stream = TcpStream::connect(gateway.address).expect("connect");
     stream.set_read_timeout(Some(SOON)).expect("a time-out");
     stream.write_all(b"GET /v1/events HTTP/1.1\r\nhost: gateway\r\n\r\n").expect("ask");
@@ -124,6 +124,16 @@ fn live(gateway: &Gateway, http: &mut Http) {
     };
     let frame = frames.by_ref().take(30).find(shown).expect("a frame with the new view");
     assert_eq!(frame["history"].as_array().expect("rates").len(), 60);
+    // What changes while nobody listens is not missed either.
+    session.must(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'gateway, listening'",
+    );
+    assert_eq!(http.send("POST", "/v1/views/ticking").status, 200);
+    let shown = |frame: &serde_json::Value| {
+        let items = frame["items"].as_array().expect("a list");
+        items.iter().any(|item| item["id"] == "ticking" && item["views"] == 2) && frame["views"] == 5
+    };
+    frames.by_ref().take(30).find(shown).expect("a frame with both views");
     // This connection stays open: what ends it is the gateway's end.
     thread::spawn(move || frames.for_each(drop));
 }
