@@ -175,17 +175,17 @@ install_hll() {
     fi
 }
 
-# Cluster tests run these against the extension. As above: a test without its tool says so.
-migration_packages="python3-alembic python3-django python3-psycopg2 ruby-activerecord ruby-pg"
+# Cluster tests and examples run these against the extension. As above: a test without its tool says so.
+framework_packages="python3-alembic python3-django python3-psycopg2 python3-sqlalchemy ruby-activerecord ruby-minitest ruby-pg"
 
-install_migration_tools() {
+install_frameworks() {
     local package missing=""
-    step "Alembic, Django and ActiveRecord, to test migrations with"
+    step "Alembic, Django, SQLAlchemy and ActiveRecord, to test with"
     if ! command -v apt-get >/dev/null; then
         say "not Debian or Ubuntu: tests of those that are not there are skipped"
         return
     fi
-    for package in $migration_packages; do
+    for package in $framework_packages; do
         if ! package_is_installed "$package"; then missing+="$package "; fi
     done
     if [ -z "$missing" ]; then
@@ -196,7 +196,7 @@ install_migration_tools() {
     refresh_package_lists
     # shellcheck disable=SC2086 # a list of names
     apt_get install --no-install-recommends $missing ||
-        say "      could not be installed; the tests of migrations that need them are skipped"
+        say "      could not be installed; the tests that need them are skipped"
 }
 
 # A cluster test runs ops/ with these. Debian starts both as services; whoever installs them for a test wants the programs alone.
@@ -276,6 +276,11 @@ install_drizzle_kit() {
     npm_modules drizzle-kit "$root/tests/cluster/migrations/drizzle" drizzle_kit_leaves_the_views_alone
 }
 
+install_node_postgres() {
+    step "node-postgres, likewise"
+    npm_modules node-postgres "$root/examples/node" "of examples/node"
+}
+
 # The gateway's page is tested in a browser. That is 100 MB: CI alone asks for it, and whoever has one has the page tested as well.
 install_browser() {
     step "chromium, to test the gateway's page in"
@@ -313,11 +318,14 @@ check_rust
 install_build_packages
 install_postgres
 ensure_postgres_user
+if needed_by cluster; then install_hll; fi
+if needed_by cluster examples; then install_frameworks; fi
 if needed_by cluster; then
-    install_hll
-    install_migration_tools
     install_monitoring_tools
     install_drizzle_kit
 fi
-if needed_by examples; then install_browser; fi
+if needed_by examples; then
+    install_node_postgres
+    install_browser
+fi
 if needed_by pgtest sql; then install_cargo_pgrx; fi

@@ -1,0 +1,55 @@
+require "active_record"
+
+# A blog whose views, likes and comments are counted by counter_ext.
+ActiveRecord::Base.establish_connection(adapter: "postgresql", database: ENV.fetch("PGDATABASE", "blog"))
+
+module Counting
+  # The answer of one of the extension's functions. Ids and people may be strings or integers.
+  def self.call(function, *arguments)
+    places = (["?"] * arguments.size).join(", ")
+    sql = ActiveRecord::Base.sanitize_sql_array(["SELECT #{function}(#{places})", *arguments])
+    # Past the query cache of a request: the second call counts as well.
+    ActiveRecord::Base.uncached { ActiveRecord::Base.connection.select_value(sql) }
+  end
+end
+
+class Post < ActiveRecord::Base
+  has_many :comments
+
+  # Posts with their numbers, all in the one statement that reads the posts.
+  scope :with_counts, -> {
+    select("posts.*",
+           "counter_get('post:' || posts.id) AS views",
+           "counter_likes('post:' || posts.id) AS likes",
+           "counter_get('comments:' || posts.id) AS comments_count")
+  }
+
+  def counter
+    "post:#{id}"
+  end
+
+  # Waits for no other viewer, so it may be in the transaction of the request.
+  def view
+    Counting.call("counter_incr", counter)
+  end
+
+  # Whether this call made the like; a second click makes none.
+  def like(user_id)
+    Counting.call("counter_like", counter, user_id)
+  end
+
+  def unlike(user_id)
+    Counting.call("counter_unlike", counter, user_id)
+  end
+
+  # What `belongs_to :post, counter_cache: true` would keep in a column that writers queue behind. with_counts
+  # has read it already; else it is asked for.
+  def comments_count
+    self[:comments_count] || Counting.call("counter_get", "comments:#{id}")
+  end
+end
+
+class Comment < ActiveRecord::Base
+  # Without counter_cache: the cache "comments:", which a migration makes, sees delete_all and insert_all as well.
+  belongs_to :post
+end

@@ -1,0 +1,111 @@
+require "minitest/autorun"
+require_relative "migrate"
+
+# As Rails' transactional tests do: what a test wrote is rolled back, and with it what the test counted.
+class BlogTest < Minitest::Test
+  def setup
+    connection.begin_transaction(joinable: false)
+    @post = Post.create!(id: 7, title: "seven")
+  end
+
+  def teardown
+    connection.rollback_transaction
+  end
+
+  def connection
+    ActiveRecord::Base.connection
+  end
+
+  def counted(id = 7)
+    Post.with_counts.find(id)
+  end
+
+  def statements
+    seen = []
+    note = ->(*, payload) { seen << payload[:sql] unless payload[:name] == "SCHEMA" }
+    ActiveSupport::Notifications.subscribed(note, "sql.active_record") { yield }
+    seen
+  end
+
+  def test_views_are_counted
+    2.times { @post.view }
+    assert_equal 2, counted.views
+  end
+
+  def test_the_query_cache_of_a_request_swallows_no_view
+    ActiveRecord::Base.cache { 2.times { @post.view } }
+    assert_equal 2, counted.views
+  end
+
+  def test_a_view_that_is_rolled_back_never_counted
+    @post.view
+    Post.transaction(requires_new: true) do
+      @post.view
+      raise ActiveRecord::Rollback
+    end
+    assert_equal 1, counted.views
+  end
+
+  def test_views_come_in_batches
+    counters = %w[post:7 post:8 post:7]
+    connection.select_value(Post.sanitize_sql_array(["SELECT counter_incr_many(ARRAY[?])", counters]))
+    assert_equal 2, counted.views
+  end
+
+  def test_a_page_of_50_posts_is_one_statement
+    Post.insert_all((0...50).map { |n| { id: 100 + n, title: n.to_s } })
+    Post.where(id: 100..).each { |post| Counting.call("counter_incr", post.counter, post.id) }
+    Comment.insert_all((0...50).flat_map { |n| [{ post_id: 100 + n, body: "…" }] * (n % 3) })
+    shown = nil
+    seen = statements do
+      page = Post.with_counts.where(id: 100..).order(:id).limit(50)
+      shown = page.map { |post| [post.views, post.likes, post.comments_count] }
+    end
+    assert_equal (0...50).map { |n| [100 + n, 0, n % 3] }, shown
+    assert_equal 1, seen.size, seen.inspect
+  end
+
+  def test_a_person_likes_a_post_once
+    assert_equal true, @post.like(1)
+    assert_equal false, @post.like("1")
+    assert_equal true, @post.like(2)
+    assert_equal 2, counted.likes
+    assert_equal true, Counting.call("counter_liked", @post.counter, 1)
+    assert_equal true, @post.unlike(1)
+    assert_equal 1, counted.likes
+  end
+
+  def test_comments_are_counted_whatever_writes_them
+    other = Post.create!(id: 8, title: "eight")
+    comment = @post.comments.create!(body: "one")
+    Comment.insert_all([{ post_id: 7, body: "two" }, { post_id: 8, body: "three" }])
+    assert_equal 2, counted.comments_count
+    assert_equal 2, @post.comments_count
+    comment.update_columns(post_id: 8)
+    assert_equal [1, 2], [@post.comments_count, other.comments_count]
+    Comment.where(post_id: 8, body: "one").delete_all
+    assert_equal 1, other.comments_count
+    other.delete
+    assert_equal 0, other.comments_count
+  end
+
+  def count_from_nothing
+    assert_equal [0, 0, 0], numbers(counted)
+    @post.view
+    @post.like(1)
+    @post.comments.create!(body: "one")
+    assert_equal [1, 1, 1], numbers(counted)
+  end
+
+  def numbers(post)
+    [post.views, post.likes, post.comments_count]
+  end
+
+  def test_counts_from_nothing
+    count_from_nothing
+  end
+
+  def test_counts_from_nothing_again
+    count_from_nothing
+  end
+end
