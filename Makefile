@@ -14,7 +14,7 @@ help: ## what there is to make
 setup: ## install what is missing for all of these: PostgreSQL with headers, libclang, the pinned cargo-pgrx
 	@bash scripts/setup.sh
 
-demo: ## one hot counter under 32 clients beside a plain UPDATE, live (DEMO_SECONDS=6)
+demo: ## half a minute: a hot counter under 32 clients beside a plain UPDATE, live, and a kill -9 in the middle (DEMO_SECONDS=6 a lane)
 	@bash scripts/demo.sh
 
 gateway: ## examples/gateway on a throwaway server with simulated visitors: a page of live totals (GATEWAY_LISTEN=127.0.0.1:8080)

@@ -19,11 +19,16 @@ cluster_start() {
         die "initdb failed"
     fi
     cluster_configure "$@"
+    cluster_start_again
+    cluster_use
+}
+
+# After it was stopped, or killed.
+cluster_start_again() {
     if ! as_cluster_owner "$PG_BIN/pg_ctl" start -w -s -t 60 -D "$cluster_dir/data" -l "$cluster_dir/server.log"; then
         cluster_show_log
         die "the throwaway cluster did not start"
     fi
-    cluster_use
 }
 
 # The owner makes it, so that it is theirs and they can reach it: root's TMPDIR

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2034 # the script that sources this uses the colours
-# What `make demo` draws: two lanes, one a kind of counter, redrawn in place on
+# What `make demo` draws: a lane a kind of counter, redrawn in place on
 # a terminal; a line a redraw anywhere else. Sourced, never run.
 
 view_lines=0
