@@ -51,7 +51,7 @@ main() {
     printf 'PostgreSQL %s, %s CPUs, %s clients, %s s a run\n\n' "$PG_MAJOR" "$(nproc)" "$clients" "$seconds"
     lane "counter_ext" --limit 0
     lane "counter_ext, a limit a client asked for each view" --limit 1000000
-    lane "plain rows, an UPDATE a view" --limit 0 --store update --batch 1 --writers 16
+    lane "plain rows, an upsert a view" --limit 0 --store update --batch 1 --writers 16
     lane "plain rows, in batches" --limit 0 --store update
     if redis_is_here; then
         at_exit redis_stop

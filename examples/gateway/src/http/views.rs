@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// 200: the view is committed. 202: it is queued, since the client asked not to wait, or since the database takes long. Every
-/// other answer: it is not counted, and trying again is right.
+/// other answer: it is not counted, and trying again is right; only a gateway that has to stop while the database is away cannot know.
 pub async fn count(
     State(app): State<Arc<App>>,
     Address(address): Address,

@@ -1,8 +1,9 @@
 //! To be measured against: views in a number each, likes in a set each.
 
-use super::{Batch, Error, Likes, Result};
-use redis::AsyncCommands;
+use super::{Batch, Error, Likes, Result, STATEMENT_LIMIT_SECONDS};
 use redis::aio::MultiplexedConnection;
+use redis::{AsyncCommands, AsyncConnectionConfig};
+use std::time::Duration;
 
 pub struct Redis {
     /// One connection that requests share: commands of many go out together.
@@ -18,7 +19,10 @@ impl From<redis::RedisError> for Error {
 impl Redis {
     pub async fn open(url: &str) -> std::result::Result<Redis, String> {
         let client = redis::Client::open(url).map_err(|error| format!("--redis: {error}"))?;
-        let connection = client.get_multiplexed_async_connection().await;
+        // As patient as with PostgreSQL. A command that is sent again after that may count twice.
+        let limit = Duration::from_secs(STATEMENT_LIMIT_SECONDS.into());
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(limit));
+        let connection = client.get_multiplexed_async_connection_with_config(&config).await;
         connection.map(|connection| Redis { connection }).map_err(|error| format!("--redis: {error}"))
     }
 
