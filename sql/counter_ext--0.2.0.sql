@@ -3121,7 +3121,8 @@ CREATE  FUNCTION "counter_info"(
 	"value" bigint,  /* i64 */
 	"exact" bool,  /* bool */
 	"slots" INT,  /* i32 */
-	"updated_at" timestamp with time zone  /* Option < TimestampWithTimeZone > */
+	"updated_at" timestamp with time zone,  /* Option < TimestampWithTimeZone > */
+	"behind" interval  /* Option < Interval > */
 )
 STRICT PARALLEL RESTRICTED
 LANGUAGE c /* Rust */
@@ -3135,7 +3136,8 @@ CREATE  FUNCTION "counter_info"(
 	"value" bigint,  /* i64 */
 	"exact" bool,  /* bool */
 	"slots" INT,  /* i32 */
-	"updated_at" timestamp with time zone  /* Option < TimestampWithTimeZone > */
+	"updated_at" timestamp with time zone,  /* Option < TimestampWithTimeZone > */
+	"behind" interval  /* Option < Interval > */
 )
 STRICT PARALLEL RESTRICTED 
 LANGUAGE c /* Rust */
@@ -3149,7 +3151,8 @@ CREATE  FUNCTION "counter_info"(
 	"value" bigint,  /* i64 */
 	"exact" bool,  /* bool */
 	"slots" INT,  /* i32 */
-	"updated_at" timestamp with time zone  /* Option < TimestampWithTimeZone > */
+	"updated_at" timestamp with time zone,  /* Option < TimestampWithTimeZone > */
+	"behind" interval  /* Option < Interval > */
 )
 STRICT PARALLEL RESTRICTED 
 LANGUAGE c /* Rust */
@@ -3182,7 +3185,7 @@ CREATE FUNCTION counter_get_exact(id bigint) RETURNS bigint
     LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_get_exact($1::pg_catalog.text); END;
 CREATE FUNCTION counter_get_exact(id uuid) RETURNS bigint
     LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_get_exact($1::pg_catalog.text); END;
-CREATE FUNCTION counter_info(id counter) RETURNS TABLE (value bigint, exact boolean, slots integer, updated_at timestamptz)
+CREATE FUNCTION counter_info(id counter) RETURNS TABLE (value bigint, exact boolean, slots integer, updated_at timestamptz, behind interval)
     AS 'MODULE_PATHNAME', 'counter_info_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
 
 CREATE CAST (counter AS bigint) WITH FUNCTION @extschema@.counter_get(counter);

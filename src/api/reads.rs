@@ -6,7 +6,7 @@ use super::increments::checked_ids;
 use crate::counting::read;
 use crate::errors::{CounterError, OrRaise, check_id};
 use crate::pg::args::{TextArg, TextArray, TextBytes};
-use crate::pg::process;
+use crate::pg::{process, standby};
 use crate::rows::list::Id;
 use crate::rows::sum::RowSum;
 
@@ -66,7 +66,8 @@ fn get_many<'a>(
 
 /// A counter's total and where it stands: `exact` is false on a standby, which may lag behind its primary; `slots`
 /// is the number of its slot rows, `updated_at` when it last changed: the time at which the
-/// statement that committed the change began; of buffered changes within a tenth of a second. No row when there is no such counter.
+/// statement that committed the change began; of buffered changes within a tenth of a second. `behind` is how old the standby's data can be:
+/// what its primary has committed before that is in the value; NULL on a primary. No row when there is no such counter.
 ///
 /// Errors: those of `counter_get`.
 #[pg_extern(strict, parallel_restricted)]
@@ -80,6 +81,7 @@ fn counter_info(
         name!(exact, bool),
         name!(slots, i32),
         name!(updated_at, Option<TimestampWithTimeZone>),
+        name!(behind, Option<Interval>),
     ),
 > {
     TableIterator::new(info(id.0).or_raise())
@@ -98,6 +100,7 @@ fn counter_info_number(
         name!(exact, bool),
         name!(slots, i32),
         name!(updated_at, Option<TimestampWithTimeZone>),
+        name!(behind, Option<Interval>),
     ),
 > {
     TableIterator::new(info(id.to_string().as_bytes()).or_raise())
@@ -115,17 +118,24 @@ fn counter_info_uuid(
         name!(exact, bool),
         name!(slots, i32),
         name!(updated_at, Option<TimestampWithTimeZone>),
+        name!(behind, Option<Interval>),
     ),
 > {
     TableIterator::new(info(id.to_string().as_bytes()).or_raise())
 }
 
-type InfoRow = (i64, bool, i32, Option<TimestampWithTimeZone>);
+type InfoRow = (i64, bool, i32, Option<TimestampWithTimeZone>, Option<Interval>);
 
 fn info(id: &[u8]) -> Result<Option<InfoRow>, CounterError> {
     check_id(id)?;
-    let info = read::info(read::enter()?, id)?;
-    Ok(info.map(|info| (info.value, info.exact, info.slots as i32, process::timestamp(info.updated_at_us))))
+    let tables = read::enter()?;
+    // Before the rows are read, which hold no less by then.
+    let behind = standby::behind_us().map(Interval::from_micros);
+    let info = read::info(tables, id)?;
+    Ok(info.map(|info| {
+        let updated_at = process::timestamp(info.updated_at_us);
+        (info.value, info.exact, info.slots as i32, updated_at, behind)
+    }))
 }
 
 /// The counters with the most increments a second over the last seconds, most first. Without shared memory the rate
@@ -219,7 +229,7 @@ CREATE FUNCTION counter_get_exact(id bigint) RETURNS bigint
     LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_get_exact($1::pg_catalog.text); END;
 CREATE FUNCTION counter_get_exact(id uuid) RETURNS bigint
     LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED BEGIN ATOMIC SELECT @extschema@.counter_get_exact($1::pg_catalog.text); END;
-CREATE FUNCTION counter_info(id counter) RETURNS TABLE (value bigint, exact boolean, slots integer, updated_at timestamptz)
+CREATE FUNCTION counter_info(id counter) RETURNS TABLE (value bigint, exact boolean, slots integer, updated_at timestamptz, behind interval)
     AS 'MODULE_PATHNAME', 'counter_info_wrapper' LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED;
 
 CREATE CAST (counter AS bigint) WITH FUNCTION @extschema@.counter_get(counter);

@@ -39,6 +39,7 @@ pub mod short_name;
 pub mod snapshot;
 pub mod source;
 pub mod spi;
+pub mod standby;
 pub mod table;
 pub mod time_zone;
 pub mod transaction_setting;

@@ -95,6 +95,17 @@ impl Cluster {
         backup
     }
 
+    /// Makes a server that is down a standby of a running one that was promoted from it, or beside it: pg_rewind takes back what it
+    /// alone has. It is started after that.
+    pub fn rewind(&mut self, promoted: &Cluster) {
+        let source = format!("host={} port={PORT} user=postgres dbname=postgres", promoted.path().display());
+        run(self
+            .command("pg_rewind")
+            .args(["--no-sync", "--write-recovery-conf", "--source-server", &source, "--target-pgdata"])
+            .arg(self.data()));
+        self.start_again();
+    }
+
     /// Has the server that is not started yet recover from an archive: to its end, or to a named restore point; then it opens.
     pub fn recover_from(&self, archive: &str, target: Option<&str>, hot_standby: bool) {
         let mut lines = format!(
@@ -307,7 +318,7 @@ fn pid_of(child: &Child) -> i32 {
     child.id().try_into().expect("process ids fit an i32")
 }
 
-fn new_directory() -> TempDir {
+pub(crate) fn new_directory() -> TempDir {
     let directory = tempfile::Builder::new().prefix("counter_ext-").tempdir().expect("a temporary directory");
     Installation::get().give(directory.path());
     directory

@@ -1,4 +1,4 @@
-//! Promise G8 in buffered mode: a base backup, and a recovery from an archive to its end or to a point in time, have every increment that
+//! Promise G8 in buffered mode, and beside it slotted: a base backup, and a recovery from an archive to its end or to a point in time, have every increment that
 //! was acknowledged before, though most of them are in no total yet.
 
 use counter_ext_cluster_tests::buffered::BUFFERED;
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 const ROUNDS: usize = 3;
 const CLIENTS: usize = 8;
+const SLOTTED_CLIENTS: usize = 3;
 const COUNTERS: usize = 50;
 
 fn id(counter: usize) -> String {
@@ -64,7 +65,8 @@ impl Tally {
 }
 
 fn load(address: &Address, tally: &Tally, stop: &AtomicBool, client: usize) {
-    let mut session = address.connect_with(BUFFERED);
+    let mode = if client < SLOTTED_CLIENTS { "SET counter_ext.mode = 'slotted'" } else { BUFFERED };
+    let mut session = address.connect_with(mode);
     let mut n = client;
     while !stop.load(SeqCst) {
         n += 7;
