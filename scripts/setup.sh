@@ -244,6 +244,29 @@ allow_services() {
     if grep -qs "^# $extension-setup$" "$service_policy"; then as_root rm -f "$service_policy"; fi
 }
 
+# A cluster test counts through it; its service is not wanted either.
+install_pgbouncer() {
+    step "PgBouncer, to count through"
+    if command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ]; then
+        say "there"
+        return
+    fi
+    if ! command -v apt-get >/dev/null; then
+        say "not Debian or Ubuntu: the test pooler is skipped"
+        return
+    fi
+    say "installing pgbouncer"
+    refresh_package_lists
+    at_exit allow_services
+    forbid_services
+    if apt_get install --no-install-recommends pgbouncer; then
+        as_root systemctl disable pgbouncer >/dev/null 2>&1 || true
+    else
+        say "      could not be installed; the test pooler is skipped"
+    fi
+    allow_services
+}
+
 # npm_modules NAME FILES TEST: what a package.json names, by its lock file, below the target directory. Nothing of it runs while
 # it is installed. Debian's npm is 360 packages: too many for somebody's own machine, so CI alone asks for it.
 npm_modules() {
@@ -322,6 +345,7 @@ if needed_by cluster; then install_hll; fi
 if needed_by cluster examples; then install_frameworks; fi
 if needed_by cluster; then
     install_monitoring_tools
+    install_pgbouncer
     install_drizzle_kit
 fi
 if needed_by examples; then

@@ -3,6 +3,8 @@
 //! SET LOCAL is how it is meant. SET without LOCAL, said as a statement of its own, is refused, since nothing would come of it.
 //! However else it is set (set_config, a function's body), it is reset before the transaction commits. What holds for whoever
 //! connects so (postgresql.conf, ALTER ROLE, ALTER DATABASE, options of the connection) stays: that is no client's own.
+//!
+//! Where each client has its connection for itself the administrator may say so. Then the setting is like any other.
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -21,6 +23,8 @@ pub struct Described {
     pub long: &'static CStr,
     pub refusal: &'static CStr,
     pub hint: &'static CStr,
+    /// Whether the administrator lets it hold for a session.
+    pub holds_for_session: fn() -> bool,
 }
 
 thread_local! {
@@ -29,6 +33,8 @@ thread_local! {
     static IS_DEFINING: Cell<bool> = const { Cell::new(false) };
     /// Some statement of the running transaction has set it.
     static IS_SET: Cell<bool> = const { Cell::new(false) };
+    /// It has been set while it could hold for the session, and may do so still.
+    static IS_HELD: Cell<bool> = const { Cell::new(false) };
 }
 
 /// To be registered for the ends of transactions.
@@ -81,6 +87,10 @@ unsafe extern "C-unwind" fn check(
     if source != pg_sys::GucSource::PGC_S_SESSION || says_nothing || is_worker {
         return true;
     }
+    if DESCRIBED.get().is_some_and(|described| (described.holds_for_session)()) {
+        IS_HELD.set(true);
+        return true;
+    }
     // Before the library was loaded nobody could refuse it, nor end it with its transaction.
     if IS_DEFINING.get() || is_set_for_session() {
         refuse();
@@ -117,9 +127,29 @@ fn refuse() {
     }
 }
 
-/// Ends it with its transaction: to the value for whoever connects so.
+/// Ends it with its transaction.
 fn reset() {
-    let Some(described) = DESCRIBED.get().filter(|_| IS_SET.take()) else { return };
+    let Some(described) = DESCRIBED.get() else { return };
+    let is_set = IS_SET.take();
+    if (described.holds_for_session)() {
+        IS_HELD.set(IS_HELD.get() || is_set);
+    } else if IS_HELD.take() || is_set {
+        end(described);
+    }
+}
+
+/// Ends what was set for a session that may not hold it any more. To be called before the setting is read.
+pub fn end_what_is_not_to_last() {
+    let Some(described) = DESCRIBED.get().filter(|_| IS_HELD.get() && !IS_SET.get()) else { return };
+    if !(described.holds_for_session)() {
+        // A rollback brings it back, so it counts as held until the commit.
+        IS_SET.set(true);
+        end(described);
+    }
+}
+
+/// Sets it to the value for whoever connects so.
+fn end(described: &Described) {
     // SAFETY: as RESET does it, inside a transaction; the name is NUL-terminated.
     unsafe {
         pg_sys::set_config_option(

@@ -20,6 +20,7 @@ pub mod log;
 pub mod monitoring;
 pub mod nodes;
 pub mod pages;
+pub mod pooler;
 pub mod processes;
 pub mod projects;
 pub mod reader;

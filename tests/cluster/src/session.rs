@@ -2,7 +2,7 @@
 
 use crate::wait;
 use postgres::fallible_iterator::FallibleIterator;
-use postgres::types::{FromSql, ToSql};
+use postgres::types::{FromSql, ToSql, Type};
 use postgres::{Client, Error, NoTls, Statement};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -119,6 +119,12 @@ impl Session {
         row.and_then(|row| row.try_get(0)).unwrap_or_else(|error| panic!("{sql}: {}", describe(&error)))
     }
 
+    /// As `value`, by a statement without a name: what any pooler takes.
+    pub fn value_unnamed<T: for<'r> FromSql<'r>>(&mut self, sql: &str) -> T {
+        let row = self.client.query_typed_one(sql, &[]);
+        row.and_then(|row| row.try_get(0)).unwrap_or_else(|error| panic!("{sql}: {}", describe(&error)))
+    }
+
     /// The rows of an ad-hoc query, two columns each.
     pub fn pairs<A: for<'r> FromSql<'r>, B: for<'r> FromSql<'r>>(&mut self, sql: &str) -> Vec<(A, B)> {
         let rows = self.client.query(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {}", describe(&error)));
@@ -170,6 +176,17 @@ impl Session {
 
     pub fn incr(&mut self, id: &str, delta: i64) -> Result<(), Error> {
         self.call_void("SELECT counter_incr($1::text, $2)", &[&id, &delta])
+    }
+
+    /// As `incr`, by a statement without a name: what any pooler takes.
+    pub fn incr_unnamed(&mut self, id: &str, delta: i64) -> Result<(), Error> {
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&id, Type::TEXT), (&delta, Type::INT8)];
+        self.client.query_typed("SELECT counter_incr($1, $2)", &parameters).map(drop)
+    }
+
+    /// As `get`, by a statement without a name.
+    pub fn get_unnamed(&mut self, id: &str) -> Result<i64, Error> {
+        self.client.query_typed_one("SELECT counter_get($1)", &[(&id, Type::TEXT)])?.try_get(0)
     }
 
     pub fn incr_many(&mut self, ids: &[&str], deltas: &[i64]) -> Result<(), Error> {

@@ -391,6 +391,37 @@ SELECT count(*) > 0 AS counted FROM pg_class;
 SELECT counter_incr('actor:a', 26);
 COMMIT;
 SELECT counter_incr('actor:a', 27);
+-- Where the administrator says that sessions are their clients' own, an actor holds for the session, until he takes that back.
+SET counter_ext.actor_scope = 'session';
+SET counter_ext.actor = 'client 40';
+SELECT counter_incr('actor:a', 40);
+BEGIN;
+SET LOCAL counter_ext.actor = 'client 41';
+SELECT counter_incr('actor:a', 41);
+COMMIT;
+SELECT counter_incr('actor:a', 42), counter_incr('actor:a', 43, actor => 'client 43');
+SET counter_ext.actor_scope = 'transaction';
+SELECT counter_incr('actor:a', 44);
+SHOW counter_ext.actor;
+SET counter_ext.actor_scope = 'session';
+SET counter_ext.actor = 'client 45';
+BEGIN;
+SET LOCAL counter_ext.actor_scope = 'transaction';
+SELECT counter_incr('actor:a', 45);
+ROLLBACK;
+SELECT counter_incr('actor:a', 46);
+BEGIN;
+SET LOCAL counter_ext.actor_scope = 'transaction';
+SELECT counter_incr('actor:a', 47);
+COMMIT;
+SELECT counter_incr('actor:a', 48);
+RESET counter_ext.actor_scope;
+SET counter_ext.actor = 'client 49';
+CREATE ROLE audit_client;
+SET ROLE audit_client;
+SET counter_ext.actor_scope = 'session';
+RESET ROLE;
+DROP ROLE audit_client;
 -- Actors of other types, and ids.
 SELECT counter_incr('actor:a', 30, 7), counter_incr('actor:a', 31, 7::bigint), counter_incr('actor:a'::counter, 32, 7::smallint), counter_incr('actor:a', 33, '7'),
     counter_incr('actor:a'::varchar, 34, 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'::uuid), counter_incr('actor:a', 35, 'client'::name), counter_incr('actor:a', actor => 'client 1'),
