@@ -44,9 +44,10 @@ impl Work for Rank {
         }
         as_owner(tables, |_| {
             let boards = board_rows::all()?;
-            if let Some(board) = boards.iter().find(|board| !is_settled(board)) {
-                advance(tables, board)?;
-                return Ok(Progress { rows: 1, ..Progress::default() });
+            for board in boards.iter().filter(|board| !is_settled(board)) {
+                if advance(tables, board)? {
+                    return Ok(Progress { rows: 1, ..Progress::default() });
+                }
             }
             let table = CHANGED.lock(Access::Write)?;
             let ids = xact::in_scratch_memory(|| changed_rows::take(table, BATCH))?;
@@ -68,10 +69,11 @@ fn is_settled(board: &Board) -> bool {
     board.is_declared && board.state == Some(State::Ready)
 }
 
-/// Builds, or removes, some more of a board. The caller holds the compaction lock, or keeps writers out.
-pub fn advance(tables: Tables, board: &Board) -> Result<(), CounterError> {
+/// Builds, or removes, some more of a board. Returns whether there was anything to do: what somebody holds stays, and so does the board; a
+/// later pass has it. The caller holds the compaction lock, or keeps writers out.
+pub fn advance(tables: Tables, board: &Board) -> Result<bool, CounterError> {
     let states = STATES.lock(Access::Write)?;
-    let set = |state: Option<&State>| board_rows::set_state(states, &board.prefix, state);
+    let set = |state: Option<&State>| board_rows::set_state(states, &board.prefix, state).map(|()| true);
     match &board.state {
         None => set(Some(&State::Building(Vec::new()))),
         Some(State::Building(upto)) if board.is_declared => {
@@ -82,12 +84,11 @@ pub fn advance(tables: Tables, board: &Board) -> Result<(), CounterError> {
                 _ => set(Some(&State::Ready)),
             }
         }
-        Some(State::Going) => {
-            if !remove_some(&board.prefix)? {
-                set(None)?;
-            }
-            Ok(())
-        }
+        Some(State::Going) => match remove_some(&board.prefix)? {
+            Left::Nothing => set(None),
+            Left::More => Ok(true),
+            Left::Held => Ok(false),
+        },
         // Ended: its row was deleted.
         Some(State::Building(_) | State::Ready) => set(Some(&State::Going)),
     }
@@ -105,17 +106,26 @@ fn next_ids(tables: Tables, board: &Board, upto: &[u8]) -> Result<Vec<Id>, Count
     Ok(smallest.into_sorted())
 }
 
-/// Removes some of what there is of a board. Returns whether there was anything.
-fn remove_some(prefix: &[u8]) -> Result<bool, CounterError> {
+/// What is left of a board after some of it was removed.
+enum Left {
+    Nothing,
+    /// Perhaps more that can be removed.
+    More,
+    /// What others hold.
+    Held,
+}
+
+/// Removes some of what there is of a board.
+fn remove_some(prefix: &[u8]) -> Result<Left, CounterError> {
     let (members, nodes) = (MEMBERS.lock(Access::Write)?, NODES.lock(Access::Write)?);
     let members = Members::open(members, Access::Write)?;
-    let removed = members.remove_some(prefix, REMOVED_BATCH);
-    if removed > 0 {
-        xact::see_own_changes();
-        return Ok(true);
-    }
     let nodes = Nodes::open(nodes, prefix, &members, Snapshot::fresh(), Access::Write)?;
-    let removed = nodes.remove_some(REMOVED_BATCH);
+    let of_members = members.remove_some(prefix, REMOVED_BATCH);
+    let removed = if of_members > 0 { of_members } else { nodes.remove_some(REMOVED_BATCH) };
     xact::see_own_changes();
-    Ok(removed > 0)
+    Ok(match removed {
+        0 if members.has_any(prefix) || nodes.has_any() => Left::Held,
+        0 => Left::Nothing,
+        _ => Left::More,
+    })
 }

@@ -48,7 +48,9 @@ fn begin(tables: Tables, prefix: &[u8]) -> Result<(), CounterError> {
         if board.state == Some(State::Ready) {
             return Ok(());
         }
-        xact::in_scratch_memory(|| building::advance(tables, &board))?;
+        if !xact::in_scratch_memory(|| building::advance(tables, &board))? {
+            break;
+        }
     }
     wake_at_commit();
     Ok(())

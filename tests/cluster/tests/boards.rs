@@ -261,6 +261,22 @@ fn without_preload_boards_are_compacted_by_hand() {
     assert!(same, "what is hot shows");
     session.must("BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT counter_compact(); COMMIT");
     assert_ranked(&mut session, "game:", "compacted");
+    // What somebody holds is removed once nobody does, and a board that is declared anew meanwhile is built after that.
+    let mut holder = cluster.connect();
+    holder.must("BEGIN; SELECT FROM counter_ext.board_member WHERE member = '6' FOR UPDATE");
+    session.must("SELECT counter_unboard('game:')");
+    (0..3).for_each(|_| session.must("SELECT counter_compact()"));
+    let state = "SELECT coalesce((SELECT state FROM counter_ext.board_state WHERE prefix = 'game:'), -1)";
+    assert_eq!(session.value::<i64>("SELECT count(*) FROM counter_ext.board_member"), 1, "what is held");
+    assert_eq!(session.value::<i32>(state), 2, "something is left of it");
+    session.must("SELECT counter_board('game:'); SELECT counter_compact()");
+    assert_eq!(session.value::<i32>(state), 2, "something is left of the one before");
+    holder.must("COMMIT");
+    wait::until("it is built", SOON, || {
+        session.must("SELECT counter_compact()");
+        session.value::<i32>(state) == 1
+    });
+    assert_ranked(&mut session, "game:", "declared anew");
     session.must("SELECT counter_unboard('game:'); SELECT counter_compact()");
     assert_eq!(session.value::<i64>("SELECT count(*) FROM counter_ext.board_member"), 0);
     drop(session);
