@@ -18,8 +18,10 @@ mod ranges;
 pub mod ranked;
 mod ranking;
 pub mod reading;
+mod sight;
 pub mod snapshots;
 mod tree;
+mod walk;
 pub mod windows;
 
 use std::cell::Cell;

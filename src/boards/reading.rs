@@ -5,18 +5,16 @@
 //! it is now and those of the others as of then; but for members that a top has shown to this session as they were then: those are put in
 //! as they are now, so that a rank agrees with the top, and the next top with both.
 
-use std::cmp::Ordering;
-use std::ops::ControlFlow;
-
 use super::board_rows;
 use super::count_rows::{NODES, Nodes};
 use super::errors::BoardError;
 use super::hot::{self, Hot, Scores};
 use super::known::{self, Rank, Stamp};
-use super::member_rows::{MEMBERS, Members, Ordered};
-use super::ranked::{self, Moved, Ranked, order};
+use super::member_rows::{MEMBERS, Members};
+use super::ranked::{Moved, Ranked};
 use super::ranking;
-use super::tree::{self, Store};
+use super::sight::Sight;
+use super::walk::Walk;
 use super::windows;
 use crate::counting::{change, read};
 use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES, check_prefix};
@@ -25,7 +23,6 @@ use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::xact;
 use crate::rows::access::{self, Tables};
-use crate::rows::list::Id;
 
 const WHAT: &str = "members of a board";
 
@@ -69,83 +66,6 @@ pub fn increment(prefix: &[u8], member: &[u8], delta: i64) -> Result<(), Counter
     change::increment(entered, &id, delta)
 }
 
-/// Members in the board's order as of one moment, each with its rank.
-pub(super) struct Walk<'t> {
-    ordered: Ordered<'t>,
-    hot: Hot,
-    /// Those that are hot, the last one first.
-    waiting: Vec<(Id, i64)>,
-    /// The next one of those that are not.
-    next: Option<(Id, i64)>,
-    position: i64,
-    rank: i64,
-    last_score: Option<i64>,
-}
-
-impl<'t> Walk<'t> {
-    /// Where it is known about how far down members are read, the first ones are found faster.
-    pub fn begin(
-        members: &'t Members,
-        prefix: &'t [u8],
-        hot: Hot,
-        about: Option<i64>,
-    ) -> Result<Walk<'t>, CounterError> {
-        let mut waiting = fallible::with_room(hot.scores.len(), WHAT)?;
-        for (member, score) in &hot.scores {
-            if let Some(score) = score {
-                // BOUND: room was made above.
-                waiting.push((fallible::boxed(member, WHAT)?, *score));
-            }
-        }
-        waiting.sort_unstable_by(|a, b| order(b, a));
-        let ordered = members.all(prefix, about);
-        let mut walk = Walk { ordered, hot, waiting, next: None, position: 0, rank: 0, last_score: None };
-        walk.go_on();
-        Ok(walk)
-    }
-
-    fn go_on(&mut self) {
-        self.next = loop {
-            match self.ordered.next(&mut self.hot.snapshot) {
-                Some((member, _)) if self.hot.scores.contains_key(&member) => {}
-                next => break next,
-            }
-        };
-    }
-
-    fn take_next(&mut self) -> Option<(Id, i64)> {
-        let is_hot = match (&self.next, self.waiting.last()) {
-            (Some((member, score)), Some((hot, hot_score))) => {
-                hot_score > score || (hot_score == score && hot < member)
-            }
-            (None, waiting) => waiting.is_some(),
-            (Some(_), None) => false,
-        };
-        if is_hot {
-            return self.waiting.pop();
-        }
-        let next = self.next.take();
-        if next.is_some() {
-            self.go_on();
-        }
-        next
-    }
-}
-
-impl Iterator for Walk<'_> {
-    type Item = Ranked;
-
-    fn next(&mut self) -> Option<Ranked> {
-        let (member, score) = self.take_next()?;
-        self.position += 1;
-        if self.last_score != Some(score) {
-            self.rank = self.position;
-            self.last_score = Some(score);
-        }
-        Some(Ranked { rank: self.rank, member, score })
-    }
-}
-
 /// The first members of a board, with what is hot.
 pub fn top(prefix: &[u8], most: usize) -> Result<Vec<Ranked>, CounterError> {
     check_prefix(prefix)?;
@@ -161,16 +81,14 @@ pub fn top(prefix: &[u8], most: usize) -> Result<Vec<Ranked>, CounterError> {
     if hot.is_too_hot {
         put_in_shown(tables, prefix, &members, &mut hot)?;
     }
-    let mut top = Vec::new();
-    if most > 0 {
-        let mut walk = Walk::begin(&members, prefix, hot, known::about(prefix, most))?;
-        for ranked in walk.by_ref().take(most) {
-            fallible::push(&mut top, ranked, WHAT)?;
-        }
-        known::note_read(prefix, most, &top, |member| walk.hot.scores.contains_key(member))?;
-        if let Some(stamp) = stamp {
-            known::remember_top(prefix, stamp, &top, most);
-        }
+    if most == 0 {
+        return Ok(Vec::new());
+    }
+    let ordered = members.all(prefix, known::about(prefix, most));
+    let top = Walk::begin(ordered, hot.snapshot, &hot.scores)?.first(most)?;
+    known::note_read(prefix, most, &top, |member| hot.scores.contains_key(member))?;
+    if let Some(stamp) = stamp {
+        known::remember_top(prefix, stamp, &top, most);
     }
     Ok(top)
 }
@@ -201,93 +119,6 @@ fn put_in_shown(tables: Tables, prefix: &[u8], members: &Members, hot: &mut Hot)
         }
     }
     Ok(())
-}
-
-/// A board, open for looking for one member's rank.
-struct Sight<'a> {
-    prefix: &'a [u8],
-    members: &'a Members,
-    nodes: Nodes<'a>,
-    /// The member's score as it is now.
-    own: i64,
-    moved: Vec<Moved>,
-    /// Those that are hot, and the member itself.
-    scores: Scores,
-    /// Where what is looked at may be remembered.
-    stamp: Option<Stamp>,
-}
-
-impl Sight<'_> {
-    /// The rank of a score on the board as it is now.
-    fn rank(&mut self, score: i64) -> Result<i64, CounterError> {
-        let above = tree::above(score, |node| {
-            known::counts(self.prefix, self.stamp, node, || self.nodes.read(node))
-        })?;
-        let mut rank = 1 + above.counted;
-        // The whole part that the score is in, where it is remembered.
-        let least = if self.stamp.is_some() { above.lowest } else { score.saturating_add(1) };
-        let mut scores = fallible::with_room(known::MOST_OF_PART, WHAT)?;
-        let mut is_whole = true;
-        if let Some(upto) = above.upto {
-            self.members.scores(self.prefix, (upto, least), self.nodes.snapshot(), |other| {
-                is_whole = scores.len() < known::MOST_OF_PART;
-                if other <= score && !is_whole {
-                    return ControlFlow::Break(());
-                }
-                rank += i64::from(other > score);
-                if is_whole {
-                    // BOUND: room was made above.
-                    scores.push(other);
-                }
-                ControlFlow::Continue(())
-            });
-        }
-        if let Some(stamp) = self.stamp
-            && is_whole
-        {
-            known::remember_moved(self.prefix, stamp, &self.moved);
-            let range = (above.lowest, above.highest);
-            known::remember_part(self.prefix, stamp, range, above.counted, scores);
-        }
-        Ok(rank + self.moved.iter().map(|moved| moved.difference_above(score)).sum::<i64>())
-    }
-
-    /// Members before (`Less`) or behind (`Greater`) the own one that are hot, the nearest first.
-    fn hot_near(&self, member: &[u8], side: Ordering) -> Result<Vec<(Id, i64)>, CounterError> {
-        let order = |other: &[u8], score: i64| self.own.cmp(&score).then_with(|| other.cmp(member));
-        let mut near = Vec::new();
-        for (other, score) in &self.scores {
-            if let Some(score) = score
-                && order(other, *score) == side
-            {
-                fallible::push(&mut near, (fallible::boxed(other, WHAT)?, *score), WHAT)?;
-            }
-        }
-        near.sort_unstable_by(|a, b| nearest_first(side, a, b));
-        Ok(near)
-    }
-
-    /// The nearest members on a side, hot or not.
-    fn near(&mut self, member: &[u8], side: Ordering, most: usize) -> Result<Vec<(Id, i64)>, CounterError> {
-        let own = (member, self.own);
-        let (members, scores) = (self.members, &self.scores);
-        let skips = |other: &[u8]| scores.contains_key(other);
-        let in_rows = match side {
-            Ordering::Less => members.before(self.prefix, own, most, skips, self.nodes.snapshot())?,
-            _ => members.behind(self.prefix, own, most, skips, self.nodes.snapshot())?,
-        };
-        let mut near = self.hot_near(member, side)?;
-        fallible::reserve(&mut near, in_rows.len(), WHAT)?;
-        near.extend(in_rows);
-        near.sort_by(|a, b| nearest_first(side, a, b));
-        near.truncate(most);
-        Ok(near)
-    }
-}
-
-/// The order of those on a side of a member, the nearest first.
-fn nearest_first(side: Ordering, a: &(Id, i64), b: &(Id, i64)) -> Ordering {
-    if side == Ordering::Less { order(b, a) } else { order(a, b) }
 }
 
 fn with_sight<T>(
@@ -343,18 +174,24 @@ fn with_sight<T>(
         fallible::reserve(&mut scores, 1, WHAT)?;
         scores.insert(fallible::boxed(member, WHAT)?, Some(own));
         let nodes = Nodes::open(nodes, prefix, &members, snapshot, Access::Read)?;
-        look(&mut Sight { prefix, members: &members, nodes, own, moved, scores, stamp }).map(Some)
+        look(&mut Sight { name: prefix, members: &members, nodes, member, own, moved, scores, stamp })
+            .map(Some)
     })
 }
 
-/// The rank of a score on a board that is otherwise as it was at a stamp.
-fn rank_of_score(prefix: &[u8], own: i64, stamp: Stamp, moved: Vec<Moved>) -> Result<i64, CounterError> {
+/// The rank of a member with a score on a board that is otherwise as it was at a stamp.
+fn rank_as_of(
+    prefix: &[u8],
+    (member, own): (&[u8], i64),
+    stamp: Stamp,
+    moved: Vec<Moved>,
+) -> Result<i64, CounterError> {
     let (members, nodes) = (MEMBERS.lock(Access::Read)?, NODES.lock(Access::Read)?);
     let members = Members::open(members, Access::Read)?;
     let (scores, stamp) = (Scores::default(), Some(stamp));
     xact::in_scratch_memory(|| {
         let nodes = Nodes::open(nodes, prefix, &members, Snapshot::fresh(), Access::Read)?;
-        Sight { prefix, members: &members, nodes, own, moved, scores, stamp }.rank(own)
+        Sight { name: prefix, members: &members, nodes, member, own, moved, scores, stamp }.own_rank()
     })
 }
 
@@ -366,26 +203,17 @@ pub fn rank(prefix: &[u8], member: &[u8]) -> Result<Option<i64>, CounterError> {
         Rank::Known(rank) => return Ok(Some(rank)),
         Rank::Apart { score, stamp, moved } => {
             access::lock_total_first(tables.total);
-            let rank = rank_of_score(prefix, score, stamp, moved)?;
+            let rank = rank_as_of(prefix, (member, score), stamp, moved)?;
             if stamp.holds(prefix) {
                 return Ok(Some(rank));
             }
         }
         Rank::Unknown => {}
     }
-    with_sight(prefix, member, |sight| sight.rank(sight.own))
+    with_sight(prefix, member, |sight| sight.own_rank())
 }
 
 /// A member, and those before and behind it, at most so many of each, in the board's order. Nothing where it is not on the board.
 pub fn around(prefix: &[u8], member: &[u8], most: usize) -> Result<Vec<Ranked>, CounterError> {
-    let around = with_sight(prefix, member, |sight| {
-        let mut listed = sight.near(member, Ordering::Less, most)?;
-        listed.reverse();
-        fallible::push(&mut listed, (fallible::boxed(member, WHAT)?, sight.own), WHAT)?;
-        let behind = sight.near(member, Ordering::Greater, most)?;
-        fallible::reserve(&mut listed, behind.len(), WHAT)?;
-        listed.extend(behind);
-        ranked::with_ranks(listed, |score| sight.rank(score))
-    })?;
-    Ok(around.unwrap_or_default())
+    Ok(with_sight(prefix, member, |sight| sight.around(most))?.unwrap_or_default())
 }

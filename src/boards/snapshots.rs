@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use super::hot;
 use super::member_rows::{MEMBERS, Members};
 use super::ranked::Ranked;
-use super::reading::{self, Walk};
+use super::reading;
+use super::walk::Walk;
 use crate::counting::transaction;
 use crate::errors::CounterError;
 use crate::fallible;
@@ -75,7 +76,9 @@ pub fn take(prefix: &[u8]) -> Result<i64, CounterError> {
     let taken_at_us = process::now_us();
     as_owner(tables, |_| {
         let copies = Table::open(table);
-        for (position, ranked) in (1..).zip(Walk::begin(&members, prefix, hot, None)?) {
+        for (position, ranked) in
+            (1..).zip(Walk::begin(members.all(prefix, None), hot.snapshot, &hot.scores)?)
+        {
             process::check_for_interrupts();
             xact::in_scratch_memory(|| {
                 write::insert(

@@ -2,9 +2,6 @@
 //!
 //! As of other boards, all of it is exact as of now while few members are hot (`gathering`).
 
-use std::cmp::Ordering;
-use std::ops::ControlFlow;
-
 use super::gathering::{self, Gathered, Moved, Sighted};
 use super::length::Length;
 use super::score_rows::{SCORES, Scores};
@@ -14,15 +11,15 @@ use crate::boards::count_rows::{NODES, Nodes};
 use crate::boards::errors::BoardError;
 use crate::boards::hot;
 use crate::boards::member_rows::{MEMBERS, Members};
-use crate::boards::ranked::{self, Ranked, order};
-use crate::boards::tree::{self, Store};
+use crate::boards::ranked::{self, Ranked};
+use crate::boards::sight::Sight;
+use crate::boards::walk::Walk;
 use crate::counting::read;
 use crate::errors::{CounterError, check_prefix};
 use crate::fallible;
 use crate::pg::table::Access;
 use crate::pg::{process, xact};
 use crate::rows::access::{self, Tables};
-use crate::rows::list::Id;
 
 const WHAT: &str = "members of a board";
 
@@ -67,114 +64,30 @@ pub fn top(
     let (tables, board) = enter(prefix, length)?;
     let now_us = process::now_us();
     let window = Sighted::at(&board, at_us.unwrap_or(now_us).max(board.oldest(now_us) - 1));
-    let mut top: Vec<Ranked> = Vec::new();
     if most == 0 || window.began_us < board.oldest(now_us) {
-        return Ok(top);
+        return Ok(Vec::new());
     }
     let members = Members::open(MEMBERS.lock(Access::Read)?, Access::Read)?;
     let scores = Scores::open(SCORES.lock(Access::Read)?, Access::Read)?;
     xact::in_scratch_memory(|| {
-        let gathered = gathering::gather(tables, &window, (&scores, &members), hot::MOST_OF_TOP)?;
-        let Gathered { mut snapshot, moved, .. } = gathered;
-        let is_moved = index(&moved)?;
-        // The last one first.
-        let mut waiting = hot(&moved, |_, _| true)?;
-        waiting.reverse();
-        let mut ordered = members.all(&window.name, None);
-        let mut next = None;
-        // A scan that is asked again behind its end begins anew.
-        let mut is_at_end = false;
-        while top.len() < most {
-            while next.is_none() && !is_at_end {
-                match ordered.next(&mut snapshot) {
-                    Some((member, _)) if is_moved.binary_search(&&*member).is_ok() => {}
-                    Some(found) => next = Some(found),
-                    None => is_at_end = true,
-                }
-            }
-            let is_hot = match (&next, waiting.last()) {
-                (Some(next), Some(waiting)) => order(waiting, next) == Ordering::Less,
-                (None, waiting) => waiting.is_some(),
-                (Some(_), None) => false,
-            };
-            let Some((member, score)) = (if is_hot { waiting.pop() } else { next.take() }) else { break };
-            let rank = match top.last() {
-                Some(last) if last.score == score => last.rank,
-                _ => top.len() as i64 + 1,
-            };
-            fallible::push(&mut top, Ranked { rank, member, score }, WHAT)?;
-        }
-        Ok::<(), CounterError>(())
-    })?;
-    Ok(top)
+        let Gathered { snapshot, moved, .. } =
+            gathering::gather(tables, &window, (&scores, &members), hot::MOST_OF_TOP)?;
+        let (moved, _) = apart(moved)?;
+        Walk::begin(members.all(&window.name, None), snapshot, &moved)?.first(most)
+    })
 }
 
-/// Members that have moved, for looking them up.
-fn index(moved: &[Moved]) -> Result<Vec<&[u8]>, CounterError> {
-    let mut members = fallible::collect(moved.iter().map(|moved| &*moved.member), WHAT)?;
-    members.sort_unstable();
-    Ok(members)
-}
-
-/// Those of them that are on the board, in its order.
-fn hot(moved: &[Moved], takes: impl Fn(&[u8], i64) -> bool) -> Result<Vec<(Id, i64)>, CounterError> {
-    let mut hot = Vec::new();
-    for moved in moved {
-        if let Some(now) = moved.scores.now.filter(|now| takes(&moved.member, *now)) {
-            fallible::push(&mut hot, (fallible::boxed(&moved.member, WHAT)?, now), WHAT)?;
-        }
+/// Scores of members that have moved, and what they have moved by.
+fn apart(moved: Vec<Moved>) -> Result<(hot::Scores, Vec<ranked::Moved>), CounterError> {
+    let mut scores = hot::Scores::default();
+    fallible::reserve(&mut scores, moved.len(), WHAT)?;
+    let mut moves = fallible::with_room(moved.len(), WHAT)?;
+    for Moved { member, scores: of_member } in moved {
+        // BOUND: room was made above.
+        scores.insert(member, of_member.now);
+        moves.push(of_member);
     }
-    hot.sort_unstable_by(order);
-    Ok(hot)
-}
-
-/// A window, open for looking for one member's rank.
-struct Sight<'a> {
-    name: &'a [u8],
-    members: &'a Members,
-    nodes: Nodes<'a>,
-    /// The member, and its score as it is now.
-    own: (Id, i64),
-    moved: Vec<Moved>,
-}
-
-impl Sight<'_> {
-    /// The rank of a score in the window as it is now.
-    fn rank(&mut self, score: i64) -> Result<i64, CounterError> {
-        let above = tree::above(score, |node| self.nodes.read(node))?;
-        let mut rank = 1 + above.counted;
-        if let Some(upto) = above.upto {
-            let span = (upto, score.saturating_add(1));
-            self.members.scores(self.name, span, self.nodes.snapshot(), |other| {
-                rank += i64::from(other > score);
-                ControlFlow::Continue(())
-            });
-        }
-        Ok(rank + self.moved.iter().map(|moved| moved.scores.difference_above(score)).sum::<i64>())
-    }
-
-    /// The nearest members before (`Less`) or behind (`Greater`) the own one, hot or not, in the board's order.
-    fn near(&mut self, side: Ordering, most: usize) -> Result<Vec<(Id, i64)>, CounterError> {
-        let is_moved = index(&self.moved)?;
-        let skips = |other: &[u8]| is_moved.binary_search(&other).is_ok() || *other == *self.own.0;
-        let own = (&*self.own.0, self.own.1);
-        let in_rows = match side {
-            Ordering::Less => self.members.before(self.name, own, most, skips, self.nodes.snapshot())?,
-            _ => self.members.behind(self.name, own, most, skips, self.nodes.snapshot())?,
-        };
-        let is_there = |other: &[u8], score: i64| {
-            *other != *self.own.0 && self.own.1.cmp(&score).then_with(|| other.cmp(&self.own.0)) == side
-        };
-        let mut near = hot(&self.moved, is_there)?;
-        fallible::reserve(&mut near, in_rows.len(), WHAT)?;
-        near.extend(in_rows);
-        near.sort_unstable_by(order);
-        if side == Ordering::Less && near.len() > most {
-            near.drain(..near.len() - most);
-        }
-        near.truncate(most);
-        Ok(near)
-    }
+    Ok((scores, moves))
 }
 
 fn with_sight<T>(
@@ -206,16 +119,19 @@ fn with_sight<T>(
             fallible::push(&mut moved, own, WHAT)?;
             now
         };
-        let Some(score) = own else { return Ok(None) };
-        let nodes = Nodes::open(nodes, &window.name, &members, snapshot, Access::Read)?;
-        let own = (fallible::boxed(member, WHAT)?, score);
-        look(&mut Sight { name: &window.name, members: &members, nodes, own, moved }).map(Some)
+        let Some(own) = own else { return Ok(None) };
+        let (mut scores, moved) = apart(moved)?;
+        fallible::reserve(&mut scores, 1, WHAT)?;
+        scores.insert(fallible::boxed(member, WHAT)?, Some(own));
+        let name = &window.name;
+        let nodes = Nodes::open(nodes, name, &members, snapshot, Access::Read)?;
+        look(&mut Sight { name, members: &members, nodes, member, own, moved, scores, stamp: None }).map(Some)
     })
 }
 
 /// A member's rank in the window under way: one more than there are members with higher scores. `None` where it is not on the board.
 pub fn rank(prefix: &[u8], length: Length, member: &[u8]) -> Result<Option<i64>, CounterError> {
-    with_sight(prefix, length, member, |sight| sight.rank(sight.own.1))
+    with_sight(prefix, length, member, |sight| sight.own_rank())
 }
 
 /// A member in the window under way, and those before and behind it, at most so many of each, in the board's order. Nothing where it is not on
@@ -226,13 +142,5 @@ pub fn around(
     member: &[u8],
     most: usize,
 ) -> Result<Vec<Ranked>, CounterError> {
-    let around = with_sight(prefix, length, member, |sight| {
-        let mut listed = sight.near(Ordering::Less, most)?;
-        fallible::push(&mut listed, (fallible::boxed(member, WHAT)?, sight.own.1), WHAT)?;
-        let behind = sight.near(Ordering::Greater, most)?;
-        fallible::reserve(&mut listed, behind.len(), WHAT)?;
-        listed.extend(behind);
-        ranked::with_ranks(listed, |score| sight.rank(score))
-    })?;
-    Ok(around.unwrap_or_default())
+    Ok(with_sight(prefix, length, member, |sight| sight.around(most))?.unwrap_or_default())
 }
