@@ -169,7 +169,7 @@ DO $$ BEGIN FOR i IN 1..300 LOOP
     PERFORM pg_sleep(0.1);
 END LOOP; END $$;
 SELECT windows_kept('late:Europe/Berlin:', 'day') = (SELECT count(DISTINCT date_trunc('day', at, zone)) FROM windows_event
-    WHERE zone = 'Europe/Berlin' AND date_trunc('day', at, zone) >= date_trunc('day', now() - interval '100 days', zone)) AS exactly,
+    WHERE zone = 'Europe/Berlin' AND date_trunc('day', at, zone) >= date_trunc('day', now() - interval '2400 hours', zone)) AS exactly,
     windows_kept('late:Europe/Berlin:', 'hour') > 200 AS others_stay;
 SELECT counter_unboard('late:Europe/Berlin:', 'hour'), counter_unboard('late:Europe/Berlin:', 'hour'), counter_unboard('late:Europe/Berlin:');
 SELECT * FROM windows_attempt($$SELECT counter_board_top('late:Europe/Berlin:', by => 'hour')$$);
