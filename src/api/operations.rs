@@ -32,14 +32,16 @@ fn compact() -> Result<u64, CounterError> {
     let database = u32::from(catalog::my_database());
     // A pass of the worker takes what is in memory. It leaves what a backend that stands in its commit has still to bring there.
     let goal = folding::goal(tables);
-    if workers::has_worker(database)
+    let has_worker = workers::has_worker(database);
+    if has_worker
         && let Some(rows) = workers::request_pass(database)
         && folding::is_folded(tables, goal)
     {
         return Ok(rows);
     }
     let counters = folding::fold_here(tables)?;
-    let pass::Outcome { rows, overflowed } = pass::run_here(tables)?;
+    let which = if has_worker { pass::Steps::Essential } else { pass::Steps::All };
+    let pass::Outcome { rows, overflowed } = pass::run_here(tables, which)?;
     let rows = counters + rows;
     statistics::note_pass(database, statistics::Pass { rows, overflowed });
     Ok(rows)

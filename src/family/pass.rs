@@ -75,13 +75,23 @@ pub fn steps() -> impl Iterator<Item = &'static Step> {
     super::all().iter().flat_map(|family| family.steps).chain(later)
 }
 
-/// A whole pass in the caller's transaction, for servers without a worker. Waits for other passes. What rows it takes stay held
-/// until the transaction ends, and writers go round them.
-pub fn run_here(tables: Tables) -> Result<Outcome, CounterError> {
+/// Which steps are run in a caller's transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steps {
+    /// There is no worker.
+    All,
+    /// A worker is there but late: what is not essential is left to it, since all pieces of this pass are one transaction, and building
+    /// a board of millions of members would hold everybody's passes up until its end.
+    Essential,
+}
+
+/// A whole pass in the caller's transaction. Waits for other passes. What rows it takes stay held until the transaction ends, and
+/// writers go round them.
+pub fn run_here(tables: Tables, which: Steps) -> Result<Outcome, CounterError> {
     access::lock_slot_for_writing(tables);
     lock::lock_exclusive(tables.total, Subject::Compaction);
     let mut outcome = Outcome::default();
-    for step in steps() {
+    for step in steps().filter(|step| which == Steps::All || step.is_essential) {
         let mut work = (step.begin)();
         loop {
             let progress = work.next(tables, How::HERE)?;

@@ -189,6 +189,26 @@ fn a_large_board_is_built_while_counting_goes_on() {
     cluster.finish();
 }
 
+/// All pieces of a pass in a caller's transaction are one transaction: it folds, and leaves what may take long to the worker that is late.
+#[test]
+fn a_pass_beside_a_worker_that_stands_still_builds_no_board() {
+    let cluster = Cluster::start(Settings::compacted_by_hand());
+    let mut session = cluster.connect();
+    let worker = watch::wait_for_compactor(&mut session);
+    session.must("SELECT count(counter_incr('late:' || n, n)) FROM generate_series(1, 60000) AS n; SELECT counter_compact()");
+    signal(worker, Signal::STOP);
+    session.must("SELECT counter_board('late:'); SELECT counter_incr('late:7', -100)");
+    session.must("SELECT counter_compact()");
+    let states: i64 = session.value("SELECT count(*) FROM counter_ext.board_state WHERE state = 1");
+    let folded = session.get_exact("late:7").expect("counter_get_exact");
+    signal(worker, Signal::CONT);
+    assert_eq!((states, folded), (0, -93), "boards built, and the total folded");
+    wait::until("the worker builds the board", SOON, || {
+        session.must("SELECT counter_compact()");
+        session.value("SELECT count(*) = 1 FROM counter_ext.board_state WHERE state = 1")
+    });
+}
+
 #[test]
 fn boards_are_restored_and_stand_by() {
     let original = Cluster::start(Settings::preloaded().with("counter_ext.compact_interval", "50ms"));
