@@ -40,7 +40,8 @@ async function ticks(page) {
   assert.equal(ranks[0], "1");
   assert.ok((await page.locator("#spark-line").getAttribute("d")).startsWith("M0.0,"));
   // An item's name is text, whatever it looks like.
-  for (let view = 0; view < 300; view++) await page.request.post(`${GATEWAY}/v1/views/${encodeURIComponent(MARKUP)}`, { headers: { prefer: "respond-async" } });
+  const view = () => page.request.post(`${GATEWAY}/v1/views/${encodeURIComponent(MARKUP)}`, { headers: { prefer: "respond-async" } });
+  for (let round = 0; round < 30; round++) await Promise.all(Array.from({ length: 50 }, view));
   await page.locator("#trending .name", { hasText: MARKUP }).waitFor();
   assert.equal(await page.title(), "Views, live");
 }
@@ -62,10 +63,11 @@ async function isRead(page) {
     window.saidTimes = 0;
     new MutationObserver(() => window.saidTimes++).observe(document.getElementById("said"), { childList: true, characterData: true, subtree: true });
   });
-  const from = await number(page, "#total");
+  const [from, start] = [await number(page, "#total"), Date.now()];
   for (let frame = 0; frame < 4; frame++) await grows(page, await number(page, "#total"));
   assert.ok((await number(page, "#total")) > from);
-  assert.ok((await page.evaluate(() => window.saidTimes)) <= 1, "a reader is not told of each tick");
+  const intervals = Math.floor((Date.now() - start) / 15000);
+  assert.ok((await page.evaluate(() => window.saidTimes)) <= 1 + intervals, "a reader is not told of each tick");
 }
 
 /** From the keyboard alone: skip, pause, like, and the focus stays where it is while lists move. */
