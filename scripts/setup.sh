@@ -179,13 +179,24 @@ install_hll() {
 framework_packages="python3-alembic python3-django python3-psycopg2 python3-sqlalchemy ruby-activerecord ruby-minitest ruby-pg"
 
 install_frameworks() {
-    local package missing=""
     step "Alembic, Django, SQLAlchemy and ActiveRecord, to test with"
+    # shellcheck disable=SC2086 # a list of names
+    install_for_tests $framework_packages
+}
+
+# Without it the consumer of Kafka is left out: to build librdkafka from its source takes minutes.
+install_librdkafka() {
+    step "librdkafka, likewise"
+    install_for_tests librdkafka-dev pkg-config
+}
+
+install_for_tests() {
+    local package missing=""
     if ! command -v apt-get >/dev/null; then
         say "not Debian or Ubuntu: tests of those that are not there are skipped"
         return
     fi
-    for package in $framework_packages; do
+    for package in "$@"; do
         if ! package_is_installed "$package"; then missing+="$package "; fi
     done
     if [ -z "$missing" ]; then
@@ -350,6 +361,7 @@ if needed_by cluster; then
 fi
 if needed_by examples; then
     install_node_postgres
+    install_librdkafka
     install_browser
 fi
 if needed_by pgtest sql; then install_cargo_pgrx; fi
