@@ -9,7 +9,8 @@ CREATE TABLE counter_ext.board_window (
     keep_us bigint NOT NULL,
     zone text COLLATE "C" NOT NULL,
     PRIMARY KEY (prefix, length),
-    CONSTRAINT board_window_prefix_length CHECK (pg_catalog.octet_length(prefix) OPERATOR(pg_catalog.<=) 255)
+    CONSTRAINT board_window_prefix_length CHECK (pg_catalog.octet_length(prefix) OPERATOR(pg_catalog.<=) 255),
+    CONSTRAINT board_window_prefix_free CHECK (pg_catalog.left(prefix, 1) OPERATOR(pg_catalog.<>) E'\x01' AND pg_catalog.left(prefix, 1) OPERATOR(pg_catalog.<>) E'\x02')
 );
 
 -- What members have gained in each window. board_member and board_count, which say their order, are made of it.

@@ -5,7 +5,9 @@ CREATE TABLE counter_ext.board (
     prefix text COLLATE "C" NOT NULL,
     since timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (prefix),
-    CONSTRAINT board_prefix_length CHECK (pg_catalog.octet_length(prefix) OPERATOR(pg_catalog.<=) 255)
+    CONSTRAINT board_prefix_length CHECK (pg_catalog.octet_length(prefix) OPERATOR(pg_catalog.<=) 255),
+    -- Ids that families keep for themselves, and names of windows.
+    CONSTRAINT board_prefix_free CHECK (pg_catalog.left(prefix, 1) OPERATOR(pg_catalog.<>) E'\x01' AND pg_catalog.left(prefix, 1) OPERATOR(pg_catalog.<>) E'\x02')
 );
 
 -- How far a board is built. All below is derived from counter_ext.total, and so not dumped: a restored board is built anew.

@@ -99,13 +99,15 @@ CREATE VIEW counter_ext.counting_trigger AS
     SELECT t.oid AS trigger_oid, t.tgrelid, coalesce(pg_catalog.pg_partition_root(t.tgrelid), t.tgrelid::pg_catalog.regclass)::pg_catalog.oid AS relid,
         t.tgparentid, t.tgenabled, t.arguments[1] AS prefix, t.arguments,
         CASE WHEN 'of' OPERATOR(pg_catalog.=) ANY (t.arguments[3:]) THEN counter_ext.argument_after(t.arguments, 'of') END AS of_table
-    -- The function is slow. Where nothing but the NULs is escaped, the texts are between these.
+    -- The function is slow. Where nothing but the NULs is escaped, the texts are between these. Arguments that are longer than any that count
+    -- (src/caches/arguments.rs) are passed over: every command of anybody would take them apart.
     FROM (SELECT e.oid, e.tgrelid, e.tgparentid, e.tgenabled, e.tgfoid, e.tgnargs, CASE
+            WHEN pg_catalog.octet_length(e.tgargs) OPERATOR(pg_catalog.>) 4096 THEN NULL
             WHEN pg_catalog.length(pg_catalog.encode(e.tgargs, 'escape')) OPERATOR(pg_catalog.=)
                     (pg_catalog.octet_length(e.tgargs) OPERATOR(pg_catalog.+) (3 OPERATOR(pg_catalog.*) e.tgnargs))
                 THEN (pg_catalog.string_to_array(pg_catalog.encode(e.tgargs, 'escape'), '\000'))[:e.tgnargs]
             ELSE counter_ext.trigger_arguments(e.tgargs) END AS arguments
-        FROM pg_catalog.pg_trigger e) AS t
+        FROM pg_catalog.pg_trigger e WHERE pg_catalog.octet_length(e.tgargs) OPERATOR(pg_catalog.<=) 4096) AS t
     JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) t.oid
     JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid
     WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
@@ -226,42 +228,10 @@ CREATE FUNCTION counter_ext.drop_prefix(prefix text) RETURNS bigint LANGUAGE sql
 BEGIN ATOMIC
     SELECT @extschema@.counter_drop_prefix($1);
 END;
--- Recounts one cache; where that fails, says why and lets the worker try again later, each time.
-CREATE FUNCTION counter_ext.recount_one(relation oid, arguments text[]) RETURNS boolean LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp SET lock_timeout TO '100ms' AS $$
-DECLARE
-    message pg_catalog.text;
-BEGIN
-    BEGIN
-        PERFORM counter_ext.recount_cache($1, $2, (SELECT pg_catalog.bool_or(c.is_rekeyed) FROM counter_ext.cache c
-            WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2));
-        -- Asked after rows and counters were read, which may have been some of a restore's.
-        IF counter_ext.is_restored() THEN
-            RAISE EXCEPTION 'the database is being restored' USING ERRCODE = 'object_in_use';
-        END IF;
-        UPDATE counter_ext.cache AS c SET state = 'right', verified_at = pg_catalog.clock_timestamp(), why = NULL, retry_at = NULL, is_rekeyed = false,
-                restored_by = NULL
-            WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2;
-        RETURN true;
-    EXCEPTION WHEN OTHERS THEN
-        message := SQLERRM;
-    END;
-    UPDATE counter_ext.cache AS c SET state = 'stale', why = message,
-            retry_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => CASE WHEN c.why IS NULL THEN 1 ELSE 5 END)
-        WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2;
-    RETURN false;
-END
-$$;
-
--- A repair is no conflict of the caller's transaction: where another one has written the row since this one began, that stands.
-CREATE FUNCTION counter_ext.note_verified(relation oid, arguments text[]) RETURNS void LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    UPDATE counter_ext.cache AS c SET state = 'right', verified_at = pg_catalog.clock_timestamp(), why = NULL, retry_at = NULL, restored_by = NULL
-        WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2;
-EXCEPTION WHEN serialization_failure THEN
-    NULL;
-END
+-- Who has given the command, as far as a function with its owner's rights can know.
+CREATE FUNCTION counter_ext.caller() RETURNS oid LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) CASE pg_catalog.current_setting('role')
+        WHEN 'none' THEN SESSION_USER::pg_catalog.name ELSE pg_catalog.current_setting('role')::pg_catalog.name END
 $$;
 
 -- Keeps others from adding indexes, statistics and checks to a table, to the end of the transaction.
@@ -276,9 +246,10 @@ BEGIN
 END
 $$;
 
--- Whether planning a query of these tables could run functions that users can write: PostgreSQL works out constant parts of expressions in
--- indexes, statistics, partition keys and checks as it plans.
-CREATE FUNCTION counter_ext.runs_code_of_users(relation oid, middle oid) RETURNS boolean LANGUAGE sql STABLE STRICT
+-- What keeps others than the owner from reading these tables: functions that users can write, which planning a query could run, since
+-- PostgreSQL works out constant parts of expressions in indexes, statistics, partition keys and checks as it plans; and another server,
+-- which answers when it likes.
+CREATE FUNCTION counter_ext.obstacle(relation oid, middle oid) RETURNS text LANGUAGE sql STABLE STRICT
     SET search_path = pg_catalog, pg_temp AS $$
     WITH part AS MATERIALIZED (
         SELECT relation AS relid UNION SELECT middle
@@ -303,44 +274,72 @@ CREATE FUNCTION counter_ext.runs_code_of_users(relation oid, middle oid) RETURNS
             JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) o.oprcode
             WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass
     )
-    SELECT EXISTS (SELECT FROM code c JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) c.owner WHERE NOT r.rolsuper)
+    SELECT CASE WHEN EXISTS (SELECT FROM code c JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) c.owner WHERE NOT r.rolsuper)
+            THEN 'indexes, statistics or partitions of the table call functions of users: counter_backfill recounts it, the worker does not'
+        WHEN EXISTS (SELECT FROM part p JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) p.relid WHERE c.relkind OPERATOR(pg_catalog.=) 'f'::"char")
+            THEN 'another server has rows of the table: counter_backfill recounts it, the worker does not' END
 $$;
 
--- A piece of the worker's step: the next stale cache, if one is due and nobody else has it. While a restore goes on none is: what it has
--- still to bring would be counted once more.
-CREATE FUNCTION counter_ext.recount_next() RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-    SET lock_timeout TO '100ms' AS $$
+-- Recounts one cache; where that fails, says why and lets the worker try again later, each time. For others than the owner only where
+-- nothing of the owner's runs: a function that never ends would keep the worker, or whoever gave a command, for good. What is found stays
+-- so meanwhile, since whoever adds an index, statistics or a check waits for the lock.
+CREATE FUNCTION counter_ext.recount_one(relation oid, arguments text[], middle oid, is_for_owner boolean) RETURNS boolean LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp SET lock_timeout TO '100ms' AS $$
 DECLARE
-    next counter_ext.cache;
-    obstacle pg_catalog.text;
+    message pg_catalog.text;
 BEGIN
-    IF counter_ext.is_restored() THEN
-        RETURN false;
-    END IF;
-    SELECT * INTO next FROM counter_ext.cache c
-        WHERE c.state OPERATOR(pg_catalog.=) 'stale' AND (c.retry_at IS NULL OR c.retry_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp())
-            AND (c.restored_by OPERATOR(pg_catalog.=) counter_ext.session_name(pg_catalog.pg_backend_pid()) OR NOT counter_ext.session_lasts(c.restored_by))
-        ORDER BY c.retry_at NULLS FIRST LIMIT 1 FOR UPDATE SKIP LOCKED;
-    IF NOT FOUND THEN
-        RETURN false;
-    END IF;
-    -- The worker is there for all: a function that never ends would keep it for good. What it finds stays so while it recounts, since whoever
-    -- adds an index, statistics or a check waits for this lock.
     BEGIN
-        PERFORM counter_ext.lock_against_ddl(relid) FROM pg_catalog.unnest(ARRAY[next.relid, next.middle]) AS relid;
-        IF counter_ext.runs_code_of_users(next.relid, next.middle) THEN
-            obstacle := 'indexes, statistics or partitions of the table call functions of users: counter_backfill recounts it, the worker does not';
+        IF NOT is_for_owner THEN
+            PERFORM counter_ext.lock_against_ddl(t.relid) FROM pg_catalog.unnest(ARRAY[$1, $3]) AS t (relid);
+            message := counter_ext.obstacle($1, $3);
+        END IF;
+        IF message IS NULL THEN
+            PERFORM counter_ext.recount_cache($1, $2, (SELECT pg_catalog.bool_or(c.is_rekeyed) FROM counter_ext.cache c
+                WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2));
+            -- Asked after rows and counters were read, which may have been some of a restore's.
+            IF counter_ext.is_restored() THEN
+                RAISE EXCEPTION 'the database is being restored' USING ERRCODE = 'object_in_use';
+            END IF;
+            UPDATE counter_ext.cache AS c SET state = 'right', verified_at = pg_catalog.clock_timestamp(), why = NULL, retry_at = NULL, is_rekeyed = false,
+                    restored_by = NULL
+                WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2;
+            RETURN true;
         END IF;
     EXCEPTION WHEN OTHERS THEN
-        obstacle := SQLERRM;
+        message := SQLERRM;
     END;
-    IF obstacle IS NOT NULL THEN
-        UPDATE counter_ext.cache AS c SET why = obstacle, retry_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => 5)
-            WHERE c.relid OPERATOR(pg_catalog.=) next.relid AND c.arguments OPERATOR(pg_catalog.=) next.arguments;
-        RETURN true;
-    END IF;
-    PERFORM counter_ext.recount_one(next.relid, next.arguments);
-    RETURN true;
+    PERFORM counter_ext.put_off($1, $2, message);
+    RETURN false;
+END
+$$;
+
+-- Lets the worker try again later.
+CREATE FUNCTION counter_ext.put_off(relation oid, arguments text[], message text) RETURNS void LANGUAGE sql
+    SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE counter_ext.cache AS c SET state = 'stale', why = $3,
+            retry_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => CASE WHEN c.why IS NULL THEN 1 ELSE 5 END)
+        WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2
+$$;
+
+-- A repair is no conflict of the caller's transaction: where another one has written the row since this one began, that stands.
+CREATE FUNCTION counter_ext.note_verified(relation oid, arguments text[]) RETURNS void LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE counter_ext.cache AS c SET state = 'right', verified_at = pg_catalog.clock_timestamp(), why = NULL, retry_at = NULL, restored_by = NULL
+        WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2;
+EXCEPTION WHEN serialization_failure THEN
+    NULL;
+END
+$$;
+
+-- Locks a cache's row for this transaction, if nobody else has it or has changed it.
+CREATE FUNCTION counter_ext.try_lock_cache(relation oid, arguments text[]) RETURNS boolean LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2 FOR UPDATE SKIP LOCKED;
+    RETURN FOUND;
+EXCEPTION WHEN serialization_failure THEN
+    RETURN false;
 END
 $$;
 
@@ -358,6 +357,8 @@ BEGIN
                         AND k.arguments[n.at OPERATOR(pg_catalog.-) 1] IN ('by', 'to')) AS may_read
             FROM counter_ext.cache k JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.relid
             WHERE c.relowner OPERATOR(pg_catalog.<>) k.owner LOOP
+        -- What was changed by another command waits until nobody has it.
+        CONTINUE WHEN changed.relid OPERATOR(pg_catalog.<>) ALL (relations) AND NOT counter_ext.try_lock_cache(changed.relid, changed.arguments);
         IF changed.may_count AND changed.may_read THEN
             UPDATE counter_ext.cache AS c SET owner = changed.relowner WHERE c.relid OPERATOR(pg_catalog.=) changed.relid
                 AND c.arguments OPERATOR(pg_catalog.=) changed.arguments;
@@ -460,8 +461,19 @@ BEGIN
 END
 $$;
 
--- After any command of DDL: brings the registry, and where it is cheap the counters, to what the tables are like now.
-CREATE FUNCTION counter_ext.follow_tables() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Whether a table is not as the row of its cache says.
+CREATE FUNCTION counter_ext.cache_differs(relid oid, relation text, middle oid, arguments text[], numbers smallint[], found text) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1
+            AND c.oid::pg_catalog.regclass::pg_catalog.text OPERATOR(pg_catalog.=) $2)
+        OR counter_ext.arguments_now($1, $3, $4, $5) IS DISTINCT FROM $4
+        OR coalesce(counter_ext.cache_found($1, $4), '') OPERATOR(pg_catalog.<>) $6
+$$;
+
+-- Brings a cache's row, its triggers, and where it is cheap its counters, to what its table is like after a command with this tag; for the
+-- worker, which recounts by itself, after none. What its triggers' arguments are now, or NULL where it is no more.
+CREATE FUNCTION counter_ext.follow_cache(relation oid, arguments text[], tag text) RETURNS text[] LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     -- What a command's own transaction recounts; more than that is left to the worker.
     most_bytes_at_once CONSTANT pg_catalog.int8 := 16777216;
@@ -470,15 +482,170 @@ DECLARE
     arguments_now pg_catalog.text[];
     middle_now pg_catalog.text[];
     found_now pg_catalog.text;
-    reset_trigger record;
     restored_by_now pg_catalog.text;
     table_now pg_catalog.pg_class;
     bytes_now pg_catalog.int8;
+BEGIN
+    SELECT * INTO cache FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    SELECT * INTO table_now FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) cache.relid;
+    arguments_now := counter_ext.arguments_now(cache.relid, cache.middle, cache.arguments, cache.numbers);
+    IF table_now.oid IS NULL OR pg_catalog.array_position(arguments_now, NULL) IS NOT NULL THEN
+        -- The table is gone, or the column: so are the counters, and nothing counts any more.
+        PERFORM counter_ext.remove_cache(cache.relid, cache.arguments, cache.state OPERATOR(pg_catalog.<>) 'unverified');
+        RETURN NULL;
+    END IF;
+    IF arguments_now OPERATOR(pg_catalog.<>) cache.arguments THEN
+        PERFORM counter_ext.set_arguments(u.trigger_oid, u.tgrelid, arguments_now) FROM counter_ext.cache_trigger u
+            WHERE u.relid OPERATOR(pg_catalog.=) cache.relid AND u.arguments OPERATOR(pg_catalog.=) cache.arguments;
+        UPDATE counter_ext.cache AS c SET arguments = arguments_now WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
+            AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
+    END IF;
+    IF cache.middle OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN
+        -- Also where the counted table has another name now.
+        middle_now := ARRAY[cache.prefix, counter_ext.argument_after(arguments_now, 'by'), 'to', counter_ext.argument_after(arguments_now, 'to'),
+            'of', counter_ext.table_name(cache.relid)];
+        PERFORM counter_ext.set_arguments(u.trigger_oid, u.tgrelid, middle_now) FROM counter_ext.middle_trigger u
+            WHERE u.relid OPERATOR(pg_catalog.=) cache.middle AND u.prefix OPERATOR(pg_catalog.=) cache.prefix
+                -- Of this table, under the name it had or has: the middle table can be somebody else's, with other caches.
+                AND u.of_table IN (cache.relation, counter_ext.table_name(cache.relid))
+                AND u.arguments OPERATOR(pg_catalog.<>) middle_now AND pg_catalog.cardinality(u.arguments) OPERATOR(pg_catalog.=) 6;
+    END IF;
+    cache.arguments := arguments_now;
+    IF NOT EXISTS (SELECT FROM counter_ext.cache_trigger t WHERE t.relid OPERATOR(pg_catalog.=) cache.relid
+            AND t.arguments OPERATOR(pg_catalog.=) cache.arguments) THEN
+        -- A restore makes the triggers later. Else they were dropped: the counters stay, and are anybody's.
+        IF pg_catalog.split_part(cache.found, '|', 3) OPERATOR(pg_catalog.=) '' THEN
+            RETURN cache.arguments;
+        END IF;
+        DELETE FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
+            AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
+        RETURN NULL;
+    END IF;
+    IF cache.relation OPERATOR(pg_catalog.<>) cache.relid::pg_catalog.regclass::pg_catalog.text THEN
+        UPDATE counter_ext.cache AS c SET relation = cache.relid::pg_catalog.regclass::pg_catalog.text WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
+            AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
+    END IF;
+    found_now := coalesce(counter_ext.cache_found(cache.relid, cache.arguments), '');
+    IF found_now OPERATOR(pg_catalog.<>) cache.found AND tag IN ('CREATE TABLE', 'CREATE FOREIGN TABLE', 'CREATE TRIGGER') THEN
+        -- A new partition has no rows. A restore makes triggers of counters that are right, one after the other; but rows of a
+        -- partition that it has still to fill are counted, and come with their amounts as well.
+        restored_by_now := CASE tag WHEN 'CREATE TRIGGER' THEN counter_ext.restoring_session(cache.relid, cache.middle, cache.prefix) END;
+        UPDATE counter_ext.cache AS c SET found = found_now, restored_by = coalesce(restored_by_now, c.restored_by),
+                state = CASE WHEN restored_by_now IS NOT NULL AND c.state OPERATOR(pg_catalog.=) 'right'
+                        AND EXISTS (SELECT FROM (SELECT t.* FROM pg_catalog.pg_partition_tree(cache.relid) t UNION ALL SELECT t.* FROM pg_catalog.pg_partition_tree(cache.middle) t) i
+                            WHERE i.isleaf AND pg_catalog.pg_relation_size(i.relid) OPERATOR(pg_catalog.=) 0::pg_catalog.int8)
+                    THEN 'stale' ELSE c.state END
+            WHERE c.relid OPERATOR(pg_catalog.=) cache.relid AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
+    ELSIF found_now OPERATOR(pg_catalog.<>) cache.found THEN
+        IF tag IS NOT NULL AND pg_catalog.split_part(cache.found, '|', 1) OPERATOR(pg_catalog.<>) pg_catalog.split_part(found_now, '|', 1) THEN
+            -- A key of another type must be one that names counters still: better refused now than at the next INSERT.
+            PERFORM counter_ext.check_cache(cache.relid, cache.arguments);
+        END IF;
+        UPDATE counter_ext.cache AS c SET found = found_now,
+                state = CASE WHEN c.state OPERATOR(pg_catalog.=) 'unverified' THEN c.state ELSE 'stale' END,
+                why = NULL, retry_at = NULL, is_rekeyed = c.is_rekeyed OR pg_catalog.right(c.found, 1) OPERATOR(pg_catalog.=) '*'
+                    OR pg_catalog.split_part(c.found, '|', 1) OPERATOR(pg_catalog.<>) pg_catalog.split_part(found_now, '|', 1)
+            WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
+            AND c.arguments OPERATOR(pg_catalog.=) cache.arguments
+            RETURNING c.* INTO cache;
+        bytes_now := pg_catalog.pg_relation_size(cache.relid) OPERATOR(pg_catalog.+) coalesce((SELECT pg_catalog.sum(pg_catalog.pg_relation_size(i.relid))
+            FROM (SELECT t.relid FROM counter_ext.parts(cache.relid) AS t (relid) UNION ALL SELECT t.relid FROM counter_ext.parts(cache.middle) AS t (relid)) i), 0);
+        IF tag IS NOT NULL AND cache.state OPERATOR(pg_catalog.=) 'stale' AND bytes_now OPERATOR(pg_catalog.<=) most_bytes_at_once
+            AND pg_catalog.strpos(pg_catalog.split_part(found_now, '|', 3), 'D') OPERATOR(pg_catalog.=) 0
+            AND NOT counter_ext.is_restored() AND NOT counter_ext.session_lasts(cache.restored_by) THEN
+            PERFORM counter_ext.recount_one(cache.relid, cache.arguments, cache.middle,
+                coalesce(table_now.relowner OPERATOR(pg_catalog.=) counter_ext.caller(), false));
+        END IF;
+    END IF;
+    RETURN cache.arguments;
+END
+$$;
+
+-- Leaves a cache to the worker, or to the next command on its table. Where somebody has its row, the next command of anybody does it.
+CREATE FUNCTION counter_ext.mark_stale(relation oid, arguments text[]) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2
+            AND c.state OPERATOR(pg_catalog.=) 'right')
+        AND counter_ext.try_lock_cache($1, $2) THEN
+        -- Looked at anew: another command may have put it right just before.
+        UPDATE counter_ext.cache AS c SET state = 'stale', why = NULL, retry_at = NULL
+            WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2 AND c.state OPERATOR(pg_catalog.=) 'right'
+                AND counter_ext.cache_differs(c.relid, c.relation, c.middle, c.arguments, c.numbers, c.found);
+    END IF;
+END
+$$;
+
+-- Follows the cache of a table that the command has not changed itself: it waits for nobody, or hardly. Whether nobody stood in its way.
+CREATE FUNCTION counter_ext.try_follow_cache(relation oid, arguments text[], tag text) RETURNS boolean LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp SET lock_timeout TO '100ms' AS $$
+BEGIN
+    IF counter_ext.try_lock_cache($1, $2) THEN
+        PERFORM counter_ext.follow_cache($1, $2, $3);
+    END IF;
+    RETURN true;
+EXCEPTION WHEN lock_not_available OR serialization_failure OR deadlock_detected THEN
+    RETURN false;
+END
+$$;
+
+-- A piece of the worker's step: the next stale cache, if one is due and nobody else has it, of the caller's own where that is no superuser.
+-- While a restore goes on none is: what it has still to bring would be counted once more.
+CREATE FUNCTION counter_ext.recount_next() RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    SET lock_timeout TO '100ms' AS $$
+DECLARE
+    next counter_ext.cache;
+    arguments_now pg_catalog.text[];
+BEGIN
+    IF counter_ext.is_restored() THEN
+        RETURN false;
+    END IF;
+    SELECT * INTO next FROM counter_ext.cache c
+        WHERE c.state OPERATOR(pg_catalog.=) 'stale' AND (c.retry_at IS NULL OR c.retry_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp())
+            AND (c.restored_by OPERATOR(pg_catalog.=) counter_ext.session_name(pg_catalog.pg_backend_pid()) OR NOT counter_ext.session_lasts(c.restored_by))
+            AND pg_catalog.pg_has_role(counter_ext.caller(), c.owner, 'USAGE')
+        ORDER BY c.retry_at NULLS FIRST LIMIT 1 FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    -- The table may have changed by a command that could only say that it is stale.
+    BEGIN
+        PERFORM counter_ext.lock_against_ddl(t.relid) FROM pg_catalog.unnest(ARRAY[next.relid, next.middle]) AS t (relid);
+        arguments_now := counter_ext.follow_cache(next.relid, next.arguments, NULL);
+    EXCEPTION WHEN OTHERS THEN
+        PERFORM counter_ext.put_off(next.relid, next.arguments, SQLERRM);
+        RETURN true;
+    END;
+    IF arguments_now IS NOT NULL THEN
+        PERFORM counter_ext.recount_one(next.relid, arguments_now, next.middle, false);
+    END IF;
+    RETURN true;
+END
+$$;
+
+-- After any command of DDL: brings the registry, and where it is cheap the counters, to what the tables are like now.
+CREATE FUNCTION counter_ext.follow_tables() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    -- Of counter_ext.cache. The type is not named here, or nothing could be done any more where somebody has renamed that schema.
+    cache record;
+    reset_trigger record;
     made record;
     own_tables pg_catalog.oid[];
+    -- Tables that the command is about, or the partitioned ones that these are parts of.
+    named pg_catalog.oid[];
+    -- Those in a schema that it is about.
+    named_through pg_catalog.oid[] := '{}';
+    locked pg_catalog.oid[];
+    is_own pg_catalog.bool;
+    is_near pg_catalog.bool;
+    is_kept_waiting pg_catalog.bool := false;
 BEGIN
     IF TG_EVENT OPERATOR(pg_catalog.=) 'ddl_command_end' AND TG_TAG NOT IN ('ALTER TABLE', 'ALTER TYPE', 'ALTER DOMAIN', 'ALTER SCHEMA',
-            'ALTER TRIGGER', 'CREATE TRIGGER', 'CREATE SCHEMA', 'CREATE TABLE', 'CREATE FOREIGN TABLE') THEN
+            'ALTER TRIGGER', 'CREATE TRIGGER', 'CREATE SCHEMA', 'CREATE TABLE', 'CREATE FOREIGN TABLE', 'ALTER FOREIGN TABLE', 'ALTER EXTENSION',
+            -- They rename tables and columns of tables too.
+            'ALTER INDEX', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'ALTER SEQUENCE') THEN
         RETURN;
     END IF;
     IF pg_catalog.to_regclass('counter_ext.cache') IS NULL OR pg_catalog.to_regclass('counter_ext.total') IS NULL
@@ -502,78 +669,45 @@ BEGIN
     END IF;
     PERFORM counter_ext.follow_owners(CASE TG_EVENT WHEN 'ddl_command_end' THEN ARRAY(SELECT c.objid FROM pg_catalog.pg_event_trigger_ddl_commands() c
         WHERE c.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass) ELSE '{}' END);
-    FOR cache IN SELECT * FROM counter_ext.cache LOOP
-        SELECT * INTO table_now FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) cache.relid;
-        arguments_now := counter_ext.arguments_now(cache.relid, cache.middle, cache.arguments, cache.numbers);
-        IF table_now.oid IS NULL OR pg_catalog.array_position(arguments_now, NULL) IS NOT NULL THEN
-            -- The table is gone, or the column: so are the counters, and nothing counts any more.
-            PERFORM counter_ext.remove_cache(cache.relid, cache.arguments, cache.state OPERATOR(pg_catalog.<>) 'unverified');
-            CONTINUE;
-        END IF;
-        IF arguments_now OPERATOR(pg_catalog.<>) cache.arguments THEN
-            PERFORM counter_ext.set_arguments(u.trigger_oid, u.tgrelid, arguments_now) FROM counter_ext.cache_trigger u
-                WHERE u.relid OPERATOR(pg_catalog.=) cache.relid AND u.arguments OPERATOR(pg_catalog.=) cache.arguments;
-            UPDATE counter_ext.cache AS c SET arguments = arguments_now WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
-                AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
-        END IF;
-        IF cache.middle OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN
-            -- Also where the counted table has another name now.
-            middle_now := ARRAY[cache.prefix, counter_ext.argument_after(arguments_now, 'by'), 'to', counter_ext.argument_after(arguments_now, 'to'),
-                'of', counter_ext.table_name(cache.relid)];
-            PERFORM counter_ext.set_arguments(u.trigger_oid, u.tgrelid, middle_now) FROM counter_ext.middle_trigger u
-                WHERE u.relid OPERATOR(pg_catalog.=) cache.middle AND u.prefix OPERATOR(pg_catalog.=) cache.prefix
-                    -- Of this table, under the name it had or has: the middle table can be somebody else's, with other caches.
-                    AND u.of_table IN (cache.relation, counter_ext.table_name(cache.relid))
-                    AND u.arguments OPERATOR(pg_catalog.<>) middle_now AND pg_catalog.cardinality(u.arguments) OPERATOR(pg_catalog.=) 6;
-        END IF;
-        cache.arguments := arguments_now;
-        IF NOT EXISTS (SELECT FROM counter_ext.cache_trigger t WHERE t.relid OPERATOR(pg_catalog.=) cache.relid
-                AND t.arguments OPERATOR(pg_catalog.=) cache.arguments) THEN
-            -- A restore makes the triggers later. Else they were dropped: the counters stay, and are anybody's.
-            CONTINUE WHEN pg_catalog.split_part(cache.found, '|', 3) OPERATOR(pg_catalog.=) '';
-            DELETE FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
-                AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
-            CONTINUE;
-        END IF;
-        IF cache.relation OPERATOR(pg_catalog.<>) cache.relid::pg_catalog.regclass::pg_catalog.text THEN
-            UPDATE counter_ext.cache AS c SET relation = cache.relid::pg_catalog.regclass::pg_catalog.text WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
-                AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
-        END IF;
-        found_now := coalesce(counter_ext.cache_found(cache.relid, cache.arguments), '');
-        IF found_now OPERATOR(pg_catalog.<>) cache.found AND TG_TAG IN ('CREATE TABLE', 'CREATE FOREIGN TABLE', 'CREATE TRIGGER') THEN
-            -- A new partition has no rows. A restore makes triggers of counters that are right, one after the other; but rows of a
-            -- partition that it has still to fill are counted, and come with their amounts as well.
-            restored_by_now := CASE TG_TAG WHEN 'CREATE TRIGGER' THEN counter_ext.restoring_session(cache.relid, cache.middle, cache.prefix) END;
-            UPDATE counter_ext.cache AS c SET found = found_now, restored_by = coalesce(restored_by_now, c.restored_by),
-                    state = CASE WHEN restored_by_now IS NOT NULL AND c.state OPERATOR(pg_catalog.=) 'right'
-                            AND EXISTS (SELECT FROM (SELECT t.* FROM pg_catalog.pg_partition_tree(cache.relid) t UNION ALL SELECT t.* FROM pg_catalog.pg_partition_tree(cache.middle) t) i
-                                WHERE i.isleaf AND pg_catalog.pg_relation_size(i.relid) OPERATOR(pg_catalog.=) 0::pg_catalog.int8)
-                        THEN 'stale' ELSE c.state END
-                WHERE c.relid OPERATOR(pg_catalog.=) cache.relid AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
-        ELSIF found_now OPERATOR(pg_catalog.<>) cache.found THEN
-            IF pg_catalog.split_part(cache.found, '|', 1) OPERATOR(pg_catalog.<>) pg_catalog.split_part(found_now, '|', 1) THEN
-                -- A key of another type must be one that names counters still: better refused now than at the next INSERT.
-                PERFORM counter_ext.check_cache(cache.relid, cache.arguments);
-            END IF;
-            UPDATE counter_ext.cache AS c SET found = found_now,
-                    state = CASE WHEN c.state OPERATOR(pg_catalog.=) 'unverified' THEN c.state ELSE 'stale' END,
-                    why = NULL, retry_at = NULL, is_rekeyed = c.is_rekeyed OR pg_catalog.right(c.found, 1) OPERATOR(pg_catalog.=) '*'
-                        OR pg_catalog.split_part(c.found, '|', 1) OPERATOR(pg_catalog.<>) pg_catalog.split_part(found_now, '|', 1)
-                WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
-                AND c.arguments OPERATOR(pg_catalog.=) cache.arguments
-                RETURNING c.* INTO cache;
-            bytes_now := pg_catalog.pg_relation_size(cache.relid) OPERATOR(pg_catalog.+) coalesce((SELECT pg_catalog.sum(pg_catalog.pg_relation_size(i.relid))
-                FROM (SELECT t.relid FROM counter_ext.parts(cache.relid) AS t (relid) UNION ALL SELECT t.relid FROM counter_ext.parts(cache.middle) AS t (relid)) i), 0);
-            IF cache.state OPERATOR(pg_catalog.=) 'stale' AND bytes_now OPERATOR(pg_catalog.<=) most_bytes_at_once
-                AND pg_catalog.strpos(pg_catalog.split_part(found_now, '|', 3), 'D') OPERATOR(pg_catalog.=) 0
-                AND NOT counter_ext.is_restored() AND NOT counter_ext.session_lasts(cache.restored_by) THEN
-                PERFORM counter_ext.recount_one(cache.relid, cache.arguments);
-            END IF;
-        END IF;
-    END LOOP;
     own_tables := CASE TG_EVENT WHEN 'ddl_command_end' THEN ARRAY(SELECT coalesce(t.tgrelid, c.objid) FROM pg_catalog.pg_event_trigger_ddl_commands() c
             LEFT JOIN pg_catalog.pg_trigger t ON c.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_trigger'::pg_catalog.regclass AND t.oid OPERATOR(pg_catalog.=) c.objid
             WHERE c.classid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_trigger'::pg_catalog.regclass)) ELSE '{}' END;
+    named := ARRAY(SELECT DISTINCT coalesce(pg_catalog.pg_partition_root(t.relid)::pg_catalog.oid, t.relid) FROM pg_catalog.unnest(own_tables OPERATOR(pg_catalog.||)
+        CASE TG_EVENT WHEN 'sql_drop' THEN ARRAY(SELECT d.objid FROM pg_catalog.pg_event_trigger_dropped_objects() d
+            WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass) END) AS t (relid));
+    IF TG_TAG OPERATOR(pg_catalog.=) 'ALTER SCHEMA' AND TG_EVENT OPERATOR(pg_catalog.=) 'ddl_command_end' THEN
+        named_through := ARRAY(SELECT r.oid FROM pg_catalog.pg_class r JOIN pg_catalog.pg_event_trigger_ddl_commands() c ON c.objid OPERATOR(pg_catalog.=) r.relnamespace
+            WHERE c.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass AND r.relkind IN ('r', 'p'));
+    END IF;
+    -- Whoever has a cache decides over nobody's commands but those on its own table. A transaction that has changed its row, or holds its table,
+    -- keeps others waiting for good; and what was noted past the triggers, as by DETACH PARTITION CONCURRENTLY, every command would find.
+    FOR cache IN SELECT * FROM counter_ext.cache LOOP
+        is_own := cache.relid OPERATOR(pg_catalog.=) ANY (named);
+        IF NOT is_own THEN
+            CONTINUE WHEN NOT counter_ext.cache_differs(cache.relid, cache.relation, cache.middle, cache.arguments, cache.numbers, cache.found);
+            -- Those which a command has for itself, though it does not name them.
+            locked := coalesce(locked, ARRAY(SELECT DISTINCT coalesce(pg_catalog.pg_partition_root(l.relation)::pg_catalog.oid, l.relation) FROM pg_catalog.pg_locks l
+                WHERE l.locktype OPERATOR(pg_catalog.=) 'relation' AND l.granted AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND l.mode OPERATOR(pg_catalog.=) 'AccessExclusiveLock'
+                    AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())));
+            is_own := cache.relid OPERATOR(pg_catalog.=) ANY (locked);
+            is_near := cache.middle OPERATOR(pg_catalog.=) ANY (named OPERATOR(pg_catalog.||) locked)
+                OR cache.relid OPERATOR(pg_catalog.=) ANY (named_through) OR cache.middle OPERATOR(pg_catalog.=) ANY (named_through);
+        END IF;
+        IF is_own THEN
+            PERFORM counter_ext.follow_cache(cache.relid, cache.arguments, TG_TAG);
+        ELSIF NOT is_kept_waiting AND (is_near
+                OR cache.owner OPERATOR(pg_catalog.=) counter_ext.caller()
+                OR TG_TAG IN ('ALTER TYPE', 'ALTER DOMAIN') AND pg_catalog.pg_has_role(counter_ext.caller(), cache.owner, 'USAGE'))
+        THEN
+            -- What it finds of its owner's was done by no command with this tag.
+            is_kept_waiting := NOT counter_ext.try_follow_cache(cache.relid, cache.arguments, CASE WHEN is_near THEN TG_TAG ELSE '' END);
+            IF is_kept_waiting THEN
+                PERFORM counter_ext.mark_stale(cache.relid, cache.arguments);
+            END IF;
+        ELSE
+            PERFORM counter_ext.mark_stale(cache.relid, cache.arguments);
+        END IF;
+    END LOOP;
     FOR made IN SELECT t.relid, t.prefix, t.arguments, named.middle, c.relowner, pg_catalog.bool_or(t.tgrelid OPERATOR(pg_catalog.=) ANY (own_tables)) AS is_own
         FROM counter_ext.cache_trigger t
         JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relid
@@ -619,7 +753,11 @@ CREATE FUNCTION counter_ext.follow_rewrites() RETURNS event_trigger LANGUAGE plp
 BEGIN
     UPDATE counter_ext.cache AS c SET found = pg_catalog.concat(c.found, '*')
         WHERE coalesce(pg_catalog.pg_partition_root(pg_catalog.pg_event_trigger_table_rewrite_oid()),
-            pg_catalog.pg_event_trigger_table_rewrite_oid()::pg_catalog.regclass)::pg_catalog.oid IN (c.relid, c.middle);
+            pg_catalog.pg_event_trigger_table_rewrite_oid()::pg_catalog.regclass)::pg_catalog.oid IN (c.relid, c.middle)
+            -- Rows of another's table are counted through it: nobody waits for what he does.
+            AND (coalesce(pg_catalog.pg_partition_root(pg_catalog.pg_event_trigger_table_rewrite_oid()),
+                pg_catalog.pg_event_trigger_table_rewrite_oid()::pg_catalog.regclass)::pg_catalog.oid OPERATOR(pg_catalog.=) c.relid
+                OR counter_ext.try_lock_cache(c.relid, c.arguments));
 END
 $$;
 

@@ -314,7 +314,7 @@ DO $$
 DECLARE
     relation text;
 BEGIN
-    FOREACH relation IN ARRAY ARRAY['watch', 'expiry', 'cache', 'tracked'] LOOP
+    FOREACH relation IN ARRAY ARRAY['watch', 'expiry', 'cache', 'tracked', 'board', 'board_snapshot', 'board_window', 'board_score'] LOOP
         EXECUTE pg_catalog.format('CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.%I
             FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.check_written_by_hand()', relation);
         EXECUTE pg_catalog.format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER check_written_by_hand', relation);
@@ -328,6 +328,8 @@ $$;
         "counter_live_tables",
         "counter_expiry_tables",
         "counter_series_tables",
+        "counter_boards_tables",
+        "counter_board_windows_tables",
         "counter_cache_registry"
     ]
 );

@@ -145,7 +145,10 @@ fn load() -> Result<(), CounterError> {
         xact::in_scratch_memory(|| {
             let mut snapshot = Snapshot::fresh();
             each_row(&BOARD.open(board, Access::Read)?, &mut snapshot, |prefix, _, _| {
-                boards.push(Board { prefix: prefix.to_vec(), is_declared: true, state: None });
+                // Windows are named so, and their states are theirs.
+                if !length::is_name(prefix) {
+                    boards.push(Board { prefix: prefix.to_vec(), is_declared: true, state: None });
+                }
             });
             each_row(&STATES.open(states, Access::Read)?, &mut snapshot, |prefix, state, upto| {
                 if length::is_name(prefix) {

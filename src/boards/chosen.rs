@@ -7,7 +7,8 @@ use super::reading;
 use super::snapshots;
 use super::windows::length::Length;
 use super::windows::{self, declaring};
-use crate::errors::CounterError;
+use crate::counting::read;
+use crate::errors::{CounterError, check_prefix};
 use crate::fallible;
 use crate::pg::interval::Interval;
 use crate::rows::access;
@@ -19,12 +20,19 @@ enum Chosen {
     By(Length),
 }
 
-/// The board that is named, or the only one that there is; the one for ever where there is one. Errors: 22023; 42P08 there are several others.
-fn choose(prefix: &[u8], by: Option<&[u8]>) -> Result<Chosen, CounterError> {
+/// The board that is named, or the only one that there is; the one for ever where there is one. Errors: 22023; 42501 the caller may not read
+/// counters; 42P08 there are several others. Copies are of those for ever, and have rights of their own.
+fn choose(prefix: &[u8], by: Option<&[u8]>, is_of_copies: bool) -> Result<Chosen, CounterError> {
     if let Some(by) = by {
         return declaring::length(by).map(Chosen::By);
     }
-    access::lock_total_first(access::tables()?.total);
+    check_prefix(prefix)?;
+    // Before anything is looked at: what boards there are is not for everybody.
+    match read::enter() {
+        Ok(tables) => access::lock_total_first(tables.total),
+        Err(_) if is_of_copies => return Ok(Chosen::ForEver),
+        Err(refused) => return Err(refused),
+    }
     if board_rows::all()?.iter().any(|board| board.is_declared && board.prefix == prefix) {
         return Ok(Chosen::ForEver);
     }
@@ -61,7 +69,7 @@ pub fn top(
     at_us: Option<i64>,
     by: Option<&[u8]>,
 ) -> Result<Vec<Ranked>, CounterError> {
-    match (choose(prefix, by)?, at_us) {
+    match (choose(prefix, by, at_us.is_some())?, at_us) {
         (Chosen::By(length), at_us) => windows::reading::top(prefix, length, most, at_us),
         (Chosen::ForEver, None) => reading::top(prefix, most),
         (Chosen::ForEver, Some(at_us)) => snapshots::top(prefix, most, at_us),
@@ -70,7 +78,7 @@ pub fn top(
 
 /// A member's rank.
 pub fn rank(prefix: &[u8], member: &[u8], by: Option<&[u8]>) -> Result<Option<i64>, CounterError> {
-    match choose(prefix, by)? {
+    match choose(prefix, by, false)? {
         Chosen::By(length) => {
             reading::check_member(prefix, member)?;
             windows::reading::rank(prefix, length, member)
@@ -86,7 +94,7 @@ pub fn around(
     most: usize,
     by: Option<&[u8]>,
 ) -> Result<Vec<Ranked>, CounterError> {
-    match choose(prefix, by)? {
+    match choose(prefix, by, false)? {
         Chosen::By(length) => {
             reading::check_member(prefix, member)?;
             windows::reading::around(prefix, length, member, most)

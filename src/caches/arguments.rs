@@ -14,6 +14,16 @@ use super::errors::CacheError;
 use super::key_id;
 use crate::errors::{CounterError, check_id};
 
+/// A column's name, as long as PostgreSQL lets it be.
+const MAX_NAME_BYTES: usize = 63;
+/// A table's name with its schema, as SQL writes it where each byte is a quote.
+const MAX_TABLE_BYTES: usize = 2 * (2 * MAX_NAME_BYTES + 2) + 1;
+/// As many as an index has.
+const MAX_KEYS: usize = 32;
+/// More than the longest arguments that `Role::of` takes, each with a NUL behind it. Those of a trigger that are longer count nothing; what
+/// looks at all triggers passes them over, in sql/caches.sql too.
+pub const MAX_BYTES: usize = 4096;
+
 /// Whose rows are counted into which counters, by what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Definition {
@@ -123,14 +133,28 @@ impl Role {
         let [prefix, key, pairs @ ..] = arguments else {
             return Err(misuse("it takes a prefix of counters and a column"));
         };
+        // Anybody makes a trigger on a table of his own, and everybody's commands read what it says.
+        let check_name = |name: &[u8], most: usize| {
+            if name.len() > most {
+                Err(misuse("a name in its arguments is too long for one"))
+            } else {
+                Ok(())
+            }
+        };
         let mut definition = Definition::new(prefix.as_ref(), &[key.as_ref()])?;
+        check_name(key.as_ref(), MAX_NAME_BYTES)?;
         let (mut table, mut by, mut to, mut of) = (None, None, None, None);
         for pair in pairs.chunks(2) {
             let [word, name] = pair else {
                 return Err(misuse("a word of its arguments has no name after it"));
             };
+            let is_of_table = matches!(word.as_ref(), b"through" | b"of");
+            check_name(name.as_ref(), if is_of_table { MAX_TABLE_BYTES } else { MAX_NAME_BYTES })?;
             let name = text(name.as_ref())?;
             let place = match word.as_ref() {
+                b"key" if definition.keys.len() == MAX_KEYS => {
+                    return Err(misuse("there are more columns of a key in its arguments than it takes"));
+                }
                 b"key" => {
                     definition.keys.push(name);
                     continue;
@@ -214,6 +238,39 @@ mod tests {
         for arguments in cases {
             assert!(Role::of(arguments).is_err(), "{arguments:?}");
         }
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_name_is_refused() {
+        let (name, long) = ([b'n'; MAX_NAME_BYTES], [b'n'; MAX_NAME_BYTES + 1]);
+        let (table, long_table) = ([b'"'; MAX_TABLE_BYTES], [b'"'; MAX_TABLE_BYTES + 1]);
+        fn of(arguments: &[&[u8]]) -> Result<Role, CounterError> {
+            Role::of(arguments)
+        }
+        assert!(of(&[b"p:", &name]).is_ok());
+        assert!(of(&[b"p:", &long]).is_err());
+        assert!(of(&[b"p:", b"k", b"only", &long]).is_err());
+        assert!(of(&[b"p:", b"k", b"to", &name, b"of", &table]).is_ok());
+        assert!(of(&[b"p:", b"k", b"to", &long, b"of", b"t"]).is_err());
+        assert!(of(&[b"p:", b"k", b"to", b"j", b"of", &long_table]).is_err());
+        assert!(of(&[b"p:", b"k", b"through", &long_table, b"by", b"i", b"to", b"j"]).is_err());
+    }
+
+    #[test]
+    fn the_longest_arguments_that_count_are_looked_at() {
+        let (prefix, name, table) = ([b'p'; 183], [b'n'; MAX_NAME_BYTES], [b't'; MAX_TABLE_BYTES]);
+        let mut keys: Vec<&[u8]> = vec![&prefix[..], &name];
+        (1..MAX_KEYS).for_each(|_| keys.extend([&b"key"[..], &name]));
+        let mut most = keys.clone();
+        most.extend([&b"amount"[..], &name, b"only", &name]);
+        assert!(Role::of(&most).is_ok());
+        most.extend([&b"through"[..], &table, b"by", &name, b"to", &name]);
+        assert!(most.iter().map(|argument| argument.len() + 1).sum::<usize>() <= MAX_BYTES);
+        keys.extend([&b"key"[..], &name]);
+        assert!(Role::of(&keys).is_err());
+        // As sql/caches.sql has it.
+        let script = include_str!("../../sql/caches.sql");
+        assert!(script.contains(&format!("octet_length(e.tgargs) OPERATOR(pg_catalog.<=) {MAX_BYTES}")));
     }
 
     proptest! {

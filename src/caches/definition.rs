@@ -4,7 +4,7 @@
 
 use std::ffi::CString;
 
-use super::arguments::{Definition, Role};
+use super::arguments::{Definition, MAX_BYTES, Role};
 use super::errors::CacheError;
 use super::opened::Opened;
 use crate::errors::CounterError;
@@ -226,6 +226,7 @@ fn others(function: &Function, source: &Source) -> Result<Vec<Other>, CounterErr
              pg_catalog.format('%s.%I', c.relnamespace::pg_catalog.regnamespace, c.relname), pg_catalog.encode(t.tgargs, 'hex')
          FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid
          WHERE t.tgfoid OPERATOR(pg_catalog.=) {function}::pg_catalog.oid
+           AND pg_catalog.octet_length(t.tgargs) OPERATOR(pg_catalog.<=) {MAX_BYTES}
            AND t.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid AND {} ORDER BY t.oid",
         owner_may_count()?
     );
@@ -270,6 +271,7 @@ fn uses(condition: &str) -> Result<Vec<(Oid, Definition)>, CounterError> {
         "SELECT DISTINCT coalesce(pg_catalog.pg_partition_root(t.tgrelid), t.tgrelid::pg_catalog.regclass)::pg_catalog.oid,
              pg_catalog.encode(t.tgargs, 'hex')
          FROM pg_catalog.pg_trigger t WHERE t.tgfoid OPERATOR(pg_catalog.=) {function}::pg_catalog.oid
+           AND pg_catalog.octet_length(t.tgargs) OPERATOR(pg_catalog.<=) {MAX_BYTES}
            AND t.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid AND {condition} ORDER BY 1, 2"
     );
     let each = |row: Vec<Option<Vec<u8>>>| {

@@ -1,7 +1,7 @@
 //! Rows of ours that are not written by the extension itself: who may, and which triggers see it.
 //!
 //! INSERT and UPDATE on counter_ext.total are the rights to count, through functions that keep each counter's total, log and
-//! memory together. Those on tables that say what the worker does with counters (watch, expiry, cache) are looked at by functions that also ask for
+//! memory together. Those on tables that say what the worker does with counters (watch, expiry, cache, board) are looked at by functions that also ask for
 //! the rights on these counters. Writing the rows by hand goes past all of that, so it takes more: owning the table, as a restore and an apply
 //! worker do, or TRUNCATE on it, which is the right to take all rows away.
 
@@ -33,7 +33,7 @@ impl Explain for ByHandError {
             )
             .hint(
                 "Call the function that does it: counter_incr, counter_set, counter_visit, counter_drop, counter_watch, counter_expire, \
-                 counter_cache. Rows are written by hand by the table's owner, and by whoever has TRUNCATE on it.",
+                 counter_cache, counter_board. Rows are written by hand by the table's owner, and by whoever has TRUNCATE on it.",
             ),
         }
     }

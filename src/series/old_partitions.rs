@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use super::bucket_rows::{BucketRow, ROLLED, rolled_upto};
 use super::level::{Level, Partition};
-use super::partitions::{BUCKET, ID, leaves, of_level};
+use super::partitions::{BUCKET, ID, leaves, of_level, tell_nobody};
 use crate::errors::CounterError;
 use crate::fallible;
 use crate::pg::id_scan::Range;
@@ -126,8 +126,11 @@ impl Due {
         }
         self.forget_rolled()?;
         let drop = format!("DROP TABLE counter_ext.{}", self.of.name());
-        confined::as_owner(table::owner(self.parent), |confined| {
-            Spi::connect(confined)?.run(drop.as_bytes())
+        let owner = table::owner(self.parent);
+        confined::as_owner(owner, |confined| {
+            let spi = Spi::connect(confined)?;
+            tell_nobody(&spi, owner)?;
+            spi.run(drop.as_bytes())
         })?;
         xact::see_own_changes();
         Ok(true)

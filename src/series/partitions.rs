@@ -8,7 +8,7 @@ use crate::errors::CounterError;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::spi::Spi;
 use crate::pg::table::{Access, Table};
-use crate::pg::{Oid, catalog, confined, partition, process, table, xact};
+use crate::pg::{Oid, catalog, confined, partition, privilege, process, table, xact};
 use crate::rows::access::{self, FamilyTable, Keyed};
 use crate::rows::column_types::*;
 
@@ -110,11 +110,13 @@ fn make(kind: Level, at_us: i64, parent: Oid) -> Result<(Oid, Partition), Counte
         instant(of.to_us)
     );
     let active = ActiveSnapshot::push_latest();
-    confined::as_owner(table::owner(parent), |confined| {
+    let owner = table::owner(parent);
+    confined::as_owner(owner, |confined| {
         let spi = Spi::connect(confined)?;
         // It is the owner's table, not to be put where the caller would have his own.
         spi.run(b"SET LOCAL default_tablespace TO ''")?;
         spi.run(b"SET LOCAL default_table_access_method TO heap")?;
+        tell_nobody(&spi, owner)?;
         spi.run(create.as_bytes())?;
         spi.run(by_time.as_bytes())?;
         spi.run(attach.as_bytes())
@@ -122,6 +124,16 @@ fn make(kind: Level, at_us: i64, parent: Oid) -> Result<(Oid, Partition), Counte
     drop(active);
     xact::see_own_changes();
     find(kind, at_us, parent).ok_or(CounterError::NoPartition { table: level })
+}
+
+/// Has the commands that follow, as the tables' owner, tell no event trigger: they are nobody's, and what somebody has there would keep the
+/// worker waiting, or counting itself. Where the owner may not say so, it is left.
+pub fn tell_nobody(spi: &Spi<'_>, owner: Oid) -> Result<(), CounterError> {
+    if privilege::is_superuser(owner) {
+        spi.run(b"SET LOCAL session_replication_role TO replica")
+    } else {
+        Ok(())
+    }
 }
 
 /// A partition with its index over times, if it has it as it was made.

@@ -60,6 +60,13 @@ SELECT * FROM counter_board_top('w:');
 SELECT counter_board('w:', by => 'hour', keep => '2 days'), counter_board('w:', by => 'hour', keep => '3 days'), counter_board('w:', by => 'week');
 SELECT * FROM windows_attempt($$SELECT counter_board_top('w:')$$);
 SELECT * FROM windows_attempt($$SELECT counter_board_rank('w:', 'anna')$$);
+-- Who may not read counters is not told which boards there are.
+CREATE ROLE windows_nobody;
+SET ROLE windows_nobody;
+SELECT * FROM windows_attempt($$SELECT counter_board_top('w:')$$);
+SELECT * FROM windows_attempt($$SELECT counter_board_top('none:')$$);
+RESET ROLE;
+DROP ROLE windows_nobody;
 SELECT * FROM windows_attempt($$SELECT counter_board_top('w:', by => 'day')$$);
 SELECT * FROM windows_attempt($$SELECT counter_board_top('w:', by => 'year')$$);
 SELECT * FROM counter_board_top('w:', by => 'month');

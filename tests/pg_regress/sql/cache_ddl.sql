@@ -28,6 +28,19 @@ SELECT * FROM counter_verify('cd_there.cd_renamed', 'cd:', 'the "place''');
 SELECT "table", prefix, key, state FROM counter_caches;
 SELECT relation, arguments FROM counter_ext.cache;
 
+-- Commands for relations of other kinds rename tables, and columns of tables, too.
+CREATE TABLE cd_named (k int);
+SELECT counter_cache('cd_named', 'cd-named:', 'k');
+ALTER INDEX cd_named RENAME TO cd_names;
+ALTER VIEW cd_names RENAME COLUMN k TO l;
+INSERT INTO cd_names VALUES (1);
+ALTER MATERIALIZED VIEW cd_names RENAME COLUMN l TO m;
+ALTER FOREIGN TABLE cd_names RENAME COLUMN m TO n;
+INSERT INTO cd_names VALUES (1);
+SELECT relation, arguments, state FROM counter_ext.cache WHERE prefix = 'cd-named:';
+SELECT counter_get('cd-named:1'), count(*) FROM counter_verify('cd_names', 'cd-named:', 'n');
+DROP TABLE cd_names;
+
 -- The key gets another type, by a USING of the same type too.
 ALTER TABLE cd_there.cd_renamed RENAME COLUMN "the ""place'" TO room;
 ALTER TABLE cd_there.cd_renamed ALTER COLUMN room TYPE text USING 'r' || room;

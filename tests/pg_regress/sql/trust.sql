@@ -120,7 +120,8 @@ SELECT counter_get('trust:a');
 -- Rows that say what the worker sends, drops and recounts are put there by functions, which ask for the rights on counters too. Who may
 -- write such rows borrows none: neither does he hear totals that another role may read, nor have counters dropped.
 CREATE ROLE counter_ext_says;
-GRANT SELECT, INSERT, UPDATE, DELETE ON counter_ext.watch, counter_ext.expiry, counter_ext.cache, counter_ext.tracked TO counter_ext_says;
+GRANT SELECT, INSERT, UPDATE, DELETE ON counter_ext.watch, counter_ext.expiry, counter_ext.cache, counter_ext.tracked, counter_ext.board,
+    counter_ext.board_snapshot, counter_ext.board_window, counter_ext.board_score TO counter_ext_says;
 SET ROLE counter_ext_says;
 SELECT counter_watch('trust:', 'trust');
 SELECT counter_expire('trust:', '1 second');
@@ -133,6 +134,10 @@ UPDATE counter_ext.expiry SET idle = '1 microsecond';
 INSERT INTO counter_ext.cache SELECT 'counter_ext.gone', 'trust:', '{trust:,k}', 1, '{NULL,1}', 0, 10, '', 'right';
 UPDATE counter_ext.cache SET state = 'stale';
 UPDATE counter_ext.tracked SET zone = 'nowhere';
+INSERT INTO counter_ext.board (prefix) VALUES ('trust:');
+INSERT INTO counter_ext.board_snapshot SELECT WHERE false;
+INSERT INTO counter_ext.board_window VALUES ('trust:', 'day', now(), 0, 'nowhere');
+INSERT INTO counter_ext.board_score VALUES ('trust:', 'anna', 0, 0, 9);
 \set VERBOSITY default
 -- To end what is declared takes no more than DELETE.
 DELETE FROM counter_ext.watch;
@@ -140,6 +145,23 @@ DELETE FROM counter_ext.expiry;
 RESET ROLE;
 DROP OWNED BY counter_ext_says;
 DROP ROLE counter_ext_says;
+-- Nobody declares a board of what ids of families, and names of windows, begin with: it would never be built.
+\set VERBOSITY terse
+INSERT INTO counter_ext.board (prefix) VALUES (E'\x01');
+INSERT INTO counter_ext.board (prefix) VALUES (E'\x01h03abc');
+INSERT INTO counter_ext.board (prefix) VALUES (E'\x02');
+INSERT INTO counter_ext.board_window VALUES (E'\x01', 'day', now(), 0, 'UTC');
+\set VERBOSITY default
+
+-- Partitions of buckets are made past what somebody has do on commands of DDL.
+CREATE FUNCTION pg_temp.refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;
+SELECT counter_track('trust-days:', '{day}', '{forever}');
+CREATE EVENT TRIGGER counter_ext_trust ON ddl_command_end EXECUTE FUNCTION pg_temp.refuse();
+SELECT counter_incr_at('trust-days:a', '1982-07-01', 2);
+SELECT counter_compact() >= 0 AS compacted;
+DROP EVENT TRIGGER counter_ext_trust;
+SELECT counter_total('trust-days:a', '1982-01-01', '1983-01-01');
+SELECT counter_drop('trust-days:a'), counter_untrack('trust-days:');
 
 -- It says so at the end of the script, and nobody else.
 SELECT counter_ext.note_extension_created();
@@ -330,6 +352,20 @@ CREATE TRIGGER t AFTER INSERT ON counter_ext_mal.part FOR EACH ROW EXECUTE FUNCT
 RESET ROLE;
 SELECT relation FROM counter_ext.cache WHERE prefix = 'trust:p:';
 DROP TABLE counter_ext_victim.parted;
+-- A trigger says no more than names of columns and tables: every command of anybody reads it. One that says more is passed over.
+SET ROLE counter_ext_mal;
+CREATE TABLE counter_ext_mal.long (k int);
+\set VERBOSITY terse
+DO $$ BEGIN EXECUTE format('CREATE TRIGGER t AFTER INSERT ON counter_ext_mal.long FOR EACH ROW EXECUTE FUNCTION counter_rows(''trust:long:'', ''k'', ''to'', %L, ''of'', ''a.b'')', repeat('x', 100000)); END $$;
+DO $$ BEGIN EXECUTE format('CREATE TRIGGER t AFTER INSERT ON counter_ext_mal.long FOR EACH ROW EXECUTE FUNCTION counter_rows(''trust:long:'', ''k'', ''to'', ''k'', ''of'', %L)', repeat('x', 100000)); END $$;
+DO $$ BEGIN EXECUTE format('CREATE TRIGGER t AFTER INSERT ON counter_ext_mal.long FOR EACH ROW EXECUTE FUNCTION counter_rows(''trust:long:'', ''k'' %s)', repeat(', ''key'', ''k''', 40)); END $$;
+\set VERBOSITY default
+CREATE TRIGGER t AFTER INSERT ON counter_ext_mal.long FOR EACH ROW EXECUTE FUNCTION counter_rows('trust:long:', 'k');
+RESET ROLE;
+SELECT count(*) FROM counter_ext.counting_trigger WHERE tgrelid = 'counter_ext_mal.long'::regclass;
+UPDATE pg_trigger SET tgargs = tgargs || convert_to(repeat('x', 1000000), 'UTF8') || '\x00', tgnargs = 3 WHERE tgrelid = 'counter_ext_mal.long'::regclass;
+SELECT count(*) FROM counter_ext.counting_trigger WHERE tgrelid = 'counter_ext_mal.long'::regclass;
+DROP TABLE counter_ext_mal.long;
 -- What names no table.
 CREATE SCHEMA counter_ext_mal2 AUTHORIZATION counter_ext_mal CREATE TABLE t (k int) CREATE TRIGGER t AFTER INSERT ON t
     FOR EACH ROW EXECUTE FUNCTION counter_rows('trust:n:', 'k', 'through', 'a.b.c.d', 'by', 'id', 'to', 'k');
