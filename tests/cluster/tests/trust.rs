@@ -1,8 +1,9 @@
 //! No role gains another's rights through us (promise G9): not at install, and not by search_path.
 
 use counter_ext_cluster_tests::installation::Installation;
-use counter_ext_cluster_tests::{Cluster, Session, Settings, assert_sqlstate, traps};
+use counter_ext_cluster_tests::{Cluster, Session, Settings, assert_sqlstate, traps, wait};
 use counter_ext_house::script;
+use std::time::Duration;
 
 const DUPLICATE_SCHEMA: &str = "42P06";
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
@@ -335,3 +336,118 @@ fn nothing_of_the_callers_search_path_runs() {
 /// A text that is no sketch, parameters that no sketch has, to forget everything without the right to TRUNCATE, and a harvester, or
 /// what a node is asked for, where there are no nodes. Those that make nodes are in `nodes`.
 const EXPECTED_FAILURES: usize = 6;
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// Without a worker, so that nothing is recounted but by who is looked at.
+#[test]
+fn nobody_waits_for_a_caches_owner_or_runs_his_code() {
+    let cluster = Cluster::start(Settings::without_preload());
+    let mut admin = cluster.connect();
+    admin.must(
+        "CREATE ROLE app; CREATE SCHEMA app AUTHORIZATION app; CREATE ROLE mallory; CREATE SCHEMA mal AUTHORIZATION mallory;
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA counter_ext TO app, mallory;
+         CREATE FOREIGN DATA WRAPPER dummy; CREATE SERVER elsewhere FOREIGN DATA WRAPPER dummy; GRANT USAGE ON FOREIGN SERVER elsewhere TO app",
+    );
+    let (mut app, mut reader) = (cluster.connect(), cluster.connect());
+    let mut mallory = cluster.connect();
+    app.must("SET SESSION AUTHORIZATION app");
+    mallory.must("SET SESSION AUTHORIZATION mallory; CREATE TABLE mal.mine (i int)");
+    let state = |session: &mut Session, prefix: &str| {
+        session.value::<String>(&format!("SELECT state FROM counter_ext.cache WHERE prefix = '{prefix}'"))
+    };
+    let why = |session: &mut Session, prefix: &str| {
+        let query = format!("SELECT coalesce(why, '') FROM counter_ext.cache WHERE prefix = '{prefix}'");
+        session.value::<String>(&query)
+    };
+
+    // An index has code of app's run where a query of the table is planned. A partition that is being detached changes the table while nobody's
+    // command is told of it.
+    app.must(
+        "CREATE TABLE app.pt (k int, d int) PARTITION BY LIST (d);
+         CREATE TABLE app.pt1 PARTITION OF app.pt FOR VALUES IN (1); CREATE TABLE app.pt2 PARTITION OF app.pt FOR VALUES IN (2);
+         CREATE TRIGGER i AFTER INSERT ON app.pt REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION counter_rows('ht:', 'k');
+         CREATE TRIGGER d AFTER DELETE ON app.pt REFERENCING OLD TABLE AS o FOR EACH STATEMENT EXECUTE FUNCTION counter_rows('ht:', 'k');
+         CREATE TRIGGER u AFTER UPDATE ON app.pt REFERENCING OLD TABLE AS o NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION counter_rows('ht:', 'k');
+         INSERT INTO app.pt VALUES (1, 1), (1, 2);
+         SELECT counter_backfill('app.pt', 'ht:', 'k'); SELECT * FROM counter_verify('app.pt', 'ht:', 'k', repair => true);
+         CREATE TABLE app.ran (who name);
+         CREATE FUNCTION app.tell() RETURNS void LANGUAGE plpgsql AS 'BEGIN INSERT INTO app.ran VALUES (session_user); END';
+         CREATE FUNCTION app.evil(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM app.tell(); RETURN n; END';
+         CREATE INDEX ON app.pt2 (k) WHERE d > app.evil(7)",
+    );
+    assert_eq!(state(&mut admin, "ht:"), "right");
+    reader.must("BEGIN; SELECT count(*) FROM app.pt");
+    app.must("SET statement_timeout = '1s'");
+    wait::until("the partition is being detached", SOON, || {
+        let _ = app.run("ALTER TABLE app.pt DETACH PARTITION app.pt1 CONCURRENTLY");
+        admin.value::<bool>("SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = 'app.pt1'::regclass")
+    });
+    app.must("RESET statement_timeout");
+    // It stays so.
+    drop(reader);
+    let ran_elsewhere = "SELECT count(*) FROM app.ran WHERE who <> 'app'";
+    mallory.must("ALTER TABLE mal.mine ADD m int");
+    assert_eq!(admin.value::<i64>(ran_elsewhere), 0, "app's code ran in mallory's session");
+    assert_eq!(state(&mut admin, "ht:"), "stale");
+    admin.must("ALTER TABLE app.pt ADD n int; SELECT counter_compact()");
+    assert_eq!(admin.value::<i64>(ran_elsewhere), 0, "app's code ran in a superuser's session");
+    assert!(why(&mut admin, "ht:").contains("functions of users"), "{}", why(&mut admin, "ht:"));
+
+    // Its table has another name, of which nobody was told. What the first command finds is in its own transaction.
+    app.must("CREATE TABLE app.own (k int); SELECT counter_cache('app.own', 'own:', 'k'); INSERT INTO app.own VALUES (1)");
+    admin.must(
+        "SET session_replication_role = replica; ALTER TABLE app.own RENAME TO renamed; ALTER TABLE app.renamed RENAME COLUMN k TO l;
+         RESET session_replication_role",
+    );
+    app.must("BEGIN; CREATE TABLE app.junk (i int)");
+    mallory.must("SET lock_timeout = '5s'; CREATE TABLE mal.own (i int); ALTER TABLE mal.own ADD j int");
+    admin.must("SET lock_timeout = '5s'; CREATE TEMPORARY TABLE mine (i int); DROP TABLE mine");
+    app.must("ROLLBACK");
+    mallory.must("DROP TABLE mal.own");
+    // Others than the owner have it recounted by nobody but the worker, or a superuser.
+    assert_eq!(state(&mut admin, "own:"), "stale");
+    mallory.must("SELECT counter_compact()");
+    assert_eq!(state(&mut admin, "own:"), "stale");
+    wait::until("it is followed", SOON, || {
+        admin.must("SELECT counter_compact()");
+        state(&mut admin, "own:") == "right"
+    });
+    app.must("INSERT INTO app.renamed VALUES (1)");
+    admin.assert_count("own:1", 2);
+    assert_eq!(
+        admin.value::<String>("SELECT relation FROM counter_ext.cache WHERE prefix = 'own:'"),
+        "app.renamed"
+    );
+
+    // Whoever counts through a table of another's keeps that one waiting no more than a moment, and what he counts is mended after that.
+    admin.must(
+        "CREATE TABLE public.books (id int PRIMARY KEY, author int); INSERT INTO public.books VALUES (1, 7);
+         GRANT SELECT ON public.books TO app",
+    );
+    app.must(
+        "CREATE TABLE app.chapters (book int);
+         CREATE TRIGGER t AFTER INSERT ON app.chapters REFERENCING NEW TABLE AS n FOR EACH STATEMENT
+             EXECUTE FUNCTION counter_rows('ch:', 'book', 'through', 'public.books', 'by', 'id', 'to', 'author')",
+    );
+    app.must("BEGIN; ALTER TABLE app.chapters ADD n int");
+    admin.must("UPDATE counter_ext.cache SET state = 'right' WHERE prefix = 'ch:'");
+    admin.must("ALTER TABLE public.books RENAME TO volumes");
+    app.must("ROLLBACK");
+    mallory.must("CREATE TABLE mal.own (i int)");
+    assert_eq!(state(&mut admin, "ch:"), "stale");
+    app.must("CREATE TABLE app.junk (i int)");
+    let through = "SELECT arguments[4] FROM counter_ext.cache WHERE prefix = 'ch:'";
+    assert_eq!(admin.value::<String>(through), "public.volumes");
+
+    // Another server answers when it likes.
+    app.must(
+        "CREATE TABLE app.ft (k int, d int) PARTITION BY LIST (d); CREATE TABLE app.ft1 PARTITION OF app.ft FOR VALUES IN (1);
+         SELECT counter_cache('app.ft', 'ft:', 'k');
+         CREATE FOREIGN TABLE app.ft2 PARTITION OF app.ft FOR VALUES IN (2) SERVER elsewhere",
+    );
+    admin.must("UPDATE counter_ext.cache SET state = 'stale' WHERE prefix = 'ft:'; SELECT counter_compact()");
+    assert!(why(&mut admin, "ft:").contains("another server"), "{}", why(&mut admin, "ft:"));
+    drop((app, mallory, admin));
+    cluster.finish();
+}
