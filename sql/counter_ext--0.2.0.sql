@@ -1273,6 +1273,8 @@ BEGIN
 END
 $$;
 
+-- src/api/cache_registry.rs
+
 -- Whether a table is not as the row of its cache says.
 CREATE FUNCTION counter_ext.cache_differs(relid oid, relation text, middle oid, arguments text[], numbers smallint[], found text) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -1,4 +1,4 @@
-//! Caches follow what happens to their tables: the registry, and the event triggers that keep it (sql/caches.sql).
+//! Caches follow what happens to their tables: the registry, and the event triggers that keep it (sql/caches.sql, sql/cache_following.sql).
 //!
 //! BOUND: a prefix and a name, as pg_trigger has them.
 
@@ -76,6 +76,12 @@ extension_sql_file!(
     ]
 );
 
+extension_sql_file!(
+    "../../sql/cache_following.sql",
+    name = "counter_cache_following",
+    requires = ["counter_cache_registry"]
+);
+
 extension_sql!(
     r#"
 CREATE EVENT TRIGGER counter_ext_follow_tables ON ddl_command_end EXECUTE FUNCTION counter_ext.follow_tables();
@@ -83,5 +89,5 @@ CREATE EVENT TRIGGER counter_ext_follow_rewrites ON table_rewrite EXECUTE FUNCTI
 CREATE EVENT TRIGGER counter_ext_follow_drops ON sql_drop EXECUTE FUNCTION counter_ext.follow_tables();
 "#,
     name = "counter_cache_event_triggers",
-    requires = ["counter_cache_registry", "counter_event_triggers"]
+    requires = ["counter_cache_following", "counter_event_triggers"]
 );
