@@ -2488,6 +2488,25 @@ LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'like_cursor_name_wrapper';
 
 -- src/api/likes.rs
+-- counter_ext::api::likes::counter_ext::liked_items_here
+CREATE  FUNCTION counter_ext."liked_items_here"(
+	"max_rows" INT /* Option < i32 > */
+) RETURNS INT /* Option < i32 > */
+STABLE PARALLEL SAFE
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'liked_items_here_wrapper';
+
+-- src/api/likes.rs
+-- counter_ext::api::likes::counter_ext::likers_here
+CREATE  FUNCTION counter_ext."likers_here"(
+	"item" text, /* Option < TextArg < '_ > > */
+	"max_rows" INT /* Option < i32 > */
+) RETURNS INT /* Option < i32 > */
+STABLE PARALLEL SAFE
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'likers_here_wrapper';
+
+-- src/api/likes.rs
 
 -- Likes: a row each, partitioned by item so that they can lie on several disks (ALTER TABLE counter_ext.liked_7 SET TABLESPACE ...).
 
@@ -2620,7 +2639,7 @@ BEGIN ATOMIC
         WHERE liked.item OPERATOR(pg_catalog.=) $1 COLLATE "C"
             AND ROW(liked.at, liked.actor) OPERATOR(pg_catalog.<)
                 ROW(counter_ext.like_cursor_at($2), counter_ext.like_cursor_name($2) COLLATE "C")
-        ORDER BY liked.at DESC, liked.actor DESC LIMIT $3;
+        ORDER BY liked.at DESC, liked.actor DESC LIMIT counter_ext.likers_here($1, $3);
 END;
 CREATE FUNCTION counter_liked_items(actor text, after text DEFAULT NULL, max_rows integer DEFAULT 100)
     RETURNS TABLE (item text, at timestamptz, cursor text) LANGUAGE sql STABLE PARALLEL SAFE
@@ -2629,7 +2648,7 @@ BEGIN ATOMIC
         WHERE liked.actor OPERATOR(pg_catalog.=) $1 COLLATE "C"
             AND ROW(liked.at, liked.item) OPERATOR(pg_catalog.<)
                 ROW(counter_ext.like_cursor_at($2), counter_ext.like_cursor_name($2) COLLATE "C")
-        ORDER BY liked.at DESC, liked.item DESC LIMIT $3;
+        ORDER BY liked.at DESC, liked.item DESC LIMIT counter_ext.liked_items_here($3);
 END;
 CREATE FUNCTION counter_likers(item counter, after text DEFAULT NULL, max_rows integer DEFAULT 100)
     RETURNS TABLE (actor text, at timestamptz, cursor text) LANGUAGE sql STABLE PARALLEL SAFE
@@ -3493,6 +3512,76 @@ PARALLEL RESTRICTED
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'series_total_wrapper';
 
+-- src/api/sharding.rs
+CREATE SCHEMA IF NOT EXISTS counter_ext; /* counter_ext::api::sharding::counter_ext */
+
+-- src/api/sharding.rs
+-- counter_ext::api::sharding::counter_ext::advance_source_here
+CREATE  FUNCTION counter_ext."advance_source_here"(
+	"source" text, /* Option < TextArg < '_ > > */
+	"first" bigint, /* Option < i64 > */
+	"upto" bigint, /* Option < i64 > */
+	"deltas" bigint /* Option < i64 > */
+) RETURNS TABLE (
+	"advanced" bool,  /* bool */
+	"before" bigint  /* Option < i64 > */
+)
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'advance_source_here_wrapper';
+
+-- src/api/sharding.rs
+-- counter_ext::api::sharding::counter_ext::get_many_here
+CREATE  FUNCTION counter_ext."get_many_here"(
+	"key" text, /* Option < TextArg < '_ > > */
+	"ids" text[] /* Option < TextArray < '_ > > */
+) RETURNS SETOF bigint /* Option < i64 > */
+PARALLEL RESTRICTED
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'get_many_here_wrapper';
+
+-- src/api/sharding.rs
+-- counter_ext::api::sharding::counter_ext::incr_many_here
+CREATE  FUNCTION counter_ext."incr_many_here"(
+	"key" text, /* Option < TextArg < '_ > > */
+	"ids" text[], /* Option < TextArray < '_ > > */
+	"deltas" bigint[] /* Option < BigintArray < '_ > > */
+) RETURNS bigint /* i64 */
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'incr_many_here_wrapper';
+
+-- src/api/sharding.rs
+-- counter_ext::api::sharding::counter_ext::owner_group
+CREATE  FUNCTION counter_ext."owner_group"(
+	"id" text /* TextArg < '_ > */
+) RETURNS INT /* Option < i32 > */
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'owner_group_wrapper';
+
+-- src/api/sharding.rs
+-- counter_ext::api::sharding::counter_ext::take_moved
+CREATE  FUNCTION counter_ext."take_moved"(
+	"source" text, /* TextArg < '_ > */
+	"batch" bigint, /* i64 */
+	"ids" text[], /* TextArray < '_ > */
+	"amounts" bigint[] /* BigintArray < '_ > */
+) RETURNS bool /* bool */
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'take_moved_wrapper';
+
+-- src/api/sharding.rs
+-- counter_ext::api::sharding::counter_ext::visitors_here
+CREATE  FUNCTION counter_ext."visitors_here"(
+	"key" text, /* Option < TextArg < '_ > > */
+	"ids" text[], /* Option < TextArray < '_ > > */
+	"first_day" INT, /* Option < i32 > */
+	"last_day" INT /* Option < i32 > */
+) RETURNS counter_hll /* SketchBytes */
+PARALLEL RESTRICTED
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'visitors_here_wrapper';
+
 -- src/api/triggers.rs
 CREATE SCHEMA IF NOT EXISTS counter_ext; /* counter_ext::api::triggers::counter_ext */
 
@@ -3736,6 +3825,10 @@ BEGIN
         RAISE EXCEPTION 'counter_ext.node is %, not %', setting, node
             USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = format('Run ALTER SYSTEM SET counter_ext.node = %s and SELECT pg_reload_conf(), and call it again.', node);
+    END IF;
+    IF to_regclass('counter_ext.shard_of_id') IS NOT NULL THEN
+        RAISE EXCEPTION 'counters are spread over the nodes of a cluster here'
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Counters are either on all nodes or spread over them.';
     END IF;
     IF current_setting('wal_level') <> 'logical' THEN
         RAISE EXCEPTION 'wal_level is %, not logical', current_setting('wal_level')
@@ -4106,6 +4199,416 @@ BEGIN
     END IF;
 END
 $$;
+
+-- src/api/sharding.rs
+
+-- Counters spread over the nodes of a Citus cluster: each id is on one node, and Citus sends a call on to it. Our tables stay each node's
+-- own. Nothing here needs Citus before it is called: what is Citus' own is looked up then.
+
+-- Amounts on their way to another node: taken from counters here, in the transaction that writes the row, and given to that node, which counts each batch
+-- once. Written by the worker.
+CREATE SEQUENCE counter_ext.moving_batch;
+CREATE TABLE counter_ext.moving (
+    batch bigint NOT NULL DEFAULT pg_catalog.nextval('counter_ext.moving_batch'),
+    -- The node's group, as Citus numbers it: a batch goes where it was first sent, even if the ids have moved on meanwhile.
+    target integer NOT NULL,
+    ids text[] NOT NULL,
+    amounts bigint[] NOT NULL,
+    taken_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    PRIMARY KEY (batch)
+);
+SELECT pg_catalog.pg_extension_config_dump('counter_ext.moving', '');
+SELECT pg_catalog.pg_extension_config_dump('counter_ext.moving_batch', '');
+COMMENT ON TABLE counter_ext.moving IS 'amounts of counters on their way to the node that has them now';
+
+-- What these rows say, the worker does: only who owns the table writes them by hand.
+CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.moving
+    FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.check_written_by_hand();
+ALTER TABLE counter_ext.moving ENABLE ALWAYS TRIGGER check_written_by_hand;
+
+-- Errors: 25006 a standby; 42501; 55000 there is no cluster here, or this node is not its coordinator.
+CREATE FUNCTION counter_ext.check_citus(function text, on_coordinator boolean) RETURNS void
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    own integer;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'citus') THEN
+        RAISE EXCEPTION 'this database has no extension "citus"' USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Counters are spread over nodes by Citus: put citus before counter_ext in shared_preload_libraries, run CREATE EXTENSION citus, '
+                'and add nodes with citus_add_node(). One server needs none of this.';
+    END IF;
+    IF NOT on_coordinator THEN
+        RETURN;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = current_user AND r.rolsuper) THEN
+        RAISE EXCEPTION 'permission denied for function %', function
+            USING ERRCODE = 'insufficient_privilege', HINT = 'It changes what all nodes do: have a superuser call it.';
+    END IF;
+    IF pg_is_in_recovery() THEN
+        RAISE EXCEPTION 'cannot execute %() during recovery', function USING ERRCODE = 'read_only_sql_transaction';
+    END IF;
+    SELECT l.groupid INTO own FROM pg_dist_local_group l;
+    IF own <> 0 THEN
+        RAISE EXCEPTION 'this node is not the coordinator of its cluster, but that of group %', own
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = format('Call %s() on the coordinator.', function);
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_dist_node n WHERE n.isactive AND n.noderole = 'primary' AND n.shouldhaveshards) THEN
+        RAISE EXCEPTION 'the cluster has no node that may have shards' USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Add one with citus_add_node(), or let the coordinator have shards with citus_set_node_property().';
+    END IF;
+END
+$$;
+
+-- Runs a query of one value on the nodes of some groups, NULL for all; each over a connection of its own, as the caller.
+CREATE FUNCTION counter_ext.on_nodes(command text, groups bigint[])
+    RETURNS TABLE (group_id integer, node text, succeeded boolean, answer text)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF to_regclass('pg_dist_node') IS NULL THEN
+        RETURN;
+    END IF;
+    -- There need be no such function where this one is made.
+    RETURN QUERY EXECUTE
+        'SELECT n.groupid, n.nodename || '':'' || n.nodeport, r.success, r.result
+            FROM (SELECT array_agg(d.nodename) AS names, array_agg(d.nodeport) AS ports, array_agg($1) AS commands FROM pg_dist_node d
+                  WHERE d.isactive AND d.noderole = ''primary'' AND ($2 IS NULL OR d.groupid = ANY ($2))) AS a,
+                LATERAL master_run_on_worker(a.names, a.ports, a.commands, true) AS r (name, port, success, result)
+                JOIN pg_dist_node n ON n.nodename = r.name AND n.nodeport = r.port
+            WHERE a.names IS NOT NULL ORDER BY n.groupid'
+        USING command, groups;
+END
+$$;
+
+-- Functions of ours that Citus can send on: those whose first argument is an id, of a type that is one text or becomes one.
+CREATE FUNCTION counter_ext.functions_by_id() RETURNS SETOF regprocedure
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+        JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'counter_ext'
+        WHERE p.prokind = 'f' AND (
+            p.proargtypes[0] IN ('text'::regtype, 'smallint'::regtype, 'integer'::regtype, 'bigint'::regtype, 'uuid'::regtype,
+                (SELECT t.oid FROM pg_type t WHERE t.typname = 'counter' AND t.typnamespace = e.extnamespace))
+            AND p.proname IN ('counter_add', 'counter_allow', 'counter_audit_verify', 'counter_drop', 'counter_filtered', 'counter_get',
+                'counter_get_exact', 'counter_incr', 'counter_incr_at', 'counter_incr_from', 'counter_incr_once', 'counter_info', 'counter_like',
+                'counter_liked', 'counter_likes', 'counter_limit', 'counter_limit_refund', 'counter_limit_reset', 'counter_rate',
+                'counter_reset', 'counter_set', 'counter_total', 'counter_unlike', 'counter_visit', 'counter_visited',
+                'counter_visitors', 'counter_visitors_add')
+            AND p.pronamespace = e.extnamespace
+            OR p.proname IN ('advance_source_here', 'get_many_here', 'incr_many_here', 'visitors_here')
+            AND p.pronamespace = 'counter_ext'::regnamespace)
+        ORDER BY p.oid
+$$;
+
+-- Who may do what with our tables: the rights that were granted, but for the owner's own.
+CREATE FUNCTION counter_ext.table_grants() RETURNS json
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(json_agg(json_build_object('table', c.relname, 'role', CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END,
+            'right', a.privilege_type, 'grantable', a.is_grantable) ORDER BY c.relname, a.grantee, a.privilege_type), '[]')
+        FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+        JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'counter_ext',
+        aclexplode(c.relacl) AS a
+        WHERE c.relnamespace = 'counter_ext'::regnamespace AND c.relkind IN ('r', 'p', 'S') AND a.grantee <> c.relowner
+$$;
+
+-- Makes the rights on our tables those of another node. Called there by counter_citus_setup(). Errors: 42704 a role is missing.
+CREATE FUNCTION counter_ext.take_table_grants(grants json) RETURNS bigint
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    command text;
+    changes bigint := 0;
+BEGIN
+    FOR command IN
+        WITH wanted AS (SELECT w::jsonb AS g FROM json_array_elements(grants) AS w),
+            present AS (SELECT h::jsonb AS g FROM json_array_elements(counter_ext.table_grants()) AS h)
+        SELECT format('REVOKE %s ON TABLE counter_ext.%I FROM %s', g->>'right', g->>'table', coalesce(quote_ident(g->>'role'), 'PUBLIC'))
+            FROM (SELECT g FROM present EXCEPT SELECT g FROM wanted) AS gone
+        UNION ALL
+        SELECT format('GRANT %s ON TABLE counter_ext.%I TO %s%s', g->>'right', g->>'table', coalesce(quote_ident(g->>'role'), 'PUBLIC'),
+                CASE WHEN (g->>'grantable')::boolean THEN ' WITH GRANT OPTION' ELSE '' END)
+            FROM (SELECT g FROM wanted EXCEPT SELECT g FROM present) AS new
+    LOOP
+        EXECUTE command;
+        changes := changes + 1;
+    END LOOP;
+    RETURN changes;
+END
+$$;
+
+-- Errors: those of counter_ext.check_citus; 55000 a node has not got this version of the extension, or has caches; 08006 one does not answer.
+CREATE FUNCTION counter_citus_setup() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    extension record;
+    asked record;
+    each regprocedure;
+    group_of_shards integer;
+    is_sent_on boolean;
+BEGIN
+    PERFORM counter_ext.check_citus('counter_citus_setup', true);
+    SELECT e.extversion, quote_ident(n.nspname) AS schema INTO extension
+        FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'counter_ext';
+    FOR asked IN SELECT * FROM counter_ext.on_nodes(
+        'SELECT coalesce((SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) ''counter_ext''), ''none'')', NULL)
+    LOOP
+        IF NOT asked.succeeded THEN
+            RAISE EXCEPTION 'node % does not answer: %', asked.node, asked.answer USING ERRCODE = 'connection_failure';
+        ELSIF asked.answer <> extension.extversion THEN
+            RAISE EXCEPTION 'node % has version % of counter_ext, the coordinator %', asked.node, asked.answer, extension.extversion
+                USING ERRCODE = 'object_not_in_prerequisite_state',
+                HINT = 'Install the same version on all nodes. Where it is missing, run SET citus.enable_ddl_propagation = off and CREATE EXTENSION counter_ext there.';
+        END IF;
+    END LOOP;
+    FOR asked IN SELECT * FROM counter_ext.on_nodes(format('SELECT pg_catalog.count(*) FROM %s.counter_caches', extension.schema), NULL) LOOP
+        IF asked.answer <> '0' THEN
+            RAISE EXCEPTION 'node % has % counter caches', asked.node, asked.answer USING ERRCODE = 'object_not_in_prerequisite_state',
+                HINT = 'The counters of a cache would not be where its rows are. Call counter_uncache() for each row of the view counter_caches first.';
+        END IF;
+    END LOOP;
+
+    FOR asked IN SELECT * FROM counter_ext.on_nodes('SELECT pg_catalog.current_setting(''counter_ext.node'')', NULL) LOOP
+        IF asked.answer <> '0' THEN
+            RAISE EXCEPTION 'node % is number % of several that count the same counters', asked.node, asked.answer
+                USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Counters are either on all nodes or spread over them: let it leave first, and set counter_ext.node to 0.';
+        END IF;
+    END LOOP;
+
+    -- In one connection to each node, so that what is made can be used at once.
+    PERFORM set_config('citus.multi_shard_modify_mode', 'sequential', true);
+    IF to_regclass('counter_ext.shard_of_id') IS NULL THEN
+        CREATE TABLE counter_ext.shard_of_id (id text NOT NULL);
+        COMMENT ON TABLE counter_ext.shard_of_id IS 'has no rows: an id is on the node that has this table''s shard for it';
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_dist_partition p WHERE p.logicalrelid = 'counter_ext.shard_of_id'::regclass) THEN
+        PERFORM create_distributed_table('counter_ext.shard_of_id', 'id', colocate_with := 'none');
+    END IF;
+    SELECT p.colocationid INTO group_of_shards FROM pg_dist_partition p WHERE p.logicalrelid = 'counter_ext.shard_of_id'::regclass;
+    FOR each IN SELECT * FROM counter_ext.functions_by_id() LOOP
+        SELECT EXISTS (SELECT FROM pg_dist_object o WHERE o.classid = 'pg_proc'::regclass AND o.objid = each
+            AND o.colocationid = group_of_shards AND o.force_delegation) INTO is_sent_on;
+        IF NOT is_sent_on THEN
+            PERFORM create_distributed_function(each, '$1', colocate_with := 'counter_ext.shard_of_id', force_delegation := true);
+        END IF;
+    END LOOP;
+
+    FOR asked IN SELECT * FROM counter_ext.on_nodes(
+        format('SELECT counter_ext.take_table_grants(%L)', counter_ext.table_grants()),
+        (SELECT array_agg(n.groupid) FROM pg_dist_node n WHERE n.groupid <> 0))
+    LOOP
+        IF NOT asked.succeeded THEN
+            RAISE EXCEPTION 'rights could not be granted on node %: %', asked.node, asked.answer
+                USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Make the same roles on all nodes, and call it again.';
+        END IF;
+    END LOOP;
+
+    -- A coordinator without shards has no counters: nothing is to be counted there, also by sessions that begin before they know of the shards.
+    IF EXISTS (SELECT FROM pg_dist_placement p JOIN pg_dist_shard s ON s.shardid = p.shardid
+               WHERE s.logicalrelid = 'counter_ext.shard_of_id'::regclass AND p.groupid = 0)
+    THEN
+        PERFORM counter_ext.set_serve(NULL);
+    ELSE
+        PERFORM counter_ext.set_serve('off');
+    END IF;
+END
+$$;
+
+-- Brings batches to the nodes that they are for, each once; says what was in the way, if anything. Called by the worker, in a transaction in which the
+-- batches were committed before.
+CREATE FUNCTION counter_ext.deliver_moving() RETURNS text
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    most CONSTANT integer := 100;
+    source text := (SELECT format('counter_ext.moving %s %s', s.system_identifier, d.oid)
+        FROM pg_control_system() AS s, pg_database d WHERE d.datname = current_database());
+    piece record;
+    asked record;
+    problem text;
+    failed integer[] := '{}';
+BEGIN
+    FOR piece IN SELECT m.* FROM counter_ext.moving m ORDER BY m.batch LIMIT most LOOP
+        CONTINUE WHEN piece.target = ANY (failed);
+        SELECT * INTO asked FROM counter_ext.on_nodes(
+            format('SELECT counter_ext.take_moved(%L, %L, %L, %L) FROM pg_catalog.set_config(''synchronous_commit'', ''on'', true)',
+                source, piece.batch, piece.ids, piece.amounts), ARRAY[piece.target]);
+        IF asked.succeeded THEN
+            DELETE FROM counter_ext.moving m WHERE m.batch = piece.batch;
+        ELSE
+            problem := coalesce(asked.answer, format('there is no node of group %s', piece.target));
+            failed := failed || piece.target;
+        END IF;
+    END LOOP;
+    RETURN problem;
+END
+$$;
+
+-- Rows of sets: those of ids that another node has go there, and then here.
+CREATE FUNCTION counter_ext.move_rows(OUT moved bigint, OUT problem text)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    most CONSTANT integer := 1000;
+    piece record;
+    asked record;
+BEGIN
+    moved := 0;
+    -- Whoever holds a row keeps it for a while.
+    PERFORM set_config('lock_timeout', '1s', true);
+    FOR piece IN
+        SELECT 'likes' AS what, s.target, json_agg(s) AS rows FROM (
+            SELECT counter_ext.owner_group(l.item) AS target, l.item, l.actor, l.at FROM counter_ext.liked l
+            WHERE counter_ext.owner_group(l.item) IS NOT NULL LIMIT most) AS s GROUP BY s.target
+        UNION ALL
+        SELECT 'tokens', s.target, json_agg(s) FROM (
+            SELECT counter_ext.owner_group(t.id) AS target, t.token, t.id, t.at, t.delta FROM counter_ext.token t
+            WHERE counter_ext.owner_group(t.id) IS NOT NULL LIMIT most) AS s GROUP BY s.target
+        UNION ALL
+        SELECT 'visits', s.target, json_agg(s) FROM (
+            SELECT counter_ext.owner_group(v.id) AS target, v.id, v.day, v.slot, v.sketch::text AS sketch FROM counter_ext.visit v
+            WHERE counter_ext.owner_group(v.id) IS NOT NULL LIMIT most) AS s GROUP BY s.target
+        UNION ALL
+        SELECT 'visitors', s.target, json_agg(s) FROM (
+            SELECT counter_ext.owner_group(v.id) AS target, v.id, v.day, v.node, v.sketch::text AS sketch FROM counter_ext.visitors v
+            WHERE counter_ext.owner_group(v.id) IS NOT NULL LIMIT most) AS s GROUP BY s.target
+    LOOP
+        SELECT * INTO asked FROM counter_ext.on_nodes(
+            format('SELECT counter_ext.take_rows(%L, %L) FROM pg_catalog.set_config(''synchronous_commit'', ''on'', true)', piece.what, piece.rows),
+            ARRAY[piece.target]);
+        IF asked.succeeded IS NOT TRUE THEN
+            problem := coalesce(asked.answer, format('there is no node of group %s', piece.target));
+            CONTINUE;
+        END IF;
+        -- As they were when they were sent: what has changed meanwhile goes the next time.
+        CASE piece.what
+            WHEN 'likes' THEN
+                DELETE FROM counter_ext.liked l USING json_to_recordset(piece.rows) AS r (item text, actor text)
+                    WHERE l.item = r.item AND l.actor = r.actor;
+            WHEN 'tokens' THEN
+                DELETE FROM counter_ext.token t USING json_to_recordset(piece.rows) AS r (token text, id text)
+                    WHERE t.token = r.token AND t.id = r.id;
+            WHEN 'visits' THEN
+                DELETE FROM counter_ext.visit v USING json_to_recordset(piece.rows) AS r (id text, day date, slot bigint)
+                    WHERE v.id = r.id AND v.day = r.day AND v.slot = r.slot;
+            ELSE
+                DELETE FROM counter_ext.visitors v USING json_to_recordset(piece.rows) AS r (id text, day date, node integer, sketch text)
+                    WHERE v.id = r.id AND v.day = r.day AND v.node = r.node AND v.sketch::text = r.sketch;
+        END CASE;
+        moved := moved + json_array_length(piece.rows);
+    END LOOP;
+END
+$$;
+
+-- What move_rows() of another node sends. What is here already is left out.
+CREATE FUNCTION counter_ext.take_rows(what text, rows text) RETURNS void
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    CASE what
+        WHEN 'likes' THEN
+            INSERT INTO counter_ext.liked (item, actor, at)
+                SELECT r.item, r.actor, r.at FROM json_to_recordset(rows::json) AS r (item text, actor text, at timestamptz) ON CONFLICT DO NOTHING;
+        WHEN 'tokens' THEN
+            INSERT INTO counter_ext.token (token, id, at, delta)
+                SELECT r.token, r.id, r.at, r.delta FROM json_to_recordset(rows::json) AS r (token text, id text, at timestamptz, delta bigint)
+                ON CONFLICT DO NOTHING;
+        ELSE
+            -- Sketches are united in the next pass, however often they come.
+            EXECUTE format('INSERT INTO counter_ext.visit (id, day, slot, sketch)
+                SELECT r.id, r.day, hashint8extended((random() * 9e15)::bigint, 0), r.sketch::%s
+                FROM json_to_recordset($1::json) AS r (id text, day date, sketch text)',
+                (SELECT format_type(a.atttypid, NULL) FROM pg_attribute a
+                 WHERE a.attrelid = 'counter_ext.visit'::regclass AND a.attname = 'sketch')) USING rows;
+    END CASE;
+END
+$$;
+
+-- For this database on this node, from the next session on.
+CREATE FUNCTION counter_ext.set_serve(value text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM set_config('citus.enable_ddl_propagation', 'off', true);
+    EXECUTE format('ALTER DATABASE %I %s', current_database(),
+        CASE WHEN value IS NULL THEN 'RESET counter_ext.serve' ELSE format('SET counter_ext.serve = %L', value) END);
+    PERFORM set_config('citus.enable_ddl_propagation', 'on', true);
+END
+$$;
+
+-- What this node has to say for counter_citus_status().
+CREATE FUNCTION counter_ext.citus_node() RETURNS json
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    shards bigint;
+    functions bigint;
+BEGIN
+    IF to_regclass('counter_ext.shard_of_id') IS NOT NULL THEN
+        SELECT count(*) INTO shards FROM pg_dist_placement p JOIN pg_dist_shard s ON s.shardid = p.shardid
+            WHERE s.logicalrelid = to_regclass('counter_ext.shard_of_id') AND p.groupid = (SELECT l.groupid FROM pg_dist_local_group l);
+        SELECT count(*) INTO functions FROM counter_ext.functions_by_id() AS f (f)
+            JOIN pg_dist_object o ON o.classid = 'pg_proc'::regclass AND o.objid = f.f AND o.force_delegation;
+    END IF;
+    RETURN json_build_object('serves', current_setting('counter_ext.serve', true), 'shards', coalesce(shards, 0),
+        'functions', coalesce(functions, 0),
+        'moving', (SELECT count(*) FROM counter_ext.moving m),
+        'version', (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'counter_ext'));
+END
+$$;
+
+-- Errors: 55000 there is no cluster here.
+CREATE FUNCTION counter_citus_status()
+    RETURNS TABLE (group_id integer, node text, serves boolean, shards bigint, functions bigint, moving bigint, version text, problem text)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    asked record;
+    said json;
+    wanted bigint := (SELECT count(*) FROM counter_ext.functions_by_id());
+    own_version text := (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'counter_ext');
+BEGIN
+    PERFORM counter_ext.check_citus('counter_citus_status', false);
+    FOR asked IN SELECT * FROM counter_ext.on_nodes('SELECT counter_ext.citus_node()', NULL) LOOP
+        group_id := asked.group_id;
+        node := asked.node;
+        said := CASE WHEN asked.succeeded THEN asked.answer::json END;
+        serves := said->>'serves' = 'on';
+        shards := (said->>'shards')::bigint;
+        functions := (said->>'functions')::bigint;
+        moving := (said->>'moving')::bigint;
+        version := said->>'version';
+        problem := CASE
+            WHEN NOT asked.succeeded THEN asked.answer
+            WHEN version <> own_version THEN format('another version than %s', own_version)
+            WHEN functions < wanted THEN format('%s functions are not sent on: call counter_citus_setup()', wanted - functions)
+            WHEN shards > 0 AND NOT serves THEN 'it has shards, but counter_ext.serve is off'
+        END;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+-- All counters of a node that has ids, as JSON: behind the view counters_everywhere.
+CREATE FUNCTION counter_ext.list_everywhere()
+    RETURNS TABLE (node text, id text, value bigint, slots integer, updated_at timestamptz, overflowed boolean)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    asked record;
+    groups bigint[];
+    list text := (SELECT format('SELECT c.id, c.value, c.slots, c.updated_at, c.overflowed FROM %I.counters AS c', n.nspname)
+        FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'counter_ext');
+BEGIN
+    IF to_regclass('counter_ext.shard_of_id') IS NULL OR to_regclass('pg_dist_shard') IS NULL THEN
+        RETURN QUERY EXECUTE 'SELECT NULL::text, l.* FROM (' || list || ') AS l';
+        RETURN;
+    END IF;
+    SELECT array_agg(DISTINCT p.groupid) INTO groups FROM pg_dist_placement p JOIN pg_dist_shard s ON s.shardid = p.shardid
+        WHERE s.logicalrelid = to_regclass('counter_ext.shard_of_id');
+    FOR asked IN SELECT * FROM counter_ext.on_nodes('SELECT pg_catalog.json_agg(l) FROM (' || list || ') AS l', groups) LOOP
+        IF NOT asked.succeeded THEN
+            RAISE EXCEPTION 'node % does not answer: %', asked.node, asked.answer USING ERRCODE = 'connection_failure';
+        END IF;
+        RETURN QUERY SELECT asked.node, r.id, r.value, r.slots, r.updated_at, r.overflowed
+            FROM json_to_recordset(nullif(asked.answer, '')::json)
+                AS r (id text, value bigint, slots integer, updated_at timestamptz, overflowed boolean);
+    END LOOP;
+END
+$$;
+CREATE VIEW @extschema@.counters_everywhere AS SELECT * FROM counter_ext.list_everywhere();
+GRANT SELECT ON @extschema@.counters_everywhere TO PUBLIC;
+
+COMMENT ON VIEW @extschema@.counters_everywhere IS 'counters of all nodes of a Citus cluster, or of this server where there is none';
 
 -- src/api/triggers.rs
 
@@ -4525,6 +5028,7 @@ GRANT EXECUTE ON FUNCTION
     TO PUBLIC;
 -- Those in the body of a function in SQL run with the rights of its caller. They only read and write a cursor.
 GRANT EXECUTE ON FUNCTION
+    counter_ext.likers_here(text, integer), counter_ext.liked_items_here(integer),
     counter_ext.like_cursor(timestamptz, text), counter_ext.like_cursor_at(text), counter_ext.like_cursor_name(text)
     TO PUBLIC;
 -- So do those of series, and check the right to read counters and buckets.
@@ -4538,6 +5042,15 @@ GRANT EXECUTE ON FUNCTION counter_ext.hll_header(counter_hll) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION counter_ext.trigger_arguments(bytea), counter_ext.argument_after(text[], text), counter_ext.argument_key(text[]) TO PUBLIC;
 -- These say what is wrong with who, or what, calls a procedure, and do nothing else.
 GRANT EXECUTE ON FUNCTION counter_ext.check_node_setup(integer, text[]), counter_ext.check_may_set_up_nodes() TO PUBLIC;
+-- Other nodes call these as who has called there; each checks the right to count or to read.
+GRANT EXECUTE ON FUNCTION
+    counter_ext.incr_many_here(text, text[], bigint[]), counter_ext.get_many_here(text, text[]),
+    counter_ext.visitors_here(text, text[], integer, integer), counter_ext.advance_source_here(text, bigint, bigint, bigint)
+    TO PUBLIC;
+-- The view counters_everywhere asks other nodes as who reads it, with what Citus lets everybody do.
+GRANT EXECUTE ON FUNCTION counter_ext.list_everywhere(), counter_ext.on_nodes(text, bigint[]) TO PUBLIC;
+-- These change, or show, what all nodes do.
+REVOKE ALL ON FUNCTION @extschema@.counter_citus_setup(), @extschema@.counter_citus_status() FROM PUBLIC;
 -- A view's functions are called by whoever reads it; each checks the right to read counters, or to monitor.
 GRANT EXECUTE ON FUNCTION
     counter_ext.list_counters(), counter_ext.statistics(), counter_ext.limit_statistics(), counter_ext.statistics_reset()
@@ -4634,7 +5147,9 @@ BEGIN
             ('counter_stats_reset', NULL, 'has the counts of counter_stats begin anew, in this database; no counter changes'),
             ('counter_node_setup', NULL, 'makes this server one of several that count the same counters, and waits until each has copied the others'),
             ('counter_node_leave', NULL, 'this node leaves the others, or stops taking from one that has left; what was counted stays counted'),
-            ('counter_node_harvester', NULL, 'says on every node which one takes the amounts of all')
+            ('counter_node_harvester', NULL, 'says on every node which one takes the amounts of all'),
+            ('counter_citus_setup', NULL, 'spreads counters over the nodes of a Citus cluster'),
+            ('counter_citus_status', NULL, 'what each node of a Citus cluster has of the counters')
         ) AS c (name, argument, says)
         JOIN pg_catalog.pg_proc p ON p.proname OPERATOR(pg_catalog.=) c.name::pg_catalog.name
             AND (c.argument IS NULL OR c.argument OPERATOR(pg_catalog.=) ANY (p.proargnames))

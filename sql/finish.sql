@@ -118,6 +118,7 @@ GRANT EXECUTE ON FUNCTION
     TO PUBLIC;
 -- Those in the body of a function in SQL run with the rights of its caller. They only read and write a cursor.
 GRANT EXECUTE ON FUNCTION
+    counter_ext.likers_here(text, integer), counter_ext.liked_items_here(integer),
     counter_ext.like_cursor(timestamptz, text), counter_ext.like_cursor_at(text), counter_ext.like_cursor_name(text)
     TO PUBLIC;
 -- So do those of series, and check the right to read counters and buckets.
@@ -131,6 +132,15 @@ GRANT EXECUTE ON FUNCTION counter_ext.hll_header(counter_hll) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION counter_ext.trigger_arguments(bytea), counter_ext.argument_after(text[], text), counter_ext.argument_key(text[]) TO PUBLIC;
 -- These say what is wrong with who, or what, calls a procedure, and do nothing else.
 GRANT EXECUTE ON FUNCTION counter_ext.check_node_setup(integer, text[]), counter_ext.check_may_set_up_nodes() TO PUBLIC;
+-- Other nodes call these as who has called there; each checks the right to count or to read.
+GRANT EXECUTE ON FUNCTION
+    counter_ext.incr_many_here(text, text[], bigint[]), counter_ext.get_many_here(text, text[]),
+    counter_ext.visitors_here(text, text[], integer, integer), counter_ext.advance_source_here(text, bigint, bigint, bigint)
+    TO PUBLIC;
+-- The view counters_everywhere asks other nodes as who reads it, with what Citus lets everybody do.
+GRANT EXECUTE ON FUNCTION counter_ext.list_everywhere(), counter_ext.on_nodes(text, bigint[]) TO PUBLIC;
+-- These change, or show, what all nodes do.
+REVOKE ALL ON FUNCTION @extschema@.counter_citus_setup(), @extschema@.counter_citus_status() FROM PUBLIC;
 -- A view's functions are called by whoever reads it; each checks the right to read counters, or to monitor.
 GRANT EXECUTE ON FUNCTION
     counter_ext.list_counters(), counter_ext.statistics(), counter_ext.limit_statistics(), counter_ext.statistics_reset()

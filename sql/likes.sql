@@ -129,7 +129,7 @@ BEGIN ATOMIC
         WHERE liked.item OPERATOR(pg_catalog.=) $1 COLLATE "C"
             AND ROW(liked.at, liked.actor) OPERATOR(pg_catalog.<)
                 ROW(counter_ext.like_cursor_at($2), counter_ext.like_cursor_name($2) COLLATE "C")
-        ORDER BY liked.at DESC, liked.actor DESC LIMIT $3;
+        ORDER BY liked.at DESC, liked.actor DESC LIMIT counter_ext.likers_here($1, $3);
 END;
 CREATE FUNCTION counter_liked_items(actor text, after text DEFAULT NULL, max_rows integer DEFAULT 100)
     RETURNS TABLE (item text, at timestamptz, cursor text) LANGUAGE sql STABLE PARALLEL SAFE
@@ -138,7 +138,7 @@ BEGIN ATOMIC
         WHERE liked.actor OPERATOR(pg_catalog.=) $1 COLLATE "C"
             AND ROW(liked.at, liked.item) OPERATOR(pg_catalog.<)
                 ROW(counter_ext.like_cursor_at($2), counter_ext.like_cursor_name($2) COLLATE "C")
-        ORDER BY liked.at DESC, liked.item DESC LIMIT $3;
+        ORDER BY liked.at DESC, liked.item DESC LIMIT counter_ext.liked_items_here($3);
 END;
 CREATE FUNCTION counter_likers(item counter, after text DEFAULT NULL, max_rows integer DEFAULT 100)
     RETURNS TABLE (actor text, at timestamptz, cursor text) LANGUAGE sql STABLE PARALLEL SAFE

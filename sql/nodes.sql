@@ -154,6 +154,10 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = format('Run ALTER SYSTEM SET counter_ext.node = %s and SELECT pg_reload_conf(), and call it again.', node);
     END IF;
+    IF to_regclass('counter_ext.shard_of_id') IS NOT NULL THEN
+        RAISE EXCEPTION 'counters are spread over the nodes of a cluster here'
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Counters are either on all nodes or spread over them.';
+    END IF;
     IF current_setting('wal_level') <> 'logical' THEN
         RAISE EXCEPTION 'wal_level is %, not logical', current_setting('wal_level')
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Set wal_level = logical and restart the server.';

@@ -14,11 +14,13 @@
 //! | `boards` | counters ranked by their totals |
 //! | `live` | changed totals, sent to channels |
 //! | `nodes` | several servers that count the same counters |
+//! | `sharding` | counters spread over the nodes of a cluster, each id on one of them |
 //! | `expiry` | counters that nobody increments any more are dropped |
 //! | `family` | what a family fills in; passes of compaction |
 //! | `hll` | HyperLogLog sketches: format, union, estimate; plain Rust |
 //! | `rows` | slot and total rows: found, read, written, folded; rows of visitors |
 //! | `memory` | totals in shared memory: table, loading, announcements, statistics; sketches of visitors |
+//! | `owners` | which node an id belongs to, where ids are spread over several |
 //! | `journal` | records of buffered deltas in a table of their own, and reading them back |
 //! | `worker` | launcher and compactors; they come in from the other end |
 //! | `pg` | raw PostgreSQL calls behind safe names |
@@ -46,10 +48,12 @@ mod limits;
 mod live;
 mod memory;
 mod nodes;
+mod owners;
 mod pg;
 mod rows;
 mod series;
 mod settings;
+mod sharding;
 mod visitors;
 mod worker;
 
@@ -65,10 +69,11 @@ static SERVER_HOOKS: pg::hooks::Hooks = pg::hooks::Hooks {
     before_chosen_database_oid: worker::database_commands::forget,
     owners_reassigned,
     relation_dropped,
+    trigger_created,
 };
 
 /// What the rest of the extension knows of families.
-static FAMILIES: [&family::Family; 13] = [
+static FAMILIES: [&family::Family; 14] = [
     &caches::FAMILY,
     &likes::FAMILY,
     &visitors::FAMILY,
@@ -80,6 +85,7 @@ static FAMILIES: [&family::Family; 13] = [
     &live::FAMILY,
     &expiry::FAMILY,
     &nodes::FAMILY,
+    &sharding::FAMILY,
     &series::FAMILY,
     &counting::FAMILY,
 ];
@@ -109,6 +115,10 @@ fn relation_dropped(relation: pg::Oid) {
     if pg::catalog::is_relation(relation, c"counter_ext", c"total") {
         counting::transaction::note_extension_dropped(relation);
     }
+}
+
+fn trigger_created(trigger: pg::catalog::NewTrigger) {
+    sharding::check_trigger(trigger).or_raise();
 }
 
 /// What `cargo pgrx test` starts its server with.

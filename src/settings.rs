@@ -23,6 +23,7 @@ static MAX_COUNTERS: GucSetting<i32> = GucSetting::<i32>::new(AUTOMATIC);
 static MAX_SKETCHES: GucSetting<i32> = GucSetting::<i32>::new(AUTOMATIC);
 static MAX_LIMITS: GucSetting<i32> = GucSetting::<i32>::new(AUTOMATIC);
 static NODE: GucSetting<i32> = GucSetting::<i32>::new(0);
+static SERVE: GucSetting<bool> = GucSetting::<bool>::new(true);
 static DEBUG_COMMIT_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_LOAD_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEBUG_FOLD_WINDOW_MS: GucSetting<i32> = GucSetting::<i32>::new(0);
@@ -101,6 +102,11 @@ pub fn max_limits() -> usize {
 /// This node's number in a multi-node set-up.
 pub fn node() -> i32 {
     NODE.get()
+}
+
+/// Whether this server counts and reads at all.
+pub fn serves() -> bool {
+    SERVE.get()
 }
 
 /// For tests: stretches the time between a commit's becoming visible and its entering shared memory. Called in COMMIT callbacks
@@ -207,6 +213,14 @@ pub fn define(preloading: bool) {
         0,
         i32::MAX,
         GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"counter_ext.serve",
+        c"Whether this server counts and reads counters.",
+        c"off on a coordinator whose counters are on other nodes: a call that is not sent on fails, rather than count where nobody looks.",
+        &SERVE,
+        GucContext::Suset,
         GucFlags::default(),
     );
     GucRegistry::define_int_guc(

@@ -5,7 +5,8 @@ use pgrx::prelude::*;
 
 use crate::audit::audited_rows::AUDITED;
 use crate::audit::{switching, verification};
-use crate::errors::{OrRaise, check_id};
+use crate::errors::OrRaise;
+use crate::owners::check_id;
 use crate::pg::args::TextArg;
 use crate::pg::catalog;
 

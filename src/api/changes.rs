@@ -5,7 +5,8 @@ use pgrx::prelude::*;
 
 use super::increments::named_amount;
 use crate::counting::{change, dropping};
-use crate::errors::{OrRaise, check_id};
+use crate::errors::OrRaise;
+use crate::owners::check_id;
 use crate::pg::args::{NumericArg, TextArg};
 use crate::rows::members::Scope;
 

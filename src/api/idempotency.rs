@@ -6,13 +6,15 @@
 use pgrx::AnyElement;
 use pgrx::prelude::*;
 
-use super::increments::{checked_deltas, checked_ids};
-use crate::errors::{CounterError, OrRaise, check_id, check_key, given};
+use super::increments::{checked_deltas, valid_ids};
+use crate::errors::{self, CounterError, OrRaise, check_key, given};
 use crate::idempotency::batch::Borders;
 use crate::idempotency::errors::IdempotencyError;
 use crate::idempotency::{self, Delta};
+use crate::owners::{self, check_id};
 use crate::pg::args::{BigintArray, TextArg, TextArray, TimestampArray};
 use crate::pg::naming::name_of;
+use crate::sharding::batches;
 
 /// Adds `delta` to a counter unless `token` (1 to 255 bytes) has been seen for it; returns whether it did. Tokens are remembered
 /// for `counter_ext.token_retention`. One that another transaction is just using is waited for: if that rolls back, this
@@ -124,6 +126,7 @@ fn counter_apply_reset_of(source: AnyElement) -> Option<i64> {
 
 fn reset(source: &[u8]) -> Result<Option<i64>, CounterError> {
     check_key("source", source)?;
+    owners::check(source)?;
     idempotency::reset(source)
 }
 
@@ -145,12 +148,26 @@ fn apply(
 ) -> Result<bool, CounterError> {
     let source = checked_source(source)?;
     let upto = given("upto", upto)?;
-    let ids = checked_ids(ids)?;
+    let ids = valid_ids(ids)?;
     let deltas = checked_deltas(deltas, ids.len())?;
     let count = ids.len();
     let of_the_end =
         ids.zip(deltas).map(|(id, delta)| Delta { offset: upto, id: Some(id), delta, at_us: None });
-    idempotency::apply(source, Borders { first: None, upto }, (count, false), of_the_end)
+    apply_anywhere(source, Borders { first: None, upto }, (count, false), of_the_end)
+}
+
+/// Here, or where counters are spread over nodes, wherever they are.
+fn apply_anywhere<'a>(
+    source: &[u8],
+    borders: Borders,
+    given: (usize, bool),
+    deltas: impl Iterator<Item = Delta<&'a [u8]>>,
+) -> Result<bool, CounterError> {
+    if owners::are_spread()? {
+        return batches::apply(source, borders, given, deltas);
+    }
+    owners::check_serves()?;
+    idempotency::apply(source, borders, given, deltas)
 }
 
 fn apply_from(
@@ -177,11 +194,11 @@ fn apply_from(
         }
         let each =
             (first..=upto).zip(each).map(|(offset, ((id, delta), at_us))| Delta { offset, id, delta, at_us });
-        return idempotency::apply(source, borders, (count, has_times), each);
+        return apply_anywhere(source, borders, (count, has_times), each);
     };
     let offsets = checked_offsets(offsets, count, first, upto)?;
     let each = offsets.zip(each).map(|(offset, ((id, delta), at_us))| Delta { offset, id, delta, at_us });
-    idempotency::apply(source, borders, (count, has_times), each)
+    apply_anywhere(source, borders, (count, has_times), each)
 }
 
 /// When deltas happened, `None` for now.
@@ -212,7 +229,7 @@ fn ids_or_none<'a>(
         return Err(CounterError::NotOneDimensional { argument: ARGUMENT });
     }
     let ids = ids.elements();
-    ids.clone().flatten().try_for_each(check_id)?;
+    ids.clone().flatten().try_for_each(errors::check_id)?;
     Ok(ids)
 }
 

@@ -5,9 +5,14 @@ use pgrx::prelude::*;
 
 use crate::counting::errors::AmountError;
 use crate::counting::{amount, change};
-use crate::errors::{CounterError, OrRaise, check_id, check_key, given};
+use crate::errors::{self, CounterError, OrRaise, check_key, given};
+use crate::fallible;
+use crate::owners::{self, check_id};
 use crate::pg::args::{BigintArray, NumericArg, TextArg, TextArray};
 use crate::pg::naming::name_of;
+use crate::sharding::batches;
+
+const WHAT: &str = "a batch";
 
 /// Adds `delta` to a counter, in the caller's transaction. Never waits for another transaction's increment. `actor` (1 to 255 bytes) is
 /// whom the audit log names; NULL: the setting counter_ext.actor, else the session's user. A NULL id or delta counts nothing.
@@ -97,14 +102,27 @@ fn counter_incr_many(ids: Option<TextArray<'_>>, deltas: default!(Option<BigintA
 }
 
 fn increment_many(ids: Option<TextArray<'_>>, deltas: Option<BigintArray<'_>>) -> Result<(), CounterError> {
-    let ids = checked_ids(ids)?;
+    let ids = valid_ids(ids)?;
     let deltas = checked_deltas(deltas, ids.len())?;
+    if owners::are_spread()? {
+        return batches::increment(&fallible::collect(ids, WHAT)?, &fallible::collect(deltas, WHAT)?);
+    }
+    owners::check_serves()?;
     let entered = change::enter("counter_incr_many")?;
     ids.zip(deltas).try_for_each(|(id, delta)| change::increment(entered, id, delta))
 }
 
-/// The ids of an array argument, each checked.
+/// The ids of an array argument, each checked, and that it is this node's.
 pub(super) fn checked_ids<'a>(
+    ids: Option<TextArray<'a>>,
+) -> Result<impl ExactSizeIterator<Item = &'a [u8]> + Clone + use<'a>, CounterError> {
+    let ids = valid_ids(ids)?;
+    ids.clone().try_for_each(owners::check)?;
+    Ok(ids)
+}
+
+/// The ids of an array argument, each checked.
+pub(super) fn valid_ids<'a>(
     ids: Option<TextArray<'a>>,
 ) -> Result<impl ExactSizeIterator<Item = &'a [u8]> + Clone + use<'a>, CounterError> {
     const ARGUMENT: &str = "ids";
@@ -114,7 +132,7 @@ pub(super) fn checked_ids<'a>(
     }
     let ids = ids.elements();
     for (index, id) in ids.clone().enumerate() {
-        check_id(id.ok_or(CounterError::NullElement { argument: ARGUMENT, position: index + 1 })?)?;
+        errors::check_id(id.ok_or(CounterError::NullElement { argument: ARGUMENT, position: index + 1 })?)?;
     }
     Ok(ids.map(Option::unwrap_or_default))
 }

@@ -10,6 +10,7 @@ use crate::counting::reserved::{self, Kind};
 use crate::errors::{CounterError, OrRaise, check_id, check_key};
 use crate::likes;
 use crate::likes::cursor::Cursor;
+use crate::owners;
 use crate::pg::args::{RelationArg, TextArg, TextBytes};
 use crate::pg::naming::name_of;
 use crate::pg::process;
@@ -20,6 +21,12 @@ fn check(item: &[u8], actor: &[u8]) -> Result<(), CounterError> {
 }
 
 fn check_item(item: &[u8]) -> Result<(), CounterError> {
+    check_item_anywhere(item)?;
+    owners::check(item)
+}
+
+/// As above, where it may be another node's: rows of it come and go when that node has it from now on.
+fn check_item_anywhere(item: &[u8]) -> Result<(), CounterError> {
     if item.is_empty() {
         return Err(CounterError::BadKey { what: "item", bytes: 0 });
     }
@@ -122,13 +129,31 @@ mod counter_ext {
     /// For the triggers on counter_ext.liked alone: counts likes that came or went by hand.
     #[pg_extern(strict)]
     fn count_likes(item: TextArg<'_>, change: i64) {
-        check_item(item.0).and_then(|()| likes::count(item.0, change)).or_raise()
+        check_item_anywhere(item.0).and_then(|()| likes::count(item.0, change)).or_raise()
     }
 
     /// For the triggers before TRUNCATE of counter_ext.liked alone: the items of a partition have no likes any more.
     #[pg_extern(strict)]
     fn empty_likes(partition: RelationArg<'_>) {
         likes::empty_all(partition.0).or_raise()
+    }
+
+    /// As many rows as are asked for of an item's likes, which are here.
+    ///
+    /// Errors: 55000 they are on another node.
+    #[pg_extern(stable, parallel_safe)]
+    fn likers_here(item: Option<TextArg<'_>>, max_rows: Option<i32>) -> Option<i32> {
+        item.map_or(Ok(()), |item| owners::check(item.0)).or_raise();
+        max_rows
+    }
+
+    /// As many rows as are asked for of an actor's likes, which are here.
+    ///
+    /// Errors: 55000 items are spread over nodes, and so is what an actor likes.
+    #[pg_extern(stable, parallel_safe)]
+    fn liked_items_here(max_rows: Option<i32>) -> Option<i32> {
+        owners::check_all_here("what an actor likes").or_raise();
+        max_rows
     }
 
     /// Where a page of likes ends: behind the like of this time and name.
@@ -173,6 +198,8 @@ extension_sql_file!(
         counter_ext::count_likes,
         counter_ext::empty_likes,
         counter_ext::like_cursor,
+        counter_ext::likers_here,
+        counter_ext::liked_items_here,
         counter_ext::like_cursor_at,
         counter_ext::like_cursor_name
     ]

@@ -4,9 +4,10 @@ use pgrx::prelude::*;
 use pgrx::{AnyElement, WhoAllocated};
 
 use super::operations::tables_to_monitor;
-use crate::errors::{CounterError, OrRaise, check_id, check_key, given};
+use crate::errors::{CounterError, OrRaise, check_key, given};
 use crate::limits::errors::LimitError;
 use crate::limits::{self, Demand};
+use crate::owners::{self, check_id};
 use crate::pg::args::{
     AddressArg, BigintArray, CounterArg, IntervalArg, IntervalArray, TextArg, TextArray, TextBytes,
 };
@@ -153,6 +154,7 @@ fn counter_limit_reset(key: Option<TextArg<'_>>) -> bool {
     let reset = || {
         let key = given("key", key)?;
         check_key("key", key.0)?;
+        owners::check(key.0)?;
         limits::reset(key.0)
     };
     reset().or_raise()
@@ -174,6 +176,7 @@ fn demand<'a>(
 ) -> Result<Demand<'a>, CounterError> {
     let key = given("key", key)?;
     check_key("key", key.0)?;
+    owners::check(key.0)?;
     Ok(Demand { key: key.0, max: given("max", max)?, per: given("per", per)?.0, cost: given("cost", cost)? })
 }
 
@@ -212,6 +215,7 @@ fn demands<'a>(
         let null = |argument| CounterError::NullElement { argument, position: index + 1 };
         let key = key.ok_or_else(|| null("keys"))?;
         check_key("key", key)?;
+        owners::check(key)?;
         let cost = match &mut costs {
             Some(costs) => costs.next().flatten().ok_or_else(|| null("costs"))?,
             None => 1,

@@ -23,6 +23,7 @@ mod nodes;
 mod operations;
 mod reads;
 mod series;
+mod sharding;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
 mod triggers;

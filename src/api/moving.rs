@@ -3,7 +3,8 @@
 use pgrx::prelude::*;
 
 use crate::counting::{forgetting, moving};
-use crate::errors::{CounterError, OrRaise, check_id};
+use crate::errors::{CounterError, OrRaise};
+use crate::owners::check_id;
 use crate::pg::args::TextArg;
 
 fn check(from: &[u8], to: &[u8]) -> Result<(), CounterError> {

@@ -2,13 +2,16 @@
 
 use pgrx::prelude::*;
 
-use super::increments::checked_ids;
+use super::increments::valid_ids;
 use crate::counting::read;
-use crate::errors::{CounterError, OrRaise, check_id};
+use crate::errors::{CounterError, OrRaise};
+use crate::fallible;
+use crate::owners::{self, check_id};
 use crate::pg::args::{TextArg, TextArray, TextBytes};
 use crate::pg::{process, standby};
 use crate::rows::list::Id;
 use crate::rows::sum::RowSum;
+use crate::sharding::batches;
 
 /// A counter's total: all that was committed before the call, and the caller's own uncommitted increments.
 /// 0 when there is no such counter. One read of shared memory once the counter is loaded.
@@ -49,19 +52,17 @@ fn counter_get_many<'a>(
 fn get_many<'a>(
     ids: Option<TextArray<'a>>,
 ) -> Result<impl Iterator<Item = (TextBytes, Option<i64>)> + use<'a>, CounterError> {
-    let ids = checked_ids(ids)?;
-    let tables = read::enter()?;
+    let ids = valid_ids(ids)?;
     // All of them at once, of one time; the ids stay in the array.
-    let totals = read::current_of_each(tables, ids.clone())?;
-    Ok(ids.zip(totals).map(|(id, total)| {
-        let value = i64::try_from(total).ok();
-        if value.is_none() {
-            // BOUND: one id.
-            CounterError::TotalOutOfRange { id: id.to_vec() }.warn();
-        }
-        // BOUND: one id at a time.
-        (TextBytes(id.to_vec()), value)
-    }))
+    let asked = fallible::collect(ids.clone(), "a batch")?;
+    let totals = if owners::are_spread()? {
+        batches::totals(&asked)?
+    } else {
+        owners::check_serves()?;
+        batches::totals_here(&asked)?
+    };
+    // BOUND: one id at a time.
+    Ok(ids.zip(totals).map(|(id, total)| (TextBytes(id.to_vec()), total)))
 }
 
 /// A counter's total and where it stands: `exact` is false on a standby, which may lag behind its primary; `slots`

@@ -3,8 +3,9 @@
 use pgrx::WhoAllocated;
 use pgrx::prelude::*;
 
-use crate::errors::{CounterError, OrRaise, check_id, given};
+use crate::errors::{CounterError, OrRaise, given};
 use crate::family::followed;
+use crate::owners::check_id;
 use crate::pg::args::{IntervalArg, TextArg, TextArray, TextBytes};
 use crate::pg::process;
 use crate::series::bucket_rows::Span;

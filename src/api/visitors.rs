@@ -4,14 +4,17 @@ use pgrx::AnyElement;
 use pgrx::prelude::*;
 
 use super::hll::rounded;
-use super::increments::checked_ids;
+use super::increments::valid_ids;
 use crate::counting::change;
-use crate::errors::{CounterError, OrRaise, check_id};
+use crate::errors::{CounterError, OrRaise};
+use crate::fallible;
 use crate::hll::Sketch;
 use crate::limits;
+use crate::owners::{self, check_id};
 use crate::pg::args::{CounterArg, SketchArg, TextArg, TextArray};
 use crate::pg::naming::id_name_of;
 use crate::pg::process;
+use crate::sharding::batches;
 use crate::visitors::rows::{Days, EVER};
 use crate::visitors::visitor::Visitor;
 use crate::visitors::{read, visit};
@@ -151,8 +154,12 @@ fn counter_visitors_union(
     to: default!(Option<Date>, "NULL"),
 ) -> i64 {
     let count = || {
-        let ids = checked_ids(ids)?;
-        rounded(&read::union(read::enter()?, ids, days(from, to))?)
+        let ids = fallible::collect(valid_ids(ids)?, "a batch")?;
+        if owners::are_spread()? {
+            return rounded(&batches::unite(&ids, days(from, to))?);
+        }
+        owners::check_serves()?;
+        rounded(&batches::unite_here(ids.iter().copied(), days(from, to))?)
     };
     count().or_raise()
 }

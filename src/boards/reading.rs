@@ -19,6 +19,7 @@ use super::windows;
 use crate::counting::{change, read};
 use crate::errors::{CounterError, FIRST_FREE_BYTE, MAX_ID_BYTES, check_prefix};
 use crate::fallible;
+use crate::owners;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::xact;
@@ -56,6 +57,7 @@ pub fn check_member(prefix: &[u8], member: &[u8]) -> Result<(), CounterError> {
 /// Adds to a member's score.
 pub fn increment(prefix: &[u8], member: &[u8], delta: i64) -> Result<(), CounterError> {
     let id = id_of(prefix, member)?;
+    owners::check(&id)?;
     let entered = change::enter("counter_board_incr")?;
     let boards = board_rows::all()?;
     let is_declared = boards.iter().any(|board| board.prefix == prefix && board.is_declared);

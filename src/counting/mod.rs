@@ -19,6 +19,7 @@ pub mod following;
 pub mod forgetting;
 mod id_locks;
 pub mod idling;
+pub mod leaving;
 pub mod listing;
 pub mod moving;
 mod pending;

@@ -8,6 +8,7 @@ use crate::journal::position;
 use crate::memory::epochs;
 use crate::memory::table::{self, Found, Key};
 use crate::memory::{admission, buffer, load};
+use crate::owners;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::{catalog, process, xact};
@@ -21,8 +22,9 @@ use crate::settings;
 use super::cold::{self, OpenedOnce};
 use super::{prepared, reserved, transaction};
 
-/// Checks that the caller may read counters.
+/// Checks that the caller may read counters, and that they are read here.
 pub fn enter() -> Result<Tables, CounterError> {
+    owners::check_serves()?;
     access::enter(Purpose::Read, xact::nest_level(), false)
 }
 

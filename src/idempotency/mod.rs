@@ -103,6 +103,18 @@ pub fn apply<Id: AsRef<[u8]>>(
     Ok(true)
 }
 
+/// Moves a source on to the end of a batch with so many deltas, which others count. Returns how far it had delivered before; `None` where
+/// that was as far.
+pub fn advance(source: &[u8], borders: Borders, count: usize) -> Result<Option<Option<i64>>, CounterError> {
+    change::enter("counter_apply")?;
+    let table = OFFSETS.enter_to_write(Rights::INSERT.and(Rights::UPDATE), "INSERT and UPDATE")?;
+    lock::lock_exclusive(table, Subject::Key(lock::id_hash(source)));
+    match xact::in_scratch_memory(|| offset_rows::advance(table, source, borders, count))? {
+        Advanced::From(before) => Ok(Some(before)),
+        Advanced::Not => Ok(None),
+    }
+}
+
 /// Lets a source begin anew: its next batch counts, whatever its offsets are. Returns how far it had delivered, if it had
 /// delivered anything. A batch that another transaction has just applied is waited for.
 pub fn reset(source: &[u8]) -> Result<Option<i64>, CounterError> {

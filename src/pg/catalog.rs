@@ -155,6 +155,49 @@ pub fn is_member(relation: Oid, extension: &CStr) -> bool {
     }
 }
 
+/// Whether a function belongs to the extension.
+pub fn is_function_of(function: Oid, extension: &CStr) -> bool {
+    // SAFETY: catalog look-ups inside a transaction.
+    unsafe {
+        let owner = pg_sys::getExtensionOfObject(pg_sys::ProcedureRelationId, function);
+        owner != pg_sys::InvalidOid && owner == pg_sys::get_extension_oid(extension.as_ptr(), true)
+    }
+}
+
+/// A trigger that the running command has made.
+#[derive(Clone, Copy, Debug)]
+pub struct NewTrigger {
+    pub relation: Oid,
+    pub function: Oid,
+}
+
+/// What a trigger is that was made this moment, so that no snapshot sees it yet.
+pub fn new_trigger(trigger: Oid) -> Option<NewTrigger> {
+    const OID_COLUMN: pg_sys::AttrNumber = 1;
+    // SAFETY: a scan of pg_trigger by its index on the oid, as PostgreSQL's own object access hooks make it (sepgsql); its rows are
+    // FormData_pg_trigger. All that is opened is closed here, or by the abort where an error comes in between.
+    unsafe {
+        let mut key: pg_sys::ScanKeyData = std::mem::zeroed();
+        let equals = pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber;
+        let function = pg_sys::RegProcedure::from(pg_sys::F_OIDEQ);
+        pg_sys::ScanKeyInit(&mut key, OID_COLUMN, equals, function, pg_sys::Datum::from(trigger));
+        let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+        let catalog = pg_sys::table_open(pg_sys::TriggerRelationId, lock);
+        let index = Oid::from(pg_sys::TriggerOidIndexId);
+        let snapshot = &raw mut pg_sys::SnapshotSelfData;
+        let scan = pg_sys::systable_beginscan(catalog, index, true, snapshot, 1, &mut key);
+        let tuple = pg_sys::systable_getnext(scan);
+        let found = (!tuple.is_null()).then(|| {
+            let data = (*tuple).t_data;
+            let form = (data as *mut u8).add(usize::from((*data).t_hoff)) as pg_sys::Form_pg_trigger;
+            NewTrigger { relation: (*form).tgrelid, function: (*form).tgfoid }
+        });
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(catalog, lock);
+        found
+    }
+}
+
 /// Whether the relation's leading columns are of these types, as code that decodes rows by hand must know. 0 stands for any type
 /// of variable length.
 pub fn has_column_types(relation: Oid, types: &[u32]) -> bool {

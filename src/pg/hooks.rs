@@ -26,6 +26,8 @@ pub struct Hooks {
     pub owners_reassigned: fn(),
     /// A relation is about to be dropped by this transaction.
     pub relation_dropped: fn(Oid),
+    /// A trigger has just been made.
+    pub trigger_created: fn(catalog::NewTrigger),
 }
 
 /// What needs a database without connections.
@@ -299,6 +301,18 @@ unsafe extern "C-unwind" fn on_access(
     }
     if access == pg_sys::ObjectAccessType::OAT_DROP && class == pg_sys::RelationRelationId && sub == 0 {
         before_relation_drop(object);
+    }
+    if access == pg_sys::ObjectAccessType::OAT_POST_CREATE && class == pg_sys::TriggerRelationId {
+        after_trigger_create(object);
+    }
+}
+
+#[pg_guard]
+extern "C-unwind" fn after_trigger_create(trigger: Oid) {
+    if let Some(hooks) = HOOKS.get()
+        && let Some(trigger) = catalog::new_trigger(trigger)
+    {
+        (hooks.trigger_created)(trigger);
     }
 }
 

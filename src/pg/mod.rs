@@ -35,6 +35,7 @@ pub mod privilege;
 pub mod process;
 pub mod random;
 mod report;
+pub mod shard_hash;
 pub mod short_name;
 pub mod snapshot;
 pub mod source;

@@ -118,6 +118,12 @@ impl<'c> Spi<'c> {
         self.rows_with(sql, &[])
     }
 
+    /// The rows of a query that changes something, as text.
+    pub fn changing_rows(&self, sql: &[u8]) -> Result<Vec<Vec<Option<Vec<u8>>>>, CounterError> {
+        self.execute(sql, &[], false)?;
+        self.returned()
+    }
+
     /// The same with parameters.
     pub fn rows_with(
         &self,
@@ -125,6 +131,10 @@ impl<'c> Spi<'c> {
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Vec<Option<Vec<u8>>>>, CounterError> {
         self.execute(sql, parameters, true)?;
+        self.returned()
+    }
+
+    fn returned(&self) -> Result<Vec<Vec<Option<Vec<u8>>>>, CounterError> {
         // SAFETY: after a query these describe its rows, which live until SPI_finish.
         unsafe {
             let table = pg_sys::SPI_tuptable;

@@ -13,6 +13,7 @@ const DEBIAN_PG_CONFIG: &str = "/usr/lib/postgresql/15/bin/pg_config";
 pub struct Installation {
     bindir: PathBuf,
     sharedir: PathBuf,
+    pkglibdir: PathBuf,
     become_user: Option<Owner>,
 }
 
@@ -35,11 +36,12 @@ impl Installation {
         });
         let bindir = printed(Command::new(&pg_config).arg("--bindir")).into();
         let sharedir = printed(Command::new(&pg_config).arg("--sharedir")).into();
+        let pkglibdir = printed(Command::new(&pg_config).arg("--pkglibdir")).into();
         let become_user = rustix::process::geteuid().is_root().then(|| Owner {
             uid: number(printed(Command::new("id").args(["-u", SERVER_USER]))),
             gid: number(printed(Command::new("id").args(["-g", SERVER_USER]))),
         });
-        Installation { bindir, sharedir, become_user }
+        Installation { bindir, sharedir, pkglibdir, become_user }
     }
 
     /// A command for one of PostgreSQL's programs, as a user it accepts, in a directory that user
@@ -77,6 +79,11 @@ impl Installation {
             command.uid(owner.uid).gid(owner.gid);
         }
         command
+    }
+
+    /// Whether a library lies beside the server's own.
+    pub fn has_library(&self, name: &str) -> bool {
+        self.pkglibdir.join(format!("{name}.so")).exists()
     }
 
     /// Whether the server is Debian's or Ubuntu's, where extensions are packages too.

@@ -9,6 +9,7 @@
 pub mod blocking;
 pub mod buffered;
 pub mod chance;
+pub mod citus;
 pub mod client;
 pub mod cluster;
 pub mod delivery;

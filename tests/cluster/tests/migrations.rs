@@ -219,6 +219,7 @@ fn django_finds_nothing_to_migrate_and_models_of_the_application_only() {
         "CounterExpiries",
         "CounterStats",
         "Counters",
+        "CountersEverywhere",
         "DjangoMigrations",
         "Posts",
     ];

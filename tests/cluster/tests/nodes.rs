@@ -278,6 +278,7 @@ fn a_number_that_another_has_is_refused() {
         ("member", "(5, '0')"),
         ("drop_request", "(1, 'a', 1)"),
         ("drop_wanted", "('a', 1)"),
+        ("moving", "(1, 2, '{a}', '{5}')"),
         ("like_of_node", "('a', 'anna', 2, true, 1)"),
     ] {
         let insert = format!("INSERT INTO counter_ext.{table} VALUES {row}");

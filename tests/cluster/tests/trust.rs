@@ -151,6 +151,7 @@ fn arguments(function: &str, kinds: &str) -> Option<&'static str> {
         }
         "counter_cache" => "'public.trapped', 'trapcache:', 'kind'",
         "counter_backfill" | "counter_verify" => "'public.trapped', 'trapped:', 'kind'",
+        "on_nodes" => "'SELECT 1'::pg_catalog.text, NULL",
         "counter_hll_empty" => "14, 5, -1, 1",
         // A table of its own: that of the other statements stays cached.
         "counter_uncache" => "'public.uncached', 'uncached:', false",

@@ -2,7 +2,7 @@
 
 pub const LAYERS: [&[&str]; 6] = [
     &["pg", "settings", "errors", "fallible", "hll"],
-    &["rows", "memory", "journal"],
+    &["rows", "memory", "journal", "owners"],
     &["family"],
     &[
         "counting",
@@ -17,6 +17,7 @@ pub const LAYERS: [&[&str]; 6] = [
         "live",
         "expiry",
         "nodes",
+        "sharding",
     ],
     &["api"],
     // Tests that run inside a server look at everything.

@@ -1,0 +1,409 @@
+-- Counters spread over the nodes of a Citus cluster: each id is on one node, and Citus sends a call on to it. Our tables stay each node's
+-- own. Nothing here needs Citus before it is called: what is Citus' own is looked up then.
+
+-- Amounts on their way to another node: taken from counters here, in the transaction that writes the row, and given to that node, which counts each batch
+-- once. Written by the worker.
+CREATE SEQUENCE counter_ext.moving_batch;
+CREATE TABLE counter_ext.moving (
+    batch bigint NOT NULL DEFAULT pg_catalog.nextval('counter_ext.moving_batch'),
+    -- The node's group, as Citus numbers it: a batch goes where it was first sent, even if the ids have moved on meanwhile.
+    target integer NOT NULL,
+    ids text[] NOT NULL,
+    amounts bigint[] NOT NULL,
+    taken_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    PRIMARY KEY (batch)
+);
+SELECT pg_catalog.pg_extension_config_dump('counter_ext.moving', '');
+SELECT pg_catalog.pg_extension_config_dump('counter_ext.moving_batch', '');
+COMMENT ON TABLE counter_ext.moving IS 'amounts of counters on their way to the node that has them now';
+
+-- What these rows say, the worker does: only who owns the table writes them by hand.
+CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.moving
+    FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.check_written_by_hand();
+ALTER TABLE counter_ext.moving ENABLE ALWAYS TRIGGER check_written_by_hand;
+
+-- Errors: 25006 a standby; 42501; 55000 there is no cluster here, or this node is not its coordinator.
+CREATE FUNCTION counter_ext.check_citus(function text, on_coordinator boolean) RETURNS void
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    own integer;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'citus') THEN
+        RAISE EXCEPTION 'this database has no extension "citus"' USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Counters are spread over nodes by Citus: put citus before counter_ext in shared_preload_libraries, run CREATE EXTENSION citus, '
+                'and add nodes with citus_add_node(). One server needs none of this.';
+    END IF;
+    IF NOT on_coordinator THEN
+        RETURN;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = current_user AND r.rolsuper) THEN
+        RAISE EXCEPTION 'permission denied for function %', function
+            USING ERRCODE = 'insufficient_privilege', HINT = 'It changes what all nodes do: have a superuser call it.';
+    END IF;
+    IF pg_is_in_recovery() THEN
+        RAISE EXCEPTION 'cannot execute %() during recovery', function USING ERRCODE = 'read_only_sql_transaction';
+    END IF;
+    SELECT l.groupid INTO own FROM pg_dist_local_group l;
+    IF own <> 0 THEN
+        RAISE EXCEPTION 'this node is not the coordinator of its cluster, but that of group %', own
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = format('Call %s() on the coordinator.', function);
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_dist_node n WHERE n.isactive AND n.noderole = 'primary' AND n.shouldhaveshards) THEN
+        RAISE EXCEPTION 'the cluster has no node that may have shards' USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Add one with citus_add_node(), or let the coordinator have shards with citus_set_node_property().';
+    END IF;
+END
+$$;
+
+-- Runs a query of one value on the nodes of some groups, NULL for all; each over a connection of its own, as the caller.
+CREATE FUNCTION counter_ext.on_nodes(command text, groups bigint[])
+    RETURNS TABLE (group_id integer, node text, succeeded boolean, answer text)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF to_regclass('pg_dist_node') IS NULL THEN
+        RETURN;
+    END IF;
+    -- There need be no such function where this one is made.
+    RETURN QUERY EXECUTE
+        'SELECT n.groupid, n.nodename || '':'' || n.nodeport, r.success, r.result
+            FROM (SELECT array_agg(d.nodename) AS names, array_agg(d.nodeport) AS ports, array_agg($1) AS commands FROM pg_dist_node d
+                  WHERE d.isactive AND d.noderole = ''primary'' AND ($2 IS NULL OR d.groupid = ANY ($2))) AS a,
+                LATERAL master_run_on_worker(a.names, a.ports, a.commands, true) AS r (name, port, success, result)
+                JOIN pg_dist_node n ON n.nodename = r.name AND n.nodeport = r.port
+            WHERE a.names IS NOT NULL ORDER BY n.groupid'
+        USING command, groups;
+END
+$$;
+
+-- Functions of ours that Citus can send on: those whose first argument is an id, of a type that is one text or becomes one.
+CREATE FUNCTION counter_ext.functions_by_id() RETURNS SETOF regprocedure
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+        JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'counter_ext'
+        WHERE p.prokind = 'f' AND (
+            p.proargtypes[0] IN ('text'::regtype, 'smallint'::regtype, 'integer'::regtype, 'bigint'::regtype, 'uuid'::regtype,
+                (SELECT t.oid FROM pg_type t WHERE t.typname = 'counter' AND t.typnamespace = e.extnamespace))
+            AND p.proname IN ('counter_add', 'counter_allow', 'counter_audit_verify', 'counter_drop', 'counter_filtered', 'counter_get',
+                'counter_get_exact', 'counter_incr', 'counter_incr_at', 'counter_incr_from', 'counter_incr_once', 'counter_info', 'counter_like',
+                'counter_liked', 'counter_likes', 'counter_limit', 'counter_limit_refund', 'counter_limit_reset', 'counter_rate',
+                'counter_reset', 'counter_set', 'counter_total', 'counter_unlike', 'counter_visit', 'counter_visited',
+                'counter_visitors', 'counter_visitors_add')
+            AND p.pronamespace = e.extnamespace
+            OR p.proname IN ('advance_source_here', 'get_many_here', 'incr_many_here', 'visitors_here')
+            AND p.pronamespace = 'counter_ext'::regnamespace)
+        ORDER BY p.oid
+$$;
+
+-- Who may do what with our tables: the rights that were granted, but for the owner's own.
+CREATE FUNCTION counter_ext.table_grants() RETURNS json
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(json_agg(json_build_object('table', c.relname, 'role', CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END,
+            'right', a.privilege_type, 'grantable', a.is_grantable) ORDER BY c.relname, a.grantee, a.privilege_type), '[]')
+        FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+        JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'counter_ext',
+        aclexplode(c.relacl) AS a
+        WHERE c.relnamespace = 'counter_ext'::regnamespace AND c.relkind IN ('r', 'p', 'S') AND a.grantee <> c.relowner
+$$;
+
+-- Makes the rights on our tables those of another node. Called there by counter_citus_setup(). Errors: 42704 a role is missing.
+CREATE FUNCTION counter_ext.take_table_grants(grants json) RETURNS bigint
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    command text;
+    changes bigint := 0;
+BEGIN
+    FOR command IN
+        WITH wanted AS (SELECT w::jsonb AS g FROM json_array_elements(grants) AS w),
+            present AS (SELECT h::jsonb AS g FROM json_array_elements(counter_ext.table_grants()) AS h)
+        SELECT format('REVOKE %s ON TABLE counter_ext.%I FROM %s', g->>'right', g->>'table', coalesce(quote_ident(g->>'role'), 'PUBLIC'))
+            FROM (SELECT g FROM present EXCEPT SELECT g FROM wanted) AS gone
+        UNION ALL
+        SELECT format('GRANT %s ON TABLE counter_ext.%I TO %s%s', g->>'right', g->>'table', coalesce(quote_ident(g->>'role'), 'PUBLIC'),
+                CASE WHEN (g->>'grantable')::boolean THEN ' WITH GRANT OPTION' ELSE '' END)
+            FROM (SELECT g FROM wanted EXCEPT SELECT g FROM present) AS new
+    LOOP
+        EXECUTE command;
+        changes := changes + 1;
+    END LOOP;
+    RETURN changes;
+END
+$$;
+
+-- Errors: those of counter_ext.check_citus; 55000 a node has not got this version of the extension, or has caches; 08006 one does not answer.
+CREATE FUNCTION counter_citus_setup() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    extension record;
+    asked record;
+    each regprocedure;
+    group_of_shards integer;
+    is_sent_on boolean;
+BEGIN
+    PERFORM counter_ext.check_citus('counter_citus_setup', true);
+    SELECT e.extversion, quote_ident(n.nspname) AS schema INTO extension
+        FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'counter_ext';
+    FOR asked IN SELECT * FROM counter_ext.on_nodes(
+        'SELECT coalesce((SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) ''counter_ext''), ''none'')', NULL)
+    LOOP
+        IF NOT asked.succeeded THEN
+            RAISE EXCEPTION 'node % does not answer: %', asked.node, asked.answer USING ERRCODE = 'connection_failure';
+        ELSIF asked.answer <> extension.extversion THEN
+            RAISE EXCEPTION 'node % has version % of counter_ext, the coordinator %', asked.node, asked.answer, extension.extversion
+                USING ERRCODE = 'object_not_in_prerequisite_state',
+                HINT = 'Install the same version on all nodes. Where it is missing, run SET citus.enable_ddl_propagation = off and CREATE EXTENSION counter_ext there.';
+        END IF;
+    END LOOP;
+    FOR asked IN SELECT * FROM counter_ext.on_nodes(format('SELECT pg_catalog.count(*) FROM %s.counter_caches', extension.schema), NULL) LOOP
+        IF asked.answer <> '0' THEN
+            RAISE EXCEPTION 'node % has % counter caches', asked.node, asked.answer USING ERRCODE = 'object_not_in_prerequisite_state',
+                HINT = 'The counters of a cache would not be where its rows are. Call counter_uncache() for each row of the view counter_caches first.';
+        END IF;
+    END LOOP;
+
+    FOR asked IN SELECT * FROM counter_ext.on_nodes('SELECT pg_catalog.current_setting(''counter_ext.node'')', NULL) LOOP
+        IF asked.answer <> '0' THEN
+            RAISE EXCEPTION 'node % is number % of several that count the same counters', asked.node, asked.answer
+                USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Counters are either on all nodes or spread over them: let it leave first, and set counter_ext.node to 0.';
+        END IF;
+    END LOOP;
+
+    -- In one connection to each node, so that what is made can be used at once.
+    PERFORM set_config('citus.multi_shard_modify_mode', 'sequential', true);
+    IF to_regclass('counter_ext.shard_of_id') IS NULL THEN
+        CREATE TABLE counter_ext.shard_of_id (id text NOT NULL);
+        COMMENT ON TABLE counter_ext.shard_of_id IS 'has no rows: an id is on the node that has this table''s shard for it';
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_dist_partition p WHERE p.logicalrelid = 'counter_ext.shard_of_id'::regclass) THEN
+        PERFORM create_distributed_table('counter_ext.shard_of_id', 'id', colocate_with := 'none');
+    END IF;
+    SELECT p.colocationid INTO group_of_shards FROM pg_dist_partition p WHERE p.logicalrelid = 'counter_ext.shard_of_id'::regclass;
+    FOR each IN SELECT * FROM counter_ext.functions_by_id() LOOP
+        SELECT EXISTS (SELECT FROM pg_dist_object o WHERE o.classid = 'pg_proc'::regclass AND o.objid = each
+            AND o.colocationid = group_of_shards AND o.force_delegation) INTO is_sent_on;
+        IF NOT is_sent_on THEN
+            PERFORM create_distributed_function(each, '$1', colocate_with := 'counter_ext.shard_of_id', force_delegation := true);
+        END IF;
+    END LOOP;
+
+    FOR asked IN SELECT * FROM counter_ext.on_nodes(
+        format('SELECT counter_ext.take_table_grants(%L)', counter_ext.table_grants()),
+        (SELECT array_agg(n.groupid) FROM pg_dist_node n WHERE n.groupid <> 0))
+    LOOP
+        IF NOT asked.succeeded THEN
+            RAISE EXCEPTION 'rights could not be granted on node %: %', asked.node, asked.answer
+                USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Make the same roles on all nodes, and call it again.';
+        END IF;
+    END LOOP;
+
+    -- A coordinator without shards has no counters: nothing is to be counted there, also by sessions that begin before they know of the shards.
+    IF EXISTS (SELECT FROM pg_dist_placement p JOIN pg_dist_shard s ON s.shardid = p.shardid
+               WHERE s.logicalrelid = 'counter_ext.shard_of_id'::regclass AND p.groupid = 0)
+    THEN
+        PERFORM counter_ext.set_serve(NULL);
+    ELSE
+        PERFORM counter_ext.set_serve('off');
+    END IF;
+END
+$$;
+
+-- Brings batches to the nodes that they are for, each once; says what was in the way, if anything. Called by the worker, in a transaction in which the
+-- batches were committed before.
+CREATE FUNCTION counter_ext.deliver_moving() RETURNS text
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    most CONSTANT integer := 100;
+    source text := (SELECT format('counter_ext.moving %s %s', s.system_identifier, d.oid)
+        FROM pg_control_system() AS s, pg_database d WHERE d.datname = current_database());
+    piece record;
+    asked record;
+    problem text;
+    failed integer[] := '{}';
+BEGIN
+    FOR piece IN SELECT m.* FROM counter_ext.moving m ORDER BY m.batch LIMIT most LOOP
+        CONTINUE WHEN piece.target = ANY (failed);
+        SELECT * INTO asked FROM counter_ext.on_nodes(
+            format('SELECT counter_ext.take_moved(%L, %L, %L, %L) FROM pg_catalog.set_config(''synchronous_commit'', ''on'', true)',
+                source, piece.batch, piece.ids, piece.amounts), ARRAY[piece.target]);
+        IF asked.succeeded THEN
+            DELETE FROM counter_ext.moving m WHERE m.batch = piece.batch;
+        ELSE
+            problem := coalesce(asked.answer, format('there is no node of group %s', piece.target));
+            failed := failed || piece.target;
+        END IF;
+    END LOOP;
+    RETURN problem;
+END
+$$;
+
+-- Rows of sets: those of ids that another node has go there, and then here.
+CREATE FUNCTION counter_ext.move_rows(OUT moved bigint, OUT problem text)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    most CONSTANT integer := 1000;
+    piece record;
+    asked record;
+BEGIN
+    moved := 0;
+    -- Whoever holds a row keeps it for a while.
+    PERFORM set_config('lock_timeout', '1s', true);
+    FOR piece IN
+        SELECT 'likes' AS what, s.target, json_agg(s) AS rows FROM (
+            SELECT counter_ext.owner_group(l.item) AS target, l.item, l.actor, l.at FROM counter_ext.liked l
+            WHERE counter_ext.owner_group(l.item) IS NOT NULL LIMIT most) AS s GROUP BY s.target
+        UNION ALL
+        SELECT 'tokens', s.target, json_agg(s) FROM (
+            SELECT counter_ext.owner_group(t.id) AS target, t.token, t.id, t.at, t.delta FROM counter_ext.token t
+            WHERE counter_ext.owner_group(t.id) IS NOT NULL LIMIT most) AS s GROUP BY s.target
+        UNION ALL
+        SELECT 'visits', s.target, json_agg(s) FROM (
+            SELECT counter_ext.owner_group(v.id) AS target, v.id, v.day, v.slot, v.sketch::text AS sketch FROM counter_ext.visit v
+            WHERE counter_ext.owner_group(v.id) IS NOT NULL LIMIT most) AS s GROUP BY s.target
+        UNION ALL
+        SELECT 'visitors', s.target, json_agg(s) FROM (
+            SELECT counter_ext.owner_group(v.id) AS target, v.id, v.day, v.node, v.sketch::text AS sketch FROM counter_ext.visitors v
+            WHERE counter_ext.owner_group(v.id) IS NOT NULL LIMIT most) AS s GROUP BY s.target
+    LOOP
+        SELECT * INTO asked FROM counter_ext.on_nodes(
+            format('SELECT counter_ext.take_rows(%L, %L) FROM pg_catalog.set_config(''synchronous_commit'', ''on'', true)', piece.what, piece.rows),
+            ARRAY[piece.target]);
+        IF asked.succeeded IS NOT TRUE THEN
+            problem := coalesce(asked.answer, format('there is no node of group %s', piece.target));
+            CONTINUE;
+        END IF;
+        -- As they were when they were sent: what has changed meanwhile goes the next time.
+        CASE piece.what
+            WHEN 'likes' THEN
+                DELETE FROM counter_ext.liked l USING json_to_recordset(piece.rows) AS r (item text, actor text)
+                    WHERE l.item = r.item AND l.actor = r.actor;
+            WHEN 'tokens' THEN
+                DELETE FROM counter_ext.token t USING json_to_recordset(piece.rows) AS r (token text, id text)
+                    WHERE t.token = r.token AND t.id = r.id;
+            WHEN 'visits' THEN
+                DELETE FROM counter_ext.visit v USING json_to_recordset(piece.rows) AS r (id text, day date, slot bigint)
+                    WHERE v.id = r.id AND v.day = r.day AND v.slot = r.slot;
+            ELSE
+                DELETE FROM counter_ext.visitors v USING json_to_recordset(piece.rows) AS r (id text, day date, node integer, sketch text)
+                    WHERE v.id = r.id AND v.day = r.day AND v.node = r.node AND v.sketch::text = r.sketch;
+        END CASE;
+        moved := moved + json_array_length(piece.rows);
+    END LOOP;
+END
+$$;
+
+-- What move_rows() of another node sends. What is here already is left out.
+CREATE FUNCTION counter_ext.take_rows(what text, rows text) RETURNS void
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    CASE what
+        WHEN 'likes' THEN
+            INSERT INTO counter_ext.liked (item, actor, at)
+                SELECT r.item, r.actor, r.at FROM json_to_recordset(rows::json) AS r (item text, actor text, at timestamptz) ON CONFLICT DO NOTHING;
+        WHEN 'tokens' THEN
+            INSERT INTO counter_ext.token (token, id, at, delta)
+                SELECT r.token, r.id, r.at, r.delta FROM json_to_recordset(rows::json) AS r (token text, id text, at timestamptz, delta bigint)
+                ON CONFLICT DO NOTHING;
+        ELSE
+            -- Sketches are united in the next pass, however often they come.
+            EXECUTE format('INSERT INTO counter_ext.visit (id, day, slot, sketch)
+                SELECT r.id, r.day, hashint8extended((random() * 9e15)::bigint, 0), r.sketch::%s
+                FROM json_to_recordset($1::json) AS r (id text, day date, sketch text)',
+                (SELECT format_type(a.atttypid, NULL) FROM pg_attribute a
+                 WHERE a.attrelid = 'counter_ext.visit'::regclass AND a.attname = 'sketch')) USING rows;
+    END CASE;
+END
+$$;
+
+-- For this database on this node, from the next session on.
+CREATE FUNCTION counter_ext.set_serve(value text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM set_config('citus.enable_ddl_propagation', 'off', true);
+    EXECUTE format('ALTER DATABASE %I %s', current_database(),
+        CASE WHEN value IS NULL THEN 'RESET counter_ext.serve' ELSE format('SET counter_ext.serve = %L', value) END);
+    PERFORM set_config('citus.enable_ddl_propagation', 'on', true);
+END
+$$;
+
+-- What this node has to say for counter_citus_status().
+CREATE FUNCTION counter_ext.citus_node() RETURNS json
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    shards bigint;
+    functions bigint;
+BEGIN
+    IF to_regclass('counter_ext.shard_of_id') IS NOT NULL THEN
+        SELECT count(*) INTO shards FROM pg_dist_placement p JOIN pg_dist_shard s ON s.shardid = p.shardid
+            WHERE s.logicalrelid = to_regclass('counter_ext.shard_of_id') AND p.groupid = (SELECT l.groupid FROM pg_dist_local_group l);
+        SELECT count(*) INTO functions FROM counter_ext.functions_by_id() AS f (f)
+            JOIN pg_dist_object o ON o.classid = 'pg_proc'::regclass AND o.objid = f.f AND o.force_delegation;
+    END IF;
+    RETURN json_build_object('serves', current_setting('counter_ext.serve', true), 'shards', coalesce(shards, 0),
+        'functions', coalesce(functions, 0),
+        'moving', (SELECT count(*) FROM counter_ext.moving m),
+        'version', (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'counter_ext'));
+END
+$$;
+
+-- Errors: 55000 there is no cluster here.
+CREATE FUNCTION counter_citus_status()
+    RETURNS TABLE (group_id integer, node text, serves boolean, shards bigint, functions bigint, moving bigint, version text, problem text)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    asked record;
+    said json;
+    wanted bigint := (SELECT count(*) FROM counter_ext.functions_by_id());
+    own_version text := (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'counter_ext');
+BEGIN
+    PERFORM counter_ext.check_citus('counter_citus_status', false);
+    FOR asked IN SELECT * FROM counter_ext.on_nodes('SELECT counter_ext.citus_node()', NULL) LOOP
+        group_id := asked.group_id;
+        node := asked.node;
+        said := CASE WHEN asked.succeeded THEN asked.answer::json END;
+        serves := said->>'serves' = 'on';
+        shards := (said->>'shards')::bigint;
+        functions := (said->>'functions')::bigint;
+        moving := (said->>'moving')::bigint;
+        version := said->>'version';
+        problem := CASE
+            WHEN NOT asked.succeeded THEN asked.answer
+            WHEN version <> own_version THEN format('another version than %s', own_version)
+            WHEN functions < wanted THEN format('%s functions are not sent on: call counter_citus_setup()', wanted - functions)
+            WHEN shards > 0 AND NOT serves THEN 'it has shards, but counter_ext.serve is off'
+        END;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+-- All counters of a node that has ids, as JSON: behind the view counters_everywhere.
+CREATE FUNCTION counter_ext.list_everywhere()
+    RETURNS TABLE (node text, id text, value bigint, slots integer, updated_at timestamptz, overflowed boolean)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    asked record;
+    groups bigint[];
+    list text := (SELECT format('SELECT c.id, c.value, c.slots, c.updated_at, c.overflowed FROM %I.counters AS c', n.nspname)
+        FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'counter_ext');
+BEGIN
+    IF to_regclass('counter_ext.shard_of_id') IS NULL OR to_regclass('pg_dist_shard') IS NULL THEN
+        RETURN QUERY EXECUTE 'SELECT NULL::text, l.* FROM (' || list || ') AS l';
+        RETURN;
+    END IF;
+    SELECT array_agg(DISTINCT p.groupid) INTO groups FROM pg_dist_placement p JOIN pg_dist_shard s ON s.shardid = p.shardid
+        WHERE s.logicalrelid = to_regclass('counter_ext.shard_of_id');
+    FOR asked IN SELECT * FROM counter_ext.on_nodes('SELECT pg_catalog.json_agg(l) FROM (' || list || ') AS l', groups) LOOP
+        IF NOT asked.succeeded THEN
+            RAISE EXCEPTION 'node % does not answer: %', asked.node, asked.answer USING ERRCODE = 'connection_failure';
+        END IF;
+        RETURN QUERY SELECT asked.node, r.id, r.value, r.slots, r.updated_at, r.overflowed
+            FROM json_to_recordset(nullif(asked.answer, '')::json)
+                AS r (id text, value bigint, slots integer, updated_at timestamptz, overflowed boolean);
+    END LOOP;
+END
+$$;
+CREATE VIEW @extschema@.counters_everywhere AS SELECT * FROM counter_ext.list_everywhere();
+GRANT SELECT ON @extschema@.counters_everywhere TO PUBLIC;
+
+COMMENT ON FUNCTION counter_citus_setup() IS 'spreads counters over the nodes of a Citus cluster; to be called again after nodes were added';
+COMMENT ON FUNCTION counter_citus_status() IS 'what each node of a Citus cluster has of the counters';
+COMMENT ON VIEW @extschema@.counters_everywhere IS 'counters of all nodes of a Citus cluster, or of this server';

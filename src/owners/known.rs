@@ -1,0 +1,106 @@
+//! What this backend knows of whose ids are whose, until the cluster's metadata change.
+//!
+//! `counter_ext.shard_of_id` is a table without rows that `counter_citus_setup()` makes and Citus distributes: an id is on the node that
+//! has the table's shard for it. Citus tells all backends, as of a changed table, when a shard moves.
+//!
+//! BOUND: as many shards as the cluster has.
+
+use std::cell::{Cell, RefCell};
+
+use super::errors::OwnersError;
+use super::ranges::{Map, Shard};
+use crate::errors::CounterError;
+use crate::pg::Oid;
+use crate::pg::catalog::{self, Watch};
+use crate::pg::snapshot::ActiveSnapshot;
+use crate::pg::spi::Spi;
+use crate::pg::xact;
+use crate::rows::access;
+
+const SHARDS: &str = "SELECT s.shardminvalue, s.shardmaxvalue, p.groupid, l.groupid \
+    FROM pg_catalog.pg_dist_shard s JOIN pg_catalog.pg_dist_placement p ON p.shardid OPERATOR(pg_catalog.=) s.shardid \
+    CROSS JOIN pg_catalog.pg_dist_local_group l \
+    WHERE s.logicalrelid OPERATOR(pg_catalog.=) 'counter_ext.shard_of_id'::pg_catalog.regclass \
+    AND p.shardstate OPERATOR(pg_catalog.=) 1";
+
+/// No version is as high.
+const NEVER: u64 = u64::MAX;
+
+thread_local! {
+    static WATCH: &'static Watch = Watch::begin();
+    /// The version at which ids were found not to be spread.
+    static ALL_HERE_AT: Cell<u64> = const { Cell::new(NEVER) };
+    /// The version at which they were found to be, and how.
+    static SPREAD: RefCell<Option<(u64, Map)>> = const { RefCell::new(None) };
+}
+
+/// Changes whenever what is known may be out of date.
+pub fn version() -> u64 {
+    WATCH.with(|watch| watch.version())
+}
+
+/// Whether it is known that ids are not spread: all are here.
+#[inline]
+pub fn is_all_here() -> bool {
+    ALL_HERE_AT.get() == WATCH.with(|watch| watch.version())
+}
+
+/// Looks at how ids are spread, if they are. Errors: 55000 the metadata make no sense.
+pub fn look<T>(see: impl FnOnce(Option<&Map>) -> T) -> Result<T, CounterError> {
+    let version = WATCH.with(|watch| watch.version());
+    if !is_all_here() && SPREAD.with_borrow(|spread| !matches!(spread, Some((at, _)) if *at == version)) {
+        find_out()?;
+    }
+    Ok(SPREAD.with_borrow(|spread| see(spread.as_ref().map(|(_, map)| map))))
+}
+
+#[cold]
+fn find_out() -> Result<(), CounterError> {
+    ALL_HERE_AT.set(NEVER);
+    SPREAD.set(None);
+    // Read before the look: where a change comes in between, the next call looks again.
+    let version = WATCH.with(|watch| watch.version());
+    let relations = metadata();
+    let map = if relations.is_some() { read()? } else { None };
+    // While nothing is spread, whatever changes may be what spreads it.
+    let watched = relations.filter(|_| map.is_some());
+    WATCH.with(|watch| watch.set(watched.as_ref().map_or(&[][..], |relations| &relations[..])));
+    match map {
+        None => ALL_HERE_AT.set(version),
+        Some(map) => SPREAD.set(Some((version, map))),
+    }
+    Ok(())
+}
+
+/// The relations of which a change may change whose an id is; `None` where ids cannot be spread.
+fn metadata() -> Option<[Oid; 2]> {
+    let shards = table_of_shards()?;
+    let local = catalog::relation(c"pg_catalog", c"pg_dist_local_group")?;
+    Some([shards, local])
+}
+
+pub fn table_of_shards() -> Option<Oid> {
+    catalog::relation(c"counter_ext", c"shard_of_id")
+}
+
+fn read() -> Result<Option<Map>, CounterError> {
+    // Whatever the caller's isolation level: as the cluster has it now.
+    let latest = (!xact::is_parallel()).then(ActiveSnapshot::push_latest);
+    let rows =
+        access::as_owner(access::tables()?, |confined| Spi::connect(confined)?.rows(SHARDS.as_bytes()))?;
+    drop(latest);
+    let mut shards = Vec::new();
+    let mut own_group = None;
+    for row in &rows {
+        let number =
+            |column: usize| -> Option<i32> { str::from_utf8(row.get(column)?.as_ref()?).ok()?.parse().ok() };
+        let (Some(least), Some(most), Some(group), Some(own)) = (number(0), number(1), number(2), number(3))
+        else {
+            return Err(OwnersError::NoOwner.into());
+        };
+        shards.push(Shard { least, most, group });
+        own_group = Some(own);
+    }
+    let Some(own_group) = own_group else { return Ok(None) };
+    Map::new(shards, own_group).map(Some).ok_or_else(|| OwnersError::NoOwner.into())
+}

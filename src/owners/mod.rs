@@ -1,0 +1,74 @@
+//! Which node of a cluster an id belongs to, where counters are spread over several by Citus.
+//!
+//! This is all that the rest knows of it: a call for an id that is not this node's is an error, since what it counts nobody would
+//! find, and what it reads would be nothing. Where counters are not spread, a call costs one comparison.
+
+pub mod errors;
+mod known;
+pub mod ranges;
+
+use self::errors::OwnersError;
+use self::ranges::{Owner, Split};
+use crate::errors::{self as all_errors, CounterError};
+use crate::pg::Oid;
+use crate::settings;
+
+/// Checks an id, and that it is this node's. Errors: 22023 empty or over-long; those of `check`.
+#[inline]
+pub fn check_id(id: &[u8]) -> Result<(), CounterError> {
+    all_errors::check_id(id)?;
+    check(id)
+}
+
+/// Errors: 55000 the id is another node's, or this one serves none.
+#[inline]
+pub fn check(id: &[u8]) -> Result<(), CounterError> {
+    if settings::serves() && known::is_all_here() { Ok(()) } else { check_anew(id) }
+}
+
+#[inline(never)]
+fn check_anew(id: &[u8]) -> Result<(), CounterError> {
+    check_serves()?;
+    match owner(id)? {
+        Owner::Here => Ok(()),
+        // BOUND: an id.
+        Owner::Group(group) => Err(OwnersError::Elsewhere { id: id.to_vec(), group }.into()),
+    }
+}
+
+/// Errors: 55000 this node serves no counters.
+pub fn check_serves() -> Result<(), CounterError> {
+    if settings::serves() { Ok(()) } else { Err(OwnersError::ServesNone.into()) }
+}
+
+/// Errors: 55000 something is not all here, but spread over nodes.
+pub fn check_all_here(what: &'static str) -> Result<(), CounterError> {
+    check_serves()?;
+    if are_spread()? { Err(OwnersError::Scattered { what }.into()) } else { Ok(()) }
+}
+
+/// Whether counters are spread over several nodes.
+pub fn are_spread() -> Result<bool, CounterError> {
+    Ok(!known::is_all_here() && known::look(|map| map.is_some())?)
+}
+
+/// Changes whenever whose an id is may have changed.
+pub fn version() -> u64 {
+    known::version()
+}
+
+/// The table of whose shards each id is in one.
+pub fn table_of_shards() -> Option<Oid> {
+    known::table_of_shards()
+}
+
+/// Splits a batch by whose each id is.
+pub fn split<'a>(ids: impl Iterator<Item = &'a [u8]>) -> Result<Split, CounterError> {
+    let split = known::look(|map| ranges::split(ids.map(|id| map.map_or(Owner::Here, |map| map.owner(id)))))?;
+    Ok(split?)
+}
+
+/// Whose an id is.
+pub fn owner(id: &[u8]) -> Result<Owner, CounterError> {
+    known::look(|map| map.map_or(Owner::Here, |map| map.owner(id)))
+}
