@@ -237,7 +237,9 @@ BEGIN
             ('counter_stats_reset', NULL, 'has the counts of counter_stats begin anew, in this database; no counter changes'),
             ('counter_node_setup', NULL, 'makes this server one of several that count the same counters, and waits until each has copied the others'),
             ('counter_node_leave', NULL, 'this node leaves the others, or stops taking from one that has left; what was counted stays counted'),
-            ('counter_node_harvester', NULL, 'says on every node which one takes the amounts of all')
+            ('counter_node_harvester', NULL, 'says on every node which one takes the amounts of all'),
+            ('counter_citus_setup', NULL, 'spreads counters over the nodes of a Citus cluster'),
+            ('counter_citus_status', NULL, 'what each node of a Citus cluster has of the counters')
         ) AS c (name, argument, says)
         JOIN pg_catalog.pg_proc p ON p.proname OPERATOR(pg_catalog.=) c.name::pg_catalog.name
             AND (c.argument IS NULL OR c.argument OPERATOR(pg_catalog.=) ANY (p.proargnames))

@@ -404,6 +404,4 @@ $$;
 CREATE VIEW @extschema@.counters_everywhere AS SELECT * FROM counter_ext.list_everywhere();
 GRANT SELECT ON @extschema@.counters_everywhere TO PUBLIC;
 
-COMMENT ON FUNCTION counter_citus_setup() IS 'spreads counters over the nodes of a Citus cluster; to be called again after nodes were added';
-COMMENT ON FUNCTION counter_citus_status() IS 'what each node of a Citus cluster has of the counters';
-COMMENT ON VIEW @extschema@.counters_everywhere IS 'counters of all nodes of a Citus cluster, or of this server';
+COMMENT ON VIEW @extschema@.counters_everywhere IS 'counters of all nodes of a Citus cluster, or of this server where there is none';
