@@ -51,6 +51,12 @@ $(if is_measured order; then order_rows; fi)
 
 $(if is_measured clients; then clients_rows; fi)
 
+## On a Citus cluster
+
+| against | synchronous_commit | reach | measured | reached |
+| --- | --- | --- | --- | --- |
+$(if is_measured citus; then citus_rows; fi)
+
 ## Every round
 
 A second, in the order of the rounds, unless it says otherwise.
@@ -181,6 +187,7 @@ report_rounds() {
         tail) tail_rounds ;;
         order) order_rounds ;;
         clients) clients_rounds ;;
+        citus) citus_rounds ;;
         esac
         for lane in $(lanes_of "$group"); do
             case $group in
