@@ -3103,6 +3103,13 @@ CREATE FUNCTION counter_merge("from" uuid, "into" uuid) RETURNS boolean
 CREATE SCHEMA IF NOT EXISTS counter_ext; /* counter_ext::api::nodes::counter_ext */
 
 -- src/api/nodes.rs
+-- counter_ext::api::nodes::counter_ext::receive_like
+CREATE FUNCTION counter_ext."receive_like"()
+	RETURNS TRIGGER
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'receive_like_wrapper';
+
+-- src/api/nodes.rs
 -- counter_ext::api::nodes::counter_ext::ask_node
 CREATE  FUNCTION counter_ext."ask_node"(
 	"parameters" text /* TextArg < '_ > */
@@ -3126,6 +3133,15 @@ CREATE  FUNCTION counter_ext."check_node_of_row"(
 STRICT
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'check_node_of_row_wrapper';
+
+-- src/api/nodes.rs
+-- counter_ext::api::nodes::counter_ext::check_node_parameters
+CREATE  FUNCTION counter_ext."check_node_parameters"(
+	"parameters" text /* TextArg < '_ > */
+) RETURNS void
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'check_node_parameters_wrapper';
 
 -- src/api/nodes.rs
 -- counter_ext::api::nodes::counter_ext::drop_node_slot
@@ -3687,11 +3703,15 @@ CREATE TABLE counter_ext.member (
     CONSTRAINT member_node CHECK (node OPERATOR(pg_catalog.>) 0)
 );
 
--- What other nodes are to drop. A row is deleted in the transaction that inserts it, so none is ever seen.
+-- What a node asks others to drop, until all of them have it: see src/nodes/requests.rs.
 CREATE TABLE counter_ext.drop_request (
     node integer NOT NULL,
     id text COLLATE "C" NOT NULL,
     entry bigint NOT NULL,
+    -- The nodes that there were. One that joins later is not meant.
+    asked integer[] NOT NULL,
+    -- It has come with an earlier subscription, and not yet with this one.
+    is_stale boolean NOT NULL DEFAULT false,
     PRIMARY KEY (node, id, entry)
 ) WITH (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 5000);
 
@@ -3721,7 +3741,7 @@ ALTER TABLE counter_ext.drop_wanted ALTER COLUMN id SET STORAGE EXTERNAL;
 
 COMMENT ON TABLE counter_ext.member IS 'nodes that count the same counters; each writes its own row';
 COMMENT ON TABLE counter_ext.like_of_node IS 'what each node has last said of an item and an actor; the highest version holds, and makes rows of counter_ext.liked';
-COMMENT ON TABLE counter_ext.drop_request IS 'counters that other nodes are asked to drop; always empty';
+COMMENT ON TABLE counter_ext.drop_request IS 'counters that other nodes are asked to drop, until all of them have heard';
 COMMENT ON TABLE counter_ext.drop_wanted IS 'counters that another node has dropped, and that the next pass drops here';
 
 -- Only rows that come by replication fire these.
@@ -3739,7 +3759,11 @@ BEGIN
     ELSIF TG_OP = 'INSERT' AND TG_RELID = 'counter_ext.like_of_node'::regclass THEN
         DELETE FROM counter_ext.like_of_node l WHERE l.item = NEW.item AND l.actor = NEW.actor AND l.node = NEW.node;
     ELSIF TG_OP = 'INSERT' AND TG_RELID = 'counter_ext.drop_request'::regclass THEN
-        INSERT INTO counter_ext.drop_wanted (id, entry) VALUES (NEW.id, NEW.entry) ON CONFLICT DO NOTHING;
+        DELETE FROM counter_ext.drop_request r WHERE r.node = NEW.node AND r.id = NEW.id AND r.entry = NEW.entry;
+        -- What has come before is done: what has been counted since then stays.
+        IF NOT FOUND AND current_setting('counter_ext.node')::integer = ANY (NEW.asked) THEN
+            INSERT INTO counter_ext.drop_wanted (id, entry) VALUES (NEW.id, NEW.entry) ON CONFLICT DO NOTHING;
+        END IF;
     END IF;
     RETURN NEW;
 END
@@ -3769,38 +3793,62 @@ BEGIN
 END
 $$;
 
--- Nobody else says anything of an item and an actor to the end of the transaction.
-CREATE FUNCTION counter_ext.lock_like(item text, actor text) RETURNS void
-    LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT pg_advisory_xact_lock(hashtextextended(item, hashtextextended(actor, 0)))
-$$;
-
--- Another node's word has arrived: the like is there, or not, as the word says that holds. What it changes is counted by the triggers on
--- counter_ext.liked.
-CREATE FUNCTION counter_ext.receive_like() RETURNS trigger
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    is_liked boolean;
-BEGIN
-    PERFORM counter_ext.lock_like(NEW.item, NEW.actor);
-    is_liked := (SELECT l.is_liked FROM counter_ext.like_of_node l WHERE l.item = NEW.item AND l.actor = NEW.actor
-        ORDER BY l.version DESC, l.node DESC LIMIT 1);
-    IF is_liked THEN
-        INSERT INTO counter_ext.liked (item, actor, at) VALUES (NEW.item, NEW.actor, NEW.at) ON CONFLICT DO NOTHING;
-    ELSE
-        DELETE FROM counter_ext.liked l WHERE l.item = NEW.item AND l.actor = NEW.actor;
-    END IF;
-    RETURN NULL;
-END
-$$;
 CREATE TRIGGER receive_like AFTER INSERT OR UPDATE ON counter_ext.like_of_node FOR EACH ROW EXECUTE FUNCTION counter_ext.receive_like();
 ALTER TABLE counter_ext.like_of_node ENABLE REPLICA TRIGGER receive_like;
 
--- What a node publishes: its own rows, and of its counters not those of likes, which each node counts from the rows that it has.
-CREATE FUNCTION counter_ext.node_publishes(node integer) RETURNS text
+CREATE FUNCTION counter_ext.is_subscribed_to_node(node integer) RETURNS boolean
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+        WHERE d.datname = current_database() AND s.subname = 'counter_node_' || node)
+$$;
+
+-- What a node publishes: its own rows, and those of nodes that have left and whose heir it is; of counters not those of likes, which each node counts
+-- from the rows that it has.
+CREATE FUNCTION counter_ext.node_publishes(node integer, heir_of integer[]) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT format('TABLE counter_ext.total WHERE (node = %1$s AND ascii(id) <> 1), TABLE counter_ext.visitors WHERE (node = %1$s), '
-        'TABLE counter_ext.member WHERE (node = %1$s), TABLE counter_ext.drop_request WHERE (node = %1$s), TABLE counter_ext.like_of_node WHERE (node = %1$s)', node)
+    SELECT format('TABLE counter_ext.total WHERE (node = ANY (ARRAY[%1$s]) AND ascii(id) <> 1), TABLE counter_ext.visitors WHERE (node = ANY (ARRAY[%1$s])), '
+        'TABLE counter_ext.member WHERE (node = ANY (ARRAY[%1$s])), TABLE counter_ext.like_of_node WHERE (node = ANY (ARRAY[%1$s])), '
+        'TABLE counter_ext.drop_request WHERE (node = ANY (ARRAY[%2$s]))', array_to_string(node || heir_of, ', '), node)
+$$;
+
+-- Whose rows the publication has, by the name of a table.
+CREATE FUNCTION counter_ext.node_published(relation name) RETURNS integer[]
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT string_to_array(substring(p.rowfilter, 'ARRAY[[]([0-9, ]+)[]]'), ', ')::integer[] FROM pg_publication_tables p
+        WHERE p.pubname = 'counter_node' AND p.schemaname = 'counter_ext' AND p.tablename = relation
+$$;
+
+-- The nodes that have left and whose rows this one hands on, so that who joins later has them: all, on the lowest of those that have not left. Not those
+-- that are `back`, nor those that this one still takes from.
+CREATE FUNCTION counter_ext.node_is_heir_of(node integer, back integer[]) RETURNS integer[]
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(array_agg(m.node ORDER BY m.node), '{}') FROM counter_ext.member m
+        WHERE m.left_at IS NOT NULL AND m.node <> $1 AND m.node <> ALL (back) AND NOT counter_ext.is_subscribed_to_node(m.node)
+            AND NOT EXISTS (SELECT FROM counter_ext.member o WHERE o.left_at IS NULL AND o.node < $1)
+$$;
+
+-- Brings the publication to what it should have; what is new of other nodes where it `may_add` that: their rows are here as a whole, and none is about to be
+-- deleted. Returns whether it has less than before: what the same transaction deletes could still go out.
+CREATE FUNCTION counter_ext.publish_node(node integer, back integer[], may_add boolean) RETURNS boolean
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    earlier integer[] := coalesce(counter_ext.node_published('total'), '{}');
+    heir_of integer[] := ARRAY(SELECT n FROM unnest(counter_ext.node_is_heir_of(node, back)) AS n WHERE may_add OR n = ANY (earlier));
+    is_right boolean;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_publication p WHERE p.pubname = 'counter_node') THEN
+        EXECUTE format('CREATE PUBLICATION counter_node FOR %s WITH (publish = ''insert, update, delete'')', counter_ext.node_publishes(node, heir_of));
+        RETURN false;
+    END IF;
+    -- A dump does not say what it publishes; or the number is another one; or somebody has left, or is back.
+    is_right := (SELECT bool_and(counter_ext.node_published(r.relation) IS NOT DISTINCT FROM r.nodes)
+        FROM (VALUES ('total'::name, node || heir_of), ('visitors', node || heir_of), ('member', node || heir_of), ('like_of_node', node || heir_of),
+            ('drop_request', ARRAY[node])) AS r (relation, nodes));
+    IF NOT is_right THEN
+        EXECUTE format('ALTER PUBLICATION counter_node SET %s', counter_ext.node_publishes(node, heir_of));
+    END IF;
+    RETURN NOT earlier <@ (node || heir_of);
+END
 $$;
 
 -- Errors: 22004, 22023 what is asked for makes no sense; 25006 a standby; 42501; 55000 this server is not configured for it.
@@ -3818,6 +3866,15 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Give each server a number from 1 on that no other has.';
     END IF;
     PERFORM counter_ext.check_may_set_up_nodes();
+    FOR i IN 1 .. cardinality(peers) LOOP
+        BEGIN
+            PERFORM counter_ext.check_node_parameters(peers[i]);
+        EXCEPTION WHEN syntax_error THEN
+            -- Its message would show parts of what may be a password.
+            RAISE EXCEPTION 'peer % of the list does not say how to connect to a server', i
+                USING ERRCODE = 'syntax_error', HINT = 'Write it as for psql: ''host=b.example dbname=app user=counters'', with quotes around what has spaces.';
+        END;
+    END LOOP;
     IF pg_is_in_recovery() THEN
         RAISE EXCEPTION 'cannot execute counter_node_setup() during recovery' USING ERRCODE = 'read_only_sql_transaction';
     END IF;
@@ -3838,7 +3895,9 @@ END
 $$;
 
 -- What a peer says of itself, looked at. `problem` is what it has still to do, if anything. Errors: 55000 it is not fit to be one.
-CREATE FUNCTION counter_ext.node_of_peer(node integer, peer text, OUT number integer, OUT slot text, OUT slot_state text, OUT problem text)
+-- `published` are the nodes whose rows it publishes, `unpublished` those whose heir it is to be.
+CREATE FUNCTION counter_ext.node_of_peer(node integer, peer text, OUT number integer, OUT slot text, OUT slot_state text, OUT published integer[],
+    OUT unpublished integer[], OUT problem text)
     LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     about json;
@@ -3846,7 +3905,7 @@ DECLARE
 BEGIN
     BEGIN
         about := counter_ext.ask_node(peer)::json;
-    EXCEPTION WHEN sqlclient_unable_to_establish_sqlconnection THEN
+    EXCEPTION WHEN connection_exception THEN
         GET STACKED DIAGNOSTICS reason = MESSAGE_TEXT;
         problem := reason;
         RETURN;
@@ -3872,6 +3931,8 @@ BEGIN
     END IF;
     slot := format('counter_node_%s_of_%s', node, about->>'database');
     slot_state := about->'slots'->>slot;
+    published := ARRAY(SELECT p::integer FROM json_array_elements_text(CASE json_typeof(about->'published') WHEN 'array' THEN about->'published' ELSE '[]' END) AS p);
+    unpublished := ARRAY(SELECT p::integer FROM json_array_elements_text(CASE json_typeof(about->'unpublished') WHEN 'array' THEN about->'unpublished' ELSE '[]' END) AS p);
 END
 $$;
 
@@ -3881,9 +3942,12 @@ CREATE FUNCTION counter_ext.node_plan(node integer, peers text[]) RETURNS SETOF 
 DECLARE
     peer text;
     asked record;
+    i integer := 0;
 BEGIN
-    RETURN NEXT format('CREATE PUBLICATION counter_node FOR %s WITH (publish = ''insert, update, delete'');', counter_ext.node_publishes(node));
+    RETURN NEXT format('CREATE PUBLICATION counter_node FOR %s WITH (publish = ''insert, update, delete'');',
+        counter_ext.node_publishes(node, counter_ext.node_is_heir_of(node, '{}')));
     FOREACH peer IN ARRAY peers LOOP
+        i := i + 1;
         asked := counter_ext.node_of_peer(node, peer);
         IF asked.problem IS NOT NULL THEN
             RETURN NEXT format('-- %s', asked.problem);
@@ -3893,17 +3957,12 @@ BEGIN
             RETURN NEXT format('SELECT pg_create_logical_replication_slot(%L, ''pgoutput''); -- on node %s', asked.slot, asked.number);
         END IF;
         IF NOT counter_ext.is_subscribed_to_node(asked.number) THEN
-            RETURN NEXT format('CREATE SUBSCRIPTION counter_node_%s CONNECTION %L PUBLICATION counter_node WITH (create_slot = false, slot_name = %L);',
-                asked.number, peer, asked.slot);
+            -- Who reads this need not know a password.
+            RETURN NEXT format('CREATE SUBSCRIPTION counter_node_%s CONNECTION ''<peer %s of the list>'' PUBLICATION counter_node WITH (create_slot = false, slot_name = %L);',
+                asked.number, i, asked.slot);
         END IF;
     END LOOP;
 END
-$$;
-
-CREATE FUNCTION counter_ext.is_subscribed_to_node(node integer) RETURNS boolean
-    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
-        WHERE d.datname = current_database() AND s.subname = 'counter_node_' || node)
 $$;
 
 -- Its slot is left to the caller: PostgreSQL would drop it outside this transaction.
@@ -3939,29 +3998,68 @@ BEGIN
 END
 $$;
 
--- Does what can be done now, and says what is still waited for; NULL where the node is ready. In a transaction that has written nothing yet: a
--- slot that is made on a peer waits there for transactions that write, and a slot that the peer makes here would wait for this one.
+-- A server that was made as a copy of another one has its counters of likes under that one's number. Each node counts likes from the rows that it has.
+CREATE FUNCTION counter_ext.number_counters_of_likes(node integer) RETURNS void
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM counter_ext.total t WHERE t.id < chr(2) AND t.node <> $1) THEN
+        LOCK TABLE counter_ext.total IN SHARE ROW EXCLUSIVE MODE;
+        WITH gone AS (DELETE FROM counter_ext.total t WHERE t.id < chr(2) AND t.node <> $1 RETURNING t.id, t.value, t.updated_at)
+            INSERT INTO counter_ext.total AS t (id, node, value, updated_at) SELECT g.id, $1, sum(g.value), max(g.updated_at) FROM gone g GROUP BY g.id
+            ON CONFLICT ON CONSTRAINT total_pkey DO UPDATE SET value = t.value + excluded.value, updated_at = greatest(t.updated_at, excluded.updated_at);
+    END IF;
+END
+$$;
+
+-- The context of an error in it would show the whole command, and with it a password.
+CREATE FUNCTION counter_ext.subscribe_to_node(number integer, peer text, slot text) RETURNS void
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    state text;
+    message text;
+    detail text;
+    hint text;
+BEGIN
+    EXECUTE format('CREATE SUBSCRIPTION counter_node_%s CONNECTION %L PUBLICATION counter_node WITH (create_slot = false, slot_name = %L)', number, peer, slot);
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+    RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message || CASE detail WHEN '' THEN '' ELSE format(' (%s)', detail) END,
+        HINT = coalesce(nullif(hint, ''), 'What was made stays. Call counter_node_setup again when that has changed.');
+END
+$$;
+
+-- Does what can be done now, and says what is still waited for; NULL where the node is ready, and nothing where it goes on at once in the next
+-- transaction. In a transaction that has written nothing yet: a slot that is made on a peer waits there for transactions that write, and a slot that the
+-- peer makes here would wait for this one.
 CREATE FUNCTION counter_ext.node_step(node integer, peers text[]) RETURNS text
     LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    peer text;
     asked record;
     numbers integer[] := '{}';
     slots text[] := '{}';
+    states text[] := '{}';
+    published text[] := '{}';
+    unpublished text[] := '{}';
     reachable text[] := '{}';
-    anew integer[] := '{}';
+    -- Who is not subscribed to yet, and can be.
+    fresh boolean[] := '{}';
+    gone integer[];
+    other integer;
+    copies_anew boolean := false;
+    publishes_less boolean;
     waits_for text;
     complete integer[];
 BEGIN
-    -- Who began a command before the reload may still count without the number.
+    -- Who began a command before the reload may still count without the number; so may whatever other process runs a transaction.
     IF pg_conf_load_time() > clock_timestamp() - interval '1 second' OR EXISTS (
-        SELECT FROM pg_stat_activity a WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.state = 'active'
-            AND a.backend_type = 'client backend' AND a.query_start < pg_conf_load_time() + interval '1 second')
+        SELECT FROM pg_stat_activity a WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+            AND CASE WHEN a.backend_type = 'client backend' THEN a.state = 'active' AND a.query_start < pg_conf_load_time() + interval '1 second'
+                ELSE a.backend_type NOT IN ('walsender', 'autovacuum worker') AND a.xact_start < pg_conf_load_time() + interval '1 second' END)
     THEN
         RETURN 'commands that began before counter_ext.node was reloaded';
     END IF;
-    FOREACH peer IN ARRAY peers LOOP
-        asked := counter_ext.node_of_peer(node, peer);
+    FOR i IN 1 .. cardinality(peers) LOOP
+        asked := counter_ext.node_of_peer(node, peers[i]);
         IF asked.problem IS NOT NULL THEN
             waits_for := coalesce(waits_for, asked.problem);
             CONTINUE;
@@ -3970,28 +4068,56 @@ BEGIN
             RAISE EXCEPTION 'two of the peers are node %', asked.number
                 USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Name each server once, and give each a number of its own.';
         END IF;
-        IF asked.slot_state IS NULL OR asked.slot_state = 'lost' THEN
-            IF asked.slot_state = 'lost' THEN
-                PERFORM counter_ext.drop_node_slot(peer, asked.slot);
-            END IF;
-            PERFORM counter_ext.make_node_slot(peer, asked.slot);
-            anew := anew || asked.number;
+        numbers := array_append(numbers, asked.number);
+        slots := array_append(slots, asked.slot);
+        states := array_append(states, asked.slot_state);
+        published := array_append(published, asked.published::text);
+        unpublished := array_append(unpublished, asked.unpublished::text);
+        reachable := array_append(reachable, peers[i]);
+    END LOOP;
+
+    -- What has been missed cannot be had any more: it is copied once more, as a whole. Without a subscription that is so whatever fails from here on.
+    FOR i IN 1 .. cardinality(numbers) LOOP
+        IF coalesce(states[i], 'lost') = 'lost' AND counter_ext.is_subscribed_to_node(numbers[i]) THEN
+            PERFORM counter_ext.unsubscribe_from_node(numbers[i]);
+            copies_anew := true;
         END IF;
-        numbers := numbers || asked.number;
-        slots := slots || asked.slot;
-        reachable := reachable || peer;
+    END LOOP;
+    IF copies_anew THEN
+        RETURN '';
+    END IF;
+    FOR i IN 1 .. cardinality(numbers) LOOP
+        fresh := array_append(fresh, NOT counter_ext.is_subscribed_to_node(numbers[i]));
+        IF NOT fresh[i] THEN
+            CONTINUE;
+        END IF;
+        other := (SELECT min(n) FROM unnest(published[i]::integer[]) AS n
+            WHERE n <> numbers[i] AND (n = node OR n = ANY (numbers) OR counter_ext.is_subscribed_to_node(n)));
+        IF other IS NOT NULL THEN
+            waits_for := coalesce(waits_for, format('node %s to hand on no longer what node %s has counted: call counter_node_setup there, or counter_node_leave(%s) here where that one has left',
+                numbers[i], other, other));
+            fresh[i] := false;
+            CONTINUE;
+        END IF;
+        other := (SELECT min(n) FROM unnest(unpublished[i]::integer[]) AS n WHERE n <> node AND n <> ALL (numbers));
+        IF other IS NOT NULL THEN
+            waits_for := coalesce(waits_for,
+                format('node %s to hand on what node %s has counted, which has left: call counter_node_leave(%s) there', numbers[i], other, other));
+            fresh[i] := false;
+            CONTINUE;
+        END IF;
+        IF states[i] = 'lost' THEN
+            PERFORM counter_ext.drop_node_slot(reachable[i], slots[i]);
+        END IF;
+        IF coalesce(states[i], 'lost') = 'lost' THEN
+            PERFORM counter_ext.make_node_slot(reachable[i], slots[i]);
+        END IF;
     END LOOP;
 
     PERFORM counter_ext.number_own_rows(node);
-    IF NOT EXISTS (SELECT FROM pg_publication p WHERE p.pubname = 'counter_node') THEN
-        EXECUTE format('CREATE PUBLICATION counter_node FOR %s WITH (publish = ''insert, update, delete'')', counter_ext.node_publishes(node));
-    ELSIF (SELECT count(*) FROM pg_publication_tables p WHERE p.pubname = 'counter_node' AND p.rowfilter ~ format('\mnode = %s\M', node))
-        <> (SELECT count(*) FROM regexp_matches(counter_ext.node_publishes(node), 'TABLE', 'g'))
-    THEN
-        -- A dump does not say what it publishes; or the number is another one.
-        EXECUTE format('ALTER PUBLICATION counter_node SET %s', counter_ext.node_publishes(node));
-    END IF;
+    publishes_less := counter_ext.publish_node(node, numbers, false);
     IF NOT EXISTS (SELECT FROM counter_ext.member m WHERE m.node = node_step.node AND m.left_at IS NULL) THEN
+        PERFORM counter_ext.number_counters_of_likes(node);
         INSERT INTO counter_ext.like_of_node (item, actor, node, is_liked, version, at)
             SELECT l.item, l.actor, node_step.node, true, 1, l.at FROM counter_ext.liked l ON CONFLICT DO NOTHING;
     END IF;
@@ -3999,19 +4125,21 @@ BEGIN
         SELECT node_step.node, e.extversion FROM pg_extension e WHERE e.extname = 'counter_ext'
         ON CONFLICT ON CONSTRAINT member_pkey DO UPDATE SET version = excluded.version, left_at = NULL
         WHERE m.version <> excluded.version OR m.left_at IS NOT NULL;
+    IF publishes_less THEN
+        RETURN '';
+    END IF;
     FOR i IN 1 .. cardinality(numbers) LOOP
-        IF numbers[i] = ANY (anew) AND counter_ext.is_subscribed_to_node(numbers[i]) THEN
-            -- What has been missed cannot be had any more: it is copied once more, as a whole.
-            PERFORM counter_ext.unsubscribe_from_node(numbers[i]);
-        END IF;
-        IF NOT counter_ext.is_subscribed_to_node(numbers[i]) THEN
-            DELETE FROM counter_ext.total t WHERE t.node = numbers[i];
-            DELETE FROM counter_ext.visitors v WHERE v.node = numbers[i];
-            DELETE FROM counter_ext.member m WHERE m.node = numbers[i];
-            DELETE FROM counter_ext.like_of_node l WHERE l.node = numbers[i];
+        IF fresh[i] THEN
+            -- What this node hands on itself stays: its going would be handed on too.
+            gone := ARRAY(SELECT n FROM unnest(numbers[i] || published[i]::integer[]) AS n
+                WHERE n = numbers[i] OR n <> ALL (coalesce(counter_ext.node_published('total'), '{}')));
+            DELETE FROM counter_ext.total t WHERE t.node = ANY (gone);
+            DELETE FROM counter_ext.visitors v WHERE v.node = ANY (gone);
+            DELETE FROM counter_ext.member m WHERE m.node = ANY (gone);
+            DELETE FROM counter_ext.like_of_node l WHERE l.node = ANY (gone);
+            UPDATE counter_ext.drop_request r SET is_stale = true WHERE r.node = numbers[i];
             UPDATE counter_ext.member m SET copied = array_remove(m.copied, numbers[i]) WHERE m.node = node_step.node;
-            EXECUTE format('CREATE SUBSCRIPTION counter_node_%s CONNECTION %L PUBLICATION counter_node WITH (create_slot = false, slot_name = %L)',
-                numbers[i], reachable[i], slots[i]);
+            PERFORM counter_ext.subscribe_to_node(numbers[i], reachable[i], slots[i]);
         END IF;
     END LOOP;
 
@@ -4020,6 +4148,7 @@ BEGIN
                JOIN pg_database d ON d.oid = s.subdbid
                WHERE d.datname = current_database() AND s.subname = 'counter_node_' || n);
     UPDATE counter_ext.member m SET copied = complete WHERE m.node = node_step.node AND NOT m.copied @> complete;
+    DELETE FROM counter_ext.drop_request r WHERE r.node = ANY (complete) AND r.is_stale;
     IF waits_for IS NULL THEN
         SELECT CASE WHEN NOT n = ANY (complete) THEN format('the first copy of what node %s has', n)
                     ELSE format('node %s to copy what this node has', n) END
@@ -4027,6 +4156,9 @@ BEGIN
             WHERE NOT n = ANY (complete)
                 OR NOT EXISTS (SELECT FROM counter_ext.member m WHERE m.node = n AND node_step.node = ANY (m.copied))
             ORDER BY n LIMIT 1;
+    END IF;
+    IF waits_for IS NULL THEN
+        PERFORM counter_ext.publish_node(node, numbers, true);
     END IF;
     RETURN waits_for;
 END
@@ -4053,6 +4185,7 @@ BEGIN
         waits_for := counter_ext.node_step(node, peers);
         COMMIT;
         EXIT WHEN waits_for IS NULL;
+        CONTINUE WHEN waits_for OPERATOR(pg_catalog.=) '';
         IF said IS NULL OR said OPERATOR(pg_catalog.<>) waits_for THEN
             RAISE NOTICE 'node % waits for: %', node, waits_for;
             said := waits_for;
@@ -4085,6 +4218,10 @@ BEGIN
             RETURN NEXT;
         END IF;
     END LOOP;
+    IF which IS NULL THEN
+        -- All others have them.
+        DELETE FROM counter_ext.drop_request r WHERE r.node = current_setting('counter_ext.node')::integer;
+    END IF;
 END
 $$;
 
@@ -4134,7 +4271,7 @@ BEGIN
             IF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>) give_up THEN
                 RAISE EXCEPTION 'node % cannot leave: what it has counted has not reached node %', own, behind
                     USING ERRCODE = 'object_not_in_prerequisite_state',
-                    HINT = 'Call it again once that node takes it, or call counter_node_leave(that node) here if it is gone for good, and drop its slot.';
+                    HINT = 'Call it again once that node takes it, or call counter_node_leave(that node) here if it is gone for good.';
             END IF;
             PERFORM pg_catalog.pg_sleep(0.2);
         END LOOP;
@@ -4142,8 +4279,10 @@ BEGIN
     SELECT pg_catalog.array_agg(u.parameters), pg_catalog.array_agg(u.slot) INTO parameters, slots
         FROM counter_ext.node_unsubscribe(CASE WHEN is_own THEN NULL ELSE counter_node_leave.node END) AS u;
     COMMIT;
-    PERFORM counter_ext.drop_node_slots(parameters, slots);
-    IF is_own THEN
+    PERFORM counter_ext.drop_node_slots(parameters, slots, give_up);
+    IF NOT is_own THEN
+        PERFORM counter_ext.inherit_from_node(own, counter_node_leave.node);
+    ELSE
         behind := counter_ext.nodes_behind(NULL);
         IF behind IS NULL THEN
             DROP PUBLICATION IF EXISTS counter_node;
@@ -4154,25 +4293,56 @@ BEGIN
 END
 $$;
 
--- Slots of subscriptions that are gone. One whose server does not answer is told of: it keeps that server's log until it is dropped.
-CREATE FUNCTION counter_ext.drop_node_slots(parameters text[], slots text[]) RETURNS void
+-- Slots of subscriptions that are gone. One whose server cannot be reached, or that stays in use until the time that is given, is told of: it keeps that
+-- server's log until it is dropped.
+CREATE FUNCTION counter_ext.drop_node_slots(parameters text[], slots text[], give_up timestamptz) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    problem text;
+    is_reached boolean;
 BEGIN
     FOR i IN 1 .. coalesce(cardinality(slots), 0) LOOP
-        -- Whoever used it may take a moment to end.
-        FOR attempt IN 1 .. 50 LOOP
+        LOOP
+            problem := NULL;
+            is_reached := true;
             BEGIN
                 PERFORM counter_ext.drop_node_slot(parameters[i], slots[i]);
-                EXIT;
-            EXCEPTION WHEN sqlclient_unable_to_establish_sqlconnection THEN
-                IF attempt = 50 THEN
-                    RAISE WARNING 'replication slot "%" could not be dropped: %', slots[i], SQLERRM
-                        USING HINT = 'Drop it on that server with pg_drop_replication_slot(), or it will keep its WAL.';
-                END IF;
-                PERFORM pg_sleep(0.1);
+            EXCEPTION
+                WHEN sqlclient_unable_to_establish_sqlconnection THEN
+                    problem := SQLERRM;
+                    is_reached := false;
+                WHEN connection_exception THEN
+                    problem := SQLERRM;
             END;
+            EXIT WHEN problem IS NULL OR NOT is_reached OR clock_timestamp() > give_up;
+            -- Whoever used it may take a moment to end.
+            PERFORM pg_sleep(0.1);
         END LOOP;
+        IF problem IS NOT NULL THEN
+            RAISE WARNING 'replication slot "%" could not be dropped: %', slots[i], problem
+                USING HINT = 'Drop it on that server with pg_drop_replication_slot(), or it will keep its WAL.';
+        END IF;
     END LOOP;
+END
+$$;
+
+-- A node is gone: what it has counted is handed on, and its slot keeps no log any more.
+CREATE FUNCTION counter_ext.inherit_from_node(own integer, node integer) RETURNS void
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_publication p WHERE p.pubname = 'counter_node')
+        AND NOT EXISTS (SELECT FROM pg_subscription_rel r JOIN pg_subscription s ON s.oid = r.srsubid JOIN pg_database d ON d.oid = s.subdbid
+            WHERE d.datname = current_database() AND s.subname ~ '^counter_node_[0-9]+$' AND r.srsubstate NOT IN ('s', 'r'))
+    THEN
+        PERFORM counter_ext.publish_node(own, '{}', true);
+    END IF;
+    BEGIN
+        PERFORM pg_drop_replication_slot(s.slot_name) FROM pg_replication_slots s JOIN pg_database d ON d.datname = s.database
+            WHERE d.datname = current_database() AND s.slot_name = format('counter_node_%s_of_%s', node, d.oid) AND NOT s.active;
+    EXCEPTION WHEN object_in_use THEN
+        -- Then the node is not gone, and drops the slot itself when it leaves.
+        NULL;
+    END;
 END
 $$;
 

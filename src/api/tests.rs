@@ -5,7 +5,13 @@ use pgrx::prelude::*;
 #[pg_schema]
 mod tests {
     use super::*;
+    use crate::pg::id_scan::Range;
     use crate::pg::snapshot::Snapshot;
+    use crate::pg::table::Access;
+    use crate::pg::xact;
+    use crate::rows::access::FamilyTable;
+    use crate::rows::column_types::*;
+    use crate::rows::noted;
 
     fn bigint(query: &str) -> i64 {
         Spi::get_one::<i64>(query).expect("query failed").expect("query gave NULL")
@@ -30,6 +36,30 @@ mod tests {
         }
         drop(first);
         assert_eq!(second.registrations(), 1);
+    }
+
+    /// Whoever takes what has been noted of an id answers for all that has been.
+    #[pg_test]
+    fn rows_of_an_id_are_taken_together() {
+        const WANTED: FamilyTable = FamilyTable {
+            name: "drop_wanted",
+            relation: c"drop_wanted",
+            columns: &[TEXT, INT8],
+            key: "id, entry",
+            hint: "",
+        };
+        run(
+            "INSERT INTO counter_ext.drop_wanted VALUES ('w:a', 1), ('w:a', 2), ('w:b', 1), ('w:b', 2), ('w:c', 1)",
+        );
+        let table = WANTED.lock(Access::Write).expect("the table");
+        let wanted = WANTED.open(table, Access::Write).expect("its key");
+        let take = |most| {
+            let ids = noted::take(&wanted, Range::After(b""), 0, most, "ids").expect("memory");
+            xact::see_own_changes();
+            ids.iter().map(|id| String::from_utf8_lossy(id).into_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(take(2), ["w:a", "w:b"]);
+        assert_eq!(take(2), ["w:c"]);
     }
 
     /// Days of 23 and 25 hours, offsets of quarters of an hour and of seconds, a day that never was, years far away: as PostgreSQL's

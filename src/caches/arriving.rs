@@ -19,7 +19,7 @@ use crate::fallible;
 use crate::pg::key_form::KeyForm;
 use crate::pg::source::Source;
 use crate::pg::spi::Spi;
-use crate::pg::{Oid, confined, xact};
+use crate::pg::{Oid, catalog, confined, xact};
 use crate::rows::access;
 
 /// A cache whose rows are counted as they arrive in this session.
@@ -39,6 +39,8 @@ thread_local! {
     static ARRIVING: RefCell<Vec<Arriving>> = const { RefCell::new(Vec::new()) };
     /// Caches whose rows are subscribed to, as the transaction that began at this time found it.
     static SUBSCRIBED: RefCell<(i64, Vec<Arriving>)> = const { RefCell::new((0, Vec::new())) };
+    /// The version of what is subscribed to that was found to hold no cache's rows.
+    static NONE_SUBSCRIBED: Cell<Option<u64>> = const { Cell::new(None) };
     static LEAVES_OUT: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -52,6 +54,11 @@ pub fn begin_insert() -> Result<(), CounterError> {
 
 /// Whether the rows of the counter's cache come by logical replication, and are counted as they do.
 pub fn is_subscribed(id: &[u8]) -> Result<bool, CounterError> {
+    // The version is read before the look: a change in between makes the next call look again.
+    let version = catalog::subscribed_version();
+    if NONE_SUBSCRIBED.get() == Some(version) {
+        return Ok(false);
+    }
     let now = xact::start_us();
     if SUBSCRIBED.with_borrow(|(at, _)| *at != now) {
         let tables =
@@ -62,6 +69,8 @@ pub fn is_subscribed(id: &[u8]) -> Result<bool, CounterError> {
         };
         let counted =
             if tables.is_empty() { Vec::new() } else { counted_of(|table, _| Ok(is_subscribed(table)))? };
+        // Of tables of others it depends on their triggers what is counted.
+        NONE_SUBSCRIBED.set(tables.is_empty().then_some(version));
         SUBSCRIBED.set((now, counted));
     }
     Ok(SUBSCRIBED.with_borrow(|(_, caches)| caches.iter().any(|cache| cache.has(id))))

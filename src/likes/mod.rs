@@ -3,7 +3,7 @@
 //! The counter is one of the reserved ones, so it takes a viral load as any other does. Privileges on counter_ext.liked decide
 //! who may like; the counter is changed in the name of the tables' owner.
 
-mod by_node;
+pub mod by_node;
 pub mod cursor;
 pub mod drift;
 mod errors;
@@ -21,6 +21,7 @@ use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::source::Source;
 use crate::pg::spi::Spi;
 use crate::pg::table::Access;
+use crate::pg::write::Value;
 use crate::pg::{Oid, confined, lock, table, xact};
 use crate::rows::access::{self, Tables};
 use crate::rows::emptying;
@@ -34,8 +35,7 @@ pub static FAMILY: Family = Family {
 /// Makes a like. Returns whether this call made it. Item and actor are checked.
 pub fn like(item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
     let (entered, table) = enter("counter_like", Rights::INSERT, "INSERT")?;
-    by_node::lock(entered.0, item, actor)?;
-    let is_new = xact::in_scratch_memory(|| rows::insert(table, item, actor))?;
+    let is_new = xact::in_scratch_memory(|| rows::insert(table, item, actor, Value::Now))?;
     if is_new {
         add(entered, item, 1)?;
         by_node::say(entered.0, item, actor, true)?;
@@ -46,7 +46,6 @@ pub fn like(item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
 /// Takes a like back. Returns whether this call did.
 pub fn unlike(item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
     let (entered, table) = enter("counter_unlike", Rights::DELETE, "DELETE")?;
-    by_node::lock(entered.0, item, actor)?;
     let was_there = xact::in_scratch_memory(|| rows::remove(table, item, actor))?;
     if was_there {
         add(entered, item, -1)?;
@@ -76,6 +75,32 @@ fn enter_to_count(function: &'static str) -> Result<(Tables, u32), CounterError>
 /// Adds to the number of an item's likes.
 fn add(entered: (Tables, u32), item: &[u8], delta: i64) -> Result<(), CounterError> {
     change::increment(entered, &reserved::id(Kind::Likes, item)?, delta)
+}
+
+/// Another node's word has arrived: the like is there, or not, as the word says that holds. The row is held from before that is looked at
+/// (`by_node`), so that nobody here has another word meanwhile. `at_us` is when the like was made, in microseconds since 2000-01-01.
+pub fn receive(item: &[u8], actor: &[u8], at_us: i64) -> Result<(), CounterError> {
+    let entered = enter_to_count("counter_like")?;
+    let table = LIKED.lock(Access::Write)?;
+    let is_new = xact::in_scratch_memory(|| {
+        loop {
+            if rows::insert(table, item, actor, Value::Bigint(at_us))? {
+                return Ok::<_, CounterError>(true);
+            }
+            if rows::hold(table, item, actor)? {
+                return Ok(false);
+            }
+        }
+    })?;
+    let is_liked = by_node::is_liked(entered.0, item, actor)?;
+    if !is_liked {
+        xact::in_scratch_memory(|| rows::remove(table, item, actor))?;
+    }
+    match (is_new, is_liked) {
+        (true, true) => add(entered, item, 1),
+        (false, false) => add(entered, item, -1),
+        _ => Ok(()),
+    }
 }
 
 /// Counts likes of an item that came, or went, by hand.

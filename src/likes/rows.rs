@@ -25,10 +25,10 @@ fn open(table: Oid, item: &[u8], access: Access) -> Result<Keyed, CounterError> 
     LIKED.open_partition(table, item, &KEY_COLUMNS, access)
 }
 
-/// Inserts a like unless it is there. Returns whether it was inserted. The table is locked.
-pub fn insert(table: Oid, item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
+/// Inserts a like of this time unless it is there. Returns whether it was inserted. The table is locked.
+pub fn insert(table: Oid, item: &[u8], actor: &[u8], at: Value<'_>) -> Result<bool, CounterError> {
     let partition = open(table, item, Access::Write)?;
-    let row = [Value::Text(item), Value::Text(actor), Value::Now];
+    let row = [Value::Text(item), Value::Text(actor), at];
     Ok(pairs::insert_once(table, &partition, Pair(actor, item), &row, |_| ()).is_none())
 }
 
@@ -36,6 +36,12 @@ pub fn insert(table: Oid, item: &[u8], actor: &[u8]) -> Result<bool, CounterErro
 pub fn remove(table: Oid, item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
     let partition = open(table, item, Access::Write)?;
     Ok(pairs::remove_once(&partition, Pair(actor, item)))
+}
+
+/// Keeps a like to the end of the transaction, if it is there: nobody else takes it back. Returns whether it is. The table is locked.
+pub fn hold(table: Oid, item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
+    let partition = open(table, item, Access::Write)?;
+    Ok(pairs::hold_once(&partition, Pair(actor, item)))
 }
 
 /// Whether a like is there. The table is locked.

@@ -1,9 +1,10 @@
 //! A counter that is dropped on one node is dropped on all.
 //!
 //! Nobody deletes another node's rows: its next change would find nothing to change. So whoever drops a counter asks the others to do the
-//! same with what they have: with a row of counter_ext.drop_request, inserted and deleted in the same transaction, so that nobody keeps it. It arrives on
-//! each node, a trigger notes the id in counter_ext.drop_wanted, and the next pass drops it there. What is counted before that
-//! goes, what is counted after it makes the counter anew.
+//! same with what they have: with a row of counter_ext.drop_request, which names the nodes that there are. It arrives on
+//! each of them, a trigger notes the id in counter_ext.drop_wanted, and the next pass drops it there. What is counted before that
+//! goes, what is counted after it makes the counter anew. The row stays until all of them have it, as their slots say (`requests`): one whose slot
+//! is lost gets it with the next first copy. A request that a node has is not taken from a later copy again.
 
 use std::time::Duration;
 
@@ -13,7 +14,6 @@ use crate::family;
 use crate::family::pass::{How, Progress, Step, Work};
 use crate::memory::epochs::{self, Recovered};
 use crate::pg::id_scan::Range;
-use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::spi::{Parameter, Spi};
 use crate::pg::table::{Access, Table};
 use crate::pg::write::{self, Value};
@@ -30,7 +30,7 @@ const PIECE: usize = 60;
 const ID: usize = 0;
 
 /// counter_ext.drop_request
-const REQUEST: FamilyTable = FamilyTable {
+pub(super) const REQUEST: FamilyTable = FamilyTable {
     name: "drop_request",
     relation: c"drop_request",
     columns: &[INT4, TEXT, INT8],
@@ -47,9 +47,12 @@ pub const WANTED: FamilyTable = FamilyTable {
     hint: "It is written by the extension only.",
 };
 
-const INSERT: &str = "INSERT INTO counter_ext.drop_request (node, id, entry) VALUES ($1, $2, $3)";
-const DELETE: &str = "DELETE FROM counter_ext.drop_request r WHERE r.node OPERATOR(pg_catalog.=) $1 AND r.id OPERATOR(pg_catalog.=) $2 \
-    AND r.entry OPERATOR(pg_catalog.=) $3";
+/// A server that is no node, or has left, asks nobody.
+const INSERT: &str = "INSERT INTO counter_ext.drop_request (node, id, entry, asked) \
+    SELECT $1, $2, $3, pg_catalog.array_agg(m.node) FROM counter_ext.member m \
+    WHERE m.left_at IS NULL AND m.node OPERATOR(pg_catalog.<>) $1 \
+        AND EXISTS (SELECT FROM counter_ext.member o WHERE o.node OPERATOR(pg_catalog.=) $1 AND o.left_at IS NULL) \
+    HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0";
 
 /// Asks the other nodes to drop an id too.
 pub fn ask(tables: Tables, id: &[u8]) -> Result<(), CounterError> {
@@ -59,11 +62,7 @@ pub fn ask(tables: Tables, id: &[u8]) -> Result<(), CounterError> {
     REQUEST.lock_in_time(Access::Write)?;
     let row =
         [Parameter::Int(settings::node()), Parameter::Text(id), Parameter::Bigint(random::bits() as i64)];
-    as_owner(tables, |confined| {
-        let spi = Spi::connect(confined)?;
-        spi.run_with(INSERT.as_bytes(), &row)?;
-        spi.run_with(DELETE.as_bytes(), &row)
-    })
+    as_owner(tables, |confined| Spi::connect(confined)?.run_latest(INSERT.as_bytes(), &row))
 }
 
 const FORGET: [&str; 2] = [
@@ -76,13 +75,11 @@ const FORGET: [&str; 2] = [
 /// Forgets what nodes have counted that have left for good: each node its own copy.
 pub fn forget_what_left(tables: Tables, id: &[u8]) -> Result<bool, CounterError> {
     if node::is_one_of_many() {
-        let active = ActiveSnapshot::push_latest();
         as_owner(tables, |confined| {
             let parameters = [Parameter::Text(id), Parameter::Int(settings::node())];
             let spi = Spi::connect(confined)?;
-            FORGET.iter().try_for_each(|forget| spi.run_with(forget.as_bytes(), &parameters))
+            FORGET.iter().try_for_each(|forget| spi.run_latest(forget.as_bytes(), &parameters))
         })?;
-        drop(active);
         xact::see_own_changes();
     }
     Ok(false)

@@ -9,8 +9,12 @@ use crate::errors::{Explain, Explanation, text};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodesError {
     NotAllowed,
-    /// A server that is to be a peer cannot be asked, or refuses.
-    CannotAsk {
+    /// Nobody answers.
+    CannotReach {
+        reason: Vec<u8>,
+    },
+    /// Another server does not do what it is asked for.
+    Refuses {
         reason: Vec<u8>,
     },
 }
@@ -23,16 +27,21 @@ impl Explain for NodesError {
                 "permission denied to have several servers count the same counters",
             )
             .hint("It makes a publication, slots and subscriptions: have a superuser call it."),
-            Self::CannotAsk { reason } => Explanation::new(
+            Self::CannotReach { reason } => Explanation::new(
                 ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+                format!("another node cannot be reached: {}", text(&in_one_line(reason))),
+            )
+            .hint(HINT),
+            Self::Refuses { reason } => Explanation::new(
+                ERRCODE_CONNECTION_EXCEPTION,
                 format!("another node does not answer as it should: {}", text(&in_one_line(reason))),
             )
-            .hint(
-                "Its connection needs a role with REPLICATION, and SELECT on all tables in schema counter_ext; pg_hba.conf must let it in from here.",
-            ),
+            .hint(HINT),
         }
     }
 }
+
+const HINT: &str = "Its connection needs a role with REPLICATION, and SELECT on all tables in schema counter_ext; pg_hba.conf must let it in from here.";
 
 /// A reason as part of a message: what libpq says comes in several lines.
 fn in_one_line(reason: &[u8]) -> Vec<u8> {

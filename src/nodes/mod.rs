@@ -2,11 +2,12 @@
 //!
 //! Subscriptions, publications and slots are made by procedures in sql/nodes.sql; `asking` is how they speak to another node. Whose rows are whose,
 //! and what of a row that arrives, is in `rows/node` and `rows/replicated`; who may take amounts away in `rows/members`. A counter that is dropped on one
-//! node is dropped on all (`dropping`).
+//! node is dropped on all (`dropping`), and who is asked to is asked until it has heard (`requests`).
 
 pub mod asking;
 mod dropping;
 pub mod errors;
+mod requests;
 
 use crate::family::Family;
 use crate::rows::emptying;
@@ -16,6 +17,6 @@ pub static FAMILY: Family = Family {
     drop_asked_for: dropping::ask,
     counter_dropped: dropping::forget_what_left,
     forget_all: |_| emptying::truncate(&[dropping::WANTED]),
-    steps: &[dropping::DROP_WANTED],
+    steps: &[dropping::DROP_WANTED, requests::FORGET_TAKEN],
     ..Family::NONE
 };

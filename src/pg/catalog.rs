@@ -14,6 +14,7 @@ thread_local! {
     static WATCHES: RefCell<Vec<&'static Watch>> = const { RefCell::new(Vec::new()) };
     static ANY_RELATION: Cell<u64> = const { Cell::new(0) };
     static ROLES: Cell<u64> = const { Cell::new(0) };
+    static SUBSCRIBED: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Tells somebody who remembers something about some relations when that is out of date.
@@ -64,6 +65,11 @@ pub fn roles_version() -> u64 {
     ROLES.get()
 }
 
+/// Changes whenever something about the tables that are subscribed to changed.
+pub fn subscribed_version() -> u64 {
+    SUBSCRIBED.get()
+}
+
 /// Tells all processes, when this transaction commits, and this one after the running command, that what they know about a
 /// relation is out of date.
 pub fn announce_change(relation: Oid) {
@@ -94,6 +100,11 @@ pub fn register() {
             Some(on_role),
             none,
         );
+        pg_sys::CacheRegisterSyscacheCallback(
+            pg_sys::SysCacheIdentifier::SUBSCRIPTIONRELMAP as i32,
+            Some(on_subscribed),
+            none,
+        );
     }
 }
 
@@ -107,6 +118,11 @@ extern "C-unwind" fn on_relation(_arg: pg_sys::Datum, relation: Oid) {
 #[pg_guard]
 extern "C-unwind" fn on_role(_arg: pg_sys::Datum, _cache: std::ffi::c_int, _hash: u32) {
     ROLES.set(ROLES.get() + 1);
+}
+
+#[pg_guard]
+extern "C-unwind" fn on_subscribed(_arg: pg_sys::Datum, _cache: std::ffi::c_int, _hash: u32) {
+    SUBSCRIBED.set(SUBSCRIBED.get() + 1);
 }
 
 /// The relation's oid, or `None` when there is no such schema or relation.

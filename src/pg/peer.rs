@@ -38,6 +38,26 @@ fn text(pointer: *const c_char) -> Failure {
     unsafe { CStr::from_ptr(pointer) }.to_bytes().to_vec()
 }
 
+/// Checks that libpq can read these parameters. Errors: 42601 with parts of them in its message, as any of PostgreSQL's own about them.
+pub fn check_parameters(parameters: &[u8]) -> Result<(), Failure> {
+    let check = functions()?.walrcv_check_conninfo.ok_or_else(|| NO_LIBRARY.to_vec())?;
+    let parameters = CString::new(parameters).map_err(|_| b"the parameters hold a NUL".to_vec())?;
+    // SAFETY: a string that outlives the call; an ERROR in it becomes a panic, as of any call of PostgreSQL's.
+    unsafe {
+        pg_guard_ffi_boundary(|| {
+            #[cfg(feature = "pg15")]
+            {
+                check(parameters.as_ptr())
+            }
+            #[cfg(not(feature = "pg15"))]
+            {
+                check(parameters.as_ptr(), false)
+            }
+        });
+    }
+    Ok(())
+}
+
 impl Peer {
     /// Connects as a superuser's subscription with these parameters of libpq would. The server itself connects, so only superusers may come
     /// here: others could use a password that it knows.

@@ -80,6 +80,33 @@ impl<'c> Spi<'c> {
         self.execute(sql, parameters, false)
     }
 
+    /// As `run_with`, at any isolation level under a snapshot of everything committed by now: for rows that the caller has kept others from
+    /// changing.
+    pub fn run_latest(&self, sql: &[u8], parameters: &[Parameter<'_>]) -> Result<(), CounterError> {
+        // BOUND: as many parameters as a statement of ours has.
+        let types: Vec<u32> = parameters.iter().map(|parameter| u32::from(parameter.type_oid())).collect();
+        // BOUND: the same.
+        let mut values: Vec<_> = parameters.iter().map(|parameter| parameter.datum()).collect();
+        let statement = self.prepare(sql, &types)?;
+        // SAFETY: as many values as the plan has parameters, none NULL; PostgreSQL copies the snapshot before it runs anything. A failing
+        // command is an ERROR.
+        match unsafe {
+            pg_sys::SPI_execute_snapshot(
+                statement.plan,
+                values.as_mut_ptr(),
+                std::ptr::null(),
+                pg_sys::GetLatestSnapshot(),
+                std::ptr::null_mut(),
+                false,
+                true,
+                0,
+            )
+        } {
+            code if code >= 0 => Ok(()),
+            code => Err(failed("SPI_execute_snapshot", code)),
+        }
+    }
+
     /// Prepares a command that returns nothing, with parameters of these types.
     pub fn prepare(&self, sql: &[u8], types: &[u32]) -> Result<Prepared<'_>, CounterError> {
         let sql = c_string(sql)?;

@@ -224,6 +224,12 @@ impl<'t> Candidate<'t> {
         done(result)
     }
 
+    /// Locks it against whoever would change or delete it, to the end of the transaction, if it still is the latest version and nobody else
+    /// holds it.
+    pub fn lock(&self) -> Result<(), Taken> {
+        self.lock_without_waiting(pg_sys::LockTupleMode::LockTupleNoKeyExclusive)
+    }
+
     /// Locks the row. PostgreSQL takes a row that this transaction has locked already for held, where it is not to wait: so it
     /// is locked as strongly as it takes, and then there is nobody to wait for.
     fn lock_without_waiting(&self, mode: pg_sys::LockTupleMode::Type) -> Result<(), Taken> {

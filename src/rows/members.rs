@@ -3,7 +3,8 @@
 //! Who may take amounts away. Without a harvester each node takes what it has counted itself: rows that nobody else writes, so no
 //! two nodes take the same. A node that takes the amounts of all must be the only one that takes any. So the others stop first, each by
 //! naming the harvester in its own row; that row reaches it after all that they took before, since rows of a node arrive in the
-//! order of their commits. Until all of them have arrived it takes nothing. Another node takes over in the same way. What one node took for all
+//! order of their commits. Until all of them have arrived it takes nothing; nor while tables are copied from any node, each by itself and so not in
+//! that order. A node that has left takes nothing: the others have what it has counted, and may take it. Another node takes over in the same way. What one node took for all
 //! stands in its own rows, below 0, and is no part of what the others have counted: so there is no way back to each taking its own.
 //!
 //! Contract: who takes anything holds the table's lock for writing to the end of the transaction, and who names a harvester one against
@@ -14,7 +15,7 @@ use super::column_types::*;
 use super::node::{self, NodeError};
 use crate::errors::CounterError;
 use crate::pg::snapshot::ActiveSnapshot;
-use crate::pg::spi::Spi;
+use crate::pg::spi::{Parameter, Spi};
 use crate::pg::table::Access;
 use crate::pg::{confined, table};
 use crate::settings;
@@ -42,10 +43,20 @@ struct Member {
     node: i32,
     /// Which node this one lets take the amounts of all.
     harvester: Option<i32>,
+    has_left: bool,
 }
 
-const MEMBERS: &str =
-    "SELECT m.node, m.harvester FROM counter_ext.member m WHERE m.left_at IS NULL ORDER BY m.node";
+const MEMBERS: &str = "SELECT m.node, m.harvester, m.left_at IS NOT NULL FROM counter_ext.member m \
+    WHERE m.left_at IS NULL OR m.node OPERATOR(pg_catalog.=) $1 ORDER BY m.node";
+const HAS_LEFT: &str =
+    "SELECT 1 FROM counter_ext.member m WHERE m.node OPERATOR(pg_catalog.=) $1 AND m.left_at IS NOT NULL";
+/// A node of which not every table is copied, or not up to the same change.
+const BEING_COPIED: &str = "SELECT pg_catalog.substring(s.subname::pg_catalog.text, '^counter_node_([0-9]+)$') \
+    FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.subdbid \
+    WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() AND s.subname OPERATOR(pg_catalog.~) '^counter_node_[0-9]+$' \
+        AND (SELECT coalesce(pg_catalog.bool_or(r.srsubstate OPERATOR(pg_catalog.<>) 'r'), true) FROM pg_catalog.pg_subscription_rel r \
+            WHERE r.srsubid OPERATOR(pg_catalog.=) s.oid) \
+    ORDER BY 1 LIMIT 1";
 
 /// Checks that this transaction may take such amounts away, and keeps it so. The caller has entered for a change. Errors: 55000 it may not.
 pub fn check_may_take(scope: Scope) -> Result<(), CounterError> {
@@ -53,18 +64,38 @@ pub fn check_may_take(scope: Scope) -> Result<(), CounterError> {
         return Ok(());
     }
     MEMBER.lock(Access::Write)?;
+    let rows = look(MEMBERS, &[Parameter::Int(settings::node())])?;
+    let members = rows.iter().filter_map(|row| {
+        let [node, harvester, has_left] = row.as_slice() else { return None };
+        let has_left = has_left.as_deref() == Some(b"t".as_slice());
+        Some(Member { node: number(node)?, harvester: number(harvester), has_left })
+    });
+    may_take(settings::node(), members, scope)?;
+    if scope == Scope::Everywhere
+        && let Some(node) = look(BEING_COPIED, &[])?.first().and_then(|row| number(row.first()?))
+    {
+        return Err(NodeError::BeingCopied { node }.into());
+    }
+    Ok(())
+}
+
+/// Whether a node has left, as far as this one knows.
+pub fn has_left(node: i32) -> Result<bool, CounterError> {
+    Ok(!look(HAS_LEFT, &[Parameter::Int(node)])?.is_empty())
+}
+
+/// What is committed by now, and what this transaction did.
+fn look(query: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Vec<Option<Vec<u8>>>>, CounterError> {
     let active = ActiveSnapshot::push_latest();
     let rows = confined::as_owner(table::owner(access::tables()?.total), |confined| {
-        Spi::connect(confined)?.rows(MEMBERS.as_bytes())
+        Spi::connect(confined)?.rows_with(query.as_bytes(), parameters)
     })?;
     drop(active);
-    let number =
-        |text: &Option<Vec<u8>>| -> Option<i32> { str::from_utf8(text.as_deref()?).ok()?.parse().ok() };
-    let members = rows.iter().filter_map(|row| {
-        let [node, harvester] = row.as_slice() else { return None };
-        Some(Member { node: number(node)?, harvester: number(harvester) })
-    });
-    Ok(may_take(settings::node(), members, scope)?)
+    Ok(rows)
+}
+
+fn number(text: &Option<Vec<u8>>) -> Option<i32> {
+    str::from_utf8(text.as_deref()?).ok()?.parse().ok()
 }
 
 fn may_take(own: i32, members: impl Iterator<Item = Member>, scope: Scope) -> Result<(), NodeError> {
@@ -72,6 +103,9 @@ fn may_take(own: i32, members: impl Iterator<Item = Member>, scope: Scope) -> Re
     let mut named_elsewhere = None;
     let mut not_agreed = None;
     for member in members {
+        if member.node == own && member.has_left {
+            return Err(NodeError::HasLeft);
+        }
         if member.node == own {
             named_here = member.harvester;
         } else if member.harvester.is_some_and(|node| node != own) {
@@ -103,7 +137,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn asked(own: i32, harvesters: &[(i32, Option<i32>)], scope: Scope) -> Result<(), NodeError> {
-        let members = harvesters.iter().map(|&(node, harvester)| Member { node, harvester });
+        let members = harvesters.iter().map(|&(node, harvester)| Member { node, harvester, has_left: false });
         may_take(own, members, scope)
     }
 
@@ -123,6 +157,17 @@ mod tests {
         assert_eq!(asked(1, &all, Scope::Everywhere), Ok(()));
         assert_eq!(asked(1, &all, Scope::Own), Err(NodeError::HarvestsAll));
         assert_eq!(asked(2, &all, Scope::Own), Err(NodeError::OtherHarvester { node: 1 }));
+    }
+
+    #[test]
+    fn who_has_left_takes_nothing() {
+        for harvester in [None, Some(1), Some(3)] {
+            let members =
+                [(1, false), (3, true)].map(|(node, has_left)| Member { node, harvester, has_left });
+            for scope in [Scope::Own, Scope::Everywhere] {
+                assert_eq!(may_take(3, members.into_iter(), scope), Err(NodeError::HasLeft));
+            }
+        }
     }
 
     proptest! {

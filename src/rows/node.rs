@@ -60,6 +60,10 @@ pub enum NodeError {
     HarvestsAll,
     /// Some node has not said yet that it lets this one take its amounts.
     NotAgreed { node: i32 },
+    /// This node has left, and the others may take what it has counted.
+    HasLeft,
+    /// Not all that a node has counted has arrived yet, since its tables are being copied.
+    BeingCopied { node: i32 },
 }
 
 impl Explain for NodeError {
@@ -107,6 +111,11 @@ impl Explain for NodeError {
                 "node {node} has not said that this node takes the amounts of all nodes, or it has not arrived here yet"
             ))
             .hint("Call counter_node_harvester() there too, or counter_node_leave() here for a node that is gone for good."),
+            Self::HasLeft => not_in_state("this node has left, and the others keep what it has counted".to_owned()).hint(
+                "Call counter_node_setup to come back, or set counter_ext.node = 0, and reload, to go on alone.",
+            ),
+            Self::BeingCopied { node } => not_in_state(format!("what node {node} has counted is still being copied"))
+                .hint("Call it again a moment after counter_node_setup has said here that this node is ready."),
         }
     }
 }

@@ -77,6 +77,24 @@ pub fn is_there(keyed: &Keyed, pair: Pair<'_>) -> bool {
     is_there
 }
 
+/// Keeps the pair to the end of the transaction, so that nobody else deletes it, if it is there. Returns whether it is.
+pub fn hold_once(keyed: &Keyed, pair: Pair<'_>) -> bool {
+    loop {
+        match look(keyed, pair) {
+            Latest::Free(candidate, ()) => {
+                if candidate.lock().is_ok() {
+                    return true;
+                }
+                process::check_for_interrupts();
+            }
+            Latest::InDoubt(xid) => lock::wait_for_transaction(xid),
+            Latest::Locked(lockers) => lock::wait_for_lockers(lockers),
+            Latest::Mine => return true,
+            Latest::Absent => return false,
+        }
+    }
+}
+
 /// Deletes the pair if it is there. Returns whether it was.
 pub fn remove_once(keyed: &Keyed, pair: Pair<'_>) -> bool {
     loop {

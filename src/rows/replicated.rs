@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::ffi::CString;
 
 use super::access::Tables;
+use super::members;
 use super::node::{self, NodeError, Whose};
 use crate::errors::CounterError;
 use crate::pg::spi::{Parameter, Spi};
@@ -53,10 +54,12 @@ pub fn subscription(number: i32) -> CString {
     CString::new(format!("counter_node_{number}")).unwrap_or_default()
 }
 
-/// Errors: 55000 a row of this number is another node's, which a subscription goes on changing.
+/// Errors: 55000 a row of this number is another node's, which a subscription goes on changing. Rows of a node that has left are this server's to
+/// delete: it does not go on from them.
 pub fn check_not_fed(number: i32) -> Result<(), CounterError> {
     if node::whose(number, settings::node()) == Whose::Theirs
         && catalog::has_subscription(&subscription(number))
+        && !members::has_left(number)?
     {
         return Err(NodeError::NotOurs { node: number }.into());
     }
