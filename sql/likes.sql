@@ -37,14 +37,19 @@ END
 $$;
 
 DO $$
-DECLARE
-    relation text;
 BEGIN
     FOR number IN 0..15 LOOP
         EXECUTE pg_catalog.format('CREATE TABLE counter_ext.liked_%s PARTITION OF counter_ext.liked
             FOR VALUES WITH (MODULUS 16, REMAINDER %s)
             WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05)', number, number);
     END LOOP;
+END
+$$;
+
+DO $$
+DECLARE
+    relation text;
+BEGIN
     FOR number IN -1..15 LOOP
         relation := CASE WHEN number OPERATOR(pg_catalog.<) 0 THEN 'liked' ELSE pg_catalog.concat('liked_', number) END;
         -- Keys are read where they lie: never compressed, whatever columns somebody adds.

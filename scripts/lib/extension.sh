@@ -29,8 +29,42 @@ installed_library() { printf '%s\n' "$("$PG_CONFIG" --pkglibdir)/$extension$(lib
 
 extension_dir() { printf '%s\n' "$("$PG_CONFIG" --sharedir)/extension"; }
 
+# The SQL of versions that were released before: nothing but a test of updates makes databases of it.
+released_sql() {
+    local file
+    for file in "$root/sql/$extension"--*.sql; do
+        case ${file##*/} in
+        *--*--*) ;;
+        *) if [ "$file" != "$(frozen_sql)" ]; then printf '%s\n' "$file"; fi ;;
+        esac
+    done
+}
+
+# What is said by hand of how an older version becomes the present one. When that is
+# released its file goes, and the script that was made of it stays as it is.
+upgrades_by_hand() {
+    local file
+    for file in "$root"/sql/upgrade_from_*.sql; do
+        if [ -f "$file" ]; then printf '%s\n' "$file"; fi
+    done
+}
+
+# The script of the update that FILE says by hand.
+upgrade_sql_of() {
+    local version=${1##*/upgrade_from_}
+    printf '%s\n' "$root/sql/$extension--${version%.sql}--$(extension_version).sql"
+}
+
+# Prints that script, as it follows from the frozen SQL of both versions.
+made_upgrade_sql() {
+    local version=${1##*/upgrade_from_}
+    version=${version%.sql}
+    printf '%s\n\n' "-- $extension $version to $(extension_version), made by \`make sql\`: edit sql/${1##*/}, not this."
+    LC_ALL=C awk -v old="$root/sql/$extension--$version.sql" -v new="$(frozen_sql)" -v hand="$1" -f "$root/scripts/lib/upgrade_sql.awk"
+}
+
 # What the present version is made from, and how older ones become it. The SQL of
-# an older version goes nowhere: the library has other functions than it names.
+# an older version goes nowhere: its functions would only say that they are to be updated.
 extension_files() { printf '%s\n' "$root/$extension.control" "$(frozen_sql)" "$root/sql/$extension"--*--*.sql; }
 
 # put FILE MODE DESTINATION: at once and as a file of its own. A running server may
@@ -61,6 +95,12 @@ install_extension() {
     copy_extension
 }
 
+# For the tests of updates.
+install_released_sql() {
+    local file
+    while read -r file; do put "$file" 644 "$(extension_dir)/${file##*/}"; done < <(released_sql)
+}
+
 cargo_pgrx_is_here() { [ "$(cargo pgrx --version 2>/dev/null)" = "cargo-pgrx $(cargo_toml_value pgrx)" ]; }
 
 # Prints the SQL that pgrx makes of the library that was built last.
@@ -79,7 +119,11 @@ refuse_stale_sql() {
 }
 
 check_frozen_sql() {
-    local difference
+    local difference hand
+    while read -r hand; do
+        made_upgrade_sql "$hand" | cmp -s - "$(upgrade_sql_of "$hand")" ||
+            die "sql/$(basename "$(upgrade_sql_of "$hand")") is not what follows from sql/${hand##*/} and sql/$(basename "$(frozen_sql)"): run \`make sql\`"
+    done < <(upgrades_by_hand)
     if difference=$(made_sql | diff -u --label "sql/$(basename "$(frozen_sql)")" --label "what the library says" \
         "$(frozen_sql)" -); then
         return

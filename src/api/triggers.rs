@@ -11,15 +11,16 @@ use crate::family::{self, followed};
 use crate::journal::errors::JournalError;
 use crate::pg::args::TextBytes;
 use crate::pg::trigger::{NoTuple, TriggerCall};
-use crate::pg::{Oid, process, xact};
+use crate::pg::{Oid, installed, process, xact};
 use crate::rows::node::Whose;
 use crate::rows::replicated::{self, Fate, Kind, RowKey};
 use crate::rows::{access, by_hand, node};
 use crate::settings;
 use crate::visitors::access::VISITORS;
 
-/// The table that the trigger has fired on. Errors: 39P01 it is not ours.
+/// The table that the trigger has fired on. Errors: 39P01 it is not ours; 55000 the extension's SQL is of another version.
 pub(super) fn own_table(trigger: &PgTrigger<'_>) -> Result<Oid, CounterError> {
+    installed::check();
     let table = trigger.relid().map_err(|error| CounterError::Internal(error.to_string()))?;
     by_hand::check_ours(table)?;
     Ok(table)

@@ -96,6 +96,10 @@ pub enum CounterError {
         function: &'static str,
     },
     NotInstalled,
+    /// The SQL of the extension is not that of the library which is loaded.
+    OtherVersion {
+        installed: String,
+    },
     /// The extension is installed, but its tables are not where they were put.
     TablesMoved,
     /// DDL holds the table, and is not waited for any longer.
@@ -267,6 +271,10 @@ impl CounterError {
             .hint("Disable row security on the tables of counter_ext."),
             Self::NotInstalled => not_in_state("extension counter_ext is not installed in this database")
                 .hint("Run CREATE EXTENSION counter_ext in this database."),
+            Self::OtherVersion { installed } => not_in_state(&format!(
+                "extension counter_ext is version {installed} in this database, but the library that is loaded is version {LIBRARY_VERSION}"
+            ))
+            .hint(if is_earlier(installed, LIBRARY_VERSION) { UPDATE } else { RESTART }),
             Self::TablesMoved => not_in_state(
                 "tables of extension counter_ext are not in schema \"counter_ext\" any more, or not as they were made",
             )
@@ -321,6 +329,18 @@ impl CounterError {
             Self::Internal(message) => Explanation::new(ERRCODE_INTERNAL_ERROR, message.as_str()),
         }
     }
+}
+
+const LIBRARY_VERSION: &str = env!("CARGO_PKG_VERSION");
+const UPDATE: &str = "Run ALTER EXTENSION counter_ext UPDATE in this database.";
+const RESTART: &str = "Install the library of that version, and restart the server, so that it is loaded.";
+
+/// Whether a version, numbers between dots, comes before another.
+fn is_earlier(version: &str, than: &str) -> bool {
+    fn numbers(text: &str) -> impl Iterator<Item = u32> {
+        text.split('.').map(|part| part.parse().unwrap_or(0))
+    }
+    numbers(version).lt(numbers(than))
 }
 
 /// Batches are rolled up in SQL.

@@ -11,6 +11,7 @@ use pgrx::{FromDatum, IntoDatum};
 
 use std::net::IpAddr;
 
+use super::installed;
 use super::interval::Interval;
 use super::type_ids;
 use crate::errors::OrRaise;
@@ -385,12 +386,18 @@ impl FromDatum for AddressArg<'_> {
     }
 }
 
+/// Arguments of functions. Those in front of `;` are looked at only where the SQL that passes them is this library's: that of another may
+/// have declared another type there. The others are values of our types on their way into and out of PostgreSQL.
 macro_rules! argument {
-    ($($type:ident),*) => {
-        $(
+    ($($checked:ident),* $(,)?; $($type:ident),*) => {
+        $(argument!(@ $checked, installed::check());)*
+        $(argument!(@ $type);)*
+    };
+    (@ $type:ident $(, $check:expr)?) => {
             // SAFETY: unboxes through FromDatum above, which checks for null.
             unsafe impl<'fcx> ArgAbi<'fcx> for $type<'fcx> {
                 unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+                    $($check;)?
                     // SAFETY: the function is declared with the mapped SQL type.
                     match unsafe { arg.unbox_arg_using_from_datum() } {
                         Some(value) => value,
@@ -399,11 +406,11 @@ macro_rules! argument {
                 }
 
                 unsafe fn unbox_nullable_arg(arg: Arg<'_, 'fcx>) -> Nullable<Self> {
+                    $($check;)?
                     // SAFETY: the function is declared with the mapped SQL type.
                     unsafe { arg.unbox_arg_using_from_datum().into() }
                 }
             }
-        )*
     };
 }
 
@@ -427,15 +434,16 @@ argument!(
     NumericArg,
     RelationArg,
     CounterArg,
-    SketchArg,
     TextArg,
     IntervalArg,
-    MessageArg,
     TextArray,
     BigintArray,
     TimestampArray,
     IntervalArray,
-    AddressArg
+    AddressArg;
+    SketchArg,
+    MessageArg,
+    TypeModifiers
 );
 
 pub(super) fn bytes_datum(bytes: &[u8]) -> pg_sys::Datum {
@@ -504,7 +512,6 @@ pub fn type_modifiers(list: TypeModifiers<'_>) -> Vec<String> {
 pub struct TypeModifiers<'fcx>(ArrayArg, std::marker::PhantomData<&'fcx ()>);
 
 sql_type!(TypeModifiers<'_>, "cstring[]");
-argument!(TypeModifiers);
 
 impl FromDatum for TypeModifiers<'_> {
     unsafe fn from_polymorphic_datum(

@@ -302,6 +302,41 @@ pub fn has_extension(extension: &CStr) -> bool {
     }
 }
 
+/// The version of an extension that the database has; `None` where it has none of that name.
+pub fn extension_version(extension: &CStr) -> Option<String> {
+    // SAFETY: a catalog scan inside a transaction, by a name that lives as long as the scan. The row is one of pg_extension, whose version is
+    // a text that is not NULL; it is copied before the scan ends.
+    unsafe {
+        if !pg_sys::IsTransactionState() {
+            return None;
+        }
+        let mut wanted = std::mem::zeroed::<pg_sys::NameData>();
+        pg_sys::namestrcpy(&mut wanted, extension.as_ptr());
+        let mut key = std::mem::zeroed::<pg_sys::ScanKeyData>();
+        pg_sys::ScanKeyInit(
+            &mut key,
+            pg_sys::Anum_pg_extension_extname as pg_sys::AttrNumber,
+            pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
+            Oid::from(pg_sys::F_NAMEEQ),
+            pg_sys::Datum::from(&raw mut wanted),
+        );
+        let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+        let catalog = pg_sys::table_open(pg_sys::ExtensionRelationId, lock);
+        let index = Oid::from(pg_sys::ExtensionNameIndexId);
+        let scan = pg_sys::systable_beginscan(catalog, index, true, std::ptr::null_mut(), 1, &mut key);
+        let row = pg_sys::systable_getnext(scan);
+        let version = (!row.is_null()).then(|| {
+            let mut is_null = false;
+            let number = pg_sys::Anum_pg_extension_extversion as i32;
+            let text = pg_sys::heap_getattr(row, number, (*catalog).rd_att, &mut is_null);
+            CStr::from_ptr(pg_sys::text_to_cstring(text.cast_mut_ptr())).to_string_lossy().into_owned()
+        });
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(catalog, lock);
+        version
+    }
+}
+
 /// Whether there is a schema of this name.
 pub fn has_schema(schema: &CStr) -> bool {
     // SAFETY: a syscache look-up inside a transaction.

@@ -22,6 +22,7 @@ mod extension_commands;
 pub mod hashing;
 pub mod hooks;
 pub mod id_scan;
+pub mod installed;
 pub mod interval;
 pub mod key_form;
 pub mod key_text;

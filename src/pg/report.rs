@@ -3,7 +3,7 @@
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, pg_sys};
 
-use super::catalog;
+use super::{catalog, installed};
 use crate::errors::{CounterError, Explanation, user_text};
 use crate::fallible;
 
@@ -11,8 +11,7 @@ impl CounterError {
     /// Raises the error to the caller.
     pub fn raise(self) -> ! {
         let error = match self {
-            // What was looked for by its name is not found. To install it once more is no help where it is there.
-            Self::NotInstalled if catalog::has_extension(c"counter_ext") => Self::TablesMoved,
+            Self::NotInstalled => what_is_there(),
             error => error,
         };
         report(error.explain(), PgLogLevel::ERROR);
@@ -22,6 +21,15 @@ impl CounterError {
     /// Tells the caller of it, and goes on.
     pub fn warn(&self) {
         report(self.explain(), PgLogLevel::WARNING);
+    }
+}
+
+/// What was looked for by its name is not found. To install it once more is no help where it is there.
+fn what_is_there() -> CounterError {
+    match installed::other_version() {
+        Some(installed) => CounterError::OtherVersion { installed },
+        None if catalog::has_extension(c"counter_ext") => CounterError::TablesMoved,
+        None => CounterError::NotInstalled,
     }
 }
 

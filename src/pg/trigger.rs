@@ -13,7 +13,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 use super::counted::Counted;
 use super::source::{Event, Source};
 use super::truncation::Truncation;
-use super::{Oid, process};
+use super::{Oid, installed, process};
 use crate::errors::CounterError;
 
 /// The call of a trigger function, which is declared by hand.
@@ -32,6 +32,7 @@ unsafe impl SqlTranslatable for TriggerCall<'_> {
 // SAFETY: the call's own structure lives as long as the call.
 unsafe impl<'fcx> ArgAbi<'fcx> for TriggerCall<'fcx> {
     unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        installed::check();
         // SAFETY: as above.
         TriggerCall(unsafe { pg_sys::FunctionCallInfo::unbox_arg_unchecked(arg) }, PhantomData)
     }

@@ -17,7 +17,7 @@ use crate::pg::catalog::{self, Watch};
 use crate::pg::confined::{self, Confined};
 use crate::pg::privilege::{self, Rights};
 use crate::pg::table::{Access, Index, Table};
-use crate::pg::{Oid, lock, partition, process, xact};
+use crate::pg::{Oid, installed, lock, partition, process, xact};
 
 /// Oids of the tables and their primary keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,7 +145,7 @@ pub fn find_tables() -> Option<Tables> {
     let ours = each.into_iter().all(|table| catalog::is_member(table, c"counter_ext"))
         && catalog::has_column_types(tables.total, &[TEXT, INT4, INT8, TIMESTAMPTZ])
         && catalog::has_column_types(tables.slot, &[TEXT, INT8, INT8, TIMESTAMPTZ]);
-    if !ours {
+    if !ours || !installed::is_same() {
         return None;
     }
     WATCH.with(|watch| watch.set(&each));

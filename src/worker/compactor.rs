@@ -12,6 +12,7 @@ use super::journal_keeper::Keeper;
 use super::serve_database;
 use super::slot_vacuum::SlotVacuum;
 use super::transactions::{Obstacle, in_transaction};
+use crate::errors::CounterError;
 use crate::family::pass::{self, How, Step, Work};
 use crate::memory::databases;
 use crate::memory::epochs::{self, JournalState};
@@ -53,6 +54,13 @@ fn run(database: u32) -> WorkerState {
         let rest = match compactor.round() {
             Ok(rest) => rest,
             Err(Obstacle::NoExtension) => return WorkerState::NoExtension,
+            Err(Obstacle::OtherVersion(installed)) => {
+                pgrx::warning!(
+                    "counter_ext compactor: {}; nothing is compacted in database {database} until they are the same",
+                    CounterError::OtherVersion { installed }.explain().message
+                );
+                return WorkerState::NoExtension;
+            }
             Err(Obstacle::Ending) => return WorkerState::None,
             Err(Obstacle::Busy) => compactor.put_off(None),
             Err(Obstacle::Failed(message)) => compactor.put_off(Some(message)),

@@ -4,12 +4,14 @@ use crate::errors::CounterError;
 use crate::journal::position;
 use crate::pg::lock::{self, Subject};
 use crate::pg::table::Access;
-use crate::pg::{Oid, background, xact};
+use crate::pg::{Oid, background, installed, xact};
 use crate::rows::access::{self, Tables};
 
 /// Why a pass ended early.
 pub enum Obstacle {
     NoExtension,
+    /// The SQL of the extension is of another version than the library: this one.
+    OtherVersion(String),
     /// DDL or another pass holds the tables.
     Busy,
     Ending,
@@ -33,7 +35,7 @@ pub fn in_transaction<T>(work: impl FnOnce(Tables) -> Result<T, CounterError>) -
         return Err(Obstacle::Ending);
     }
     let result = xact::run_in_worker(|| {
-        let tables = access::find_tables().ok_or(Obstacle::NoExtension)?;
+        let tables = access::find_tables().ok_or_else(no_tables)?;
         let locked = lock_all(tables);
         if !locked || access::find_tables() != Some(tables) {
             return Err(Obstacle::Busy);
@@ -42,6 +44,10 @@ pub fn in_transaction<T>(work: impl FnOnce(Tables) -> Result<T, CounterError>) -
         Ok(work(tables).unwrap_or_else(|error| error.raise()))
     });
     result.unwrap_or_else(|message| Err(Obstacle::Failed(message)))
+}
+
+fn no_tables() -> Obstacle {
+    installed::other_version().map_or(Obstacle::NoExtension, Obstacle::OtherVersion)
 }
 
 fn lock_all(tables: Tables) -> bool {

@@ -155,6 +155,15 @@ impl Token {
     }
 }
 
+/// A script as far as there is something to look for in it. PostgreSQL refuses where a script of an extension meets what does not belong to
+/// the extension: CREATE SCHEMA IF NOT EXISTS, which pgrx writes before whatever goes into that schema, and CREATE OR REPLACE, by
+/// which updates keep what depends on a function.
+pub fn without_what_postgresql_refuses(path: &str, text: &str) -> String {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let text = text.replace("CREATE SCHEMA IF NOT EXISTS counter_ext;", ";");
+    if name.matches("--").count() == 2 { text.replace("\nCREATE OR REPLACE ", "\nCREATE ") } else { text }
+}
+
 /// Everything in a script that is not named by its schema.
 pub fn unqualified(sql: &str) -> Vec<Unqualified> {
     let mut found = Vec::new();

@@ -1,11 +1,12 @@
 //! The repository keeps the house rules.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::Command;
 
 use counter_ext_house::repository::{extension_sources, root, text_files};
 use counter_ext_house::{
-    dependencies, growth, layers, links, log_lines, rights, script, shared_memory, traces, unsafety,
+    RELEASED, dependencies, growth, layers, links, log_lines, rights, script, shared_memory, traces, unsafety,
 };
 
 /// A file longer than this is worth splitting, and past the second it has to be.
@@ -45,9 +46,13 @@ fn unsafe_code_stays_in_its_rooms_and_says_why_it_is_sound() {
     assert_none(&found);
 }
 
-/// The SQL of a version as a whole, which `make sql` puts together.
+/// The SQL of a version as a whole, or of an update, which `make sql` puts together.
 fn is_frozen(path: &str) -> bool {
-    path.starts_with("sql/counter_ext--") && path.matches("--").count() == 1
+    path.starts_with("sql/counter_ext--")
+}
+
+fn is_released_before(path: &str) -> bool {
+    RELEASED.iter().any(|version| path == format!("sql/counter_ext--{version}.sql"))
 }
 
 #[test]
@@ -61,13 +66,80 @@ fn sql_of_ours_is_looked_up_in_no_search_path() {
                 && path != "src/api/tests.rs"
                 && !is_prose(path)
     };
-    let mut files: Vec<_> = text_files().into_iter().filter(|f| ours(&f.path)).collect();
+    let mut files: Vec<_> =
+        text_files().into_iter().filter(|f| ours(&f.path) && !is_released_before(&f.path)).collect();
     for frozen in files.iter_mut().filter(|f| is_frozen(&f.path)) {
-        // pgrx writes it before whatever goes into that schema; the first statement has seen to it that it is ours.
-        frozen.text = frozen.text.replace("CREATE SCHEMA IF NOT EXISTS counter_ext;", ";");
+        frozen.text = script::without_what_postgresql_refuses(&frozen.path, &frozen.text);
     }
     assert!(files.iter().any(|f| f.path == "sql/schema.sql"), "sql/schema.sql was not found");
     assert_none(&files.iter().flat_map(script::violations).collect::<Vec<_>>());
+}
+
+/// The C functions that a script names.
+fn functions_named_in(script: &str) -> BTreeSet<String> {
+    let behind = script.split("'MODULE_PATHNAME', '").skip(1);
+    behind.filter_map(|rest| rest.split('\'').next()).map(str::to_owned).collect()
+}
+
+/// Who has the new library and the old SQL is told what to do, and pg_upgrade finds what it looks for.
+#[test]
+fn functions_of_released_sql_are_still_in_the_library() {
+    let text =
+        |path: String| std::fs::read_to_string(root().join(&path)).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let present = functions_named_in(&text(format!("sql/counter_ext--{}.sql", version())));
+    assert!(present.len() > 100, "{} functions in the frozen SQL", present.len());
+    let gone = text("src/pg/installed.rs".to_owned());
+    for released in RELEASED {
+        let lost: Vec<String> = functions_named_in(&text(format!("sql/counter_ext--{released}.sql")))
+            .into_iter()
+            .filter(|name| {
+                !present.contains(name) && !gone.contains(&format!("    {name}, pg_finfo_{name};"))
+            })
+            .collect();
+        assert!(
+            lost.is_empty(),
+            "{released} names what src/pg/installed.rs should list under gone!: {lost:?}"
+        );
+    }
+}
+
+/// The value of the first line of a file that begins so, between quotes.
+fn quoted_value(path: &str, beginning: &str) -> String {
+    let text = std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let line = text.lines().find(|line| line.trim_start().starts_with(beginning));
+    let line = line.unwrap_or_else(|| panic!("{path} has no line that begins with {beginning}"));
+    let value = line.trim_start()[beginning.len()..].trim_matches([' ', '=', ':', ',', '"', '\'']);
+    value.to_owned()
+}
+
+fn version() -> String {
+    quoted_value("Cargo.toml", "version")
+}
+
+#[test]
+fn every_file_names_the_same_version() {
+    let version = version();
+    assert_eq!(quoted_value("counter_ext.control", "default_version"), version, "counter_ext.control");
+    let meta = std::fs::read_to_string(root().join("META.json")).expect("META.json");
+    let versions: Vec<&str> =
+        meta.lines().filter(|line| line.trim_start().starts_with("\"version\": \"")).collect();
+    // Of the distribution, of the extension, and of the specification that it follows.
+    assert_eq!(versions.len(), 3, "{versions:?}");
+    assert_eq!(
+        versions.iter().filter(|line| line.contains(&format!("\"{version}\""))).count(),
+        2,
+        "{versions:?}"
+    );
+    assert!(
+        meta.contains(&format!("\"file\": \"sql/counter_ext--{version}.sql\"")),
+        "META.json names another script"
+    );
+    let changes = std::fs::read_to_string(root().join("CHANGELOG.md")).expect("CHANGELOG.md");
+    assert!(changes.contains(&format!("\n## {version}")), "CHANGELOG.md has nothing of {version}");
+    for released in RELEASED {
+        assert!(changes.contains(&format!("\n## {released}\n")), "CHANGELOG.md has nothing of {released}");
+        assert_ne!(released, version);
+    }
 }
 
 #[test]
