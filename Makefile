@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PG PG_CONFIG CLUSTER_JOBS STAGES MAJORS FUZZ_SECONDS MINUTES ROUNDS DEMO_SECONDS DEMO_CLIENTS
 export GATEWAY_LISTEN GATEWAY_RATE GATEWAY_SECONDS
 
-.PHONY: help setup demo gateway gateway-bench test matrix servers sql install installcheck bench soak crash clean
+.PHONY: help setup demo gateway gateway-bench test matrix servers sql install deb installcheck bench soak crash clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ gateway: ## examples/gateway on a throwaway server with simulated visitors: a pa
 gateway-bench: ## the gateway under load, beside the same gateway on plain rows and on Redis
 	@bash scripts/gateway_bench.sh
 
-test: ## everything (STAGES="fmt clippy doc house sketches memory sql pgtest regress isolation cluster examples fuzz", FUZZ_SECONDS=60)
+test: ## everything (STAGES="fmt clippy doc house sketches memory sql deb pgtest regress isolation cluster examples fuzz", FUZZ_SECONDS=60)
 	@bash scripts/test.sh
 
 matrix: ## the tests that need a server, on PostgreSQL 15 to 18 as far as they are there (STAGES, as above)
@@ -37,6 +37,9 @@ sql: ## renew sql/counter_ext--VERSION.sql, after a change of what SQL sees
 
 install: ## release build into the server of PG_CONFIG
 	@bash scripts/install.sh
+
+deb: ## a Debian package of the release build in target/deb (PG=16)
+	@bash scripts/deb.sh
 
 installcheck: ## SQL tests against the running server (PGHOST, PGPORT, PGUSER)
 	@bash scripts/installcheck.sh

@@ -5,6 +5,8 @@ set -euo pipefail
 source "$(dirname "$0")/lib/cluster.sh"
 # shellcheck source=scripts/lib/regress.sh
 source "$root/scripts/lib/regress.sh"
+# shellcheck source=scripts/lib/deb.sh
+source "$root/scripts/lib/deb.sh"
 
 stage_fmt() {
     cargo fmt --all --check
@@ -108,6 +110,7 @@ stage_cluster() {
     local jobs=${CLUSTER_JOBS:-$(getconf _NPROCESSORS_ONLN)} names
     [[ $jobs =~ ^[1-9][0-9]*$ ]] || die "CLUSTER_JOBS is '$jobs'; it must be a number from 1"
     install_extension
+    install_released_sql
     export COUNTER_EXT_PG_CONFIG=$PG_CONFIG
     cargo test --locked --lib -p counter_ext_cluster_tests
     cargo test --locked --no-run -p counter_ext_cluster_tests
@@ -130,6 +133,33 @@ stage_examples() {
         bash "$script" || failed+=("${script%/test.sh}")
     done
     [ ${#failed[@]} = 0 ] || die "these failed: ${failed[*]}"
+}
+
+# The package holds what is installed; on a clean system, where one can be made, it makes README's first example work.
+stage_deb() {
+    local deb listed file told
+    command -v dpkg-deb >/dev/null || { say "SKIPPED: there is no dpkg-deb on this system"; return; }
+    build_extension
+    deb=$(build_deb)
+    dpkg-deb --info "$deb"
+    listed=$(dpkg-deb --contents "$deb")
+    while read -r file; do
+        [[ $listed == *"/usr/share/postgresql/$PG_MAJOR/extension/${file##*/}"* ]] || die "${file##*/} is not in $deb"
+    done < <(extension_files)
+    [[ $listed == *"/usr/lib/postgresql/$PG_MAJOR/lib/$extension.so"* ]] || die "the library is not in $deb"
+    if ! make_clean_system; then
+        say "SKIPPED: the package is not tried on a clean system"
+        return
+    fi
+    cp "$deb" "$clean_system/tmp/package.deb"
+    in_clean_system dpkg --install /tmp/package.deb
+    echo "shared_preload_libraries = '$extension'" >>"$clean_system/etc/postgresql/$PG_MAJOR/main/postgresql.conf"
+    in_clean_system pg_ctlcluster "$PG_MAJOR" main start
+    told=$(first_example | in_clean_system runuser -u postgres -- psql -XqAt -v ON_ERROR_STOP=1)
+    # What counter_incr returns is void, an empty line.
+    [ "$(tail -n 1 <<<"$told")" = 1 ] || die "README's first example says: $told"
+    say "README's first example works on a clean system with $(basename "$deb")"
+    in_clean_system dpkg --purge "$(deb_name)"
 }
 
 cargo_fuzz_version=0.13.1

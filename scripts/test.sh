@@ -6,7 +6,7 @@ set -euo pipefail
 # shellcheck source=scripts/lib/kept.sh
 source "$(dirname "$0")/lib/kept.sh"
 
-all_stages="fmt clippy doc house sketches memory sql pgtest regress isolation cluster examples fuzz"
+all_stages="fmt clippy doc house sketches memory sql deb pgtest regress isolation cluster examples fuzz"
 
 passed=0
 failed=0
@@ -21,6 +21,7 @@ describe() {
     sketches) echo "without a server: sketches (laws, accuracy), plots" ;;
     memory) echo "shared memory without a server: every order of its steps (loom)" ;;
     sql) echo "the frozen SQL is what the library says" ;;
+    deb) echo "the Debian package, on a clean system" ;;
     pgtest) echo "tests inside a server (cargo pgrx test)" ;;
     regress) echo "SQL regression tests, with and without preload" ;;
     isolation) echo "isolation specs" ;;
@@ -51,13 +52,13 @@ count_runner_results() {
         END { print passed + 0, failed + 0 }'
 }
 
-# count_stage NAME STATUS LOG: prints "PASSED FAILED". fmt, clippy, doc, sql and fuzz are one check each.
+# count_stage NAME STATUS LOG: prints "PASSED FAILED". fmt, clippy, doc, sql, deb and fuzz are one check each.
 # A stage that failed has a failure, whatever its runner said or did not live to
 # say; so has one that ran no test at all.
 count_stage() {
     local ok=0 bad=0
     case $1 in
-    fmt | clippy | doc | sql | fuzz) if [ "$2" = 0 ]; then ok=1; fi ;;
+    fmt | clippy | doc | sql | deb | fuzz) if [ "$2" = 0 ]; then ok=1; fi ;;
     *) read -r ok bad < <(count_runner_results "$3") ;;
     esac
     if [ "$bad" = 0 ] && { [ "$2" != 0 ] || [ "$ok" = 0 ]; }; then bad=1; fi

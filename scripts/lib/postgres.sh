@@ -25,11 +25,11 @@ server_dirs() { printf '%s\n' "/usr/lib/postgresql/$1" "/usr/pgsql-$1" "$(server
 
 servers_root() { printf '%s\n' "${COUNTER_EXT_SERVERS:-/opt}"; }
 
-# The pg_config of an installed PostgreSQL $1 that has its headers.
+# The pg_config of an installed PostgreSQL $1 that has its headers. A client's package has neither them nor a server.
 pg_config_of_major() {
     local dir
     while read -r dir; do
-        if [ -x "$dir/bin/pg_config" ] && pg_headers_of "$dir/bin/pg_config"; then
+        if [ -x "$dir/bin/postgres" ] && [ -x "$dir/bin/pg_config" ] && pg_headers_of "$dir/bin/pg_config"; then
             printf '%s\n' "$dir/bin/pg_config"
             return
         fi
