@@ -325,7 +325,9 @@ CREATE TABLE counter_ext.board (
     prefix text COLLATE "C" NOT NULL,
     since timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (prefix),
-    CONSTRAINT board_prefix_length CHECK (pg_catalog.octet_length(prefix) OPERATOR(pg_catalog.<=) 255)
+    CONSTRAINT board_prefix_length CHECK (pg_catalog.octet_length(prefix) OPERATOR(pg_catalog.<=) 255),
+    -- Ids that families keep for themselves, and names of windows.
+    CONSTRAINT board_prefix_free CHECK (pg_catalog.left(prefix, 1) OPERATOR(pg_catalog.<>) E'\x01' AND pg_catalog.left(prefix, 1) OPERATOR(pg_catalog.<>) E'\x02')
 );
 
 -- How far a board is built. All below is derived from counter_ext.total, and so not dumped: a restored board is built anew.
@@ -420,7 +422,8 @@ CREATE TABLE counter_ext.board_window (
     keep_us bigint NOT NULL,
     zone text COLLATE "C" NOT NULL,
     PRIMARY KEY (prefix, length),
-    CONSTRAINT board_window_prefix_length CHECK (pg_catalog.octet_length(prefix) OPERATOR(pg_catalog.<=) 255)
+    CONSTRAINT board_window_prefix_length CHECK (pg_catalog.octet_length(prefix) OPERATOR(pg_catalog.<=) 255),
+    CONSTRAINT board_window_prefix_free CHECK (pg_catalog.left(prefix, 1) OPERATOR(pg_catalog.<>) E'\x01' AND pg_catalog.left(prefix, 1) OPERATOR(pg_catalog.<>) E'\x02')
 );
 
 -- What members have gained in each window. board_member and board_count, which say their order, are made of it.
@@ -871,13 +874,15 @@ CREATE OR REPLACE VIEW counter_ext.counting_trigger AS
     SELECT t.oid AS trigger_oid, t.tgrelid, coalesce(pg_catalog.pg_partition_root(t.tgrelid), t.tgrelid::pg_catalog.regclass)::pg_catalog.oid AS relid,
         t.tgparentid, t.tgenabled, t.arguments[1] AS prefix, t.arguments,
         CASE WHEN 'of' OPERATOR(pg_catalog.=) ANY (t.arguments[3:]) THEN counter_ext.argument_after(t.arguments, 'of') END AS of_table
-    -- The function is slow. Where nothing but the NULs is escaped, the texts are between these.
+    -- The function is slow. Where nothing but the NULs is escaped, the texts are between these. Arguments that are longer than any that count
+    -- (src/caches/arguments.rs) are passed over: every command of anybody would take them apart.
     FROM (SELECT e.oid, e.tgrelid, e.tgparentid, e.tgenabled, e.tgfoid, e.tgnargs, CASE
+            WHEN pg_catalog.octet_length(e.tgargs) OPERATOR(pg_catalog.>) 4096 THEN NULL
             WHEN pg_catalog.length(pg_catalog.encode(e.tgargs, 'escape')) OPERATOR(pg_catalog.=)
                     (pg_catalog.octet_length(e.tgargs) OPERATOR(pg_catalog.+) (3 OPERATOR(pg_catalog.*) e.tgnargs))
                 THEN (pg_catalog.string_to_array(pg_catalog.encode(e.tgargs, 'escape'), '\000'))[:e.tgnargs]
             ELSE counter_ext.trigger_arguments(e.tgargs) END AS arguments
-        FROM pg_catalog.pg_trigger e) AS t
+        FROM pg_catalog.pg_trigger e WHERE pg_catalog.octet_length(e.tgargs) OPERATOR(pg_catalog.<=) 4096) AS t
     JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) t.oid
     JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid
     WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
@@ -1004,42 +1009,10 @@ BEGIN ATOMIC
     SELECT @extschema@.counter_drop_prefix($1);
 END;
 
--- Recounts one cache; where that fails, says why and lets the worker try again later, each time.
-CREATE OR REPLACE FUNCTION counter_ext.recount_one(relation oid, arguments text[]) RETURNS boolean LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp SET lock_timeout TO '100ms' AS $$
-DECLARE
-    message pg_catalog.text;
-BEGIN
-    BEGIN
-        PERFORM counter_ext.recount_cache($1, $2, (SELECT pg_catalog.bool_or(c.is_rekeyed) FROM counter_ext.cache c
-            WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2));
-        -- Asked after rows and counters were read, which may have been some of a restore's.
-        IF counter_ext.is_restored() THEN
-            RAISE EXCEPTION 'the database is being restored' USING ERRCODE = 'object_in_use';
-        END IF;
-        UPDATE counter_ext.cache AS c SET state = 'right', verified_at = pg_catalog.clock_timestamp(), why = NULL, retry_at = NULL, is_rekeyed = false,
-                restored_by = NULL
-            WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2;
-        RETURN true;
-    EXCEPTION WHEN OTHERS THEN
-        message := SQLERRM;
-    END;
-    UPDATE counter_ext.cache AS c SET state = 'stale', why = message,
-            retry_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => CASE WHEN c.why IS NULL THEN 1 ELSE 5 END)
-        WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2;
-    RETURN false;
-END
-$$;
-
--- A repair is no conflict of the caller's transaction: where another one has written the row since this one began, that stands.
-CREATE OR REPLACE FUNCTION counter_ext.note_verified(relation oid, arguments text[]) RETURNS void LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    UPDATE counter_ext.cache AS c SET state = 'right', verified_at = pg_catalog.clock_timestamp(), why = NULL, retry_at = NULL, restored_by = NULL
-        WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2;
-EXCEPTION WHEN serialization_failure THEN
-    NULL;
-END
+-- Who has given the command, as far as a function with its owner's rights can know.
+CREATE OR REPLACE FUNCTION counter_ext.caller() RETURNS oid LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) CASE pg_catalog.current_setting('role')
+        WHEN 'none' THEN SESSION_USER::pg_catalog.name ELSE pg_catalog.current_setting('role')::pg_catalog.name END
 $$;
 
 -- Keeps others from adding indexes, statistics and checks to a table, to the end of the transaction.
@@ -1054,9 +1027,10 @@ BEGIN
 END
 $$;
 
--- Whether planning a query of these tables could run functions that users can write: PostgreSQL works out constant parts of expressions in
--- indexes, statistics, partition keys and checks as it plans.
-CREATE OR REPLACE FUNCTION counter_ext.runs_code_of_users(relation oid, middle oid) RETURNS boolean LANGUAGE sql STABLE STRICT
+-- What keeps others than the owner from reading these tables: functions that users can write, which planning a query could run, since
+-- PostgreSQL works out constant parts of expressions in indexes, statistics, partition keys and checks as it plans; and another server,
+-- which answers when it likes.
+CREATE OR REPLACE FUNCTION counter_ext.obstacle(relation oid, middle oid) RETURNS text LANGUAGE sql STABLE STRICT
     SET search_path = pg_catalog, pg_temp AS $$
     WITH part AS MATERIALIZED (
         SELECT relation AS relid UNION SELECT middle
@@ -1081,44 +1055,72 @@ CREATE OR REPLACE FUNCTION counter_ext.runs_code_of_users(relation oid, middle o
             JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) o.oprcode
             WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass
     )
-    SELECT EXISTS (SELECT FROM code c JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) c.owner WHERE NOT r.rolsuper)
+    SELECT CASE WHEN EXISTS (SELECT FROM code c JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) c.owner WHERE NOT r.rolsuper)
+            THEN 'indexes, statistics or partitions of the table call functions of users: counter_backfill recounts it, the worker does not'
+        WHEN EXISTS (SELECT FROM part p JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) p.relid WHERE c.relkind OPERATOR(pg_catalog.=) 'f'::"char")
+            THEN 'another server has rows of the table: counter_backfill recounts it, the worker does not' END
 $$;
 
--- A piece of the worker's step: the next stale cache, if one is due and nobody else has it. While a restore goes on none is: what it has
--- still to bring would be counted once more.
-CREATE OR REPLACE FUNCTION counter_ext.recount_next() RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-    SET lock_timeout TO '100ms' AS $$
+-- Recounts one cache; where that fails, says why and lets the worker try again later, each time. For others than the owner only where
+-- nothing of the owner's runs: a function that never ends would keep the worker, or whoever gave a command, for good. What is found stays
+-- so meanwhile, since whoever adds an index, statistics or a check waits for the lock.
+CREATE OR REPLACE FUNCTION counter_ext.recount_one(relation oid, arguments text[], middle oid, is_for_owner boolean) RETURNS boolean LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp SET lock_timeout TO '100ms' AS $$
 DECLARE
-    next counter_ext.cache;
-    obstacle pg_catalog.text;
+    message pg_catalog.text;
 BEGIN
-    IF counter_ext.is_restored() THEN
-        RETURN false;
-    END IF;
-    SELECT * INTO next FROM counter_ext.cache c
-        WHERE c.state OPERATOR(pg_catalog.=) 'stale' AND (c.retry_at IS NULL OR c.retry_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp())
-            AND (c.restored_by OPERATOR(pg_catalog.=) counter_ext.session_name(pg_catalog.pg_backend_pid()) OR NOT counter_ext.session_lasts(c.restored_by))
-        ORDER BY c.retry_at NULLS FIRST LIMIT 1 FOR UPDATE SKIP LOCKED;
-    IF NOT FOUND THEN
-        RETURN false;
-    END IF;
-    -- The worker is there for all: a function that never ends would keep it for good. What it finds stays so while it recounts, since whoever
-    -- adds an index, statistics or a check waits for this lock.
     BEGIN
-        PERFORM counter_ext.lock_against_ddl(relid) FROM pg_catalog.unnest(ARRAY[next.relid, next.middle]) AS relid;
-        IF counter_ext.runs_code_of_users(next.relid, next.middle) THEN
-            obstacle := 'indexes, statistics or partitions of the table call functions of users: counter_backfill recounts it, the worker does not';
+        IF NOT is_for_owner THEN
+            PERFORM counter_ext.lock_against_ddl(t.relid) FROM pg_catalog.unnest(ARRAY[$1, $3]) AS t (relid);
+            message := counter_ext.obstacle($1, $3);
+        END IF;
+        IF message IS NULL THEN
+            PERFORM counter_ext.recount_cache($1, $2, (SELECT pg_catalog.bool_or(c.is_rekeyed) FROM counter_ext.cache c
+                WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2));
+            -- Asked after rows and counters were read, which may have been some of a restore's.
+            IF counter_ext.is_restored() THEN
+                RAISE EXCEPTION 'the database is being restored' USING ERRCODE = 'object_in_use';
+            END IF;
+            UPDATE counter_ext.cache AS c SET state = 'right', verified_at = pg_catalog.clock_timestamp(), why = NULL, retry_at = NULL, is_rekeyed = false,
+                    restored_by = NULL
+                WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2;
+            RETURN true;
         END IF;
     EXCEPTION WHEN OTHERS THEN
-        obstacle := SQLERRM;
+        message := SQLERRM;
     END;
-    IF obstacle IS NOT NULL THEN
-        UPDATE counter_ext.cache AS c SET why = obstacle, retry_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => 5)
-            WHERE c.relid OPERATOR(pg_catalog.=) next.relid AND c.arguments OPERATOR(pg_catalog.=) next.arguments;
-        RETURN true;
-    END IF;
-    PERFORM counter_ext.recount_one(next.relid, next.arguments);
-    RETURN true;
+    PERFORM counter_ext.put_off($1, $2, message);
+    RETURN false;
+END
+$$;
+
+-- Lets the worker try again later.
+CREATE OR REPLACE FUNCTION counter_ext.put_off(relation oid, arguments text[], message text) RETURNS void LANGUAGE sql
+    SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE counter_ext.cache AS c SET state = 'stale', why = $3,
+            retry_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => CASE WHEN c.why IS NULL THEN 1 ELSE 5 END)
+        WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2
+$$;
+
+-- A repair is no conflict of the caller's transaction: where another one has written the row since this one began, that stands.
+CREATE OR REPLACE FUNCTION counter_ext.note_verified(relation oid, arguments text[]) RETURNS void LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE counter_ext.cache AS c SET state = 'right', verified_at = pg_catalog.clock_timestamp(), why = NULL, retry_at = NULL, restored_by = NULL
+        WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2;
+EXCEPTION WHEN serialization_failure THEN
+    NULL;
+END
+$$;
+
+-- Locks a cache's row for this transaction, if nobody else has it or has changed it.
+CREATE OR REPLACE FUNCTION counter_ext.try_lock_cache(relation oid, arguments text[]) RETURNS boolean LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2 FOR UPDATE SKIP LOCKED;
+    RETURN FOUND;
+EXCEPTION WHEN serialization_failure THEN
+    RETURN false;
 END
 $$;
 
@@ -1136,6 +1138,8 @@ BEGIN
                         AND k.arguments[n.at OPERATOR(pg_catalog.-) 1] IN ('by', 'to')) AS may_read
             FROM counter_ext.cache k JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.relid
             WHERE c.relowner OPERATOR(pg_catalog.<>) k.owner LOOP
+        -- What was changed by another command waits until nobody has it.
+        CONTINUE WHEN changed.relid OPERATOR(pg_catalog.<>) ALL (relations) AND NOT counter_ext.try_lock_cache(changed.relid, changed.arguments);
         IF changed.may_count AND changed.may_read THEN
             UPDATE counter_ext.cache AS c SET owner = changed.relowner WHERE c.relid OPERATOR(pg_catalog.=) changed.relid
                 AND c.arguments OPERATOR(pg_catalog.=) changed.arguments;
@@ -1238,8 +1242,19 @@ BEGIN
 END
 $$;
 
--- After any command of DDL: brings the registry, and where it is cheap the counters, to what the tables are like now.
-CREATE OR REPLACE FUNCTION counter_ext.follow_tables() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Whether a table is not as the row of its cache says.
+CREATE OR REPLACE FUNCTION counter_ext.cache_differs(relid oid, relation text, middle oid, arguments text[], numbers smallint[], found text) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1
+            AND c.oid::pg_catalog.regclass::pg_catalog.text OPERATOR(pg_catalog.=) $2)
+        OR counter_ext.arguments_now($1, $3, $4, $5) IS DISTINCT FROM $4
+        OR coalesce(counter_ext.cache_found($1, $4), '') OPERATOR(pg_catalog.<>) $6
+$$;
+
+-- Brings a cache's row, its triggers, and where it is cheap its counters, to what its table is like after a command with this tag; for the
+-- worker, which recounts by itself, after none. What its triggers' arguments are now, or NULL where it is no more.
+CREATE OR REPLACE FUNCTION counter_ext.follow_cache(relation oid, arguments text[], tag text) RETURNS text[] LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     -- What a command's own transaction recounts; more than that is left to the worker.
     most_bytes_at_once CONSTANT pg_catalog.int8 := 16777216;
@@ -1248,15 +1263,170 @@ DECLARE
     arguments_now pg_catalog.text[];
     middle_now pg_catalog.text[];
     found_now pg_catalog.text;
-    reset_trigger record;
     restored_by_now pg_catalog.text;
     table_now pg_catalog.pg_class;
     bytes_now pg_catalog.int8;
+BEGIN
+    SELECT * INTO cache FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    SELECT * INTO table_now FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) cache.relid;
+    arguments_now := counter_ext.arguments_now(cache.relid, cache.middle, cache.arguments, cache.numbers);
+    IF table_now.oid IS NULL OR pg_catalog.array_position(arguments_now, NULL) IS NOT NULL THEN
+        -- The table is gone, or the column: so are the counters, and nothing counts any more.
+        PERFORM counter_ext.remove_cache(cache.relid, cache.arguments, cache.state OPERATOR(pg_catalog.<>) 'unverified');
+        RETURN NULL;
+    END IF;
+    IF arguments_now OPERATOR(pg_catalog.<>) cache.arguments THEN
+        PERFORM counter_ext.set_arguments(u.trigger_oid, u.tgrelid, arguments_now) FROM counter_ext.cache_trigger u
+            WHERE u.relid OPERATOR(pg_catalog.=) cache.relid AND u.arguments OPERATOR(pg_catalog.=) cache.arguments;
+        UPDATE counter_ext.cache AS c SET arguments = arguments_now WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
+            AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
+    END IF;
+    IF cache.middle OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN
+        -- Also where the counted table has another name now.
+        middle_now := ARRAY[cache.prefix, counter_ext.argument_after(arguments_now, 'by'), 'to', counter_ext.argument_after(arguments_now, 'to'),
+            'of', counter_ext.table_name(cache.relid)];
+        PERFORM counter_ext.set_arguments(u.trigger_oid, u.tgrelid, middle_now) FROM counter_ext.middle_trigger u
+            WHERE u.relid OPERATOR(pg_catalog.=) cache.middle AND u.prefix OPERATOR(pg_catalog.=) cache.prefix
+                -- Of this table, under the name it had or has: the middle table can be somebody else's, with other caches.
+                AND u.of_table IN (cache.relation, counter_ext.table_name(cache.relid))
+                AND u.arguments OPERATOR(pg_catalog.<>) middle_now AND pg_catalog.cardinality(u.arguments) OPERATOR(pg_catalog.=) 6;
+    END IF;
+    cache.arguments := arguments_now;
+    IF NOT EXISTS (SELECT FROM counter_ext.cache_trigger t WHERE t.relid OPERATOR(pg_catalog.=) cache.relid
+            AND t.arguments OPERATOR(pg_catalog.=) cache.arguments) THEN
+        -- A restore makes the triggers later. Else they were dropped: the counters stay, and are anybody's.
+        IF pg_catalog.split_part(cache.found, '|', 3) OPERATOR(pg_catalog.=) '' THEN
+            RETURN cache.arguments;
+        END IF;
+        DELETE FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
+            AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
+        RETURN NULL;
+    END IF;
+    IF cache.relation OPERATOR(pg_catalog.<>) cache.relid::pg_catalog.regclass::pg_catalog.text THEN
+        UPDATE counter_ext.cache AS c SET relation = cache.relid::pg_catalog.regclass::pg_catalog.text WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
+            AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
+    END IF;
+    found_now := coalesce(counter_ext.cache_found(cache.relid, cache.arguments), '');
+    IF found_now OPERATOR(pg_catalog.<>) cache.found AND tag IN ('CREATE TABLE', 'CREATE FOREIGN TABLE', 'CREATE TRIGGER') THEN
+        -- A new partition has no rows. A restore makes triggers of counters that are right, one after the other; but rows of a
+        -- partition that it has still to fill are counted, and come with their amounts as well.
+        restored_by_now := CASE tag WHEN 'CREATE TRIGGER' THEN counter_ext.restoring_session(cache.relid, cache.middle, cache.prefix) END;
+        UPDATE counter_ext.cache AS c SET found = found_now, restored_by = coalesce(restored_by_now, c.restored_by),
+                state = CASE WHEN restored_by_now IS NOT NULL AND c.state OPERATOR(pg_catalog.=) 'right'
+                        AND EXISTS (SELECT FROM (SELECT t.* FROM pg_catalog.pg_partition_tree(cache.relid) t UNION ALL SELECT t.* FROM pg_catalog.pg_partition_tree(cache.middle) t) i
+                            WHERE i.isleaf AND pg_catalog.pg_relation_size(i.relid) OPERATOR(pg_catalog.=) 0::pg_catalog.int8)
+                    THEN 'stale' ELSE c.state END
+            WHERE c.relid OPERATOR(pg_catalog.=) cache.relid AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
+    ELSIF found_now OPERATOR(pg_catalog.<>) cache.found THEN
+        IF tag IS NOT NULL AND pg_catalog.split_part(cache.found, '|', 1) OPERATOR(pg_catalog.<>) pg_catalog.split_part(found_now, '|', 1) THEN
+            -- A key of another type must be one that names counters still: better refused now than at the next INSERT.
+            PERFORM counter_ext.check_cache(cache.relid, cache.arguments);
+        END IF;
+        UPDATE counter_ext.cache AS c SET found = found_now,
+                state = CASE WHEN c.state OPERATOR(pg_catalog.=) 'unverified' THEN c.state ELSE 'stale' END,
+                why = NULL, retry_at = NULL, is_rekeyed = c.is_rekeyed OR pg_catalog.right(c.found, 1) OPERATOR(pg_catalog.=) '*'
+                    OR pg_catalog.split_part(c.found, '|', 1) OPERATOR(pg_catalog.<>) pg_catalog.split_part(found_now, '|', 1)
+            WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
+            AND c.arguments OPERATOR(pg_catalog.=) cache.arguments
+            RETURNING c.* INTO cache;
+        bytes_now := pg_catalog.pg_relation_size(cache.relid) OPERATOR(pg_catalog.+) coalesce((SELECT pg_catalog.sum(pg_catalog.pg_relation_size(i.relid))
+            FROM (SELECT t.relid FROM counter_ext.parts(cache.relid) AS t (relid) UNION ALL SELECT t.relid FROM counter_ext.parts(cache.middle) AS t (relid)) i), 0);
+        IF tag IS NOT NULL AND cache.state OPERATOR(pg_catalog.=) 'stale' AND bytes_now OPERATOR(pg_catalog.<=) most_bytes_at_once
+            AND pg_catalog.strpos(pg_catalog.split_part(found_now, '|', 3), 'D') OPERATOR(pg_catalog.=) 0
+            AND NOT counter_ext.is_restored() AND NOT counter_ext.session_lasts(cache.restored_by) THEN
+            PERFORM counter_ext.recount_one(cache.relid, cache.arguments, cache.middle,
+                coalesce(table_now.relowner OPERATOR(pg_catalog.=) counter_ext.caller(), false));
+        END IF;
+    END IF;
+    RETURN cache.arguments;
+END
+$$;
+
+-- Leaves a cache to the worker, or to the next command on its table. Where somebody has its row, the next command of anybody does it.
+CREATE OR REPLACE FUNCTION counter_ext.mark_stale(relation oid, arguments text[]) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2
+            AND c.state OPERATOR(pg_catalog.=) 'right')
+        AND counter_ext.try_lock_cache($1, $2) THEN
+        -- Looked at anew: another command may have put it right just before.
+        UPDATE counter_ext.cache AS c SET state = 'stale', why = NULL, retry_at = NULL
+            WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2 AND c.state OPERATOR(pg_catalog.=) 'right'
+                AND counter_ext.cache_differs(c.relid, c.relation, c.middle, c.arguments, c.numbers, c.found);
+    END IF;
+END
+$$;
+
+-- Follows the cache of a table that the command has not changed itself: it waits for nobody, or hardly. Whether nobody stood in its way.
+CREATE OR REPLACE FUNCTION counter_ext.try_follow_cache(relation oid, arguments text[], tag text) RETURNS boolean LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp SET lock_timeout TO '100ms' AS $$
+BEGIN
+    IF counter_ext.try_lock_cache($1, $2) THEN
+        PERFORM counter_ext.follow_cache($1, $2, $3);
+    END IF;
+    RETURN true;
+EXCEPTION WHEN lock_not_available OR serialization_failure OR deadlock_detected THEN
+    RETURN false;
+END
+$$;
+
+-- A piece of the worker's step: the next stale cache, if one is due and nobody else has it, of the caller's own where that is no superuser.
+-- While a restore goes on none is: what it has still to bring would be counted once more.
+CREATE OR REPLACE FUNCTION counter_ext.recount_next() RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    SET lock_timeout TO '100ms' AS $$
+DECLARE
+    next counter_ext.cache;
+    arguments_now pg_catalog.text[];
+BEGIN
+    IF counter_ext.is_restored() THEN
+        RETURN false;
+    END IF;
+    SELECT * INTO next FROM counter_ext.cache c
+        WHERE c.state OPERATOR(pg_catalog.=) 'stale' AND (c.retry_at IS NULL OR c.retry_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp())
+            AND (c.restored_by OPERATOR(pg_catalog.=) counter_ext.session_name(pg_catalog.pg_backend_pid()) OR NOT counter_ext.session_lasts(c.restored_by))
+            AND pg_catalog.pg_has_role(counter_ext.caller(), c.owner, 'USAGE')
+        ORDER BY c.retry_at NULLS FIRST LIMIT 1 FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    -- The table may have changed by a command that could only say that it is stale.
+    BEGIN
+        PERFORM counter_ext.lock_against_ddl(t.relid) FROM pg_catalog.unnest(ARRAY[next.relid, next.middle]) AS t (relid);
+        arguments_now := counter_ext.follow_cache(next.relid, next.arguments, NULL);
+    EXCEPTION WHEN OTHERS THEN
+        PERFORM counter_ext.put_off(next.relid, next.arguments, SQLERRM);
+        RETURN true;
+    END;
+    IF arguments_now IS NOT NULL THEN
+        PERFORM counter_ext.recount_one(next.relid, arguments_now, next.middle, false);
+    END IF;
+    RETURN true;
+END
+$$;
+
+-- After any command of DDL: brings the registry, and where it is cheap the counters, to what the tables are like now.
+CREATE OR REPLACE FUNCTION counter_ext.follow_tables() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    -- Of counter_ext.cache. The type is not named here, or nothing could be done any more where somebody has renamed that schema.
+    cache record;
+    reset_trigger record;
     made record;
     own_tables pg_catalog.oid[];
+    -- Tables that the command is about, or the partitioned ones that these are parts of.
+    named pg_catalog.oid[];
+    -- Those in a schema that it is about.
+    named_through pg_catalog.oid[] := '{}';
+    locked pg_catalog.oid[];
+    is_own pg_catalog.bool;
+    is_near pg_catalog.bool;
+    is_kept_waiting pg_catalog.bool := false;
 BEGIN
     IF TG_EVENT OPERATOR(pg_catalog.=) 'ddl_command_end' AND TG_TAG NOT IN ('ALTER TABLE', 'ALTER TYPE', 'ALTER DOMAIN', 'ALTER SCHEMA',
-            'ALTER TRIGGER', 'CREATE TRIGGER', 'CREATE SCHEMA', 'CREATE TABLE', 'CREATE FOREIGN TABLE') THEN
+            'ALTER TRIGGER', 'CREATE TRIGGER', 'CREATE SCHEMA', 'CREATE TABLE', 'CREATE FOREIGN TABLE', 'ALTER FOREIGN TABLE', 'ALTER EXTENSION',
+            -- They rename tables and columns of tables too.
+            'ALTER INDEX', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'ALTER SEQUENCE') THEN
         RETURN;
     END IF;
     IF pg_catalog.to_regclass('counter_ext.cache') IS NULL OR pg_catalog.to_regclass('counter_ext.total') IS NULL
@@ -1280,78 +1450,45 @@ BEGIN
     END IF;
     PERFORM counter_ext.follow_owners(CASE TG_EVENT WHEN 'ddl_command_end' THEN ARRAY(SELECT c.objid FROM pg_catalog.pg_event_trigger_ddl_commands() c
         WHERE c.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass) ELSE '{}' END);
-    FOR cache IN SELECT * FROM counter_ext.cache LOOP
-        SELECT * INTO table_now FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) cache.relid;
-        arguments_now := counter_ext.arguments_now(cache.relid, cache.middle, cache.arguments, cache.numbers);
-        IF table_now.oid IS NULL OR pg_catalog.array_position(arguments_now, NULL) IS NOT NULL THEN
-            -- The table is gone, or the column: so are the counters, and nothing counts any more.
-            PERFORM counter_ext.remove_cache(cache.relid, cache.arguments, cache.state OPERATOR(pg_catalog.<>) 'unverified');
-            CONTINUE;
-        END IF;
-        IF arguments_now OPERATOR(pg_catalog.<>) cache.arguments THEN
-            PERFORM counter_ext.set_arguments(u.trigger_oid, u.tgrelid, arguments_now) FROM counter_ext.cache_trigger u
-                WHERE u.relid OPERATOR(pg_catalog.=) cache.relid AND u.arguments OPERATOR(pg_catalog.=) cache.arguments;
-            UPDATE counter_ext.cache AS c SET arguments = arguments_now WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
-                AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
-        END IF;
-        IF cache.middle OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN
-            -- Also where the counted table has another name now.
-            middle_now := ARRAY[cache.prefix, counter_ext.argument_after(arguments_now, 'by'), 'to', counter_ext.argument_after(arguments_now, 'to'),
-                'of', counter_ext.table_name(cache.relid)];
-            PERFORM counter_ext.set_arguments(u.trigger_oid, u.tgrelid, middle_now) FROM counter_ext.middle_trigger u
-                WHERE u.relid OPERATOR(pg_catalog.=) cache.middle AND u.prefix OPERATOR(pg_catalog.=) cache.prefix
-                    -- Of this table, under the name it had or has: the middle table can be somebody else's, with other caches.
-                    AND u.of_table IN (cache.relation, counter_ext.table_name(cache.relid))
-                    AND u.arguments OPERATOR(pg_catalog.<>) middle_now AND pg_catalog.cardinality(u.arguments) OPERATOR(pg_catalog.=) 6;
-        END IF;
-        cache.arguments := arguments_now;
-        IF NOT EXISTS (SELECT FROM counter_ext.cache_trigger t WHERE t.relid OPERATOR(pg_catalog.=) cache.relid
-                AND t.arguments OPERATOR(pg_catalog.=) cache.arguments) THEN
-            -- A restore makes the triggers later. Else they were dropped: the counters stay, and are anybody's.
-            CONTINUE WHEN pg_catalog.split_part(cache.found, '|', 3) OPERATOR(pg_catalog.=) '';
-            DELETE FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
-                AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
-            CONTINUE;
-        END IF;
-        IF cache.relation OPERATOR(pg_catalog.<>) cache.relid::pg_catalog.regclass::pg_catalog.text THEN
-            UPDATE counter_ext.cache AS c SET relation = cache.relid::pg_catalog.regclass::pg_catalog.text WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
-                AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
-        END IF;
-        found_now := coalesce(counter_ext.cache_found(cache.relid, cache.arguments), '');
-        IF found_now OPERATOR(pg_catalog.<>) cache.found AND TG_TAG IN ('CREATE TABLE', 'CREATE FOREIGN TABLE', 'CREATE TRIGGER') THEN
-            -- A new partition has no rows. A restore makes triggers of counters that are right, one after the other; but rows of a
-            -- partition that it has still to fill are counted, and come with their amounts as well.
-            restored_by_now := CASE TG_TAG WHEN 'CREATE TRIGGER' THEN counter_ext.restoring_session(cache.relid, cache.middle, cache.prefix) END;
-            UPDATE counter_ext.cache AS c SET found = found_now, restored_by = coalesce(restored_by_now, c.restored_by),
-                    state = CASE WHEN restored_by_now IS NOT NULL AND c.state OPERATOR(pg_catalog.=) 'right'
-                            AND EXISTS (SELECT FROM (SELECT t.* FROM pg_catalog.pg_partition_tree(cache.relid) t UNION ALL SELECT t.* FROM pg_catalog.pg_partition_tree(cache.middle) t) i
-                                WHERE i.isleaf AND pg_catalog.pg_relation_size(i.relid) OPERATOR(pg_catalog.=) 0::pg_catalog.int8)
-                        THEN 'stale' ELSE c.state END
-                WHERE c.relid OPERATOR(pg_catalog.=) cache.relid AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
-        ELSIF found_now OPERATOR(pg_catalog.<>) cache.found THEN
-            IF pg_catalog.split_part(cache.found, '|', 1) OPERATOR(pg_catalog.<>) pg_catalog.split_part(found_now, '|', 1) THEN
-                -- A key of another type must be one that names counters still: better refused now than at the next INSERT.
-                PERFORM counter_ext.check_cache(cache.relid, cache.arguments);
-            END IF;
-            UPDATE counter_ext.cache AS c SET found = found_now,
-                    state = CASE WHEN c.state OPERATOR(pg_catalog.=) 'unverified' THEN c.state ELSE 'stale' END,
-                    why = NULL, retry_at = NULL, is_rekeyed = c.is_rekeyed OR pg_catalog.right(c.found, 1) OPERATOR(pg_catalog.=) '*'
-                        OR pg_catalog.split_part(c.found, '|', 1) OPERATOR(pg_catalog.<>) pg_catalog.split_part(found_now, '|', 1)
-                WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
-                AND c.arguments OPERATOR(pg_catalog.=) cache.arguments
-                RETURNING c.* INTO cache;
-            bytes_now := pg_catalog.pg_relation_size(cache.relid) OPERATOR(pg_catalog.+) coalesce((SELECT pg_catalog.sum(pg_catalog.pg_relation_size(i.relid))
-                FROM (SELECT t.relid FROM counter_ext.parts(cache.relid) AS t (relid) UNION ALL SELECT t.relid FROM counter_ext.parts(cache.middle) AS t (relid)) i), 0);
-            IF cache.state OPERATOR(pg_catalog.=) 'stale' AND bytes_now OPERATOR(pg_catalog.<=) most_bytes_at_once
-                AND pg_catalog.strpos(pg_catalog.split_part(found_now, '|', 3), 'D') OPERATOR(pg_catalog.=) 0
-                AND NOT counter_ext.is_restored() AND NOT counter_ext.session_lasts(cache.restored_by) THEN
-                PERFORM counter_ext.recount_one(cache.relid, cache.arguments);
-            END IF;
-        END IF;
-    END LOOP;
     own_tables := CASE TG_EVENT WHEN 'ddl_command_end' THEN ARRAY(SELECT coalesce(t.tgrelid, c.objid) FROM pg_catalog.pg_event_trigger_ddl_commands() c
             LEFT JOIN pg_catalog.pg_trigger t ON c.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_trigger'::pg_catalog.regclass AND t.oid OPERATOR(pg_catalog.=) c.objid
             WHERE c.classid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_trigger'::pg_catalog.regclass)) ELSE '{}' END;
+    named := ARRAY(SELECT DISTINCT coalesce(pg_catalog.pg_partition_root(t.relid)::pg_catalog.oid, t.relid) FROM pg_catalog.unnest(own_tables OPERATOR(pg_catalog.||)
+        CASE TG_EVENT WHEN 'sql_drop' THEN ARRAY(SELECT d.objid FROM pg_catalog.pg_event_trigger_dropped_objects() d
+            WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass) END) AS t (relid));
+    IF TG_TAG OPERATOR(pg_catalog.=) 'ALTER SCHEMA' AND TG_EVENT OPERATOR(pg_catalog.=) 'ddl_command_end' THEN
+        named_through := ARRAY(SELECT r.oid FROM pg_catalog.pg_class r JOIN pg_catalog.pg_event_trigger_ddl_commands() c ON c.objid OPERATOR(pg_catalog.=) r.relnamespace
+            WHERE c.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass AND r.relkind IN ('r', 'p'));
+    END IF;
+    -- Whoever has a cache decides over nobody's commands but those on its own table. A transaction that has changed its row, or holds its table,
+    -- keeps others waiting for good; and what was noted past the triggers, as by DETACH PARTITION CONCURRENTLY, every command would find.
+    FOR cache IN SELECT * FROM counter_ext.cache LOOP
+        is_own := cache.relid OPERATOR(pg_catalog.=) ANY (named);
+        IF NOT is_own THEN
+            CONTINUE WHEN NOT counter_ext.cache_differs(cache.relid, cache.relation, cache.middle, cache.arguments, cache.numbers, cache.found);
+            -- Those which a command has for itself, though it does not name them.
+            locked := coalesce(locked, ARRAY(SELECT DISTINCT coalesce(pg_catalog.pg_partition_root(l.relation)::pg_catalog.oid, l.relation) FROM pg_catalog.pg_locks l
+                WHERE l.locktype OPERATOR(pg_catalog.=) 'relation' AND l.granted AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND l.mode OPERATOR(pg_catalog.=) 'AccessExclusiveLock'
+                    AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())));
+            is_own := cache.relid OPERATOR(pg_catalog.=) ANY (locked);
+            is_near := cache.middle OPERATOR(pg_catalog.=) ANY (named OPERATOR(pg_catalog.||) locked)
+                OR cache.relid OPERATOR(pg_catalog.=) ANY (named_through) OR cache.middle OPERATOR(pg_catalog.=) ANY (named_through);
+        END IF;
+        IF is_own THEN
+            PERFORM counter_ext.follow_cache(cache.relid, cache.arguments, TG_TAG);
+        ELSIF NOT is_kept_waiting AND (is_near
+                OR cache.owner OPERATOR(pg_catalog.=) counter_ext.caller()
+                OR TG_TAG IN ('ALTER TYPE', 'ALTER DOMAIN') AND pg_catalog.pg_has_role(counter_ext.caller(), cache.owner, 'USAGE'))
+        THEN
+            -- What it finds of its owner's was done by no command with this tag.
+            is_kept_waiting := NOT counter_ext.try_follow_cache(cache.relid, cache.arguments, CASE WHEN is_near THEN TG_TAG ELSE '' END);
+            IF is_kept_waiting THEN
+                PERFORM counter_ext.mark_stale(cache.relid, cache.arguments);
+            END IF;
+        ELSE
+            PERFORM counter_ext.mark_stale(cache.relid, cache.arguments);
+        END IF;
+    END LOOP;
     FOR made IN SELECT t.relid, t.prefix, t.arguments, named.middle, c.relowner, pg_catalog.bool_or(t.tgrelid OPERATOR(pg_catalog.=) ANY (own_tables)) AS is_own
         FROM counter_ext.cache_trigger t
         JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relid
@@ -1397,7 +1534,11 @@ CREATE OR REPLACE FUNCTION counter_ext.follow_rewrites() RETURNS event_trigger L
 BEGIN
     UPDATE counter_ext.cache AS c SET found = pg_catalog.concat(c.found, '*')
         WHERE coalesce(pg_catalog.pg_partition_root(pg_catalog.pg_event_trigger_table_rewrite_oid()),
-            pg_catalog.pg_event_trigger_table_rewrite_oid()::pg_catalog.regclass)::pg_catalog.oid IN (c.relid, c.middle);
+            pg_catalog.pg_event_trigger_table_rewrite_oid()::pg_catalog.regclass)::pg_catalog.oid IN (c.relid, c.middle)
+            -- Rows of another's table are counted through it: nobody waits for what he does.
+            AND (coalesce(pg_catalog.pg_partition_root(pg_catalog.pg_event_trigger_table_rewrite_oid()),
+                pg_catalog.pg_event_trigger_table_rewrite_oid()::pg_catalog.regclass)::pg_catalog.oid OPERATOR(pg_catalog.=) c.relid
+                OR counter_ext.try_lock_cache(c.relid, c.arguments));
 END
 $$;
 
@@ -2398,6 +2539,25 @@ IMMUTABLE PARALLEL SAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'like_cursor_name_wrapper';
 
+-- src/api/likes.rs
+-- counter_ext::api::likes::counter_ext::liked_items_here
+CREATE OR REPLACE FUNCTION counter_ext."liked_items_here"(
+	"max_rows" INT /* Option < i32 > */
+) RETURNS INT /* Option < i32 > */
+STABLE PARALLEL SAFE
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'liked_items_here_wrapper';
+
+-- src/api/likes.rs
+-- counter_ext::api::likes::counter_ext::likers_here
+CREATE OR REPLACE FUNCTION counter_ext."likers_here"(
+	"item" text, /* Option < TextArg < '_ > > */
+	"max_rows" INT /* Option < i32 > */
+) RETURNS INT /* Option < i32 > */
+STABLE PARALLEL SAFE
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'likers_here_wrapper';
+
 -- What pages of an item's likes are read through, newest first: there may be millions. An actor's are sorted for each page.
 CREATE INDEX liked_by_item ON counter_ext.liked (item, at, actor);
 
@@ -2534,7 +2694,7 @@ BEGIN ATOMIC
         WHERE liked.item OPERATOR(pg_catalog.=) $1 COLLATE "C"
             AND ROW(liked.at, liked.actor) OPERATOR(pg_catalog.<)
                 ROW(counter_ext.like_cursor_at($2), counter_ext.like_cursor_name($2) COLLATE "C")
-        ORDER BY liked.at DESC, liked.actor DESC LIMIT $3;
+        ORDER BY liked.at DESC, liked.actor DESC LIMIT counter_ext.likers_here($1, $3);
 END;
 
 CREATE OR REPLACE FUNCTION counter_liked_items(actor text, after text DEFAULT NULL, max_rows integer DEFAULT 100)
@@ -2544,7 +2704,7 @@ BEGIN ATOMIC
         WHERE liked.actor OPERATOR(pg_catalog.=) $1 COLLATE "C"
             AND ROW(liked.at, liked.item) OPERATOR(pg_catalog.<)
                 ROW(counter_ext.like_cursor_at($2), counter_ext.like_cursor_name($2) COLLATE "C")
-        ORDER BY liked.at DESC, liked.item DESC LIMIT $3;
+        ORDER BY liked.at DESC, liked.item DESC LIMIT counter_ext.liked_items_here($3);
 END;
 
 CREATE OR REPLACE FUNCTION counter_likers(item counter, after text DEFAULT NULL, max_rows integer DEFAULT 100)
@@ -2990,6 +3150,13 @@ CREATE OR REPLACE FUNCTION counter_merge("from" uuid, "into" uuid) RETURNS boole
     LANGUAGE sql VOLATILE STRICT BEGIN ATOMIC SELECT @extschema@.counter_merge($1::pg_catalog.text, $2::pg_catalog.text); END;
 
 -- src/api/nodes.rs
+-- counter_ext::api::nodes::counter_ext::receive_like
+CREATE OR REPLACE FUNCTION counter_ext."receive_like"()
+	RETURNS TRIGGER
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'receive_like_wrapper';
+
+-- src/api/nodes.rs
 -- counter_ext::api::nodes::counter_ext::ask_node
 CREATE OR REPLACE FUNCTION counter_ext."ask_node"(
 	"parameters" text /* TextArg < '_ > */
@@ -3013,6 +3180,15 @@ CREATE OR REPLACE FUNCTION counter_ext."check_node_of_row"(
 STRICT
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'check_node_of_row_wrapper';
+
+-- src/api/nodes.rs
+-- counter_ext::api::nodes::counter_ext::check_node_parameters
+CREATE OR REPLACE FUNCTION counter_ext."check_node_parameters"(
+	"parameters" text /* TextArg < '_ > */
+) RETURNS void
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'check_node_parameters_wrapper';
 
 -- src/api/nodes.rs
 -- counter_ext::api::nodes::counter_ext::drop_node_slot
@@ -3421,6 +3597,73 @@ PARALLEL RESTRICTED
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'series_total_wrapper';
 
+-- src/api/sharding.rs
+-- counter_ext::api::sharding::counter_ext::advance_source_here
+CREATE OR REPLACE FUNCTION counter_ext."advance_source_here"(
+	"source" text, /* Option < TextArg < '_ > > */
+	"first" bigint, /* Option < i64 > */
+	"upto" bigint, /* Option < i64 > */
+	"deltas" bigint /* Option < i64 > */
+) RETURNS TABLE (
+	"advanced" bool,  /* bool */
+	"before" bigint  /* Option < i64 > */
+)
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'advance_source_here_wrapper';
+
+-- src/api/sharding.rs
+-- counter_ext::api::sharding::counter_ext::get_many_here
+CREATE OR REPLACE FUNCTION counter_ext."get_many_here"(
+	"key" text, /* Option < TextArg < '_ > > */
+	"ids" text[] /* Option < TextArray < '_ > > */
+) RETURNS SETOF bigint /* Option < i64 > */
+PARALLEL RESTRICTED
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'get_many_here_wrapper';
+
+-- src/api/sharding.rs
+-- counter_ext::api::sharding::counter_ext::incr_many_here
+CREATE OR REPLACE FUNCTION counter_ext."incr_many_here"(
+	"key" text, /* Option < TextArg < '_ > > */
+	"ids" text[], /* Option < TextArray < '_ > > */
+	"deltas" bigint[] /* Option < BigintArray < '_ > > */
+) RETURNS bigint /* i64 */
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'incr_many_here_wrapper';
+
+-- src/api/sharding.rs
+-- counter_ext::api::sharding::counter_ext::owner_group
+CREATE OR REPLACE FUNCTION counter_ext."owner_group"(
+	"id" text /* TextArg < '_ > */
+) RETURNS INT /* Option < i32 > */
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'owner_group_wrapper';
+
+-- src/api/sharding.rs
+-- counter_ext::api::sharding::counter_ext::take_moved
+CREATE OR REPLACE FUNCTION counter_ext."take_moved"(
+	"source" text, /* TextArg < '_ > */
+	"batch" bigint, /* i64 */
+	"ids" text[], /* TextArray < '_ > */
+	"amounts" bigint[] /* BigintArray < '_ > */
+) RETURNS bool /* bool */
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'take_moved_wrapper';
+
+-- src/api/sharding.rs
+-- counter_ext::api::sharding::counter_ext::visitors_here
+CREATE OR REPLACE FUNCTION counter_ext."visitors_here"(
+	"key" text, /* Option < TextArg < '_ > > */
+	"ids" text[], /* Option < TextArray < '_ > > */
+	"first_day" INT, /* Option < i32 > */
+	"last_day" INT /* Option < i32 > */
+) RETURNS counter_hll /* SketchBytes */
+PARALLEL RESTRICTED
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'visitors_here_wrapper';
+
 -- src/api/triggers.rs
 -- counter_ext::api::triggers::counter_ext::check_written_by_hand
 CREATE OR REPLACE FUNCTION counter_ext."check_written_by_hand"()
@@ -3433,7 +3676,7 @@ DO $$
 DECLARE
     relation text;
 BEGIN
-    FOREACH relation IN ARRAY ARRAY['watch', 'expiry', 'cache', 'tracked'] LOOP
+    FOREACH relation IN ARRAY ARRAY['watch', 'expiry', 'cache', 'tracked', 'board', 'board_snapshot', 'board_window', 'board_score'] LOOP
         EXECUTE pg_catalog.format('CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.%I
             FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.check_written_by_hand()', relation);
         EXECUTE pg_catalog.format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER check_written_by_hand', relation);
@@ -3490,11 +3733,15 @@ CREATE TABLE counter_ext.member (
     CONSTRAINT member_node CHECK (node OPERATOR(pg_catalog.>) 0)
 );
 
--- What other nodes are to drop. A row is deleted in the transaction that inserts it, so none is ever seen.
+-- What a node asks others to drop, until all of them have it: see src/nodes/requests.rs.
 CREATE TABLE counter_ext.drop_request (
     node integer NOT NULL,
     id text COLLATE "C" NOT NULL,
     entry bigint NOT NULL,
+    -- The nodes that there were. One that joins later is not meant.
+    asked integer[] NOT NULL,
+    -- It has come with an earlier subscription, and not yet with this one.
+    is_stale boolean NOT NULL DEFAULT false,
     PRIMARY KEY (node, id, entry)
 ) WITH (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 5000);
 
@@ -3529,7 +3776,7 @@ COMMENT ON TABLE counter_ext.member IS 'nodes that count the same counters; each
 
 COMMENT ON TABLE counter_ext.like_of_node IS 'what each node has last said of an item and an actor; the highest version holds, and makes rows of counter_ext.liked';
 
-COMMENT ON TABLE counter_ext.drop_request IS 'counters that other nodes are asked to drop; always empty';
+COMMENT ON TABLE counter_ext.drop_request IS 'counters that other nodes are asked to drop, until all of them have heard';
 
 COMMENT ON TABLE counter_ext.drop_wanted IS 'counters that another node has dropped, and that the next pass drops here';
 
@@ -3548,7 +3795,11 @@ BEGIN
     ELSIF TG_OP = 'INSERT' AND TG_RELID = 'counter_ext.like_of_node'::regclass THEN
         DELETE FROM counter_ext.like_of_node l WHERE l.item = NEW.item AND l.actor = NEW.actor AND l.node = NEW.node;
     ELSIF TG_OP = 'INSERT' AND TG_RELID = 'counter_ext.drop_request'::regclass THEN
-        INSERT INTO counter_ext.drop_wanted (id, entry) VALUES (NEW.id, NEW.entry) ON CONFLICT DO NOTHING;
+        DELETE FROM counter_ext.drop_request r WHERE r.node = NEW.node AND r.id = NEW.id AND r.entry = NEW.entry;
+        -- What has come before is done: what has been counted since then stays.
+        IF NOT FOUND AND current_setting('counter_ext.node')::integer = ANY (NEW.asked) THEN
+            INSERT INTO counter_ext.drop_wanted (id, entry) VALUES (NEW.id, NEW.entry) ON CONFLICT DO NOTHING;
+        END IF;
     END IF;
     RETURN NEW;
 END
@@ -3579,40 +3830,63 @@ BEGIN
 END
 $$;
 
--- Nobody else says anything of an item and an actor to the end of the transaction.
-CREATE OR REPLACE FUNCTION counter_ext.lock_like(item text, actor text) RETURNS void
-    LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT pg_advisory_xact_lock(hashtextextended(item, hashtextextended(actor, 0)))
-$$;
-
--- Another node's word has arrived: the like is there, or not, as the word says that holds. What it changes is counted by the triggers on
--- counter_ext.liked.
-CREATE OR REPLACE FUNCTION counter_ext.receive_like() RETURNS trigger
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    is_liked boolean;
-BEGIN
-    PERFORM counter_ext.lock_like(NEW.item, NEW.actor);
-    is_liked := (SELECT l.is_liked FROM counter_ext.like_of_node l WHERE l.item = NEW.item AND l.actor = NEW.actor
-        ORDER BY l.version DESC, l.node DESC LIMIT 1);
-    IF is_liked THEN
-        INSERT INTO counter_ext.liked (item, actor, at) VALUES (NEW.item, NEW.actor, NEW.at) ON CONFLICT DO NOTHING;
-    ELSE
-        DELETE FROM counter_ext.liked l WHERE l.item = NEW.item AND l.actor = NEW.actor;
-    END IF;
-    RETURN NULL;
-END
-$$;
-
 CREATE TRIGGER receive_like AFTER INSERT OR UPDATE ON counter_ext.like_of_node FOR EACH ROW EXECUTE FUNCTION counter_ext.receive_like();
 
 ALTER TABLE counter_ext.like_of_node ENABLE REPLICA TRIGGER receive_like;
 
--- What a node publishes: its own rows, and of its counters not those of likes, which each node counts from the rows that it has.
-CREATE OR REPLACE FUNCTION counter_ext.node_publishes(node integer) RETURNS text
+CREATE OR REPLACE FUNCTION counter_ext.is_subscribed_to_node(node integer) RETURNS boolean
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+        WHERE d.datname = current_database() AND s.subname = 'counter_node_' || node)
+$$;
+
+-- What a node publishes: its own rows, and those of nodes that have left and whose heir it is; of counters not those of likes, which each node counts
+-- from the rows that it has.
+CREATE OR REPLACE FUNCTION counter_ext.node_publishes(node integer, heir_of integer[]) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT format('TABLE counter_ext.total WHERE (node = %1$s AND ascii(id) <> 1), TABLE counter_ext.visitors WHERE (node = %1$s), '
-        'TABLE counter_ext.member WHERE (node = %1$s), TABLE counter_ext.drop_request WHERE (node = %1$s), TABLE counter_ext.like_of_node WHERE (node = %1$s)', node)
+    SELECT format('TABLE counter_ext.total WHERE (node = ANY (ARRAY[%1$s]) AND ascii(id) <> 1), TABLE counter_ext.visitors WHERE (node = ANY (ARRAY[%1$s])), '
+        'TABLE counter_ext.member WHERE (node = ANY (ARRAY[%1$s])), TABLE counter_ext.like_of_node WHERE (node = ANY (ARRAY[%1$s])), '
+        'TABLE counter_ext.drop_request WHERE (node = ANY (ARRAY[%2$s]))', array_to_string(node || heir_of, ', '), node)
+$$;
+
+-- Whose rows the publication has, by the name of a table.
+CREATE OR REPLACE FUNCTION counter_ext.node_published(relation name) RETURNS integer[]
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT string_to_array(substring(p.rowfilter, 'ARRAY[[]([0-9, ]+)[]]'), ', ')::integer[] FROM pg_publication_tables p
+        WHERE p.pubname = 'counter_node' AND p.schemaname = 'counter_ext' AND p.tablename = relation
+$$;
+
+-- The nodes that have left and whose rows this one hands on, so that who joins later has them: all, on the lowest of those that have not left. Not those
+-- that are `back`, nor those that this one still takes from.
+CREATE OR REPLACE FUNCTION counter_ext.node_is_heir_of(node integer, back integer[]) RETURNS integer[]
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(array_agg(m.node ORDER BY m.node), '{}') FROM counter_ext.member m
+        WHERE m.left_at IS NOT NULL AND m.node <> $1 AND m.node <> ALL (back) AND NOT counter_ext.is_subscribed_to_node(m.node)
+            AND NOT EXISTS (SELECT FROM counter_ext.member o WHERE o.left_at IS NULL AND o.node < $1)
+$$;
+
+-- Brings the publication to what it should have; what is new of other nodes where it `may_add` that: their rows are here as a whole, and none is about to be
+-- deleted. Returns whether it has less than before: what the same transaction deletes could still go out.
+CREATE OR REPLACE FUNCTION counter_ext.publish_node(node integer, back integer[], may_add boolean) RETURNS boolean
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    earlier integer[] := coalesce(counter_ext.node_published('total'), '{}');
+    heir_of integer[] := ARRAY(SELECT n FROM unnest(counter_ext.node_is_heir_of(node, back)) AS n WHERE may_add OR n = ANY (earlier));
+    is_right boolean;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_publication p WHERE p.pubname = 'counter_node') THEN
+        EXECUTE format('CREATE PUBLICATION counter_node FOR %s WITH (publish = ''insert, update, delete'')', counter_ext.node_publishes(node, heir_of));
+        RETURN false;
+    END IF;
+    -- A dump does not say what it publishes; or the number is another one; or somebody has left, or is back.
+    is_right := (SELECT bool_and(counter_ext.node_published(r.relation) IS NOT DISTINCT FROM r.nodes)
+        FROM (VALUES ('total'::name, node || heir_of), ('visitors', node || heir_of), ('member', node || heir_of), ('like_of_node', node || heir_of),
+            ('drop_request', ARRAY[node])) AS r (relation, nodes));
+    IF NOT is_right THEN
+        EXECUTE format('ALTER PUBLICATION counter_node SET %s', counter_ext.node_publishes(node, heir_of));
+    END IF;
+    RETURN NOT earlier <@ (node || heir_of);
+END
 $$;
 
 -- Errors: 22004, 22023 what is asked for makes no sense; 25006 a standby; 42501; 55000 this server is not configured for it.
@@ -3630,6 +3904,15 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Give each server a number from 1 on that no other has.';
     END IF;
     PERFORM counter_ext.check_may_set_up_nodes();
+    FOR i IN 1 .. cardinality(peers) LOOP
+        BEGIN
+            PERFORM counter_ext.check_node_parameters(peers[i]);
+        EXCEPTION WHEN syntax_error THEN
+            -- Its message would show parts of what may be a password.
+            RAISE EXCEPTION 'peer % of the list does not say how to connect to a server', i
+                USING ERRCODE = 'syntax_error', HINT = 'Write it as for psql: ''host=b.example dbname=app user=counters'', with quotes around what has spaces.';
+        END;
+    END LOOP;
     IF pg_is_in_recovery() THEN
         RAISE EXCEPTION 'cannot execute counter_node_setup() during recovery' USING ERRCODE = 'read_only_sql_transaction';
     END IF;
@@ -3637,6 +3920,10 @@ BEGIN
         RAISE EXCEPTION 'counter_ext.node is %, not %', setting, node
             USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = format('Run ALTER SYSTEM SET counter_ext.node = %s and SELECT pg_reload_conf(), and call it again.', node);
+    END IF;
+    IF to_regclass('counter_ext.shard_of_id') IS NOT NULL THEN
+        RAISE EXCEPTION 'counters are spread over the nodes of a cluster here'
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Counters are either on all nodes or spread over them.';
     END IF;
     IF current_setting('wal_level') <> 'logical' THEN
         RAISE EXCEPTION 'wal_level is %, not logical', current_setting('wal_level')
@@ -3646,7 +3933,9 @@ END
 $$;
 
 -- What a peer says of itself, looked at. `problem` is what it has still to do, if anything. Errors: 55000 it is not fit to be one.
-CREATE OR REPLACE FUNCTION counter_ext.node_of_peer(node integer, peer text, OUT number integer, OUT slot text, OUT slot_state text, OUT problem text)
+-- `published` are the nodes whose rows it publishes, `unpublished` those whose heir it is to be.
+CREATE OR REPLACE FUNCTION counter_ext.node_of_peer(node integer, peer text, OUT number integer, OUT slot text, OUT slot_state text, OUT published integer[],
+    OUT unpublished integer[], OUT problem text)
     LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     about json;
@@ -3654,7 +3943,7 @@ DECLARE
 BEGIN
     BEGIN
         about := counter_ext.ask_node(peer)::json;
-    EXCEPTION WHEN sqlclient_unable_to_establish_sqlconnection THEN
+    EXCEPTION WHEN connection_exception THEN
         GET STACKED DIAGNOSTICS reason = MESSAGE_TEXT;
         problem := reason;
         RETURN;
@@ -3680,6 +3969,8 @@ BEGIN
     END IF;
     slot := format('counter_node_%s_of_%s', node, about->>'database');
     slot_state := about->'slots'->>slot;
+    published := ARRAY(SELECT p::integer FROM json_array_elements_text(CASE json_typeof(about->'published') WHEN 'array' THEN about->'published' ELSE '[]' END) AS p);
+    unpublished := ARRAY(SELECT p::integer FROM json_array_elements_text(CASE json_typeof(about->'unpublished') WHEN 'array' THEN about->'unpublished' ELSE '[]' END) AS p);
 END
 $$;
 
@@ -3689,9 +3980,12 @@ CREATE OR REPLACE FUNCTION counter_ext.node_plan(node integer, peers text[]) RET
 DECLARE
     peer text;
     asked record;
+    i integer := 0;
 BEGIN
-    RETURN NEXT format('CREATE PUBLICATION counter_node FOR %s WITH (publish = ''insert, update, delete'');', counter_ext.node_publishes(node));
+    RETURN NEXT format('CREATE PUBLICATION counter_node FOR %s WITH (publish = ''insert, update, delete'');',
+        counter_ext.node_publishes(node, counter_ext.node_is_heir_of(node, '{}')));
     FOREACH peer IN ARRAY peers LOOP
+        i := i + 1;
         asked := counter_ext.node_of_peer(node, peer);
         IF asked.problem IS NOT NULL THEN
             RETURN NEXT format('-- %s', asked.problem);
@@ -3701,17 +3995,12 @@ BEGIN
             RETURN NEXT format('SELECT pg_create_logical_replication_slot(%L, ''pgoutput''); -- on node %s', asked.slot, asked.number);
         END IF;
         IF NOT counter_ext.is_subscribed_to_node(asked.number) THEN
-            RETURN NEXT format('CREATE SUBSCRIPTION counter_node_%s CONNECTION %L PUBLICATION counter_node WITH (create_slot = false, slot_name = %L);',
-                asked.number, peer, asked.slot);
+            -- Who reads this need not know a password.
+            RETURN NEXT format('CREATE SUBSCRIPTION counter_node_%s CONNECTION ''<peer %s of the list>'' PUBLICATION counter_node WITH (create_slot = false, slot_name = %L);',
+                asked.number, i, asked.slot);
         END IF;
     END LOOP;
 END
-$$;
-
-CREATE OR REPLACE FUNCTION counter_ext.is_subscribed_to_node(node integer) RETURNS boolean
-    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
-        WHERE d.datname = current_database() AND s.subname = 'counter_node_' || node)
 $$;
 
 -- Its slot is left to the caller: PostgreSQL would drop it outside this transaction.
@@ -3747,29 +4036,68 @@ BEGIN
 END
 $$;
 
--- Does what can be done now, and says what is still waited for; NULL where the node is ready. In a transaction that has written nothing yet: a
--- slot that is made on a peer waits there for transactions that write, and a slot that the peer makes here would wait for this one.
+-- A server that was made as a copy of another one has its counters of likes under that one's number. Each node counts likes from the rows that it has.
+CREATE OR REPLACE FUNCTION counter_ext.number_counters_of_likes(node integer) RETURNS void
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM counter_ext.total t WHERE t.id < chr(2) AND t.node <> $1) THEN
+        LOCK TABLE counter_ext.total IN SHARE ROW EXCLUSIVE MODE;
+        WITH gone AS (DELETE FROM counter_ext.total t WHERE t.id < chr(2) AND t.node <> $1 RETURNING t.id, t.value, t.updated_at)
+            INSERT INTO counter_ext.total AS t (id, node, value, updated_at) SELECT g.id, $1, sum(g.value), max(g.updated_at) FROM gone g GROUP BY g.id
+            ON CONFLICT ON CONSTRAINT total_pkey DO UPDATE SET value = t.value + excluded.value, updated_at = greatest(t.updated_at, excluded.updated_at);
+    END IF;
+END
+$$;
+
+-- The context of an error in it would show the whole command, and with it a password.
+CREATE OR REPLACE FUNCTION counter_ext.subscribe_to_node(number integer, peer text, slot text) RETURNS void
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    state text;
+    message text;
+    detail text;
+    hint text;
+BEGIN
+    EXECUTE format('CREATE SUBSCRIPTION counter_node_%s CONNECTION %L PUBLICATION counter_node WITH (create_slot = false, slot_name = %L)', number, peer, slot);
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+    RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message || CASE detail WHEN '' THEN '' ELSE format(' (%s)', detail) END,
+        HINT = coalesce(nullif(hint, ''), 'What was made stays. Call counter_node_setup again when that has changed.');
+END
+$$;
+
+-- Does what can be done now, and says what is still waited for; NULL where the node is ready, and nothing where it goes on at once in the next
+-- transaction. In a transaction that has written nothing yet: a slot that is made on a peer waits there for transactions that write, and a slot that the
+-- peer makes here would wait for this one.
 CREATE OR REPLACE FUNCTION counter_ext.node_step(node integer, peers text[]) RETURNS text
     LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    peer text;
     asked record;
     numbers integer[] := '{}';
     slots text[] := '{}';
+    states text[] := '{}';
+    published text[] := '{}';
+    unpublished text[] := '{}';
     reachable text[] := '{}';
-    anew integer[] := '{}';
+    -- Who is not subscribed to yet, and can be.
+    fresh boolean[] := '{}';
+    gone integer[];
+    other integer;
+    copies_anew boolean := false;
+    publishes_less boolean;
     waits_for text;
     complete integer[];
 BEGIN
-    -- Who began a command before the reload may still count without the number.
+    -- Who began a command before the reload may still count without the number; so may whatever other process runs a transaction.
     IF pg_conf_load_time() > clock_timestamp() - interval '1 second' OR EXISTS (
-        SELECT FROM pg_stat_activity a WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.state = 'active'
-            AND a.backend_type = 'client backend' AND a.query_start < pg_conf_load_time() + interval '1 second')
+        SELECT FROM pg_stat_activity a WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+            AND CASE WHEN a.backend_type = 'client backend' THEN a.state = 'active' AND a.query_start < pg_conf_load_time() + interval '1 second'
+                ELSE a.backend_type NOT IN ('walsender', 'autovacuum worker') AND a.xact_start < pg_conf_load_time() + interval '1 second' END)
     THEN
         RETURN 'commands that began before counter_ext.node was reloaded';
     END IF;
-    FOREACH peer IN ARRAY peers LOOP
-        asked := counter_ext.node_of_peer(node, peer);
+    FOR i IN 1 .. cardinality(peers) LOOP
+        asked := counter_ext.node_of_peer(node, peers[i]);
         IF asked.problem IS NOT NULL THEN
             waits_for := coalesce(waits_for, asked.problem);
             CONTINUE;
@@ -3778,28 +4106,56 @@ BEGIN
             RAISE EXCEPTION 'two of the peers are node %', asked.number
                 USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Name each server once, and give each a number of its own.';
         END IF;
-        IF asked.slot_state IS NULL OR asked.slot_state = 'lost' THEN
-            IF asked.slot_state = 'lost' THEN
-                PERFORM counter_ext.drop_node_slot(peer, asked.slot);
-            END IF;
-            PERFORM counter_ext.make_node_slot(peer, asked.slot);
-            anew := anew || asked.number;
+        numbers := array_append(numbers, asked.number);
+        slots := array_append(slots, asked.slot);
+        states := array_append(states, asked.slot_state);
+        published := array_append(published, asked.published::text);
+        unpublished := array_append(unpublished, asked.unpublished::text);
+        reachable := array_append(reachable, peers[i]);
+    END LOOP;
+
+    -- What has been missed cannot be had any more: it is copied once more, as a whole. Without a subscription that is so whatever fails from here on.
+    FOR i IN 1 .. cardinality(numbers) LOOP
+        IF coalesce(states[i], 'lost') = 'lost' AND counter_ext.is_subscribed_to_node(numbers[i]) THEN
+            PERFORM counter_ext.unsubscribe_from_node(numbers[i]);
+            copies_anew := true;
         END IF;
-        numbers := numbers || asked.number;
-        slots := slots || asked.slot;
-        reachable := reachable || peer;
+    END LOOP;
+    IF copies_anew THEN
+        RETURN '';
+    END IF;
+    FOR i IN 1 .. cardinality(numbers) LOOP
+        fresh := array_append(fresh, NOT counter_ext.is_subscribed_to_node(numbers[i]));
+        IF NOT fresh[i] THEN
+            CONTINUE;
+        END IF;
+        other := (SELECT min(n) FROM unnest(published[i]::integer[]) AS n
+            WHERE n <> numbers[i] AND (n = node OR n = ANY (numbers) OR counter_ext.is_subscribed_to_node(n)));
+        IF other IS NOT NULL THEN
+            waits_for := coalesce(waits_for, format('node %s to hand on no longer what node %s has counted: call counter_node_setup there, or counter_node_leave(%s) here where that one has left',
+                numbers[i], other, other));
+            fresh[i] := false;
+            CONTINUE;
+        END IF;
+        other := (SELECT min(n) FROM unnest(unpublished[i]::integer[]) AS n WHERE n <> node AND n <> ALL (numbers));
+        IF other IS NOT NULL THEN
+            waits_for := coalesce(waits_for,
+                format('node %s to hand on what node %s has counted, which has left: call counter_node_leave(%s) there', numbers[i], other, other));
+            fresh[i] := false;
+            CONTINUE;
+        END IF;
+        IF states[i] = 'lost' THEN
+            PERFORM counter_ext.drop_node_slot(reachable[i], slots[i]);
+        END IF;
+        IF coalesce(states[i], 'lost') = 'lost' THEN
+            PERFORM counter_ext.make_node_slot(reachable[i], slots[i]);
+        END IF;
     END LOOP;
 
     PERFORM counter_ext.number_own_rows(node);
-    IF NOT EXISTS (SELECT FROM pg_publication p WHERE p.pubname = 'counter_node') THEN
-        EXECUTE format('CREATE PUBLICATION counter_node FOR %s WITH (publish = ''insert, update, delete'')', counter_ext.node_publishes(node));
-    ELSIF (SELECT count(*) FROM pg_publication_tables p WHERE p.pubname = 'counter_node' AND p.rowfilter ~ format('\mnode = %s\M', node))
-        <> (SELECT count(*) FROM regexp_matches(counter_ext.node_publishes(node), 'TABLE', 'g'))
-    THEN
-        -- A dump does not say what it publishes; or the number is another one.
-        EXECUTE format('ALTER PUBLICATION counter_node SET %s', counter_ext.node_publishes(node));
-    END IF;
+    publishes_less := counter_ext.publish_node(node, numbers, false);
     IF NOT EXISTS (SELECT FROM counter_ext.member m WHERE m.node = node_step.node AND m.left_at IS NULL) THEN
+        PERFORM counter_ext.number_counters_of_likes(node);
         INSERT INTO counter_ext.like_of_node (item, actor, node, is_liked, version, at)
             SELECT l.item, l.actor, node_step.node, true, 1, l.at FROM counter_ext.liked l ON CONFLICT DO NOTHING;
     END IF;
@@ -3807,19 +4163,21 @@ BEGIN
         SELECT node_step.node, e.extversion FROM pg_extension e WHERE e.extname = 'counter_ext'
         ON CONFLICT ON CONSTRAINT member_pkey DO UPDATE SET version = excluded.version, left_at = NULL
         WHERE m.version <> excluded.version OR m.left_at IS NOT NULL;
+    IF publishes_less THEN
+        RETURN '';
+    END IF;
     FOR i IN 1 .. cardinality(numbers) LOOP
-        IF numbers[i] = ANY (anew) AND counter_ext.is_subscribed_to_node(numbers[i]) THEN
-            -- What has been missed cannot be had any more: it is copied once more, as a whole.
-            PERFORM counter_ext.unsubscribe_from_node(numbers[i]);
-        END IF;
-        IF NOT counter_ext.is_subscribed_to_node(numbers[i]) THEN
-            DELETE FROM counter_ext.total t WHERE t.node = numbers[i];
-            DELETE FROM counter_ext.visitors v WHERE v.node = numbers[i];
-            DELETE FROM counter_ext.member m WHERE m.node = numbers[i];
-            DELETE FROM counter_ext.like_of_node l WHERE l.node = numbers[i];
+        IF fresh[i] THEN
+            -- What this node hands on itself stays: its going would be handed on too.
+            gone := ARRAY(SELECT n FROM unnest(numbers[i] || published[i]::integer[]) AS n
+                WHERE n = numbers[i] OR n <> ALL (coalesce(counter_ext.node_published('total'), '{}')));
+            DELETE FROM counter_ext.total t WHERE t.node = ANY (gone);
+            DELETE FROM counter_ext.visitors v WHERE v.node = ANY (gone);
+            DELETE FROM counter_ext.member m WHERE m.node = ANY (gone);
+            DELETE FROM counter_ext.like_of_node l WHERE l.node = ANY (gone);
+            UPDATE counter_ext.drop_request r SET is_stale = true WHERE r.node = numbers[i];
             UPDATE counter_ext.member m SET copied = array_remove(m.copied, numbers[i]) WHERE m.node = node_step.node;
-            EXECUTE format('CREATE SUBSCRIPTION counter_node_%s CONNECTION %L PUBLICATION counter_node WITH (create_slot = false, slot_name = %L)',
-                numbers[i], reachable[i], slots[i]);
+            PERFORM counter_ext.subscribe_to_node(numbers[i], reachable[i], slots[i]);
         END IF;
     END LOOP;
 
@@ -3828,6 +4186,7 @@ BEGIN
                JOIN pg_database d ON d.oid = s.subdbid
                WHERE d.datname = current_database() AND s.subname = 'counter_node_' || n);
     UPDATE counter_ext.member m SET copied = complete WHERE m.node = node_step.node AND NOT m.copied @> complete;
+    DELETE FROM counter_ext.drop_request r WHERE r.node = ANY (complete) AND r.is_stale;
     IF waits_for IS NULL THEN
         SELECT CASE WHEN NOT n = ANY (complete) THEN format('the first copy of what node %s has', n)
                     ELSE format('node %s to copy what this node has', n) END
@@ -3835,6 +4194,9 @@ BEGIN
             WHERE NOT n = ANY (complete)
                 OR NOT EXISTS (SELECT FROM counter_ext.member m WHERE m.node = n AND node_step.node = ANY (m.copied))
             ORDER BY n LIMIT 1;
+    END IF;
+    IF waits_for IS NULL THEN
+        PERFORM counter_ext.publish_node(node, numbers, true);
     END IF;
     RETURN waits_for;
 END
@@ -3861,6 +4223,7 @@ BEGIN
         waits_for := counter_ext.node_step(node, peers);
         COMMIT;
         EXIT WHEN waits_for IS NULL;
+        CONTINUE WHEN waits_for OPERATOR(pg_catalog.=) '';
         IF said IS NULL OR said OPERATOR(pg_catalog.<>) waits_for THEN
             RAISE NOTICE 'node % waits for: %', node, waits_for;
             said := waits_for;
@@ -3893,6 +4256,10 @@ BEGIN
             RETURN NEXT;
         END IF;
     END LOOP;
+    IF which IS NULL THEN
+        -- All others have them.
+        DELETE FROM counter_ext.drop_request r WHERE r.node = current_setting('counter_ext.node')::integer;
+    END IF;
 END
 $$;
 
@@ -3942,7 +4309,7 @@ BEGIN
             IF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>) give_up THEN
                 RAISE EXCEPTION 'node % cannot leave: what it has counted has not reached node %', own, behind
                     USING ERRCODE = 'object_not_in_prerequisite_state',
-                    HINT = 'Call it again once that node takes it, or call counter_node_leave(that node) here if it is gone for good, and drop its slot.';
+                    HINT = 'Call it again once that node takes it, or call counter_node_leave(that node) here if it is gone for good.';
             END IF;
             PERFORM pg_catalog.pg_sleep(0.2);
         END LOOP;
@@ -3950,8 +4317,10 @@ BEGIN
     SELECT pg_catalog.array_agg(u.parameters), pg_catalog.array_agg(u.slot) INTO parameters, slots
         FROM counter_ext.node_unsubscribe(CASE WHEN is_own THEN NULL ELSE counter_node_leave.node END) AS u;
     COMMIT;
-    PERFORM counter_ext.drop_node_slots(parameters, slots);
-    IF is_own THEN
+    PERFORM counter_ext.drop_node_slots(parameters, slots, give_up);
+    IF NOT is_own THEN
+        PERFORM counter_ext.inherit_from_node(own, counter_node_leave.node);
+    ELSE
         behind := counter_ext.nodes_behind(NULL);
         IF behind IS NULL THEN
             DROP PUBLICATION IF EXISTS counter_node;
@@ -3962,25 +4331,56 @@ BEGIN
 END
 $$;
 
--- Slots of subscriptions that are gone. One whose server does not answer is told of: it keeps that server's log until it is dropped.
-CREATE OR REPLACE FUNCTION counter_ext.drop_node_slots(parameters text[], slots text[]) RETURNS void
+-- Slots of subscriptions that are gone. One whose server cannot be reached, or that stays in use until the time that is given, is told of: it keeps that
+-- server's log until it is dropped.
+CREATE OR REPLACE FUNCTION counter_ext.drop_node_slots(parameters text[], slots text[], give_up timestamptz) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    problem text;
+    is_reached boolean;
 BEGIN
     FOR i IN 1 .. coalesce(cardinality(slots), 0) LOOP
-        -- Whoever used it may take a moment to end.
-        FOR attempt IN 1 .. 50 LOOP
+        LOOP
+            problem := NULL;
+            is_reached := true;
             BEGIN
                 PERFORM counter_ext.drop_node_slot(parameters[i], slots[i]);
-                EXIT;
-            EXCEPTION WHEN sqlclient_unable_to_establish_sqlconnection THEN
-                IF attempt = 50 THEN
-                    RAISE WARNING 'replication slot "%" could not be dropped: %', slots[i], SQLERRM
-                        USING HINT = 'Drop it on that server with pg_drop_replication_slot(), or it will keep its WAL.';
-                END IF;
-                PERFORM pg_sleep(0.1);
+            EXCEPTION
+                WHEN sqlclient_unable_to_establish_sqlconnection THEN
+                    problem := SQLERRM;
+                    is_reached := false;
+                WHEN connection_exception THEN
+                    problem := SQLERRM;
             END;
+            EXIT WHEN problem IS NULL OR NOT is_reached OR clock_timestamp() > give_up;
+            -- Whoever used it may take a moment to end.
+            PERFORM pg_sleep(0.1);
         END LOOP;
+        IF problem IS NOT NULL THEN
+            RAISE WARNING 'replication slot "%" could not be dropped: %', slots[i], problem
+                USING HINT = 'Drop it on that server with pg_drop_replication_slot(), or it will keep its WAL.';
+        END IF;
     END LOOP;
+END
+$$;
+
+-- A node is gone: what it has counted is handed on, and its slot keeps no log any more.
+CREATE OR REPLACE FUNCTION counter_ext.inherit_from_node(own integer, node integer) RETURNS void
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_publication p WHERE p.pubname = 'counter_node')
+        AND NOT EXISTS (SELECT FROM pg_subscription_rel r JOIN pg_subscription s ON s.oid = r.srsubid JOIN pg_database d ON d.oid = s.subdbid
+            WHERE d.datname = current_database() AND s.subname ~ '^counter_node_[0-9]+$' AND r.srsubstate NOT IN ('s', 'r'))
+    THEN
+        PERFORM counter_ext.publish_node(own, '{}', true);
+    END IF;
+    BEGIN
+        PERFORM pg_drop_replication_slot(s.slot_name) FROM pg_replication_slots s JOIN pg_database d ON d.datname = s.database
+            WHERE d.datname = current_database() AND s.slot_name = format('counter_node_%s_of_%s', node, d.oid) AND NOT s.active;
+    EXCEPTION WHEN object_in_use THEN
+        -- Then the node is not gone, and drops the slot itself when it leaves.
+        NULL;
+    END;
 END
 $$;
 
@@ -4007,6 +4407,418 @@ BEGIN
     END IF;
 END
 $$;
+
+-- Amounts on their way to another node: taken from counters here, in the transaction that writes the row, and given to that node, which counts each batch
+-- once. Written by the worker.
+CREATE SEQUENCE counter_ext.moving_batch;
+
+CREATE TABLE counter_ext.moving (
+    batch bigint NOT NULL DEFAULT pg_catalog.nextval('counter_ext.moving_batch'),
+    -- The node's group, as Citus numbers it: a batch goes where it was first sent, even if the ids have moved on meanwhile.
+    target integer NOT NULL,
+    ids text[] NOT NULL,
+    amounts bigint[] NOT NULL,
+    taken_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    PRIMARY KEY (batch)
+);
+
+SELECT pg_catalog.pg_extension_config_dump('counter_ext.moving', '');
+
+SELECT pg_catalog.pg_extension_config_dump('counter_ext.moving_batch', '');
+
+COMMENT ON TABLE counter_ext.moving IS 'amounts of counters on their way to the node that has them now';
+
+-- What these rows say, the worker does: only who owns the table writes them by hand.
+CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.moving
+    FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.check_written_by_hand();
+
+ALTER TABLE counter_ext.moving ENABLE ALWAYS TRIGGER check_written_by_hand;
+
+-- Errors: 25006 a standby; 42501; 55000 there is no cluster here, or this node is not its coordinator.
+CREATE OR REPLACE FUNCTION counter_ext.check_citus(function text, on_coordinator boolean) RETURNS void
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    own integer;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'citus') THEN
+        RAISE EXCEPTION 'this database has no extension "citus"' USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Counters are spread over nodes by Citus: put citus before counter_ext in shared_preload_libraries, run CREATE EXTENSION citus, '
+                'and add nodes with citus_add_node(). One server needs none of this.';
+    END IF;
+    IF NOT on_coordinator THEN
+        RETURN;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = current_user AND r.rolsuper) THEN
+        RAISE EXCEPTION 'permission denied for function %', function
+            USING ERRCODE = 'insufficient_privilege', HINT = 'It changes what all nodes do: have a superuser call it.';
+    END IF;
+    IF pg_is_in_recovery() THEN
+        RAISE EXCEPTION 'cannot execute %() during recovery', function USING ERRCODE = 'read_only_sql_transaction';
+    END IF;
+    SELECT l.groupid INTO own FROM pg_dist_local_group l;
+    IF own <> 0 THEN
+        RAISE EXCEPTION 'this node is not the coordinator of its cluster, but that of group %', own
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = format('Call %s() on the coordinator.', function);
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_dist_node n WHERE n.isactive AND n.noderole = 'primary' AND n.shouldhaveshards) THEN
+        RAISE EXCEPTION 'the cluster has no node that may have shards' USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Add one with citus_add_node(), or let the coordinator have shards with citus_set_node_property().';
+    END IF;
+END
+$$;
+
+-- Runs a query of one value on the nodes of some groups, NULL for all; each over a connection of its own, as the caller.
+CREATE OR REPLACE FUNCTION counter_ext.on_nodes(command text, groups bigint[])
+    RETURNS TABLE (group_id integer, node text, succeeded boolean, answer text)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF to_regclass('pg_dist_node') IS NULL THEN
+        RETURN;
+    END IF;
+    -- There need be no such function where this one is made.
+    RETURN QUERY EXECUTE
+        'SELECT n.groupid, n.nodename || '':'' || n.nodeport, r.success, r.result
+            FROM (SELECT array_agg(d.nodename) AS names, array_agg(d.nodeport) AS ports, array_agg($1) AS commands FROM pg_dist_node d
+                  WHERE d.isactive AND d.noderole = ''primary'' AND ($2 IS NULL OR d.groupid = ANY ($2))) AS a,
+                LATERAL master_run_on_worker(a.names, a.ports, a.commands, true) AS r (name, port, success, result)
+                JOIN pg_dist_node n ON n.nodename = r.name AND n.nodeport = r.port
+            WHERE a.names IS NOT NULL ORDER BY n.groupid'
+        USING command, groups;
+END
+$$;
+
+-- Functions of ours that Citus can send on: those whose first argument is an id, of a type that is one text or becomes one.
+CREATE OR REPLACE FUNCTION counter_ext.functions_by_id() RETURNS SETOF regprocedure
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+        JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'counter_ext'
+        WHERE p.prokind = 'f' AND (
+            p.proargtypes[0] IN ('text'::regtype, 'smallint'::regtype, 'integer'::regtype, 'bigint'::regtype, 'uuid'::regtype,
+                (SELECT t.oid FROM pg_type t WHERE t.typname = 'counter' AND t.typnamespace = e.extnamespace))
+            AND p.proname IN ('counter_add', 'counter_allow', 'counter_audit_verify', 'counter_drop', 'counter_filtered', 'counter_get',
+                'counter_get_exact', 'counter_incr', 'counter_incr_at', 'counter_incr_from', 'counter_incr_once', 'counter_info', 'counter_like',
+                'counter_liked', 'counter_likes', 'counter_limit', 'counter_limit_refund', 'counter_limit_reset', 'counter_rate',
+                'counter_reset', 'counter_set', 'counter_total', 'counter_unlike', 'counter_visit', 'counter_visited',
+                'counter_visitors', 'counter_visitors_add')
+            AND p.pronamespace = e.extnamespace
+            OR p.proname IN ('advance_source_here', 'get_many_here', 'incr_many_here', 'visitors_here')
+            AND p.pronamespace = 'counter_ext'::regnamespace)
+        ORDER BY p.oid
+$$;
+
+-- Who may do what with our tables: the rights that were granted, but for the owner's own.
+CREATE OR REPLACE FUNCTION counter_ext.table_grants() RETURNS json
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(json_agg(json_build_object('table', c.relname, 'role', CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END,
+            'right', a.privilege_type, 'grantable', a.is_grantable) ORDER BY c.relname, a.grantee, a.privilege_type), '[]')
+        FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+        JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'counter_ext',
+        aclexplode(c.relacl) AS a
+        WHERE c.relnamespace = 'counter_ext'::regnamespace AND c.relkind IN ('r', 'p', 'S') AND a.grantee <> c.relowner
+$$;
+
+-- Makes the rights on our tables those of another node. Called there by counter_citus_setup(). Errors: 42704 a role is missing.
+CREATE OR REPLACE FUNCTION counter_ext.take_table_grants(grants json) RETURNS bigint
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    command text;
+    changes bigint := 0;
+BEGIN
+    FOR command IN
+        WITH wanted AS (SELECT w::jsonb AS g FROM json_array_elements(grants) AS w),
+            present AS (SELECT h::jsonb AS g FROM json_array_elements(counter_ext.table_grants()) AS h)
+        SELECT format('REVOKE %s ON TABLE counter_ext.%I FROM %s', g->>'right', g->>'table', coalesce(quote_ident(g->>'role'), 'PUBLIC'))
+            FROM (SELECT g FROM present EXCEPT SELECT g FROM wanted) AS gone
+        UNION ALL
+        SELECT format('GRANT %s ON TABLE counter_ext.%I TO %s%s', g->>'right', g->>'table', coalesce(quote_ident(g->>'role'), 'PUBLIC'),
+                CASE WHEN (g->>'grantable')::boolean THEN ' WITH GRANT OPTION' ELSE '' END)
+            FROM (SELECT g FROM wanted EXCEPT SELECT g FROM present) AS new
+    LOOP
+        EXECUTE command;
+        changes := changes + 1;
+    END LOOP;
+    RETURN changes;
+END
+$$;
+
+-- Errors: those of counter_ext.check_citus; 55000 a node has not got this version of the extension, or has caches; 08006 one does not answer.
+CREATE OR REPLACE FUNCTION counter_citus_setup() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    extension record;
+    asked record;
+    each regprocedure;
+    group_of_shards integer;
+    is_sent_on boolean;
+BEGIN
+    PERFORM counter_ext.check_citus('counter_citus_setup', true);
+    SELECT e.extversion, quote_ident(n.nspname) AS schema INTO extension
+        FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'counter_ext';
+    FOR asked IN SELECT * FROM counter_ext.on_nodes(
+        'SELECT coalesce((SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) ''counter_ext''), ''none'')', NULL)
+    LOOP
+        IF NOT asked.succeeded THEN
+            RAISE EXCEPTION 'node % does not answer: %', asked.node, asked.answer USING ERRCODE = 'connection_failure';
+        ELSIF asked.answer <> extension.extversion THEN
+            RAISE EXCEPTION 'node % has version % of counter_ext, the coordinator %', asked.node, asked.answer, extension.extversion
+                USING ERRCODE = 'object_not_in_prerequisite_state',
+                HINT = 'Install the same version on all nodes. Where it is missing, run SET citus.enable_ddl_propagation = off and CREATE EXTENSION counter_ext there.';
+        END IF;
+    END LOOP;
+    FOR asked IN SELECT * FROM counter_ext.on_nodes(format('SELECT pg_catalog.count(*) FROM %s.counter_caches', extension.schema), NULL) LOOP
+        IF asked.answer <> '0' THEN
+            RAISE EXCEPTION 'node % has % counter caches', asked.node, asked.answer USING ERRCODE = 'object_not_in_prerequisite_state',
+                HINT = 'The counters of a cache would not be where its rows are. Call counter_uncache() for each row of the view counter_caches first.';
+        END IF;
+    END LOOP;
+
+    FOR asked IN SELECT * FROM counter_ext.on_nodes('SELECT pg_catalog.current_setting(''counter_ext.node'')', NULL) LOOP
+        IF asked.answer <> '0' THEN
+            RAISE EXCEPTION 'node % is number % of several that count the same counters', asked.node, asked.answer
+                USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Counters are either on all nodes or spread over them: let it leave first, and set counter_ext.node to 0.';
+        END IF;
+    END LOOP;
+
+    -- In one connection to each node, so that what is made can be used at once.
+    PERFORM set_config('citus.multi_shard_modify_mode', 'sequential', true);
+    IF to_regclass('counter_ext.shard_of_id') IS NULL THEN
+        CREATE TABLE counter_ext.shard_of_id (id text NOT NULL);
+        COMMENT ON TABLE counter_ext.shard_of_id IS 'has no rows: an id is on the node that has this table''s shard for it';
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_dist_partition p WHERE p.logicalrelid = 'counter_ext.shard_of_id'::regclass) THEN
+        PERFORM create_distributed_table('counter_ext.shard_of_id', 'id', colocate_with := 'none');
+    END IF;
+    SELECT p.colocationid INTO group_of_shards FROM pg_dist_partition p WHERE p.logicalrelid = 'counter_ext.shard_of_id'::regclass;
+    FOR each IN SELECT * FROM counter_ext.functions_by_id() LOOP
+        SELECT EXISTS (SELECT FROM pg_dist_object o WHERE o.classid = 'pg_proc'::regclass AND o.objid = each
+            AND o.colocationid = group_of_shards AND o.force_delegation) INTO is_sent_on;
+        IF NOT is_sent_on THEN
+            PERFORM create_distributed_function(each, '$1', colocate_with := 'counter_ext.shard_of_id', force_delegation := true);
+        END IF;
+    END LOOP;
+
+    FOR asked IN SELECT * FROM counter_ext.on_nodes(
+        format('SELECT counter_ext.take_table_grants(%L)', counter_ext.table_grants()),
+        (SELECT array_agg(n.groupid) FROM pg_dist_node n WHERE n.groupid <> 0))
+    LOOP
+        IF NOT asked.succeeded THEN
+            RAISE EXCEPTION 'rights could not be granted on node %: %', asked.node, asked.answer
+                USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Make the same roles on all nodes, and call it again.';
+        END IF;
+    END LOOP;
+
+    -- A coordinator without shards has no counters: nothing is to be counted there, also by sessions that begin before they know of the shards.
+    IF EXISTS (SELECT FROM pg_dist_placement p JOIN pg_dist_shard s ON s.shardid = p.shardid
+               WHERE s.logicalrelid = 'counter_ext.shard_of_id'::regclass AND p.groupid = 0)
+    THEN
+        PERFORM counter_ext.set_serve(NULL);
+    ELSE
+        PERFORM counter_ext.set_serve('off');
+    END IF;
+END
+$$;
+
+-- Brings batches to the nodes that they are for, each once; says what was in the way, if anything. Called by the worker, in a transaction in which the
+-- batches were committed before.
+CREATE OR REPLACE FUNCTION counter_ext.deliver_moving() RETURNS text
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    most CONSTANT integer := 100;
+    source text := (SELECT format('counter_ext.moving %s %s', s.system_identifier, d.oid)
+        FROM pg_control_system() AS s, pg_database d WHERE d.datname = current_database());
+    piece record;
+    asked record;
+    problem text;
+    failed integer[] := '{}';
+BEGIN
+    FOR piece IN SELECT m.* FROM counter_ext.moving m ORDER BY m.batch LIMIT most LOOP
+        CONTINUE WHEN piece.target = ANY (failed);
+        SELECT * INTO asked FROM counter_ext.on_nodes(
+            format('SELECT counter_ext.take_moved(%L, %L, %L, %L) FROM pg_catalog.set_config(''synchronous_commit'', ''on'', true)',
+                source, piece.batch, piece.ids, piece.amounts), ARRAY[piece.target]);
+        IF asked.succeeded THEN
+            DELETE FROM counter_ext.moving m WHERE m.batch = piece.batch;
+        ELSE
+            problem := coalesce(asked.answer, format('there is no node of group %s', piece.target));
+            failed := failed || piece.target;
+        END IF;
+    END LOOP;
+    RETURN problem;
+END
+$$;
+
+-- Rows of sets: those of ids that another node has go there, and then here.
+CREATE OR REPLACE FUNCTION counter_ext.move_rows(OUT moved bigint, OUT problem text)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    most CONSTANT integer := 1000;
+    piece record;
+    asked record;
+BEGIN
+    moved := 0;
+    -- Whoever holds a row keeps it for a while.
+    PERFORM set_config('lock_timeout', '1s', true);
+    FOR piece IN
+        SELECT 'likes' AS what, s.target, json_agg(s) AS rows FROM (
+            SELECT counter_ext.owner_group(l.item) AS target, l.item, l.actor, l.at FROM counter_ext.liked l
+            WHERE counter_ext.owner_group(l.item) IS NOT NULL LIMIT most) AS s GROUP BY s.target
+        UNION ALL
+        SELECT 'tokens', s.target, json_agg(s) FROM (
+            SELECT counter_ext.owner_group(t.id) AS target, t.token, t.id, t.at, t.delta FROM counter_ext.token t
+            WHERE counter_ext.owner_group(t.id) IS NOT NULL LIMIT most) AS s GROUP BY s.target
+        UNION ALL
+        SELECT 'visits', s.target, json_agg(s) FROM (
+            SELECT counter_ext.owner_group(v.id) AS target, v.id, v.day, v.slot, v.sketch::text AS sketch FROM counter_ext.visit v
+            WHERE counter_ext.owner_group(v.id) IS NOT NULL LIMIT most) AS s GROUP BY s.target
+        UNION ALL
+        SELECT 'visitors', s.target, json_agg(s) FROM (
+            SELECT counter_ext.owner_group(v.id) AS target, v.id, v.day, v.node, v.sketch::text AS sketch FROM counter_ext.visitors v
+            WHERE counter_ext.owner_group(v.id) IS NOT NULL LIMIT most) AS s GROUP BY s.target
+    LOOP
+        SELECT * INTO asked FROM counter_ext.on_nodes(
+            format('SELECT counter_ext.take_rows(%L, %L) FROM pg_catalog.set_config(''synchronous_commit'', ''on'', true)', piece.what, piece.rows),
+            ARRAY[piece.target]);
+        IF asked.succeeded IS NOT TRUE THEN
+            problem := coalesce(asked.answer, format('there is no node of group %s', piece.target));
+            CONTINUE;
+        END IF;
+        -- As they were when they were sent: what has changed meanwhile goes the next time.
+        CASE piece.what
+            WHEN 'likes' THEN
+                DELETE FROM counter_ext.liked l USING json_to_recordset(piece.rows) AS r (item text, actor text)
+                    WHERE l.item = r.item AND l.actor = r.actor;
+            WHEN 'tokens' THEN
+                DELETE FROM counter_ext.token t USING json_to_recordset(piece.rows) AS r (token text, id text)
+                    WHERE t.token = r.token AND t.id = r.id;
+            WHEN 'visits' THEN
+                DELETE FROM counter_ext.visit v USING json_to_recordset(piece.rows) AS r (id text, day date, slot bigint)
+                    WHERE v.id = r.id AND v.day = r.day AND v.slot = r.slot;
+            ELSE
+                DELETE FROM counter_ext.visitors v USING json_to_recordset(piece.rows) AS r (id text, day date, node integer, sketch text)
+                    WHERE v.id = r.id AND v.day = r.day AND v.node = r.node AND v.sketch::text = r.sketch;
+        END CASE;
+        moved := moved + json_array_length(piece.rows);
+    END LOOP;
+END
+$$;
+
+-- What move_rows() of another node sends. What is here already is left out.
+CREATE OR REPLACE FUNCTION counter_ext.take_rows(what text, rows text) RETURNS void
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    CASE what
+        WHEN 'likes' THEN
+            INSERT INTO counter_ext.liked (item, actor, at)
+                SELECT r.item, r.actor, r.at FROM json_to_recordset(rows::json) AS r (item text, actor text, at timestamptz) ON CONFLICT DO NOTHING;
+        WHEN 'tokens' THEN
+            INSERT INTO counter_ext.token (token, id, at, delta)
+                SELECT r.token, r.id, r.at, r.delta FROM json_to_recordset(rows::json) AS r (token text, id text, at timestamptz, delta bigint)
+                ON CONFLICT DO NOTHING;
+        ELSE
+            -- Sketches are united in the next pass, however often they come.
+            EXECUTE format('INSERT INTO counter_ext.visit (id, day, slot, sketch)
+                SELECT r.id, r.day, hashint8extended((random() * 9e15)::bigint, 0), r.sketch::%s
+                FROM json_to_recordset($1::json) AS r (id text, day date, sketch text)',
+                (SELECT format_type(a.atttypid, NULL) FROM pg_attribute a
+                 WHERE a.attrelid = 'counter_ext.visit'::regclass AND a.attname = 'sketch')) USING rows;
+    END CASE;
+END
+$$;
+
+-- For this database on this node, from the next session on.
+CREATE OR REPLACE FUNCTION counter_ext.set_serve(value text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM set_config('citus.enable_ddl_propagation', 'off', true);
+    EXECUTE format('ALTER DATABASE %I %s', current_database(),
+        CASE WHEN value IS NULL THEN 'RESET counter_ext.serve' ELSE format('SET counter_ext.serve = %L', value) END);
+    PERFORM set_config('citus.enable_ddl_propagation', 'on', true);
+END
+$$;
+
+-- What this node has to say for counter_citus_status().
+CREATE OR REPLACE FUNCTION counter_ext.citus_node() RETURNS json
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    shards bigint;
+    functions bigint;
+BEGIN
+    IF to_regclass('counter_ext.shard_of_id') IS NOT NULL THEN
+        SELECT count(*) INTO shards FROM pg_dist_placement p JOIN pg_dist_shard s ON s.shardid = p.shardid
+            WHERE s.logicalrelid = to_regclass('counter_ext.shard_of_id') AND p.groupid = (SELECT l.groupid FROM pg_dist_local_group l);
+        SELECT count(*) INTO functions FROM counter_ext.functions_by_id() AS f (f)
+            JOIN pg_dist_object o ON o.classid = 'pg_proc'::regclass AND o.objid = f.f AND o.force_delegation;
+    END IF;
+    RETURN json_build_object('serves', current_setting('counter_ext.serve', true), 'shards', coalesce(shards, 0),
+        'functions', coalesce(functions, 0),
+        'moving', (SELECT count(*) FROM counter_ext.moving m),
+        'version', (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'counter_ext'));
+END
+$$;
+
+-- Errors: 55000 there is no cluster here.
+CREATE OR REPLACE FUNCTION counter_citus_status()
+    RETURNS TABLE (group_id integer, node text, serves boolean, shards bigint, functions bigint, moving bigint, version text, problem text)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    asked record;
+    said json;
+    wanted bigint := (SELECT count(*) FROM counter_ext.functions_by_id());
+    own_version text := (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'counter_ext');
+BEGIN
+    PERFORM counter_ext.check_citus('counter_citus_status', false);
+    FOR asked IN SELECT * FROM counter_ext.on_nodes('SELECT counter_ext.citus_node()', NULL) LOOP
+        group_id := asked.group_id;
+        node := asked.node;
+        said := CASE WHEN asked.succeeded THEN asked.answer::json END;
+        serves := said->>'serves' = 'on';
+        shards := (said->>'shards')::bigint;
+        functions := (said->>'functions')::bigint;
+        moving := (said->>'moving')::bigint;
+        version := said->>'version';
+        problem := CASE
+            WHEN NOT asked.succeeded THEN asked.answer
+            WHEN version <> own_version THEN format('another version than %s', own_version)
+            WHEN functions < wanted THEN format('%s functions are not sent on: call counter_citus_setup()', wanted - functions)
+            WHEN shards > 0 AND NOT serves THEN 'it has shards, but counter_ext.serve is off'
+        END;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+-- All counters of a node that has ids, as JSON: behind the view counters_everywhere.
+CREATE OR REPLACE FUNCTION counter_ext.list_everywhere()
+    RETURNS TABLE (node text, id text, value bigint, slots integer, updated_at timestamptz, overflowed boolean)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    asked record;
+    groups bigint[];
+    list text := (SELECT format('SELECT c.id, c.value, c.slots, c.updated_at, c.overflowed FROM %I.counters AS c', n.nspname)
+        FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'counter_ext');
+BEGIN
+    IF to_regclass('counter_ext.shard_of_id') IS NULL OR to_regclass('pg_dist_shard') IS NULL THEN
+        RETURN QUERY EXECUTE 'SELECT NULL::text, l.* FROM (' || list || ') AS l';
+        RETURN;
+    END IF;
+    SELECT array_agg(DISTINCT p.groupid) INTO groups FROM pg_dist_placement p JOIN pg_dist_shard s ON s.shardid = p.shardid
+        WHERE s.logicalrelid = to_regclass('counter_ext.shard_of_id');
+    FOR asked IN SELECT * FROM counter_ext.on_nodes('SELECT pg_catalog.json_agg(l) FROM (' || list || ') AS l', groups) LOOP
+        IF NOT asked.succeeded THEN
+            RAISE EXCEPTION 'node % does not answer: %', asked.node, asked.answer USING ERRCODE = 'connection_failure';
+        END IF;
+        RETURN QUERY SELECT asked.node, r.id, r.value, r.slots, r.updated_at, r.overflowed
+            FROM json_to_recordset(nullif(asked.answer, '')::json)
+                AS r (id text, value bigint, slots integer, updated_at timestamptz, overflowed boolean);
+    END LOOP;
+END
+$$;
+
+CREATE OR REPLACE VIEW @extschema@.counters_everywhere AS SELECT * FROM counter_ext.list_everywhere();
+
+GRANT SELECT ON @extschema@.counters_everywhere TO PUBLIC;
+
+COMMENT ON VIEW @extschema@.counters_everywhere IS 'counters of all nodes of a Citus cluster, or of this server where there is none';
 
 -- Before the change, so that nothing that looks at it within its own statement puts it into memory; after it, for what other
 -- triggers have made of the row. Also under session_replication_role = replica: restores and apply workers set it.
@@ -4471,6 +5283,7 @@ GRANT EXECUTE ON FUNCTION
 
 -- Those in the body of a function in SQL run with the rights of its caller. They only read and write a cursor.
 GRANT EXECUTE ON FUNCTION
+    counter_ext.likers_here(text, integer), counter_ext.liked_items_here(integer),
     counter_ext.like_cursor(timestamptz, text), counter_ext.like_cursor_at(text), counter_ext.like_cursor_name(text)
     TO PUBLIC;
 
@@ -4488,6 +5301,18 @@ GRANT EXECUTE ON FUNCTION counter_ext.trigger_arguments(bytea), counter_ext.argu
 
 -- These say what is wrong with who, or what, calls a procedure, and do nothing else.
 GRANT EXECUTE ON FUNCTION counter_ext.check_node_setup(integer, text[]), counter_ext.check_may_set_up_nodes() TO PUBLIC;
+
+-- Other nodes call these as who has called there; each checks the right to count or to read.
+GRANT EXECUTE ON FUNCTION
+    counter_ext.incr_many_here(text, text[], bigint[]), counter_ext.get_many_here(text, text[]),
+    counter_ext.visitors_here(text, text[], integer, integer), counter_ext.advance_source_here(text, bigint, bigint, bigint)
+    TO PUBLIC;
+
+-- The view counters_everywhere asks other nodes as who reads it, with what Citus lets everybody do.
+GRANT EXECUTE ON FUNCTION counter_ext.list_everywhere(), counter_ext.on_nodes(text, bigint[]) TO PUBLIC;
+
+-- These change, or show, what all nodes do.
+REVOKE ALL ON FUNCTION @extschema@.counter_citus_setup(), @extschema@.counter_citus_status() FROM PUBLIC;
 
 -- A view's functions are called by whoever reads it; each checks the right to read counters, or to monitor.
 GRANT EXECUTE ON FUNCTION
@@ -4585,7 +5410,9 @@ BEGIN
             ('counter_stats_reset', NULL, 'has the counts of counter_stats begin anew, in this database; no counter changes'),
             ('counter_node_setup', NULL, 'makes this server one of several that count the same counters, and waits until each has copied the others'),
             ('counter_node_leave', NULL, 'this node leaves the others, or stops taking from one that has left; what was counted stays counted'),
-            ('counter_node_harvester', NULL, 'says on every node which one takes the amounts of all')
+            ('counter_node_harvester', NULL, 'says on every node which one takes the amounts of all'),
+            ('counter_citus_setup', NULL, 'spreads counters over the nodes of a Citus cluster'),
+            ('counter_citus_status', NULL, 'what each node of a Citus cluster has of the counters')
         ) AS c (name, argument, says)
         JOIN pg_catalog.pg_proc p ON p.proname OPERATOR(pg_catalog.=) c.name::pg_catalog.name
             AND (c.argument IS NULL OR c.argument OPERATOR(pg_catalog.=) ANY (p.proargnames))
