@@ -29,7 +29,7 @@ SELECT nspname, proname FROM surface_functions JOIN pg_language l ON l.oid = pro
 CREATE FUNCTION surface_arguments(types oid[], names text[], null_at int DEFAULT 0, source text DEFAULT NULL) RETURNS text LANGUAGE sql AS $$
     SELECT coalesce(string_agg(CASE WHEN i = null_at THEN 'NULL' ELSE CASE t::regtype::text
             WHEN 'bigint' THEN coalesce(source, '1') WHEN 'integer' THEN CASE names[i] WHEN 'log2m' THEN '14' ELSE '1' END WHEN 'boolean' THEN 'false' WHEN 'regclass' THEN '''pg_class'''
-            WHEN 'text[]' THEN CASE names[i] WHEN 'resolutions' THEN '''{day}''' WHEN 'keep' THEN '''{forever}''' ELSE '''{a}''' END WHEN 'bigint[]' THEN '''{1}''' WHEN 'smallint[]' THEN '''{1}''' WHEN 'timestamp with time zone[]' THEN '''{2026-01-01}''' WHEN 'interval' THEN '''1 s''' WHEN 'interval[]' THEN '''{1 s}''' WHEN 'inet' THEN '''1.2.3.4''' WHEN 'date' THEN '''2026-01-01'''
+            WHEN 'text[]' THEN CASE names[i] WHEN 'resolutions' THEN '''{day}''' WHEN 'keep' THEN '''{forever}''' ELSE '''{a}''' END WHEN 'bigint[]' THEN '''{1}''' WHEN 'integer[]' THEN '''{1}''' WHEN 'smallint[]' THEN '''{1}''' WHEN 'timestamp with time zone[]' THEN '''{2026-01-01}''' WHEN 'interval' THEN '''1 s''' WHEN 'interval[]' THEN '''{1 s}''' WHEN 'inet' THEN '''1.2.3.4''' WHEN 'date' THEN '''2026-01-01'''
             WHEN 'cstring[]' THEN '''{14}''' WHEN 'anyelement' THEN '1' WHEN 'counter_hll' THEN 'counter_hll_empty()'
             WHEN 'bytea' THEN 'counter_hll_empty()' WHEN 'oid' THEN '0' WHEN 'timestamp with time zone' THEN '''2026-01-01'''
             WHEN 'smallint' THEN '1' WHEN 'numeric' THEN '1' WHEN 'double precision' THEN '1' WHEN 'uuid' THEN '''a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'''
