@@ -117,7 +117,7 @@ stage_cluster() {
     at_exit drop_cluster_lock
     cluster_lock=$(mktemp)
     mapfile -t names < <(cd tests/cluster/tests && printf '%s\n' soak.rs *.rs | awk '!seen[$0]++' | sed 's/\.rs$//')
-    export COUNTER_EXT_SOAK_SECONDS=${COUNTER_EXT_SOAK_SECONDS:-300}
+    export COUNTER_EXT_SOAK_SECONDS=${COUNTER_EXT_SOAK_SECONDS:-120}
     say "${#names[@]} files of cluster tests, $jobs at a time; each is told when it has ended"
     printf '%s\n' "${names[@]}" | xargs -P "$jobs" -n 1 bash scripts/cluster_files.sh "$cluster_lock"
 }
