@@ -89,6 +89,15 @@ impl Log {
         recent.map(|(_, cost)| *cost).sum()
     }
 
+    /// From now on, the moments at which less may be in the interval than just before: what holds at any moment within its length, and
+    /// ever after, begins to hold at one of these.
+    fn moments(&self, now_us: i64, length_us: i64) -> impl Iterator<Item = i64> {
+        let recent = self.0.iter().rev().take_while(|(at, _)| now_us - at < length_us);
+        let mut moments: Vec<i64> = recent.map(|(at, _)| at + length_us).collect();
+        moments.push(now_us);
+        moments.into_iter().rev()
+    }
+
     /// The oldest of what is in the interval that ends now.
     fn give_back(&mut self, now_us: i64, length_us: i64, cost: u64) {
         let mut left = cost;
@@ -235,9 +244,9 @@ proptest! {
             }
             let outlook = window.outlook(now, per, max, asked);
             prop_assert_eq!(outlook.remaining, max - log.used(now, per));
-            let fits_at = (now..=now + per).find(|at| log.used(*at, per) + asked <= max);
+            let fits_at = log.moments(now, per).find(|at| log.used(*at, per) + asked <= max);
             prop_assert_eq!(outlook.fits_in_us, fits_at.map(|at| at - now));
-            let empty_at = (now..=now + per).find(|at| log.used(*at, per) == 0);
+            let empty_at = log.moments(now, per).find(|at| log.used(*at, per) == 0);
             prop_assert_eq!(Some(outlook.reset_in_us), empty_at.map(|at| at - now));
         }
     }
