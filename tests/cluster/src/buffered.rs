@@ -8,6 +8,8 @@ use std::time::Duration;
 
 pub const SOON: Duration = Duration::from_secs(15);
 pub const BUFFERED: &str = "SET counter_ext.mode = 'buffered'";
+/// Half of the sessions count this way, half the other.
+pub const MIXED: &str = "SELECT set_config('counter_ext.mode', CASE WHEN random() < 0.5 THEN 'buffered' ELSE 'slotted' END, false)";
 pub const ASYNCHRONOUS: &str = "SET counter_ext.mode = 'buffered'; SET synchronous_commit = off";
 
 /// Folds ten times a second.

@@ -285,6 +285,15 @@ impl Cluster {
         }
     }
 
+    /// kill -9 of one process, and a wait until the server noticed it; each within a time.
+    pub fn kill_one(&self, within: Duration, find: impl Fn(&mut Session) -> Option<i32>) {
+        let mut session = self.connect();
+        let victim = wait::for_some("a process to kill", within, || find(&mut session));
+        signal(victim, Signal::KILL);
+        // Every session ends in the crash of one; ours too.
+        wait::until("the server restarts its processes", within, || session.run("SELECT 1").is_err());
+    }
+
     fn postmaster_pid(&self) -> i32 {
         pid_of(self.postmaster.as_ref().expect("a started server"))
     }

@@ -17,6 +17,15 @@ pub fn compactor(session: &mut Session) -> Option<i32> {
     )
 }
 
+/// A client's backend, another one for each lot; none of ours.
+pub fn some_client(session: &mut Session, lot: u32) -> Option<i32> {
+    session.value(&format!(
+        "SELECT (SELECT pid FROM pg_stat_activity
+         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+         ORDER BY hashtext(({lot} + pid)::text) LIMIT 1)"
+    ))
+}
+
 pub fn launcher(session: &mut Session) -> Option<i32> {
     session.value(
         "SELECT (SELECT pid FROM pg_stat_activity WHERE backend_type = 'counter_ext launcher' LIMIT 1)",

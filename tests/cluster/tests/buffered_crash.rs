@@ -1,12 +1,13 @@
 //! Promise G3 in buffered mode: with `synchronous_commit` on what was acknowledged survives kill -9 of anything at any
 //! moment of the journal's life; with it off no more is lost than a few `wal_writer_delay`.
 
+use counter_ext_cluster_tests::buffered::MIXED;
 use counter_ext_cluster_tests::chance;
 use counter_ext_cluster_tests::cluster::Death;
 use counter_ext_cluster_tests::load::pause;
 use counter_ext_cluster_tests::processes::signal;
 use counter_ext_cluster_tests::wait;
-use counter_ext_cluster_tests::{Cluster, Ledger, Session, Settings, Traffic, under_load, watch};
+use counter_ext_cluster_tests::{Cluster, Ledger, Settings, Traffic, under_load, watch};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -16,8 +17,6 @@ use std::time::Duration;
 const ROUNDS_EACH: usize = 10;
 const VICTIM_SOON: Duration = Duration::from_secs(10);
 const BUFFERED: &str = "SET counter_ext.mode = 'buffered'";
-const MIXED: &str =
-    "SELECT set_config('counter_ext.mode', (ARRAY['slotted', 'buffered'])[1 + pg_backend_pid() % 2], false)";
 
 fn settings() -> Settings {
     Settings::restless()
@@ -65,14 +64,6 @@ fn any_death(random: &mut StdRng) -> Death {
     *deaths.choose(random).expect("a death")
 }
 
-/// kill -9 of one process, and a wait until the server noticed it.
-fn kill_one(cluster: &Cluster, find: impl Fn(&mut Session) -> Option<i32>) {
-    let mut session = cluster.connect();
-    let victim = wait::for_some("a process to kill", VICTIM_SOON, || find(&mut session));
-    signal(victim, Signal::KILL);
-    wait::until("the server restarts its processes", VICTIM_SOON, || session.run("SELECT 1").is_err());
-}
-
 #[test]
 fn acknowledged_increments_survive_kill_of_the_postmaster() {
     survives("postmaster", BUFFERED, |cluster, random| {
@@ -91,7 +82,7 @@ fn acknowledged_increments_of_both_modes_survive_kill_of_the_postmaster() {
 
 #[test]
 fn acknowledged_increments_survive_kill_of_the_compactor_while_it_folds() {
-    survives("compactor", BUFFERED, |cluster, _| kill_one(cluster, watch::compactor));
+    survives("compactor", BUFFERED, |cluster, _| cluster.kill_one(VICTIM_SOON, watch::compactor));
 }
 
 #[test]

@@ -4,13 +4,10 @@
 use counter_ext_cluster_tests::chance;
 use counter_ext_cluster_tests::cluster::Death;
 use counter_ext_cluster_tests::load::pause;
-use counter_ext_cluster_tests::processes::signal;
-use counter_ext_cluster_tests::wait;
-use counter_ext_cluster_tests::{Cluster, Ledger, Session, Settings, Traffic, under_load, watch};
+use counter_ext_cluster_tests::{Cluster, Ledger, Settings, Traffic, under_load, watch};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
-use rustix::process::Signal;
 use std::time::Duration;
 
 const ROUNDS_EACH: usize = 7;
@@ -48,32 +45,17 @@ fn survives(prefix: &str, mut death: impl FnMut(&mut Cluster, &mut StdRng)) {
     cluster.finish_allowing(&["was terminated by signal 9"]);
 }
 
-/// kill -9 of one process, and a wait until the server noticed it.
-fn kill_one(cluster: &Cluster, find: impl Fn(&mut Session) -> Option<i32>) {
-    let mut session = cluster.connect();
-    let victim = wait::for_some("a process to kill", VICTIM_SOON, || find(&mut session));
-    signal(victim, Signal::KILL);
-    // Every session ends in the crash of one; ours too.
-    wait::until("the server restarts its processes", VICTIM_SOON, || session.run("SELECT 1").is_err());
-}
-
 #[test]
 fn acknowledged_increments_survive_kill_of_a_random_backend() {
     survives("backend", |cluster, random| {
         let lot = random.random_range(0..1_000);
-        kill_one(cluster, |session| {
-            session.value(&format!(
-                "SELECT (SELECT pid FROM pg_stat_activity
-                 WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
-                 ORDER BY hashtext(({lot} + pid)::text) LIMIT 1)"
-            ))
-        });
+        cluster.kill_one(VICTIM_SOON, |session| watch::some_client(session, lot));
     });
 }
 
 #[test]
 fn acknowledged_increments_survive_kill_of_the_compactor() {
-    survives("compactor", |cluster, _| kill_one(cluster, watch::compactor));
+    survives("compactor", |cluster, _| cluster.kill_one(VICTIM_SOON, watch::compactor));
 }
 
 #[test]

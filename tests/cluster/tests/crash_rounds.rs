@@ -6,16 +6,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use counter_ext_cluster_tests::buffered::MIXED;
 use counter_ext_cluster_tests::cluster::Death;
 use counter_ext_cluster_tests::load::pause;
-use counter_ext_cluster_tests::processes::signal;
-use counter_ext_cluster_tests::{
-    Cluster, Ledger, Session, Settings, Traffic, chance, under_load, wait, watch,
-};
+use counter_ext_cluster_tests::{Cluster, Ledger, Settings, Traffic, chance, under_load, watch};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
-use rustix::process::Signal;
 
 const SOON: Duration = Duration::from_secs(30);
 /// No server lives longer.
@@ -35,9 +32,7 @@ impl Mode {
         match self {
             Mode::Slotted => "SET counter_ext.mode = 'slotted'",
             Mode::Buffered => "SET counter_ext.mode = 'buffered'",
-            Mode::Mixed => {
-                "SELECT set_config('counter_ext.mode', CASE WHEN random() < 0.5 THEN 'buffered' ELSE 'slotted' END, false)"
-            }
+            Mode::Mixed => MIXED,
         }
     }
 }
@@ -71,29 +66,15 @@ impl Victim {
             Victim::Postmaster => start_anew(Death::Postmaster),
             Victim::Everything => start_anew(Death::Everything),
             Victim::Immediate => start_anew(Death::Immediate),
-            Victim::Compactor => kill_one(cluster, watch::compactor),
-            Victim::Launcher => kill_one(cluster, watch::launcher),
+            Victim::Compactor => cluster.kill_one(SOON, watch::compactor),
+            Victim::Launcher => cluster.kill_one(SOON, watch::launcher),
             Victim::Backend => {
                 let lot = random.random_range(0..1000);
-                kill_one(cluster, |session| {
-                    session.value(&format!(
-                        "SELECT (SELECT pid FROM pg_stat_activity
-                         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
-                         ORDER BY hashtext(({lot} + pid)::text) LIMIT 1)"
-                    ))
-                });
+                cluster.kill_one(SOON, |session| watch::some_client(session, lot));
             }
         }
         cluster.wait_until_it_answers();
     }
-}
-
-/// kill -9 of one process, and a wait until the server noticed it.
-fn kill_one(cluster: &Cluster, find: impl Fn(&mut Session) -> Option<i32>) {
-    let mut session = cluster.connect();
-    let victim = wait::for_some("a process to kill", SOON, || find(&mut session));
-    signal(victim, Signal::KILL);
-    wait::until("the server restarts its processes", SOON, || session.run("SELECT 1").is_err());
 }
 
 /// What came of the rounds of one kind.

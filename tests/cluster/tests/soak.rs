@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use counter_ext_cluster_tests::buffered::MIXED;
 use counter_ext_cluster_tests::cluster::Death;
 use counter_ext_cluster_tests::history::{self, Kind, Operation};
 use counter_ext_cluster_tests::load::{Ending, pause};
@@ -27,7 +28,6 @@ const FIRST_ACTOR: u64 = 2_000_000;
 /// Statements of the soak that a fault may end otherwise than by the session's end: locks that a dead transaction still seems to hold,
 /// a database in use, a worker that is not there yet.
 const EXCUSED: &[&str] = &["55P03", "55006", "40P01", "57014", "55000"];
-const MIXED: &str = "SELECT set_config('counter_ext.mode', CASE WHEN random() < 0.5 THEN 'buffered' ELSE 'slotted' END, false)";
 const ITEMS: usize = 4;
 const PARENTS: i32 = 5;
 
@@ -395,16 +395,10 @@ impl Fault {
         match self {
             Fault::Backend => {
                 let lot = random.random_range(0..1000);
-                kill_one(cluster, |session| {
-                    session.value(&format!(
-                        "SELECT (SELECT pid FROM pg_stat_activity
-                         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
-                         ORDER BY hashtext(({lot} + pid)::text) LIMIT 1)"
-                    ))
-                });
+                cluster.kill_one(SOON, |session| watch::some_client(session, lot));
             }
-            Fault::Compactor => kill_one(cluster, watch::compactor),
-            Fault::Launcher => kill_one(cluster, watch::launcher),
+            Fault::Compactor => cluster.kill_one(SOON, watch::compactor),
+            Fault::Launcher => cluster.kill_one(SOON, watch::launcher),
             Fault::PausedCompactor => {
                 let pid = watch::wait_for_compactor(&mut cluster.connect());
                 signal(pid, Signal::STOP);
@@ -423,12 +417,4 @@ impl Fault {
             }
         }
     }
-}
-
-/// kill -9 of one process, and a wait until the server noticed it.
-fn kill_one(cluster: &Cluster, find: impl Fn(&mut Session) -> Option<i32>) {
-    let mut session = cluster.connect();
-    let victim = wait::for_some("a process to kill", SOON, || find(&mut session));
-    signal(victim, Signal::KILL);
-    wait::until("the server restarts its processes", SOON, || session.run("SELECT 1").is_err());
 }

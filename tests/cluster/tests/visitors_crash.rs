@@ -4,7 +4,6 @@
 use counter_ext_cluster_tests::chance;
 use counter_ext_cluster_tests::cluster::Death;
 use counter_ext_cluster_tests::load::pause;
-use counter_ext_cluster_tests::processes::signal;
 use counter_ext_cluster_tests::visit_load::{Crowd, while_visited};
 use counter_ext_cluster_tests::visits::Guests;
 use counter_ext_cluster_tests::wait;
@@ -12,7 +11,6 @@ use counter_ext_cluster_tests::{Cluster, Session, Settings, watch};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
-use rustix::process::Signal;
 use std::time::Duration;
 
 const ROUNDS_EACH: usize = 6;
@@ -58,14 +56,6 @@ fn survives(prefix: &str, mut death: impl FnMut(&mut Cluster, &mut StdRng)) {
     cluster.finish_allowing(&["was terminated by signal 9"]);
 }
 
-/// kill -9 of one process, and a wait until the server noticed it.
-fn kill_one(cluster: &Cluster, find: impl Fn(&mut Session) -> Option<i32>) {
-    let mut session = cluster.connect();
-    let victim = wait::for_some("a process to kill", SOON, || find(&mut session));
-    signal(victim, Signal::KILL);
-    wait::until("the server restarts its processes", SOON, || session.run("SELECT 1").is_err());
-}
-
 /// So many rows to unite that the worker is met at it.
 fn pile_up(session: &mut Session) {
     session.must(&format!(
@@ -89,13 +79,7 @@ fn assert_backlog_is_whole(session: &mut Session) {
 fn acknowledged_visits_survive_kill_of_a_random_backend() {
     survives("backend", |cluster, random| {
         let lot = random.random_range(0..1_000);
-        kill_one(cluster, |session| {
-            session.value(&format!(
-                "SELECT (SELECT pid FROM pg_stat_activity
-                 WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
-                 ORDER BY hashtext(({lot} + pid)::text) LIMIT 1)"
-            ))
-        });
+        cluster.kill_one(SOON, |session| watch::some_client(session, lot));
     });
 }
 
@@ -105,7 +89,7 @@ fn acknowledged_visits_survive_kill_of_the_compactor_while_it_unites() {
         let mut session = cluster.connect();
         watch::wait_for_compactor(&mut session);
         pile_up(&mut session);
-        kill_one(cluster, |session| {
+        cluster.kill_one(SOON, |session| {
             session.value(
                 "SELECT (SELECT pid FROM pg_stat_activity WHERE backend_type = 'counter_ext compactor'
                  AND datname = 'postgres' AND query = 'uniting visits' LIMIT 1)",
