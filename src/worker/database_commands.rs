@@ -19,6 +19,9 @@ use crate::pg::{Oid, process, xact};
 /// then PostgreSQL says who is connected.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What an administrator does not notice. A longer wait is logged.
+const AT_ONCE: Duration = Duration::from_secs(3);
+
 /// How long a worker that is just connecting is left to find out by itself that it is kept out.
 const TIME_TO_CONNECT: Duration = Duration::from_secs(1);
 
@@ -46,6 +49,13 @@ pub fn make_room(command: DatabaseCommand) {
     while workers::send_away(database, started.elapsed() > TIME_TO_CONNECT) && started.elapsed() < PATIENCE {
         process::check_for_interrupts();
         process::sleep_us(2000);
+    }
+    let waited = started.elapsed();
+    if waited > AT_ONCE {
+        pgrx::log!(
+            "counter_ext: a command on a database waited {} ms for its workers to end",
+            waited.as_millis()
+        );
     }
 }
 

@@ -256,6 +256,13 @@ impl Cluster {
         self.log.assert_clean(words);
     }
 
+    /// As `finish`, where no line of the log may have these words either.
+    pub fn finish_without(mut self, words: &str) {
+        self.stop();
+        self.log.assert_lacks(words);
+        self.log.assert_clean(&[]);
+    }
+
     /// kill -9 and its relatives; the server is down after that.
     pub fn die(&mut self, death: Death) {
         let postmaster = self.postmaster_pid();

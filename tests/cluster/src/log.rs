@@ -58,6 +58,13 @@ impl ServerLog {
         }
     }
 
+    /// Panics when some line has the words.
+    pub fn assert_lacks(&self, words: &str) {
+        let text = self.text();
+        let found: Vec<&str> = text.lines().filter(|line| line.contains(words)).collect();
+        assert!(found.is_empty(), "the server's log says:\n{}", first(&found));
+    }
+
     /// Panics on a forbidden line, or an ERROR or WARNING of one of the extension's workers,
     /// without one of the `allowed` words.
     pub fn assert_clean(&self, allowed: &[&str]) {
