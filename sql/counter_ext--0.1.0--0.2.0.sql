@@ -403,9 +403,9 @@ COMMENT ON TABLE counter_ext.board_changed IS 'counters whose members are to be 
 
 COMMENT ON TABLE counter_ext.board_snapshot IS 'dated copies of boards, as counter_board_snapshot takes them; old ones may be deleted';
 
-COMMENT ON COLUMN counter_ext.board_state.state IS '0 is being built, 1 is complete, 2 is being removed';
+COMMENT ON COLUMN counter_ext.board_state.state IS '0 is being built, 3 is being counted, 1 is complete, 2 is being removed';
 
-COMMENT ON COLUMN counter_ext.board_state.upto IS 'the last id that is built';
+COMMENT ON COLUMN counter_ext.board_state.upto IS 'the last id that is built; the score and member up to which the board is counted';
 
 COMMENT ON COLUMN counter_ext.board_member.place IS '~ place is the score: the highest score has the lowest place';
 

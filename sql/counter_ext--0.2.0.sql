@@ -448,8 +448,8 @@ COMMENT ON TABLE counter_ext.board_member IS 'members of boards, with the totals
 COMMENT ON TABLE counter_ext.board_count IS 'how many members of a board have scores of each range';
 COMMENT ON TABLE counter_ext.board_changed IS 'counters whose members are to be brought up to date';
 COMMENT ON TABLE counter_ext.board_snapshot IS 'dated copies of boards, as counter_board_snapshot takes them; old ones may be deleted';
-COMMENT ON COLUMN counter_ext.board_state.state IS '0 is being built, 1 is complete, 2 is being removed';
-COMMENT ON COLUMN counter_ext.board_state.upto IS 'the last id that is built';
+COMMENT ON COLUMN counter_ext.board_state.state IS '0 is being built, 3 is being counted, 1 is complete, 2 is being removed';
+COMMENT ON COLUMN counter_ext.board_state.upto IS 'the last id that is built; the score and member up to which the board is counted';
 COMMENT ON COLUMN counter_ext.board_member.place IS '~ place is the score: the highest score has the lowest place';
 COMMENT ON COLUMN counter_ext.board_count.scores IS 'the lowest score of the range, and how many bits it is wide; empty for all scores';
 COMMENT ON COLUMN counter_ext.board_count.counts IS 'members in each part of the range, as bigints in network order';

@@ -7,11 +7,13 @@
 //!
 //! BOUND: as many boards as there are rows, of a prefix each of at most 255 bytes.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use super::errors::BoardError;
+use super::tree::Counted;
 use super::windows::length;
 use crate::counting::reserved::is_reserved;
 use crate::errors::CounterError;
@@ -55,6 +57,8 @@ pub const STATES: FamilyTable = FamilyTable {
 pub enum State {
     /// Members up to this id are there.
     Building(Vec<u8>),
+    /// All members are there, and those up to this one are counted.
+    Counting(i64, Vec<u8>),
     Ready,
     /// It was ended: its rows are being removed. Declared anew meanwhile, it is built after that.
     Going,
@@ -65,17 +69,30 @@ impl State {
         match number {
             0 => State::Building(upto.to_vec()),
             1 => State::Ready,
+            // What nobody can have written is built anew.
+            3 => read_place(upto).unwrap_or(State::Going),
             _ => State::Going,
         }
     }
 
-    fn values(&self) -> (i32, &[u8]) {
+    fn values(&self) -> (i32, Cow<'_, [u8]>) {
         match self {
-            State::Building(upto) => (0, upto),
-            State::Ready => (1, b""),
-            State::Going => (2, b""),
+            State::Building(upto) => (0, upto.into()),
+            State::Ready => (1, b"".into()),
+            State::Going => (2, b"".into()),
+            // BOUND: an id and a number.
+            State::Counting(score, member) => {
+                (3, [score.to_string().as_bytes(), b"/", member].concat().into())
+            }
         }
     }
+}
+
+/// A state that says up to where members are counted: the score, and the member behind it.
+fn read_place(upto: &[u8]) -> Option<State> {
+    let at = upto.iter().position(|byte| *byte == b'/')?;
+    let score = str::from_utf8(&upto[..at]).ok()?.parse().ok()?;
+    Some(State::Counting(score, upto[at + 1..].to_vec()))
 }
 
 /// A board, or what is left of one.
@@ -96,6 +113,15 @@ impl Board {
     /// Whether its members are kept up to date.
     pub fn is_kept(&self) -> bool {
         self.is_declared && self.state != Some(State::Going)
+    }
+
+    /// Which of its members are counted, and so are their changes.
+    pub fn counted(&self) -> Counted<'_> {
+        match &self.state {
+            None | Some(State::Building(_) | State::Going) => Counted::None,
+            Some(State::Counting(score, member)) => Counted::Upto(*score, member),
+            Some(State::Ready) => Counted::All,
+        }
     }
 }
 
@@ -233,13 +259,13 @@ pub fn set_state(table: Oid, prefix: &[u8], state: Option<&State>) -> Result<(),
     match (found, state) {
         (Latest::Free(candidate, ()), Some(state)) => {
             let (number, upto) = state.values();
-            let changes = [(STATE, Value::Int(number)), (UPTO, Value::Text(upto))];
+            let changes = [(STATE, Value::Int(number)), (UPTO, Value::Text(&upto))];
             candidate.update(&changes).map_err(|_| held(prefix))?;
         }
         (Latest::Free(candidate, ()), None) => candidate.delete().map_err(|_| held(prefix))?,
         (Latest::Absent, Some(state)) => {
             let (number, upto) = state.values();
-            write::insert(&states.table, &[Value::Text(prefix), Value::Int(number), Value::Text(upto)]);
+            write::insert(&states.table, &[Value::Text(prefix), Value::Int(number), Value::Text(&upto)]);
         }
         (Latest::Absent, None) => {}
         (Latest::InDoubt(_) | Latest::Locked(_) | Latest::Mine, _) => return Err(held(prefix)),

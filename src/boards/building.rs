@@ -1,7 +1,9 @@
 //! Boards are built and removed, and brought up to date after changes by others: the family's step of a compaction pass.
 //!
+//! A board is built in two walks: its members are written in the order of the counters, and then counted in the order of the board.
 //! All state is in rows: a crash leaves an aborted piece, and the next pass goes on from where the last committed one ended. Since a score
-//! is read anew each time, folds may bring members up to date before or after the walk has come to them.
+//! is read anew each time, folds may bring members up to date before or after the first walk has come to them; of the second, folds
+//! change the counts of what it has come to.
 //!
 //! BOUND: as many boards as there are, of a prefix each, and an id.
 
@@ -26,6 +28,8 @@ use crate::rows::total_columns;
 
 /// Counters that one transaction adds to a board, or brings up to date.
 const BATCH: usize = 5000;
+/// Members that one transaction counts.
+const COUNTED_BATCH: usize = 20_000;
 /// Rows of a board that one transaction removes.
 const REMOVED_BATCH: usize = 5000;
 
@@ -81,8 +85,13 @@ pub fn advance(tables: Tables, board: &Board) -> Result<bool, CounterError> {
             ranking::refresh_ids(tables, board, &ids)?;
             match ids.last() {
                 Some(last) if ids.len() == BATCH => set(Some(&State::Building(last.to_vec()))),
-                _ => set(Some(&State::Ready)),
+                // Nothing is counted: no member is empty.
+                _ => set(Some(&State::Counting(i64::MAX, Vec::new()))),
             }
+        }
+        Some(State::Counting(..)) if board.is_declared => {
+            let last = ranking::count_some(board, COUNTED_BATCH)?;
+            set(Some(&last.map_or(State::Ready, |(score, member)| State::Counting(score, member.to_vec()))))
         }
         Some(State::Going) => match remove_some(&board.prefix)? {
             Left::Nothing => set(None),
@@ -90,7 +99,7 @@ pub fn advance(tables: Tables, board: &Board) -> Result<bool, CounterError> {
             Left::Held => Ok(false),
         },
         // Ended: its row was deleted.
-        Some(State::Building(_) | State::Ready) => set(Some(&State::Going)),
+        Some(State::Building(_) | State::Counting(..) | State::Ready) => set(Some(&State::Going)),
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use super::errors::BoardError;
 use super::member_rows::Members;
 use super::ranges::{Counts, Node, Range as Scores};
-use super::tree::Store;
+use super::tree::{Counted, Store};
 use crate::errors::CounterError;
 use crate::pg::Oid;
 use crate::pg::id_scan::Range;
@@ -37,6 +37,7 @@ pub struct Nodes<'a> {
     members: &'a Members,
     nodes: Keyed,
     snapshot: Snapshot,
+    counted: Counted<'a>,
 }
 
 impl<'a> Nodes<'a> {
@@ -48,7 +49,12 @@ impl<'a> Nodes<'a> {
         snapshot: Snapshot,
         access: Access,
     ) -> Result<Nodes<'a>, CounterError> {
-        Ok(Nodes { board, members, nodes: NODES.open(table, access)?, snapshot })
+        Ok(Nodes { board, members, nodes: NODES.open(table, access)?, snapshot, counted: Counted::All })
+    }
+
+    /// The counts of a board of which these members are counted.
+    pub fn of(self, counted: Counted<'a>) -> Nodes<'a> {
+        Nodes { counted, ..self }
     }
 
     pub fn snapshot(&mut self) -> &mut Snapshot {
@@ -112,7 +118,13 @@ impl Store for Nodes<'_> {
     }
 
     fn each_score(&mut self, range: Scores, see: &mut dyn FnMut(i64)) -> Result<(), CounterError> {
-        self.members.scores(self.board, (range.highest(), range.lowest), &mut self.snapshot, |score| {
+        let counted = self.counted;
+        let scores = (range.highest(), range.lowest);
+        self.members.scores(self.board, scores, &mut self.snapshot, |score, member| {
+            // All behind one that is not counted are not counted either.
+            if !counted.has(score, member) {
+                return ControlFlow::Break(());
+            }
             see(score);
             ControlFlow::Continue(())
         });

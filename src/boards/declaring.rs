@@ -15,7 +15,7 @@ use crate::pg::{process, xact};
 use crate::rows::access::{self, Tables, as_owner};
 
 /// Pieces of a board that are built at once.
-const PIECES: usize = 6;
+const PIECES: usize = 8;
 
 /// Declares a board. Returns whether there was none.
 pub fn declare(prefix: &[u8]) -> Result<bool, CounterError> {
@@ -88,4 +88,5 @@ pub fn changed_by_hand(prefix: &[u8]) -> Result<(), CounterError> {
 /// There is work for the worker.
 pub(super) fn wake_at_commit() {
     super::WAKES.set(is_attached());
+    xact::join(xact::Participant::Boards);
 }

@@ -92,16 +92,18 @@ impl Members {
         score
     }
 
-    /// Shows scores from one on downwards to another, the highest first, until told to stop.
+    /// Shows scores from one on downwards to another, the highest first, and whose they are, until told to stop.
     pub fn scores(
         &self,
         board: &[u8],
         (highest, lowest): (i64, i64),
         snapshot: &mut Snapshot,
-        mut see: impl FnMut(i64) -> ControlFlow<()>,
+        mut see: impl FnMut(i64, &[u8]) -> ControlFlow<()>,
     ) {
         let range = Range::Span(board, inverted(highest), inverted(lowest));
-        for_each_visible(&self.by_place, range, snapshot, |columns| see(inverted(columns.bigint(PLACE))));
+        for_each_visible(&self.by_place, range, snapshot, |columns| {
+            see(inverted(columns.bigint(PLACE)), columns.text(MEMBER))
+        });
     }
 
     /// All members, in the board's order. Where it is known about how far down they are read, those are found faster.

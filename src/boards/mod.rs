@@ -62,6 +62,8 @@ thread_local! {
 }
 
 static HOOKS: xact::Hooks = xact::Hooks {
+    participant: xact::Participant::Boards,
+    is_idle: || !WAKES.get(),
     pre_commit: || (),
     commit: || {
         if WAKES.take() {

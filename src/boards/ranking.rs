@@ -6,11 +6,11 @@
 
 use std::ops::ControlFlow;
 
-use super::board_rows::{self, BOARD, Board, STATES};
+use super::board_rows::{self, BOARD, Board, STATES, State};
 use super::changed_rows::CHANGED;
 use super::count_rows::{NODES, Nodes};
 use super::member_rows::{MEMBERS, Members};
-use super::tree::{self, Change};
+use super::tree::{self, Change, Counted};
 use crate::errors::CounterError;
 use crate::fallible;
 use crate::family::followed;
@@ -46,28 +46,47 @@ pub fn refresh_board(tables: Tables, board: &Board, ids: &[&[u8]]) -> Result<(),
     xact::see_own_changes();
     let members = Members::open(members, Access::Write)?;
     let totals = Keyed::total(tables, Access::Read)?;
+    let counted = board.counted();
     let mut changes: Vec<Change> = fallible::with_room(ids.len(), WHAT)?;
     let mut snapshot = Snapshot::fresh();
     for id in ids {
         let Some(member) = board.member(id) else { continue };
         let after = xact::in_scratch_memory(|| total(&totals, id, &mut snapshot));
         let before = xact::in_scratch_memory(|| members.set(&board.prefix, member, after))?;
-        if before != after {
+        let is_counted = |score: &i64| counted.has(*score, member);
+        let change = Change { before: before.filter(is_counted), after: after.filter(is_counted) };
+        if change.before != change.after {
             // BOUND: room was made above.
-            changes.push(Change { before, after });
+            changes.push(change);
         }
     }
     drop(snapshot);
-    if changes.is_empty() {
-        return Ok(());
+    if !changes.is_empty() {
+        xact::see_own_changes();
+        let nodes = Nodes::open(nodes, &board.prefix, &members, Snapshot::fresh(), Access::Write)?;
+        xact::in_scratch_memory(|| tree::apply(&mut nodes.of(counted), &changes))?;
     }
     xact::see_own_changes();
-    xact::in_scratch_memory(|| {
-        let mut nodes = Nodes::open(nodes, &board.prefix, &members, Snapshot::fresh(), Access::Write)?;
-        tree::apply(&mut nodes, &changes)
-    })?;
-    xact::see_own_changes();
     Ok(())
+}
+
+/// Counts the next members of a board, at most so many. Returns the last one; `None` where all are counted.
+pub fn count_some(board: &Board, most: usize) -> Result<Option<(i64, Id)>, CounterError> {
+    let Some(State::Counting(score, member)) = &board.state else { return Ok(None) };
+    let (members, nodes) = (MEMBERS.lock_in_time(Access::Write)?, NODES.lock_in_time(Access::Write)?);
+    let members = Members::open(members, Access::Write)?;
+    let mut snapshot = Snapshot::fresh();
+    let mut next = members.behind(&board.prefix, (member, *score), most, |_| false, &mut snapshot)?;
+    drop(snapshot);
+    let changes =
+        fallible::collect(next.iter().map(|(_, score)| Change { before: None, after: Some(*score) }), WHAT)?;
+    let last = next.pop().map(|(member, score)| (score, member));
+    if let Some((score, member)) = &last {
+        let nodes = Nodes::open(nodes, &board.prefix, &members, Snapshot::fresh(), Access::Write)?;
+        xact::in_scratch_memory(|| tree::apply(&mut nodes.of(Counted::Upto(*score, member)), &changes))?;
+        xact::see_own_changes();
+    }
+    Ok(last.filter(|_| changes.len() == most))
 }
 
 /// The score of a counter: what its total rows come to, `None` where it has none.

@@ -48,7 +48,7 @@ impl Sight<'_> {
         let mut scores = fallible::with_room(most_of_part, WHAT)?;
         let mut is_whole = true;
         if let Some(upto) = above.upto {
-            self.members.scores(self.name, (upto, least), self.nodes.snapshot(), |other| {
+            self.members.scores(self.name, (upto, least), self.nodes.snapshot(), |other, _| {
                 is_whole = scores.len() < most_of_part;
                 if other <= score && !is_whole {
                     return ControlFlow::Break(());

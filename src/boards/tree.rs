@@ -13,6 +13,27 @@ use super::ranges::{Counts, Node, Range};
 /// Members of a part that are still counted one by one.
 pub const MOST_COUNTED: i64 = 32;
 
+/// Which members the counts have, in the order of the board: the highest score first, equal ones by the bytes of their members. A board is
+/// counted in that order, once its members are there: then each node is made, and changed, by few batches one after the other, where
+/// members in any other order change nodes all over the tree each time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted<'a> {
+    None,
+    /// Those up to this one.
+    Upto(i64, &'a [u8]),
+    All,
+}
+
+impl Counted<'_> {
+    pub fn has(self, score: i64, member: &[u8]) -> bool {
+        match self {
+            Counted::None => false,
+            Counted::Upto(last, last_member) => score > last || (score == last && member <= last_member),
+            Counted::All => true,
+        }
+    }
+}
+
 /// Where nodes are.
 pub trait Store {
     type Error;
@@ -21,7 +42,7 @@ pub trait Store {
     /// Replaces a node's counts; `is_new` where it had none before.
     fn write(&mut self, node: Node, counts: &Counts, is_new: bool) -> Result<(), Self::Error>;
     fn remove(&mut self, node: Node) -> Result<(), Self::Error>;
-    /// Shows the score of each member in a range, as of after the batch.
+    /// Shows the score of each counted member in a range, as of after the batch.
     fn each_score(&mut self, range: Range, see: &mut dyn FnMut(i64)) -> Result<(), Self::Error>;
 }
 
@@ -59,7 +80,7 @@ pub fn above<E>(score: i64, mut read: impl FnMut(Node) -> Result<Option<Counts>,
     }
 }
 
-/// A member's score before and after; `None` where it is not on the board.
+/// A member's score before and after; `None` where it is not on the board, or not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
     pub before: Option<i64>,
@@ -184,11 +205,25 @@ mod tests {
 
     use super::*;
 
-    #[derive(Default)]
     struct Board {
         scores: BTreeMap<u16, i64>,
         nodes: BTreeMap<Node, Counts>,
         most_seen: usize,
+        /// The last member that is counted, and his score.
+        counted: Option<(i64, [u8; 2])>,
+        is_counted: bool,
+    }
+
+    impl Default for Board {
+        fn default() -> Board {
+            Board {
+                scores: BTreeMap::new(),
+                nodes: BTreeMap::new(),
+                most_seen: 0,
+                counted: None,
+                is_counted: true,
+            }
+        }
     }
 
     impl Store for Board {
@@ -209,8 +244,12 @@ mod tests {
         }
 
         fn each_score(&mut self, range: Range, see: &mut dyn FnMut(i64)) -> Result<(), Infallible> {
-            let is_in = |score: &&i64| range.lowest <= **score && **score <= range.highest();
-            self.scores.values().filter(is_in).for_each(|score| see(*score));
+            for (member, score) in &self.scores {
+                let is_in = range.lowest <= *score && *score <= range.highest();
+                if is_in && self.counted().has(*score, &member.to_be_bytes()) {
+                    see(*score);
+                }
+            }
             Ok(())
         }
     }
@@ -223,8 +262,33 @@ mod tests {
                     Some(score) => self.scores.insert(*member, *score),
                     None => self.scores.remove(member),
                 };
-                changes.push(Change { before, after: *after });
+                let is_counted = |score: &i64| self.counted().has(*score, &member.to_be_bytes());
+                changes.push(Change { before: before.filter(is_counted), after: after.filter(is_counted) });
             }
+            if self.counted() != Counted::None {
+                apply(self, &changes).unwrap();
+            }
+        }
+
+        fn counted(&self) -> Counted<'_> {
+            match &self.counted {
+                _ if self.is_counted => Counted::All,
+                Some((score, member)) => Counted::Upto(*score, member),
+                None => Counted::None,
+            }
+        }
+
+        /// Counts the next members in the board's order.
+        fn count_some(&mut self, most: usize) {
+            let mut left: Vec<(i64, [u8; 2])> =
+                self.scores.iter().map(|(member, score)| (*score, member.to_be_bytes())).collect();
+            left.retain(|(score, member)| !self.counted().has(*score, member));
+            left.sort_by_key(|(score, member)| (std::cmp::Reverse(*score), *member));
+            left.truncate(most);
+            self.counted = left.last().copied().or(self.counted);
+            self.is_counted |= left.len() < most;
+            let changes: Vec<Change> =
+                left.iter().map(|(score, _)| Change { before: None, after: Some(*score) }).collect();
             apply(self, &changes).unwrap();
         }
 
@@ -283,6 +347,31 @@ mod tests {
             let all: BTreeMap<u16, Option<i64>> = board.scores.keys().map(|member| (*member, None)).collect();
             board.change(&all);
             prop_assert!(board.nodes.is_empty(), "what is empty has no nodes");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn a_board_that_is_counted_in_pieces_while_it_changes_has_the_counts_of_its_members(
+            members in prop::collection::btree_map(0u16..900, prop::option::weighted(0.9, score()), 0..900),
+            batches in prop::collection::vec(
+                prop::collection::btree_map(0u16..900, prop::option::weighted(0.9, score()), 0..200),
+                0..9,
+            ),
+            most in 1usize..300,
+        ) {
+            let mut board = Board { is_counted: false, ..Board::default() };
+            board.change(&members);
+            for batch in &batches {
+                board.count_some(most);
+                board.change(batch);
+            }
+            while !board.is_counted {
+                board.count_some(most);
+            }
+            board.check();
         }
     }
 
