@@ -9,7 +9,7 @@ use super::overlay::Overlay;
 use crate::errors::CounterError;
 use crate::fallible;
 use crate::pg::truncation::Truncation;
-use crate::pg::xact::{self, Hooks};
+use crate::pg::xact::{self, Hooks, Participant};
 
 const WHAT: &str = "changes of a cache through another table";
 
@@ -41,6 +41,8 @@ thread_local! {
 }
 
 pub const HOOKS: Hooks = Hooks {
+    participant: Participant::Caches,
+    is_idle: || CACHES.with_borrow(Vec::is_empty),
     pre_commit: || (),
     commit: forget,
     abort: forget,
@@ -68,6 +70,7 @@ pub fn with<T>(
     prefix: &[u8],
     work: impl FnOnce(&mut SoFar) -> Result<T, CounterError>,
 ) -> Result<T, CounterError> {
+    xact::join(Participant::Caches);
     CACHES.with_borrow_mut(|caches| {
         let at = match caches.iter().position(|(other, _)| other == prefix) {
             Some(at) => at,

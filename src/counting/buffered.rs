@@ -208,7 +208,7 @@ pub fn commit() -> u64 {
         increments += delta.increments;
     }
     if !is_journaled {
-        UNDRAINED_SINCE.set(Some(epochs::drains_begun(database)));
+        note_undrained(Some(epochs::drains_begun(database)));
         if is_late(database) {
             workers::wake_worker(database);
         }
@@ -265,6 +265,16 @@ pub fn abort() {
     epochs::withdraw();
 }
 
+/// Since which drain something of this session waits for one. Each of its commits has to look at that.
+fn note_undrained(since: Option<u64>) {
+    UNDRAINED_SINCE.set(since);
+    xact::stay(xact::Participant::Counting, since.is_some());
+}
+
+pub fn has_drained_own() -> bool {
+    UNDRAINED_SINCE.get().is_none()
+}
+
 /// A synchronous commit, or one with an xid, must not be more durable than what this session committed before it. Inside a
 /// transaction. Where the journal's table takes nothing, in the transaction that rewrites it for one, this transaction folds what memory
 /// holds: then it is as durable as this commit.
@@ -274,12 +284,12 @@ pub fn drain_own() {
     };
     let database = u32::from(catalog::my_database());
     if epochs::is_drained_since(database, since) {
-        UNDRAINED_SINCE.set(None);
+        note_undrained(None);
         return;
     }
     if draining::is_durable(database).or_raise() {
         draining::drain(database, true).or_raise();
-        UNDRAINED_SINCE.set(None);
+        note_undrained(None);
     } else if let Some(tables) = access::find_tables() {
         // Looked at again at the next commit: this one may fail yet.
         folding::fold_here(tables).or_raise();

@@ -53,8 +53,13 @@ fn how_to_take(id: &[u8]) -> Option<How> {
 fn note(id: &[u8], taken_by: How) {
     if taken_by == How::Lock {
         // BOUND: `MAX_LOCKS` of an id.
+        xact::join(xact::Participant::Counting);
         HELD.with_borrow_mut(|held| held.push(Held { id: id.into(), level: xact::nest_level() }));
     }
+}
+
+pub fn holds_none() -> bool {
+    HELD.with_borrow(Vec::is_empty)
 }
 
 /// The transaction is over: its locks are gone.

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use super::pending::{Delta, Pending};
 use crate::fallible;
 use crate::memory::epochs::{Cut, Opening};
+use crate::pg::xact;
 
 const WHAT: &str = "ids changed in rows";
 
@@ -151,21 +152,10 @@ thread_local! {
     static STATE: RefCell<State> = RefCell::new(State::default());
     /// The transaction has changed `STATE`.
     static IS_DIRTY: Cell<bool> = const { Cell::new(false) };
-    /// The transaction's deltas are written: nothing may be added any more.
-    static IS_SETTLED: Cell<bool> = const { Cell::new(false) };
 }
 
 pub fn is_dirty() -> bool {
     IS_DIRTY.get()
-}
-
-pub fn is_settled() -> bool {
-    IS_SETTLED.get()
-}
-
-/// Nothing may be added from now on.
-pub fn close() {
-    IS_SETTLED.set(true);
 }
 
 /// Looks at what the transaction has done; `None` where it has done nothing.
@@ -175,7 +165,9 @@ pub fn look<T>(look: impl FnOnce(&State) -> T) -> Option<T> {
 
 /// Changes what the transaction has done. `change` calls nothing that comes back here.
 pub fn change<T>(change: impl FnOnce(&mut State) -> T) -> T {
-    IS_DIRTY.set(true);
+    if !IS_DIRTY.replace(true) {
+        xact::join(xact::Participant::Counting);
+    }
     STATE.with_borrow_mut(change)
 }
 
@@ -191,7 +183,6 @@ pub fn take_done() -> Option<Done> {
 
 /// The transaction is over. The pending map keeps its memory, as far as it is small.
 pub fn reset() {
-    IS_SETTLED.set(false);
     if IS_DIRTY.replace(false) {
         STATE.with_borrow_mut(State::reset);
     }

@@ -32,6 +32,8 @@ const MIN_SPILL: usize = 1024;
 
 /// The callbacks to register.
 pub static HOOKS: xact::Hooks = xact::Hooks {
+    participant: xact::Participant::Counting,
+    is_idle,
     pre_commit,
     commit,
     abort,
@@ -54,7 +56,7 @@ pub fn check_may_change(function: &'static str) -> Result<(), CounterError> {
         // A worker's pending deltas would never reach the leader's commit.
         return Err(CounterError::ParallelMode { function });
     }
-    if state::is_settled() { Err(CounterError::AfterSettling) } else { Ok(()) }
+    if xact::is_ending() { Err(CounterError::AfterSettling) } else { Ok(()) }
 }
 
 /// Checks that this call may change counters, for its purpose.
@@ -330,8 +332,12 @@ fn take_pending() -> Option<(Tables, Vec<Delta>)> {
     }
 }
 
+fn is_idle() -> bool {
+    let is_untouched = !state::is_dirty() && !generations::is_any_noted();
+    is_untouched && access::holds_no_locks() && id_locks::holds_none() && buffered::has_drained_own()
+}
+
 fn pre_commit() {
-    state::close();
     if state::is_dirty() {
         if !drops_extension() {
             state::change(|state| state.drops_extension = 0);
@@ -449,7 +455,6 @@ fn abort() {
 /// COMMIT PREPARED runs no callback, and may come after a restart. So the ids are marked by locks that the prepared
 /// transaction keeps, which bars them from being loaded, and only then invalidated.
 fn pre_prepare() {
-    state::close();
     buffered::drain_own();
     if !state::is_dirty() {
         return;

@@ -10,6 +10,7 @@ use std::cell::Cell;
 
 use super::layout::GENERATIONS;
 use super::segment::segment;
+use crate::pg::xact;
 
 const WORDS: usize = GENERATIONS / 64;
 
@@ -42,12 +43,14 @@ pub fn note(number: u16) {
     noted.bits[usize::from(number) / 64] |= 1 << (number % 64);
     NOTED.set(noted);
     ANY.set(true);
+    xact::join(xact::Participant::Counting);
 }
 
 /// It changes something of any.
 pub fn note_all() {
     NOTED.set(Noted { bits: [u64::MAX; WORDS], ..NOTED.get() });
     ANY.set(true);
+    xact::join(xact::Participant::Counting);
 }
 
 /// Whether the running transaction has noted anything: what it reads itself is nobody else's.

@@ -13,7 +13,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
-use super::xact;
+use super::xact::{self, Participant};
 
 /// What the setting is, for PostgreSQL and for those who set it wrongly.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ thread_local! {
 
 /// To be registered for the ends of transactions.
 pub static HOOKS: xact::Hooks = xact::Hooks {
+    participant: Participant::Setting,
+    is_idle: || !IS_SET.get() && !IS_HELD.get(),
     pre_commit: reset,
     commit: || (),
     abort: || IS_SET.set(false),
@@ -89,6 +91,8 @@ unsafe extern "C-unwind" fn check(
     }
     if DESCRIBED.get().is_some_and(|described| (described.holds_for_session)()) {
         IS_HELD.set(true);
+        // Each commit looks whether it may do so still.
+        xact::stay(Participant::Setting, true);
         return true;
     }
     // Before the library was loaded nobody could refuse it, nor end it with its transaction.
@@ -96,8 +100,14 @@ unsafe extern "C-unwind" fn check(
         refuse();
         return false;
     }
-    IS_SET.set(true);
+    note_set();
     true
+}
+
+/// The running transaction has set it.
+fn note_set() {
+    IS_SET.set(true);
+    xact::join(Participant::Setting);
 }
 
 /// Whether the statement that the client has sent is SET without LOCAL.
@@ -136,6 +146,7 @@ fn reset() {
     } else if IS_HELD.take() || is_set {
         end(described);
     }
+    xact::stay(Participant::Setting, IS_HELD.get());
 }
 
 /// Ends what was set for a session that may not hold it any more. To be called before the setting is read.
@@ -143,7 +154,7 @@ pub fn end_what_is_not_to_last() {
     let Some(described) = DESCRIBED.get().filter(|_| IS_HELD.get() && !IS_SET.get()) else { return };
     if !(described.holds_for_session)() {
         // A rollback brings it back, so it counts as held until the commit.
-        IS_SET.set(true);
+        note_set();
         end(described);
     }
 }

@@ -10,6 +10,10 @@ use super::unguarded;
 
 /// What the extension does as a transaction ends. `commit`, `abort` and `prepared` run where nothing may fail.
 pub struct Hooks {
+    /// Whose these are: `pre_commit` and `commit` are called where he has joined the transaction, all others always.
+    pub participant: Participant,
+    /// Whether there is nothing that `pre_commit` and `commit` would do: debug builds look, where he has not joined.
+    pub is_idle: fn() -> bool,
     pub pre_commit: fn(),
     pub commit: fn(),
     pub abort: fn(),
@@ -20,7 +24,27 @@ pub struct Hooks {
     pub savepoint_rolled_back: fn(u32),
 }
 
+/// Who has something to do when a transaction commits. Most transactions of a server have nothing to do with us, and most of ours with
+/// one family: they are not to pay for all, a few pages of code and of data each time that a process has the processor again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Participant {
+    /// Counters: what is pending, locks of tables and ids, what was noted as changed.
+    Counting = 1,
+    Visitors = 2,
+    Caches = 4,
+    Boards = 8,
+    /// The setting that holds for one transaction.
+    Setting = 16,
+}
+
 thread_local! {
+    /// Who has joined the running transaction, as a sum.
+    static JOINED: Cell<u32> = const { Cell::new(0) };
+    /// Who joins each one.
+    static STAYING: Cell<u32> = const { Cell::new(0) };
+    /// PRE_COMMIT has begun, or PRE_PREPARE.
+    static IS_ENDING: Cell<bool> = const { Cell::new(false) };
     /// Run once, when the running transaction has ended, or a savepoint was rolled back.
     static AT_END: Cell<Option<fn(Ending)>> = const { Cell::new(None) };
 }
@@ -38,6 +62,23 @@ pub fn at_end(callback: fn(Ending)) {
     AT_END.set(Some(callback));
 }
 
+/// Has the running transaction's end told to this participant. It is called by whoever leaves something behind that ends with the transaction.
+pub fn join(participant: Participant) {
+    JOINED.set(JOINED.get() | participant as u32);
+}
+
+/// Has the ends of this and of all further transactions told to this participant, or no longer.
+pub fn stay(participant: Participant, stays: bool) {
+    let others = STAYING.get() & !(participant as u32);
+    STAYING.set(if stays { others | participant as u32 } else { others });
+    join(participant);
+}
+
+/// Whether the running transaction is already being committed or prepared: what comes now would be in none of its rows.
+pub fn is_ending() -> bool {
+    IS_ENDING.get()
+}
+
 static HOOKS: OnceLock<&'static [&'static Hooks]> = OnceLock::new();
 
 /// Registers the hooks, called in this order, for all transactions of this process and of those it forks.
@@ -51,11 +92,43 @@ pub fn register(hooks: &'static [&'static Hooks]) {
     }
 }
 
-#[pg_guard]
-extern "C-unwind" fn on_xact(event: pg_sys::XactEvent::Type, _arg: *mut std::ffi::c_void) {
+/// Called at the end of every transaction of every session. Nothing here can fail before `tell`, which is guarded.
+extern "C-unwind" fn on_xact(event: pg_sys::XactEvent::Type, arg: *mut std::ffi::c_void) {
     use pg_sys::XactEvent::*;
+    let is_last = match event {
+        XACT_EVENT_PRE_COMMIT => {
+            IS_ENDING.set(true);
+            false
+        }
+        XACT_EVENT_COMMIT => true,
+        // The rest is told to everybody.
+        _ => return tell(event, arg),
+    };
+    if JOINED.get() != 0 || cfg!(debug_assertions) {
+        tell(event, arg);
+    } else if is_last {
+        IS_ENDING.set(false);
+        end(Ending::Committed);
+    }
+}
+
+#[pg_guard]
+extern "C-unwind" fn tell(event: pg_sys::XactEvent::Type, _arg: *mut std::ffi::c_void) {
+    use pg_sys::XactEvent::*;
+    if event == XACT_EVENT_PRE_PREPARE {
+        IS_ENDING.set(true);
+    }
     for hooks in *HOOKS.get().unwrap_or(&[].as_slice()) {
+        // One participant may have another one join.
+        let has_joined = JOINED.get() & hooks.participant as u32 != 0;
         match event {
+            XACT_EVENT_PRE_COMMIT | XACT_EVENT_COMMIT if !has_joined => {
+                debug_assert!(
+                    (hooks.is_idle)(),
+                    "{:?} has something to do, and has not joined",
+                    hooks.participant
+                );
+            }
             XACT_EVENT_PRE_COMMIT => (hooks.pre_commit)(),
             XACT_EVENT_COMMIT => (hooks.commit)(),
             XACT_EVENT_ABORT => (hooks.abort)(),
@@ -64,11 +137,14 @@ extern "C-unwind" fn on_xact(event: pg_sys::XactEvent::Type, _arg: *mut std::ffi
             _ => {}
         }
     }
-    match event {
-        XACT_EVENT_COMMIT => end(Ending::Committed),
-        XACT_EVENT_ABORT | XACT_EVENT_PREPARE => end(Ending::Otherwise),
-        _ => {}
-    }
+    let ending = match event {
+        XACT_EVENT_COMMIT => Ending::Committed,
+        XACT_EVENT_ABORT | XACT_EVENT_PREPARE => Ending::Otherwise,
+        _ => return,
+    };
+    JOINED.set(STAYING.get());
+    IS_ENDING.set(false);
+    end(ending);
 }
 
 fn end(ending: Ending) {

@@ -17,7 +17,8 @@ use crate::pg::catalog::{self, Watch};
 use crate::pg::confined::{self, Confined};
 use crate::pg::privilege::{self, Rights};
 use crate::pg::table::{Access, Index, Table};
-use crate::pg::{Oid, installed, lock, partition, process, xact};
+use crate::pg::xact::{self, Participant};
+use crate::pg::{Oid, installed, lock, partition, process};
 
 /// Oids of the tables and their primary keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,6 +206,7 @@ fn lock_for_writing(nest_level: u32, to_slots: bool) -> Result<Tables, CounterEr
         // Taking a lock also takes in what others changed: the tables may have been dropped, and made anew.
         let after = tables()?;
         if before == after && lock::relation_exists(after.total) {
+            xact::join(Participant::Counting);
             if LOCKED.get() == 0 {
                 LOCKED.set(nest_level);
             }
@@ -223,6 +225,7 @@ fn lock_for_writing(nest_level: u32, to_slots: bool) -> Result<Tables, CounterEr
 pub fn lock_slot_for_writing(tables: Tables) {
     if SLOT_LOCKED.get() == 0 {
         lock::lock_table(tables.slot, Access::Write);
+        xact::join(Participant::Counting);
         SLOT_LOCKED.set(xact::nest_level());
     }
 }
@@ -231,6 +234,7 @@ pub fn lock_slot_for_writing(tables: Tables) {
 pub fn lock_total_first(total: Oid) {
     if TOTAL_LOCKED.get() == 0 {
         lock::lock_table(total, Access::Read);
+        xact::join(Participant::Counting);
         TOTAL_LOCKED.set(xact::nest_level());
     }
 }
@@ -295,6 +299,10 @@ fn check_rights(tables: Tables, user: Oid, purpose: Purpose) -> Result<(), Count
     allowed.purposes |= purpose.bit();
     ALLOWED.set(allowed);
     Ok(())
+}
+
+pub fn holds_no_locks() -> bool {
+    [&LOCKED, &TOTAL_LOCKED, &SLOT_LOCKED].iter().all(|locked| locked.get() == 0)
 }
 
 /// The transaction is over: its locks are gone.

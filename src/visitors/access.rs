@@ -117,6 +117,7 @@ pub fn lock_for_writing(tables: VisitorTables) -> Result<(), CounterError> {
         return Err(CounterError::NotInstalled);
     }
     LOCKED.set(xact::nest_level());
+    xact::join(xact::Participant::Visitors);
     Ok(())
 }
 
@@ -130,6 +131,10 @@ pub fn lock_for_reading(tables: VisitorTables) {
 /// Locks the tables for writing, unless somebody holds a conflicting lock: the worker waits for nobody.
 pub fn try_lock_for_writing(tables: VisitorTables) -> bool {
     [tables.visitors, tables.visit].into_iter().all(|table| lock::try_lock_table(table, Access::Write))
+}
+
+pub fn holds_no_locks() -> bool {
+    LOCKED.get() == 0
 }
 
 /// The transaction is over: its locks are gone.

@@ -18,7 +18,8 @@ use crate::memory::sketches::{self, SketchKey, parameters};
 use crate::memory::statistics;
 use crate::memory::workers;
 use crate::pg::snapshot::ActiveSnapshot;
-use crate::pg::{catalog, lock, process, xact};
+use crate::pg::xact::{self, Participant};
+use crate::pg::{catalog, lock, process};
 use crate::settings;
 
 /// Sketches a transaction holds pending, of up to 16 KiB each, before it writes them out.
@@ -37,7 +38,6 @@ thread_local! {
     static SETTLED: RefCell<Option<SettledVisits>> = const { RefCell::new(None) };
     /// The table that pending visits are meant for: the extension may be dropped and made anew meanwhile.
     static PENDING_FOR: Cell<u32> = const { Cell::new(0) };
-    static IS_SETTLED: Cell<bool> = const { Cell::new(false) };
     static IS_DIRTY: Cell<bool> = const { Cell::new(false) };
     /// Rows this transaction wrote at once.
     static HAS_SPILLED: Cell<bool> = const { Cell::new(false) };
@@ -45,6 +45,8 @@ thread_local! {
 
 /// The callbacks to register.
 pub static HOOKS: xact::Hooks = xact::Hooks {
+    participant: Participant::Visitors,
+    is_idle: || !IS_DIRTY.get() && access::holds_no_locks(),
     pre_commit,
     commit,
     abort: reset_all,
@@ -56,7 +58,7 @@ pub static HOOKS: xact::Hooks = xact::Hooks {
 
 /// Whether visits may still be added.
 pub(super) fn check_open() -> Result<(), CounterError> {
-    if IS_SETTLED.get() { Err(CounterError::AfterSettling) } else { Ok(()) }
+    if xact::is_ending() { Err(CounterError::AfterSettling) } else { Ok(()) }
 }
 
 /// Looks at the transaction's own visits, if it has any.
@@ -93,6 +95,7 @@ fn add_by(
         PENDING_FOR.set(relation);
     }
     IS_DIRTY.set(true);
+    xact::join(Participant::Visitors);
     let level = xact::nest_level();
     PENDING.with_borrow_mut(|pending| add(pending, level))?;
     let is_worth_it = |pending: &Pending| {
@@ -174,7 +177,6 @@ fn settle() -> Option<(VisitorTables, SettledVisits)> {
 }
 
 fn pre_commit() {
-    IS_SETTLED.set(true);
     if IS_DIRTY.get() {
         if HAS_SPILLED.get() || !PENDING.with_borrow(Pending::is_empty) {
             // From before the commit can be seen until memory has its visits too: see `read.rs`.
@@ -210,7 +212,6 @@ fn commit() {
 
 /// COMMIT PREPARED runs no callback: the ids are noted as touched, which `counting` marks, and invalidates, right after.
 fn pre_prepare() {
-    IS_SETTLED.set(true);
     if IS_DIRTY.get()
         && let Some((tables, settled)) = settle()
     {
@@ -242,7 +243,6 @@ fn reset_all() {
 
 fn reset() {
     access::forget_locks();
-    IS_SETTLED.set(false);
     if IS_DIRTY.replace(false) {
         PENDING.with_borrow_mut(Pending::clear);
         SETTLED.take();
