@@ -57,6 +57,12 @@ $(if is_measured clients; then clients_rows; fi)
 | --- | --- | --- | --- | --- |
 $(if is_measured citus; then citus_rows; fi)
 
+## Several nodes
+
+| against | synchronous_commit | reach | measured | reached |
+| --- | --- | --- | --- | --- |
+$(if is_measured nodes; then nodes_rows; fi)
+
 ## Every round
 
 A second, in the order of the rounds, unless it says otherwise.
@@ -188,6 +194,7 @@ report_rounds() {
         order) order_rounds ;;
         clients) clients_rounds ;;
         citus) citus_rounds ;;
+        nodes) nodes_rounds ;;
         esac
         for lane in $(lanes_of "$group"); do
             case $group in

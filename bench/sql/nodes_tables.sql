@@ -1,0 +1,2 @@
+-- Probes have numbers of the same length.
+CREATE SEQUENCE probes START 1000000;
