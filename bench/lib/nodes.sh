@@ -92,7 +92,7 @@ measure_nodes_lag() {
         -f "$root/bench/sql/$script.sql" >"$work/pgbench.out" 2>"$work/pgbench.err" &
     load=$!
     probe=$round:$lane
-    node_pgbench -c 1 -R $nodes_probes -t $((nodes_probes * seconds)) -D probe="'$probe:'" -f "$root/bench/sql/nodes_probe.sql" \
+    node_pgbench -c 1 -R $nodes_probes -t $((nodes_probes * seconds)) -D probe="$probe:" -f "$root/bench/sql/nodes_probe.sql" \
         >"$work/probe.out" 2>&1 &
     lags=$(node_psql 2 -v probe="$probe:" -v count=$((nodes_probes * seconds)) -f "$root/bench/sql/nodes_lags.sql")
     wait $load || load_failed $script
