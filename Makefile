@@ -6,7 +6,10 @@ SHELL := /bin/bash
 export PG PG_CONFIG CLUSTER_JOBS STAGES MAJORS FUZZ_SECONDS MINUTES ROUNDS DEMO_SECONDS DEMO_CLIENTS
 export GATEWAY_LISTEN GATEWAY_RATE GATEWAY_SECONDS
 
-.PHONY: help setup demo gateway gateway-bench test matrix servers sql install deb installcheck bench soak crash clean
+# Files of cluster tests that are about several servers. Those of Citus say aloud that they are skipped where it is not installed.
+many_servers := nodes citus replication standby standby_journal failover pooler
+
+.PHONY: help setup demo gateway gateway-bench test test-cluster matrix servers sql install deb installcheck bench soak crash clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +28,9 @@ gateway-bench: ## the gateway under load, beside the same gateway on plain rows 
 
 test: ## everything (STAGES="fmt clippy doc house sketches memory sql deb pgtest regress isolation cluster examples fuzz", FUZZ_SECONDS=60)
 	@bash scripts/test.sh
+
+test-cluster: ## of these, what is about several servers: nodes, Citus, standbys, failover, poolers
+	@STAGES=cluster CLUSTER_FILES="$(many_servers)" bash scripts/test.sh
 
 matrix: ## the tests that need a server, on PostgreSQL 15 to 18 as far as they are there (STAGES, as above)
 	@bash scripts/matrix.sh

@@ -105,9 +105,9 @@ regress_with_log() {
 }
 
 # Files of cluster tests run beside each other, one a processor: they wait for disks and workers more than they compute.
-# CLUSTER_JOBS=1 runs one after the other. The longest begins first.
+# CLUSTER_JOBS=1 runs one after the other. The longest begins first. CLUSTER_FILES="nodes standby" runs these alone.
 stage_cluster() {
-    local jobs=${CLUSTER_JOBS:-$(getconf _NPROCESSORS_ONLN)} names
+    local jobs=${CLUSTER_JOBS:-$(getconf _NPROCESSORS_ONLN)} names name
     [[ $jobs =~ ^[1-9][0-9]*$ ]] || die "CLUSTER_JOBS is '$jobs'; it must be a number from 1"
     install_extension
     install_released_sql
@@ -116,7 +116,12 @@ stage_cluster() {
     cargo test --locked --no-run -p counter_ext_cluster_tests
     at_exit drop_cluster_lock
     cluster_lock=$(mktemp)
-    mapfile -t names < <(cd tests/cluster/tests && printf '%s\n' soak.rs *.rs | awk '!seen[$0]++' | sed 's/\.rs$//')
+    if [ -n "${CLUSTER_FILES:-}" ]; then
+        read -ra names <<<"$CLUSTER_FILES"
+    else
+        mapfile -t names < <(cd tests/cluster/tests && printf '%s\n' soak.rs *.rs | awk '!seen[$0]++' | sed 's/\.rs$//')
+    fi
+    for name in "${names[@]}"; do [ -e "tests/cluster/tests/$name.rs" ] || die "there is no file $name of cluster tests"; done
     export COUNTER_EXT_SOAK_SECONDS=${COUNTER_EXT_SOAK_SECONDS:-120}
     say "${#names[@]} files of cluster tests, $jobs at a time; each is told when it has ended"
     printf '%s\n' "${names[@]}" | xargs -P "$jobs" -n 1 bash scripts/cluster_files.sh "$cluster_lock"
