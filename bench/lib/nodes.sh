@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2154 # bench/run and what it sources before set the rest
-# Two nodes that count the same counters, on two clusters of their own: how long an increment of one takes to show on the other. Sourced, never run.
+# Two nodes that count the same counters, on two clusters of their own: how long a new counter of one takes to show on the other. Sourced, never run.
 
 # Increments a second on the first node, of one counter or of a thousand.
 nodes_rate=10000
@@ -17,10 +17,10 @@ nodes_runs() { echo $((($(wc -w <<<"$nodes_lanes") + 1) * rounds)); }
 
 nodes_title() {
     case $1 in
-    hot) echo "lag beside increments of one counter" ;;
-    hot_buffered) echo "lag beside increments of one counter, buffered" ;;
-    ids) echo "lag beside increments of 1,000 counters" ;;
-    ids_buffered) echo "lag beside increments of 1,000 counters, buffered" ;;
+    hot) echo "a new counter shows, beside increments of one counter" ;;
+    hot_buffered) echo "a new counter shows, beside increments of one counter, buffered" ;;
+    ids) echo "a new counter shows, beside increments of 1,000 counters" ;;
+    ids_buffered) echo "a new counter shows, beside increments of 1,000 counters, buffered" ;;
     apply) echo "increments of cold counters, applied" ;;
     esac
 }
@@ -82,21 +82,25 @@ measure_nodes() {
 }
 
 measure_nodes_lag() {
-    local lane=$1 load lags script=nodes_hot probe
+    local lane=$1 load observer lags script=nodes_hot probe
     step=$((step + 1))
     progress_begins "[$step/$steps] round $round: $(nodes_title "$lane"): "
     mode=slotted
     case $lane in *_buffered) mode=buffered ;; esac
     case $lane in ids*) script=nodes_ids ;; esac
-    PGOPTIONS="-c synchronous_commit=off -c counter_ext.mode=$mode" node_pgbench -c "$clients" -j "$threads" -R $nodes_rate -T "$seconds" \
+    PGOPTIONS="-c synchronous_commit=off -c counter_ext.mode=$mode" node_pgbench -c "$clients" -j "$threads" -R $nodes_rate -T $((seconds + 2)) \
         -f "$root/bench/sql/$script.sql" >"$work/pgbench.out" 2>"$work/pgbench.err" &
     load=$!
     probe=$round:$lane
+    node_psql 2 -v probe="$probe:" -v count=$((nodes_probes * seconds)) -f "$root/bench/sql/nodes_lags.sql" >"$work/lags.out" &
+    observer=$!
+    # The observer looks before there is anything to see.
+    sleep 1
     node_pgbench -c 1 -R $nodes_probes -t $((nodes_probes * seconds)) -D probe="$probe:" -f "$root/bench/sql/nodes_probe.sql" \
-        >"$work/probe.out" 2>&1 &
-    lags=$(node_psql 2 -v probe="$probe:" -v count=$((nodes_probes * seconds)) -f "$root/bench/sql/nodes_lags.sql")
+        >"$work/probe.out" 2>&1 || die "$(cat "$work/probe.out")"
+    wait $observer || die "the probes have not arrived"
+    lags=$(cat "$work/lags.out")
     wait $load || load_failed $script
-    wait $! || load_failed nodes_probe
     tps=$(sed -n 's/^tps = \([0-9.]*\).*/\1/p' "$work/pgbench.out")
     if [ -z "$tps" ] || [ -z "$lags" ]; then load_failed $script; fi
     record "nodes_${lane}_rate" "$tps"
@@ -135,9 +139,9 @@ nodes_check() {
     node_await checked
     sums=$(for node in 1 2; do
         node_psql "$node" -o /dev/null -c "SELECT counter_compact()"
-        node_psql "$node" -c "SELECT count(*), sum(value) FROM counters"
-    done | sort -u | wc -l)
-    [ "$sums" = 1 ] || die "THE NODES DIFFER"
+        node_psql "$node" -c "SELECT count(*), sum(value), md5(string_agg(id || ' ' || value, ',' ORDER BY id COLLATE \"C\")) FROM counters" || echo "node $node"
+    done)
+    [ "$(wc -l <<<"$sums")" = 2 ] && [ "$(sort -u <<<"$sums" | wc -l)" = 1 ] || die "THE NODES DIFFER: $sums"
 }
 
 nodes_rows() {

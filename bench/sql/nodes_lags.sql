@@ -11,7 +11,7 @@ BEGIN
     WHILE seen < current_setting('bench.count')::bigint LOOP
         -- In the order of their numbers, all of the same length.
         SELECT t.id, extract(epoch FROM clock_timestamp() - t.updated_at) * 1000 AS ms INTO came FROM counter_ext.total t
-            WHERE t.id > greatest(after, current_setting('bench.probe')) COLLATE "C" AND starts_with(t.id, current_setting('bench.probe'))
+            WHERE t.id > greatest(after, current_setting('bench.probe')) COLLATE "C" AND t.id < (current_setting('bench.probe') || '~') COLLATE "C"
             ORDER BY t.id COLLATE "C" LIMIT 1;
         IF FOUND THEN
             after := came.id;
