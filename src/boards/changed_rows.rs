@@ -32,7 +32,8 @@ pub const CHANGED: FamilyTable = FamilyTable {
 
 /// This transaction changes, or takes away, total rows of an id.
 pub fn note(_: Tables, id: &[u8]) -> Result<(), CounterError> {
-    let is_ranked = board_rows::all()?.iter().any(|board| board.is_kept() && board.member(id).is_some());
+    // Also where an earlier board of that prefix is still being removed: the members of this one may be written before we commit.
+    let is_ranked = board_rows::all()?.iter().any(|board| board.is_declared && board.member(id).is_some());
     if is_ranked {
         followed::note_change(id);
         insert(CHANGED.lock_in_time(Access::Write)?, id);

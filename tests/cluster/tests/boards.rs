@@ -209,6 +209,34 @@ fn a_pass_beside_a_worker_that_stands_still_builds_no_board() {
     });
 }
 
+/// A transaction that changes a total while an earlier board of that prefix is still being removed, and commits once the new one is built.
+#[test]
+fn a_board_that_is_declared_again_follows_who_began_before_it_was_built() {
+    let settings = Settings::compacted_by_hand().with("max_prepared_transactions", "2");
+    let cluster = Cluster::start(settings);
+    let (mut session, mut holder, mut other) = (cluster.connect(), cluster.connect(), cluster.connect());
+    session.must("SELECT counter_incr('again:' || n, n) FROM generate_series(1, 50) AS n; SELECT counter_compact(); SELECT counter_board('again:')");
+    settle(&mut session);
+    // Nobody can remove that row, so the old board stays for a while.
+    holder.must("BEGIN; SELECT FROM counter_ext.board_member WHERE member = '6' FOR UPDATE");
+    session
+        .must("SELECT counter_unboard('again:'); SELECT counter_compact(); SELECT counter_board('again:')");
+    assert_eq!(session.value::<i32>("SELECT state FROM counter_ext.board_state"), 2, "being removed");
+    other.must("BEGIN; SELECT counter_drop('again:3')");
+    session.must("BEGIN; SELECT counter_drop('again:5'); PREPARE TRANSACTION 'drops'");
+    holder.must("COMMIT");
+    wait::until("the new board is built", SOON, || {
+        session.must("SELECT counter_compact()");
+        session.value("SELECT count(*) = 1 FROM counter_ext.board_state WHERE state = 1")
+    });
+    other.must("COMMIT");
+    session.must("COMMIT PREPARED 'drops'");
+    settle(&mut session);
+    assert_ranked(&mut session, "again:", "after both were committed");
+    drop((session, holder, other));
+    cluster.finish();
+}
+
 #[test]
 fn boards_are_restored_and_stand_by() {
     let original = Cluster::start(Settings::preloaded().with("counter_ext.compact_interval", "50ms"));
