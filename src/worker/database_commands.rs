@@ -37,8 +37,9 @@ thread_local! {
 /// folded before.
 pub fn make_room(command: DatabaseCommand) {
     let database = u32::from(command.database);
+    let mut waiting = Waiting::begin();
     if command.kind == CommandKind::Copy {
-        fold_memory(database);
+        fold_memory(database, &mut waiting);
     }
     if command.kind == CommandKind::Drop {
         DROPS.set(Some(database));
@@ -47,21 +48,39 @@ pub fn make_room(command: DatabaseCommand) {
     xact::at_end(end);
     let started = Instant::now();
     while workers::send_away(database, started.elapsed() > TIME_TO_CONNECT) && started.elapsed() < PATIENCE {
+        waiting.go_on();
+    }
+}
+
+/// How long a command has waited for workers.
+struct Waiting {
+    since: Instant,
+    is_told: bool,
+}
+
+impl Waiting {
+    fn begin() -> Waiting {
+        Waiting { since: Instant::now(), is_told: false }
+    }
+
+    /// Waits for a moment. It can be cancelled.
+    fn go_on(&mut self) {
+        let waited = self.since.elapsed();
+        if waited > AT_ONCE && !self.is_told {
+            self.is_told = true;
+            pgrx::log!(
+                "counter_ext: a command on a database has waited {} ms for the database's workers, and waits on",
+                waited.as_millis()
+            );
+        }
         process::check_for_interrupts();
         process::sleep_us(2000);
-    }
-    let waited = started.elapsed();
-    if waited > AT_ONCE {
-        pgrx::log!(
-            "counter_ext: a command on a database waited {} ms for its workers to end",
-            waited.as_millis()
-        );
     }
 }
 
 /// Has what memory holds folded into rows; raises where that cannot be done now. What is in the journal alone is copied with its
 /// table, and the copy reads it back as the source does.
-fn fold_memory(database: u32) {
+fn fold_memory(database: u32, waiting: &mut Waiting) {
     let started = Instant::now();
     while epochs::state(database) == JournalState::Ready && buffer::holds_any(database) {
         workers::want_worker(database);
@@ -69,8 +88,7 @@ fn fold_memory(database: u32) {
         if started.elapsed() > COPY_PATIENCE {
             CounterError::CannotCopy.raise();
         }
-        process::check_for_interrupts();
-        process::sleep_us(2000);
+        waiting.go_on();
     }
 }
 

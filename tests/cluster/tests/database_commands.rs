@@ -9,7 +9,7 @@ use std::time::Duration;
 
 const AT_ONCE: Duration = Duration::from_secs(3);
 /// As the server's log says it where a command has waited for more than three seconds.
-const WAITED: &str = "for its workers to end";
+const WAITED: &str = "for the database's workers, and waits on";
 /// What PostgreSQL itself takes to copy a database is another matter: that is as slow as the machine.
 const IN_TIME: Duration = Duration::from_secs(30);
 /// Often enough to meet a worker in the middle of something.
