@@ -165,9 +165,8 @@ pub fn look<T>(look: impl FnOnce(&State) -> T) -> Option<T> {
 
 /// Changes what the transaction has done. `change` calls nothing that comes back here.
 pub fn change<T>(change: impl FnOnce(&mut State) -> T) -> T {
-    if !IS_DIRTY.replace(true) {
-        xact::join(xact::Participant::Counting);
-    }
+    IS_DIRTY.set(true);
+    xact::join(xact::Participant::Counting);
     STATE.with_borrow_mut(change)
 }
 

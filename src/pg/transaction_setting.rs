@@ -42,7 +42,8 @@ pub static HOOKS: xact::Hooks = xact::Hooks {
     participant: Participant::Setting,
     is_idle: || !IS_SET.get() && !IS_HELD.get(),
     pre_commit: reset,
-    commit: || (),
+    // What others' callbacks have set between the two is reset by the next transaction.
+    commit: || xact::stay(Participant::Setting, IS_HELD.get() || IS_SET.get()),
     abort: || IS_SET.set(false),
     pre_prepare: reset,
     prepared: || (),

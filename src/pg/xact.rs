@@ -92,7 +92,7 @@ pub fn register(hooks: &'static [&'static Hooks]) {
     }
 }
 
-/// Called at the end of every transaction of every session. Nothing here can fail before `tell`, which is guarded.
+/// Called at the end of every transaction of every session. Nothing here can fail but `tell`, which is guarded.
 extern "C-unwind" fn on_xact(event: pg_sys::XactEvent::Type, arg: *mut std::ffi::c_void) {
     use pg_sys::XactEvent::*;
     let is_last = match event {
@@ -104,11 +104,10 @@ extern "C-unwind" fn on_xact(event: pg_sys::XactEvent::Type, arg: *mut std::ffi:
         // The rest is told to everybody.
         _ => return tell(event, arg),
     };
-    if JOINED.get() != 0 || cfg!(debug_assertions) {
+    if JOINED.get() != 0 || AT_END.get().is_some() || cfg!(debug_assertions) {
         tell(event, arg);
     } else if is_last {
         IS_ENDING.set(false);
-        end(Ending::Committed);
     }
 }
 
@@ -118,9 +117,12 @@ extern "C-unwind" fn tell(event: pg_sys::XactEvent::Type, _arg: *mut std::ffi::c
     if event == XACT_EVENT_PRE_PREPARE {
         IS_ENDING.set(true);
     }
+    // Who joins from now on is told of the next transaction's end too.
+    let is_over = matches!(event, XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE);
+    let joined = if is_over { JOINED.take() } else { 0 };
     for hooks in *HOOKS.get().unwrap_or(&[].as_slice()) {
-        // One participant may have another one join.
-        let has_joined = JOINED.get() & hooks.participant as u32 != 0;
+        // Before that one participant may have another one join.
+        let has_joined = (joined | JOINED.get()) & hooks.participant as u32 != 0;
         match event {
             XACT_EVENT_PRE_COMMIT | XACT_EVENT_COMMIT if !has_joined => {
                 debug_assert!(
@@ -142,7 +144,7 @@ extern "C-unwind" fn tell(event: pg_sys::XactEvent::Type, _arg: *mut std::ffi::c
         XACT_EVENT_ABORT | XACT_EVENT_PREPARE => Ending::Otherwise,
         _ => return,
     };
-    JOINED.set(STAYING.get());
+    JOINED.set(JOINED.get() | STAYING.get());
     IS_ENDING.set(false);
     end(ending);
 }
