@@ -11,17 +11,13 @@
 //! held off, so nobody leaves the queue early; an error of the leader is a PANIC, and a crash makes everything anew. The record of a
 //! group that a crash meets before its flush has ended was acknowledged to none of its members. Nothing is allocated here.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
 
 use super::databases;
 use super::layout::*;
 use super::segment::{Segment, segment};
 use crate::pg::process;
 
-/// How often, and for how long, a leader lets others run before it writes.
-const MAX_YIELDS: u32 = 16;
-const MAX_YIELD_TIME: Duration = Duration::from_micros(300);
 /// Queue ends and empty queues.
 const NOBODY: u32 = 0;
 
@@ -65,7 +61,6 @@ pub fn commit(
         return (lsn != 0).then_some(lsn);
     }
     let _held = segment.lock_flush(index);
-    wait_for_more(queue);
     let all = Party { segment: &segment, first: queue.swap(NOBODY, Ordering::SeqCst) };
     let (party, others) = all.split(|cell| cell.group_block.load(Ordering::Relaxed) == block);
     others.wake(slot, 0);
@@ -74,22 +69,6 @@ pub fn commit(
     drop(_held);
     party.wake(slot, lsn);
     Some(lsn)
-}
-
-/// Lets those run who are about to commit too, as long as somebody joins. A flush takes longer than many of them take to come, and the more
-/// come before it, the fewer flushes there are. Where nobody else wants the processor
-/// this takes no time.
-fn wait_for_more(queue: &AtomicU32) {
-    let since = Instant::now();
-    let mut last = queue.load(Ordering::Relaxed);
-    for _ in 0..MAX_YIELDS {
-        std::thread::yield_now();
-        let first = queue.load(Ordering::Relaxed);
-        if first == last || since.elapsed() > MAX_YIELD_TIME {
-            break;
-        }
-        last = first;
-    }
 }
 
 /// Members that sleep, and the leader. While this is there their cells are its own.

@@ -23,14 +23,15 @@
 //!   WAL does not have, and a generic record's page is compared with nothing left out (`wal_consistency_checking`).
 //! - Lock order: after all of our lightweight locks; a page's lock is held for the time of one copy and one WAL insert.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::mem::{MaybeUninit, offset_of, size_of};
 
 use pgrx::pg_sys;
 
-use super::Oid;
+use super::catalog::Watch;
 use super::table::Table;
 use super::wal::{self, Lsn};
+use super::{Oid, unguarded};
 
 /// A tuple's header, padded, as there are no NULLs in it.
 const HEADER_BYTES: usize = 24;
@@ -115,7 +116,7 @@ impl Image<'_> {
         };
         // What replay will write there: the id that the WAL record carries.
         // SAFETY: a plain read of transaction state.
-        let xmin = unsafe { pg_sys::GetCurrentTransactionIdIfAny() }.into_inner();
+        let xmin = unsafe { unguarded::GetCurrentTransactionIdIfAny() }.into_inner();
         let visibility = match owner {
             Owner::Frozen => pg_sys::HEAP_XMIN_FROZEN,
             Owner::Transaction => 0,
@@ -139,60 +140,79 @@ impl Image<'_> {
     }
 }
 
-/// A table of a bigint and a bytea, open for appending. The transaction holds a lock on it that keeps out whoever rewrites it.
+#[cfg(feature = "pg15")]
+type File = pg_sys::RelFileNode;
+#[cfg(not(feature = "pg15"))]
+type File = pg_sys::RelFileLocator;
+
+/// A table of a bigint and a bytea, for appending. The transaction holds a lock on it that keeps out whoever rewrites it.
 pub struct Heap {
-    table: Table,
+    oid: Oid,
+    file: File,
+    is_logged: bool,
+    /// Opened where more is needed than the file: to open and close it is much of what a record of a few bytes costs.
+    table: OnceCell<Table>,
+}
+
+/// The file of a table that what is appended to is logged; until PostgreSQL says that something about the table has changed.
+#[derive(Clone, Copy)]
+struct KnownFile {
+    oid: Oid,
+    file: File,
+    version: u64,
+}
+
+thread_local! {
+    static WATCH: &'static Watch = Watch::begin();
+    static KNOWN: Cell<Option<KnownFile>> = const { Cell::new(None) };
 }
 
 impl Heap {
     pub fn open(oid: Oid) -> Heap {
-        Heap { table: Table::open(oid) }
+        // Read before the look: a change in between makes the next one look again.
+        let version = WATCH.with(|watch| watch.version());
+        if let Some(known) = KNOWN.get()
+            && known.oid == oid
+            && known.version == version
+        {
+            let heap = Heap { oid, file: known.file, is_logged: true, table: OnceCell::new() };
+            debug_assert!(is_logged(heap.table()) && number(file(heap.table())) == heap.file());
+            return heap;
+        }
+        let table = Table::open(oid);
+        let heap =
+            Heap { oid, file: file(&table), is_logged: is_logged(&table), table: OnceCell::from(table) };
+        WATCH.with(|watch| watch.set(&[oid]));
+        // That it is not logged may be so only until this transaction ends, of which nobody tells.
+        KNOWN.set(heap.is_logged.then_some(KnownFile { oid, file: heap.file, version }));
+        heap
     }
 
     pub fn table(&self) -> &Table {
-        &self.table
+        self.table.get_or_init(|| Table::open(self.oid))
     }
 
     /// The number of the file that the table's rows are in; another one once it has been rewritten.
     pub fn file(&self) -> u32 {
-        // SAFETY: the relation is open while `self` lives.
-        unsafe {
-            #[cfg(feature = "pg15")]
-            let number = (*self.table.raw()).rd_node.relNode;
-            #[cfg(not(feature = "pg15"))]
-            let number = (*self.table.raw()).rd_locator.relNumber;
-            number.into()
-        }
+        number(self.file)
     }
 
     /// Whether what is appended is written to the WAL: not so in an unlogged table, nor under `wal_level = minimal` in one that
     /// this transaction has made or rewritten.
     pub fn is_logged(&self) -> bool {
-        const PERMANENT: std::ffi::c_char = b'p' as std::ffi::c_char;
-        // SAFETY: the relation is open while `self` lives, and rd_rel is its pg_class row.
-        unsafe {
-            let rel = self.table.raw();
-            #[cfg(feature = "pg15")]
-            let rewritten = (*rel).rd_firstRelfilenodeSubid;
-            #[cfg(not(feature = "pg15"))]
-            let rewritten = (*rel).rd_firstRelfilelocatorSubid;
-            (*(*rel).rd_rel).relpersistence == PERMANENT && (*rel).rd_createSubid == 0 && rewritten == 0
-        }
+        self.is_logged
     }
 
     /// Pins a page. `None` when the table ends before it, or it was never made ready for tuples.
     pub fn pin(&self, block: u32) -> Option<Pinned> {
         let found = RECENT.get();
-        let buffer = for_top_transaction(|| {
-            // SAFETY: the table is open; a buffer that holds another page by now is refused.
-            unsafe {
-                if found.file == self.file() && found.block == block && self.read_recent(block, found.buffer)
-                {
-                    return Some(found.buffer);
-                }
-                (block < self.table.blocks()).then(|| pg_sys::ReadBuffer(self.table.raw(), block))
-            }
-        })?;
+        let is_recent = found.file == self.file() && found.block == block;
+        // SAFETY: a buffer that this server has; one that holds another page by now is refused.
+        let buffer =
+            match is_recent && for_top_transaction(|| unsafe { self.read_recent(block, found.buffer) }) {
+                true => found.buffer,
+                false => self.read(block)?,
+            };
         RECENT.set(Recent { file: self.file(), block, buffer });
         let pinned = Pinned { buffer, block };
         // SAFETY: pinned; the number is 0 on a page of zeros and never becomes 0 again, so a look without the lock will do.
@@ -203,27 +223,30 @@ impl Heap {
         Some(pinned)
     }
 
+    /// Pins a page that the table has.
+    fn read(&self, block: u32) -> Option<pg_sys::Buffer> {
+        let table = self.table();
+        // SAFETY: the table is open, and has the block.
+        (block < table.blocks())
+            .then(|| for_top_transaction(|| unsafe { pg_sys::ReadBuffer(table.raw(), block) }))
+    }
+
     /// # Safety
     /// The buffer must be one that this server has, whatever it holds.
     unsafe fn read_recent(&self, block: u32, buffer: pg_sys::Buffer) -> bool {
         const MAIN: pg_sys::ForkNumber::Type = pg_sys::ForkNumber::MAIN_FORKNUM;
-        // SAFETY: the relation is open; the rest by the caller's promise.
-        unsafe {
-            #[cfg(feature = "pg15")]
-            let file = (*self.table.raw()).rd_node;
-            #[cfg(not(feature = "pg15"))]
-            let file = (*self.table.raw()).rd_locator;
-            pg_sys::ReadRecentBuffer(file, MAIN, block, buffer)
-        }
+        // SAFETY: by the caller's promise.
+        unsafe { pg_sys::ReadRecentBuffer(self.file, MAIN, block, buffer) }
     }
 
     /// Makes a page empty, and the table longer if it ends before it. `None` while somebody looks at the page.
     pub fn turn(&self, block: u32) -> Option<Pinned> {
         self.extend_to(block);
+        let table = self.table();
         // SAFETY: the block is there. The cleanup lock gives this process the page alone; between the begin and the end of the
         // critical section are plain writes to it and one WAL record.
         let pinned = unsafe {
-            let buffer = for_top_transaction(|| pg_sys::ReadBuffer(self.table.raw(), block));
+            let buffer = for_top_transaction(|| pg_sys::ReadBuffer(table.raw(), block));
             let pinned = Pinned { buffer, block };
             if !pg_sys::ConditionalLockBufferForCleanup(buffer) {
                 pinned.release();
@@ -238,16 +261,16 @@ impl Heap {
                 if !is_new {
                     (*header).pd_flags |= kept as u16;
                 }
-                pg_sys::MarkBufferDirty(buffer);
-                pg_sys::XLogBeginInsert();
+                unguarded::MarkBufferDirty(buffer);
+                unguarded::XLogBeginInsert();
                 let whole = pg_sys::REGBUF_FORCE_IMAGE | pg_sys::REGBUF_STANDARD;
-                pg_sys::XLogRegisterBuffer(0, buffer, whole as u8);
+                unguarded::XLogRegisterBuffer(0, buffer, whole as u8);
                 let record = PRUNE;
-                pg_sys::XLogRegisterData(record.as_ptr().cast_mut().cast(), record.len() as _);
-                let lsn = pg_sys::XLogInsert(pg_sys::RmgrIds::RM_HEAP2_ID as pg_sys::RmgrId, HEAP2_PRUNE);
+                unguarded::XLogRegisterData(record.as_ptr().cast_mut().cast(), record.len() as _);
+                let lsn = unguarded::XLogInsert(pg_sys::RmgrIds::RM_HEAP2_ID as pg_sys::RmgrId, HEAP2_PRUNE);
                 pinned.set_lsn(lsn);
             });
-            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+            unguarded::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
             pinned
         };
         RECENT.set(Recent { file: self.file(), block, buffer: pinned.buffer });
@@ -258,17 +281,49 @@ impl Heap {
         const EXCLUSIVE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
         /// block.h: P_NEW.
         const NEW: u32 = u32::MAX;
-        if block < self.table.blocks() {
+        let table = self.table();
+        if block < table.blocks() {
             return;
         }
         // SAFETY: the table is open; its extension is locked, as ReadBuffer wants for a new block.
         unsafe {
-            pg_sys::LockRelationForExtension(self.table.raw(), EXCLUSIVE);
-            while self.table.blocks() <= block {
-                pg_sys::ReleaseBuffer(pg_sys::ReadBuffer(self.table.raw(), NEW));
+            pg_sys::LockRelationForExtension(table.raw(), EXCLUSIVE);
+            while table.blocks() <= block {
+                unguarded::ReleaseBuffer(pg_sys::ReadBuffer(table.raw(), NEW));
             }
-            pg_sys::UnlockRelationForExtension(self.table.raw(), EXCLUSIVE);
+            pg_sys::UnlockRelationForExtension(table.raw(), EXCLUSIVE);
         }
+    }
+}
+
+fn number(file: File) -> u32 {
+    #[cfg(feature = "pg15")]
+    let number = file.relNode;
+    #[cfg(not(feature = "pg15"))]
+    let number = file.relNumber;
+    number.into()
+}
+
+fn file(table: &Table) -> File {
+    // SAFETY: the relation is open while the table lives.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return (*table.raw()).rd_node;
+        #[cfg(not(feature = "pg15"))]
+        return (*table.raw()).rd_locator;
+    }
+}
+
+fn is_logged(table: &Table) -> bool {
+    const PERMANENT: std::ffi::c_char = b'p' as std::ffi::c_char;
+    // SAFETY: the relation is open while the table lives, and rd_rel is its pg_class row.
+    unsafe {
+        let rel = table.raw();
+        #[cfg(feature = "pg15")]
+        let rewritten = (*rel).rd_firstRelfilenodeSubid;
+        #[cfg(not(feature = "pg15"))]
+        let rewritten = (*rel).rd_firstRelfilelocatorSubid;
+        (*(*rel).rd_rel).relpersistence == PERMANENT && (*rel).rd_createSubid == 0 && rewritten == 0
     }
 }
 
@@ -311,7 +366,7 @@ impl Pinned {
     /// Gives the page back. Cannot fail.
     pub fn release(self) {
         // SAFETY: pinned for the top transaction, which has not ended; given back once, as `self` ends here.
-        for_top_transaction(|| unsafe { pg_sys::ReleaseBuffer(self.buffer) })
+        for_top_transaction(|| unsafe { unguarded::ReleaseBuffer(self.buffer) })
     }
 
     fn header(&self) -> *mut pg_sys::PageHeaderData {
@@ -326,10 +381,10 @@ impl Pinned {
         // SAFETY: the page is pinned, and locked here; its new line pointer and tuple are where PageAddItem put them, and the
         // registered data outlives XLogInsert.
         unsafe {
-            pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
+            unguarded::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
             let lsn = wal::in_critical_section(|| {
                 let offset = self.place(&mut image);
-                pg_sys::MarkBufferDirty(self.buffer);
+                unguarded::MarkBufferDirty(self.buffer);
                 let page = self.header().cast::<u8>();
                 let line_at = PAGE_HEADER_BYTES + (usize::from(offset) - 1) * LINE_BYTES;
                 let line = &*page.add(line_at).cast::<pg_sys::ItemIdData>();
@@ -349,15 +404,15 @@ impl Pinned {
                 }
                 put(&(tuple_at as u16).to_ne_bytes());
                 put(&(image.bytes.len() as u16).to_ne_bytes());
-                pg_sys::XLogBeginInsert();
-                pg_sys::XLogRegisterBuffer(0, self.buffer, pg_sys::REGBUF_STANDARD as u8);
+                unguarded::XLogBeginInsert();
+                unguarded::XLogRegisterBuffer(0, self.buffer, pg_sys::REGBUF_STANDARD as u8);
                 register(&fragments);
                 register(image.tuple());
-                let lsn = pg_sys::XLogInsert(pg_sys::RmgrIds::RM_GENERIC_ID as pg_sys::RmgrId, 0);
+                let lsn = unguarded::XLogInsert(pg_sys::RmgrIds::RM_GENERIC_ID as pg_sys::RmgrId, 0);
                 self.set_lsn(lsn);
                 lsn
             });
-            pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+            unguarded::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
             lsn
         }
     }
@@ -374,12 +429,12 @@ impl Pinned {
         unsafe {
             let mut map: pg_sys::Buffer = 0;
             loop {
-                pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
+                unguarded::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
                 if !self.is_all_visible() || map != 0 {
                     break;
                 }
-                pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
-                pg_sys::visibilitymap_pin(heap.table.raw(), self.block, &mut map);
+                unguarded::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+                pg_sys::visibilitymap_pin(heap.table().raw(), self.block, &mut map);
             }
             let lsn = wal::in_critical_section(|| {
                 let offset = self.place(&mut image);
@@ -388,25 +443,25 @@ impl Pinned {
                 if self.is_all_visible() {
                     (*self.header()).pd_flags &= !(pg_sys::PD_ALL_VISIBLE as u16);
                     let bits = pg_sys::VISIBILITYMAP_VALID_BITS as u8;
-                    pg_sys::visibilitymap_clear(heap.table.raw(), self.block, map, bits);
+                    pg_sys::visibilitymap_clear(heap.table().raw(), self.block, map, bits);
                     record[2] = ALL_VISIBLE_CLEARED;
                 }
-                pg_sys::MarkBufferDirty(self.buffer);
+                unguarded::MarkBufferDirty(self.buffer);
                 let tuple = image.tuple();
                 // xl_heap_header: both masks and the header's length.
                 let header = &tuple[18..23];
-                pg_sys::XLogBeginInsert();
-                pg_sys::XLogRegisterData(record.as_mut_ptr().cast(), record.len() as _);
-                pg_sys::XLogRegisterBuffer(0, self.buffer, pg_sys::REGBUF_STANDARD as u8);
+                unguarded::XLogBeginInsert();
+                unguarded::XLogRegisterData(record.as_mut_ptr().cast(), record.len() as _);
+                unguarded::XLogRegisterBuffer(0, self.buffer, pg_sys::REGBUF_STANDARD as u8);
                 register(header);
                 register(&tuple[offset_of!(pg_sys::HeapTupleHeaderData, t_bits)..]);
-                let lsn = pg_sys::XLogInsert(pg_sys::RmgrIds::RM_HEAP_ID as pg_sys::RmgrId, HEAP_INSERT);
+                let lsn = unguarded::XLogInsert(pg_sys::RmgrIds::RM_HEAP_ID as pg_sys::RmgrId, HEAP_INSERT);
                 self.set_lsn(lsn);
                 lsn
             });
-            pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+            unguarded::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
             if map != 0 {
-                pg_sys::ReleaseBuffer(map);
+                unguarded::ReleaseBuffer(map);
             }
             lsn
         }
@@ -427,7 +482,7 @@ impl Pinned {
         // SAFETY: by the caller's promise; the item is copied. What PageAddItem returns is a line with a tuple.
         unsafe {
             let page = self.header();
-            let offset = pg_sys::PageAddItemExtended(
+            let offset = unguarded::PageAddItemExtended(
                 page.cast(),
                 image.bytes.as_mut_ptr().cast(),
                 image.bytes.len(),
@@ -462,5 +517,5 @@ impl Pinned {
 /// The bytes must stay until the record is inserted, and the block must be registered.
 unsafe fn register(bytes: &[u8]) {
     // SAFETY: by the caller's promise; the data is only read.
-    unsafe { pg_sys::XLogRegisterBufData(0, bytes.as_ptr().cast_mut().cast(), bytes.len() as _) }
+    unsafe { unguarded::XLogRegisterBufData(0, bytes.as_ptr().cast_mut().cast(), bytes.len() as _) }
 }

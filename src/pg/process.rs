@@ -6,6 +6,8 @@ use std::time::Instant;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::unguarded;
+
 /// This process's slot in PostgreSQL's process array, or `None` in one that has none.
 pub fn my_slot() -> Option<usize> {
     // SAFETY: reads pointers set at process start; MyProc points into allProcs. Computed since the field that
@@ -83,7 +85,7 @@ pub fn sleep_until(is_over: impl Fn() -> bool) {
         let mut others = 0;
         pg_sys::my_wait_event_info.write_volatile(pg_sys::PG_WAIT_EXTENSION);
         loop {
-            pg_sys::PGSemaphoreLock(semaphore);
+            unguarded::PGSemaphoreLock(semaphore);
             if is_over() {
                 break;
             }
@@ -91,7 +93,7 @@ pub fn sleep_until(is_over: impl Fn() -> bool) {
         }
         pg_sys::my_wait_event_info.write_volatile(0);
         for _ in 0..others {
-            pg_sys::PGSemaphoreUnlock(semaphore);
+            unguarded::PGSemaphoreUnlock(semaphore);
         }
     }
 }
@@ -99,7 +101,7 @@ pub fn sleep_until(is_over: impl Fn() -> bool) {
 /// Wakes the process in a slot, which sleeps in `sleep_until`.
 pub fn wake_sleeper(slot: usize) {
     // SAFETY: callers pass what that process's `my_slot` gave; it is alive, since it sleeps.
-    unsafe { pg_sys::PGSemaphoreUnlock((*(*pg_sys::ProcGlobal).allProcs.add(slot)).sem) }
+    unsafe { unguarded::PGSemaphoreUnlock((*(*pg_sys::ProcGlobal).allProcs.add(slot)).sem) }
 }
 
 /// Asks a process of ours to end as pg_terminate_backend does.
@@ -156,7 +158,7 @@ pub fn now_us() -> i64 {
 /// When the statement began that the client has sent, as `statement_timestamp()`; at a COMMIT, that. Costs nothing.
 pub fn statement_started_us() -> i64 {
     // SAFETY: a plain read of transaction state.
-    unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
+    unsafe { unguarded::GetCurrentStatementStartTimestamp() }
 }
 
 /// When the clock of `clock_us` stood at 0. Set by the postmaster, so that all its children have the same.
