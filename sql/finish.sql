@@ -47,7 +47,10 @@ BEGIN
         WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = extension AND d.deptype = 'e'
     LOOP
         SELECT i.type, i.identity, i.schema INTO what FROM pg_identify_object(object.classid, object.objid, 0) AS i;
-        IF what.schema = old_name THEN
+        -- A view's type goes with the view, an array's with that of its elements.
+        IF what.schema = old_name AND NOT EXISTS (SELECT FROM pg_type t WHERE object.classid = 'pg_type'::regclass
+            AND t.oid = object.objid AND (t.typrelid <> 0 OR t.typelem <> 0 AND t.typsubscript = 'array_subscript_handler'::regproc))
+        THEN
             EXECUTE format('ALTER %s %s SET SCHEMA %I', what.type, what.identity, schema);
         END IF;
     END LOOP;

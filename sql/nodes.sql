@@ -625,6 +625,10 @@ BEGIN
                     is_reached := false;
                 WHEN connection_exception THEN
                     problem := SQLERRM;
+                -- What is no connection string is an error of its own from PostgreSQL 16 on.
+                WHEN syntax_error THEN
+                    problem := 'could not establish connection';
+                    is_reached := false;
             END;
             EXIT WHEN problem IS NULL OR NOT is_reached OR clock_timestamp() > give_up;
             -- Whoever used it may take a moment to end.

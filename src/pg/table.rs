@@ -68,11 +68,6 @@ impl Table {
         unsafe { (*self.rel).rd_id }
     }
 
-    pub fn owner(&self) -> Oid {
-        // SAFETY: `rel` is open while `self` lives, and rd_rel is its pg_class row.
-        unsafe { (*(*self.rel).rd_rel).relowner }
-    }
-
     /// The primary key's index; `InvalidOid` when somebody dropped it.
     pub fn primary_key(&self) -> Oid {
         // SAFETY: `rel` is open while `self` lives.

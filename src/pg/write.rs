@@ -60,6 +60,7 @@ pub fn insert(table: &Table, values: &[Value<'_>]) -> Tid {
     }
     // SAFETY: Table::open checked that the descriptor has at most MAX_COLUMNS columns.
     unsafe {
+        let _active = snapshot_to_write(false);
         let tuple = pg_sys::heap_form_tuple(table.descriptor(), datums.as_mut_ptr(), nulls.as_mut_ptr());
         pg_sys::heap_insert(table.raw(), tuple, pg_sys::GetCurrentCommandId(true), 0, std::ptr::null_mut());
         insert_index_entries(table, tuple, Entries::All);
@@ -84,6 +85,7 @@ pub fn insert_unless_taken(
     // on the token only, and finds the row confirmed or gone when it is released. An error in between aborts the transaction, and
     // the row with it.
     unsafe {
+        let _active = snapshot_to_write(false);
         let tuple = pg_sys::heap_form_tuple(table.descriptor(), datums.as_mut_ptr(), nulls.as_mut_ptr());
         let xid = pg_sys::GetCurrentTransactionId();
         let token = pg_sys::SpeculativeInsertionLockAcquire(xid);
@@ -139,6 +141,12 @@ impl<'t> Candidate<'t> {
         Tid::from_raw(&self.header.t_self)
     }
 
+    fn is_external(&self) -> bool {
+        // SAFETY: the candidate's bytes are on the page that it pins.
+        let bits = unsafe { (*self.header.t_data).t_infomask };
+        u32::from(bits) & pg_sys::HEAP_HASEXTERNAL != 0
+    }
+
     /// Replaces some columns, if it still is the latest version and nobody else holds it; returns where the new version is.
     pub fn update(mut self, changes: &[(usize, Value<'_>)]) -> Result<Tid, Taken> {
         let table = self.page.table();
@@ -154,8 +162,7 @@ impl<'t> Candidate<'t> {
         // still the latest version.
         unsafe {
             // Columns that somebody has added may lie out of line, and be read anew.
-            let is_external = u32::from((*self.header.t_data).t_infomask) & pg_sys::HEAP_HASEXTERNAL != 0;
-            let _active = is_external.then(ActiveSnapshot::ensure);
+            let _active = snapshot_to_write(self.is_external());
             let tuple = pg_sys::heap_modify_tuple(
                 &mut self.header,
                 table.descriptor(),
@@ -205,6 +212,7 @@ impl<'t> Candidate<'t> {
         // SAFETY: the candidate's page exists, since it is pinned; heap_delete takes its own lock and says whether this is still
         // the latest version.
         let result = unsafe {
+            let _active = snapshot_to_write(self.is_external());
             if self.is_locked_by_us {
                 self.lock_without_waiting(pg_sys::LockTupleMode::LockTupleExclusive)?;
             }
@@ -273,6 +281,13 @@ fn assertions_enabled() -> bool {
             !value.is_null() && std::ffi::CStr::from_ptr(value) == c"on"
         }
     })
+}
+
+/// A snapshot for the time of one write, where there is none, as at a commit. PostgreSQL reads and removes what lies out of line through
+/// one (get_toast_snapshot). With assertions it wants one in each table that could have such values (AssertHasSnapshotForToast), also
+/// for rows that have none.
+fn snapshot_to_write(is_external: bool) -> Option<ActiveSnapshot> {
+    if is_external || assertions_enabled() { ActiveSnapshot::ensure() } else { None }
 }
 
 /// Which index entries a new version gets.

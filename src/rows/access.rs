@@ -16,7 +16,7 @@ use crate::errors::CounterError;
 use crate::pg::catalog::{self, Watch};
 use crate::pg::confined::{self, Confined};
 use crate::pg::privilege::{self, Rights};
-use crate::pg::table::{Access, Index, Table};
+use crate::pg::table::{self, Access, Index, Table};
 use crate::pg::xact::{self, Participant};
 use crate::pg::{Oid, installed, lock, partition, process};
 
@@ -29,8 +29,7 @@ pub struct Tables {
 
 /// Index expressions and such run with the rights of the tables' owner, whoever asked for the pass.
 pub fn as_owner<T>(tables: Tables, work: impl FnOnce(&Confined<'_>) -> T) -> T {
-    let owner = Table::open(tables.total).owner();
-    confined::as_owner(owner, work)
+    confined::as_owner(table::owner(tables.total), work)
 }
 
 /// What a call is about to do, and the privileges on counter_ext.total that it takes.

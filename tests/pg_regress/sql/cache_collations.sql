@@ -3,7 +3,7 @@ SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS counter_ext;
 RESET client_min_messages;
 \set SHOW_CONTEXT never
-SELECT count(*) = 0 AS lacks_icu FROM pg_collation WHERE collprovider = 'i' \gset
+SELECT count(*) = 0 AS lacks_icu FROM pg_collation WHERE collname = 'und-x-icu' \gset
 \if :lacks_icu
 \quit
 \endif
