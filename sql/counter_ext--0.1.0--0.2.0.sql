@@ -3664,6 +3664,13 @@ PARALLEL RESTRICTED
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'visitors_here_wrapper';
 
+-- src/api/sharding.rs
+-- counter_ext::api::sharding::counter_ext::want_worker
+CREATE OR REPLACE FUNCTION counter_ext."want_worker"() RETURNS void
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'want_worker_wrapper';
+
 -- src/api/triggers.rs
 -- counter_ext::api::triggers::counter_ext::check_written_by_hand
 CREATE OR REPLACE FUNCTION counter_ext."check_written_by_hand"()
@@ -4351,6 +4358,10 @@ BEGIN
                     is_reached := false;
                 WHEN connection_exception THEN
                     problem := SQLERRM;
+                -- What is no connection string is an error of its own from PostgreSQL 16 on.
+                WHEN syntax_error THEN
+                    problem := 'could not establish connection';
+                    is_reached := false;
             END;
             EXIT WHEN problem IS NULL OR NOT is_reached OR clock_timestamp() > give_up;
             -- Whoever used it may take a moment to end.
@@ -4433,6 +4444,37 @@ CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.movi
     FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.check_written_by_hand();
 
 ALTER TABLE counter_ext.moving ENABLE ALWAYS TRIGGER check_written_by_hand;
+
+-- Shards of other nodes that this node has nothing left of.
+CREATE TABLE counter_ext.shard_left (
+    shard bigint NOT NULL,
+    placed text NOT NULL,
+    -- Transactions that had one of our tables locked when the shard had moved, and may go by where it was before. NULL: they have ended, and no row
+    -- was found afterwards.
+    writers text[],
+    PRIMARY KEY (shard)
+);
+
+COMMENT ON TABLE counter_ext.shard_left IS 'shards of other nodes that this node has nothing left of, where writers is NULL';
+
+-- Shards of this node that no other node has anything left of.
+CREATE TABLE counter_ext.shard_arrived (
+    shard bigint NOT NULL,
+    placed text NOT NULL,
+    PRIMARY KEY (shard)
+);
+
+COMMENT ON TABLE counter_ext.shard_arrived IS 'shards of this node that no other node has anything left of';
+
+CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.shard_left
+    FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.check_written_by_hand();
+
+ALTER TABLE counter_ext.shard_left ENABLE ALWAYS TRIGGER check_written_by_hand;
+
+CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.shard_arrived
+    FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.check_written_by_hand();
+
+ALTER TABLE counter_ext.shard_arrived ENABLE ALWAYS TRIGGER check_written_by_hand;
 
 -- Errors: 25006 a standby; 42501; 55000 there is no cluster here, or this node is not its coordinator.
 CREATE OR REPLACE FUNCTION counter_ext.check_citus(function text, on_coordinator boolean) RETURNS void
@@ -4615,6 +4657,8 @@ BEGIN
     ELSE
         PERFORM counter_ext.set_serve('off');
     END IF;
+    -- They bring what was counted before to where it belongs, and ask whether all of that has come.
+    PERFORM FROM counter_ext.on_nodes('SELECT counter_ext.want_worker()', NULL);
 END
 $$;
 
@@ -4647,17 +4691,42 @@ BEGIN
 END
 $$;
 
--- Rows of sets: those of ids that another node has go there, and then here.
-CREATE OR REPLACE FUNCTION counter_ext.move_rows(OUT moved bigint, OUT problem text)
+-- Transactions, by their virtual ids, that have a table locked in which move_rows() looks, or prepared ones.
+CREATE OR REPLACE FUNCTION counter_ext.writers_of_rows() RETURNS text[]
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(array_agg(DISTINCT l.virtualtransaction), '{}') FROM pg_locks l
+        WHERE l.locktype = 'relation' AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+        AND l.relation IN (SELECT c.oid FROM pg_class c WHERE c.relnamespace = 'counter_ext'::regnamespace AND c.relkind IN ('r', 'p')
+            AND c.relname ~ '^(total|token|source_offset|liked(_[0-9]+)?|visit|visitors)$')
+        AND l.mode <> 'AccessShareLock' AND l.pid IS DISTINCT FROM pg_backend_pid()
+$$;
+
+-- Rows that stay what they are, however often they come: those of ids that another node has go there, and then here. Says how many went, of how many
+-- shards there may be more, and what was in the way. Called by the worker, at READ COMMITTED: each statement sees what was committed before it.
+CREATE OR REPLACE FUNCTION counter_ext.move_rows(OUT moved bigint, OUT unfinished bigint, OUT problem text)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     most CONSTANT integer := 1000;
     piece record;
     asked record;
+    new_shards json;
+    free_shards bigint[];
 BEGIN
     moved := 0;
     -- Whoever holds a row keeps it for a while.
     PERFORM set_config('lock_timeout', '1s', true);
+    -- While the transaction that moved a shard holds its id, others may not have been told yet.
+    SELECT json_agg(json_build_object('shard', s.shardid, 'placed', p.xmin::text)) INTO new_shards
+        FROM pg_dist_shard s JOIN pg_dist_placement p ON p.shardid = s.shardid AND p.shardstate = 1
+        WHERE s.logicalrelid = to_regclass('counter_ext.shard_of_id') AND p.groupid <> (SELECT l.groupid FROM pg_dist_local_group l)
+        AND NOT EXISTS (SELECT FROM counter_ext.shard_left f WHERE f.shard = s.shardid AND f.placed = p.xmin::text)
+        AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'transactionid' AND l.transactionid = p.xmin);
+    -- Whoever locks a table from now on knows of them.
+    INSERT INTO counter_ext.shard_left AS f (shard, placed, writers)
+        SELECT r.shard, r.placed, counter_ext.writers_of_rows() FROM json_to_recordset(new_shards) AS r (shard bigint, placed text)
+        ON CONFLICT (shard) DO UPDATE SET placed = excluded.placed, writers = excluded.writers;
+    SELECT array_agg(f.shard) INTO free_shards FROM counter_ext.shard_left f
+        WHERE f.writers IS NOT NULL AND NOT f.writers && counter_ext.writers_of_rows();
     FOR piece IN
         SELECT 'likes' AS what, s.target, json_agg(s) AS rows FROM (
             SELECT counter_ext.owner_group(l.item) AS target, l.item, l.actor, l.at FROM counter_ext.liked l
@@ -4666,6 +4735,12 @@ BEGIN
         SELECT 'tokens', s.target, json_agg(s) FROM (
             SELECT counter_ext.owner_group(t.id) AS target, t.token, t.id, t.at, t.delta FROM counter_ext.token t
             WHERE counter_ext.owner_group(t.id) IS NOT NULL LIMIT most) AS s GROUP BY s.target
+        UNION ALL
+        -- A node's own sources, by which it delivers what moves, are its own wherever they are.
+        SELECT 'sources', s.target, json_agg(s) FROM (
+            SELECT counter_ext.owner_group(o.source) AS target, o.* FROM counter_ext.source_offset o
+            WHERE counter_ext.owner_group(o.source) IS NOT NULL AND NOT starts_with(o.source, 'counter_ext.moving ') LIMIT most) AS s
+            GROUP BY s.target
         UNION ALL
         SELECT 'visits', s.target, json_agg(s) FROM (
             SELECT counter_ext.owner_group(v.id) AS target, v.id, v.day, v.slot, v.sketch::text AS sketch FROM counter_ext.visit v
@@ -4690,6 +4765,9 @@ BEGIN
             WHEN 'tokens' THEN
                 DELETE FROM counter_ext.token t USING json_to_recordset(piece.rows) AS r (token text, id text)
                     WHERE t.token = r.token AND t.id = r.id;
+            WHEN 'sources' THEN
+                DELETE FROM counter_ext.source_offset o USING json_populate_recordset(NULL::counter_ext.source_offset, piece.rows) AS r
+                    WHERE o.source = r.source AND o IS NOT DISTINCT FROM r;
             WHEN 'visits' THEN
                 DELETE FROM counter_ext.visit v USING json_to_recordset(piece.rows) AS r (id text, day date, slot bigint)
                     WHERE v.id = r.id AND v.day = r.day AND v.slot = r.slot;
@@ -4699,6 +4777,71 @@ BEGIN
         END CASE;
         moved := moved + json_array_length(piece.rows);
     END LOOP;
+    -- Those who could have written had ended before this looked, and it found nothing.
+    IF moved = 0 AND problem IS NULL THEN
+        UPDATE counter_ext.shard_left f SET writers = NULL WHERE f.shard = ANY (free_shards);
+    END IF;
+    SELECT count(*) INTO unfinished FROM pg_dist_shard s JOIN pg_dist_placement p ON p.shardid = s.shardid AND p.shardstate = 1
+        WHERE s.logicalrelid = to_regclass('counter_ext.shard_of_id') AND p.groupid <> (SELECT l.groupid FROM pg_dist_local_group l)
+        AND NOT EXISTS (SELECT FROM counter_ext.shard_left f WHERE f.shard = s.shardid AND f.placed = p.xmin::text AND f.writers IS NULL);
+END
+$$;
+
+-- Shards of another node, named by its group, that this one has nothing left of. It is this node's worker that looks.
+CREATE OR REPLACE FUNCTION counter_ext.shards_left(target integer) RETURNS json
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM counter_ext.want_worker();
+    RETURN (SELECT coalesce(json_agg(f.shard), '[]') FROM counter_ext.shard_left f JOIN pg_dist_placement p ON p.shardid = f.shard
+        WHERE f.writers IS NULL AND f.placed = p.xmin::text AND p.shardstate = 1 AND p.groupid = shards_left.target);
+END
+$$;
+
+-- Asks all other nodes what they have left of this node's shards; says of how many everything has arrived since it last asked, and what was in the way.
+-- Called by the worker.
+CREATE OR REPLACE FUNCTION counter_ext.look_for_arrivals(OUT arrived bigint, OUT problem text)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    own integer := (SELECT l.groupid FROM pg_dist_local_group l);
+    others bigint[];
+    waiting json;
+    asked record;
+    answers integer := 0;
+    left_by_all bigint[];
+BEGIN
+    arrived := 0;
+    IF to_regclass('pg_dist_node') IS NULL THEN
+        problem := 'there is no list of nodes';
+        RETURN;
+    END IF;
+    -- Before anybody is asked: what an answer is about is the placement of now, or one before.
+    SELECT json_agg(json_build_object('shard', s.shardid, 'placed', p.xmin::text)), array_agg(s.shardid) INTO waiting, left_by_all
+        FROM pg_dist_shard s JOIN pg_dist_placement p ON p.shardid = s.shardid AND p.shardstate = 1
+        WHERE s.logicalrelid = to_regclass('counter_ext.shard_of_id') AND p.groupid = own
+        AND NOT EXISTS (SELECT FROM counter_ext.shard_arrived a WHERE a.shard = s.shardid AND a.placed = p.xmin::text);
+    IF waiting IS NULL THEN
+        RETURN;
+    END IF;
+    -- Also those that cannot be asked now: nobody knows what they have.
+    SELECT array_agg(DISTINCT g.groupid) INTO others FROM (
+        SELECT n.groupid FROM pg_dist_node n WHERE n.noderole = 'primary' UNION SELECT p.groupid FROM pg_dist_placement p) AS g
+        WHERE g.groupid <> own;
+    FOR asked IN SELECT * FROM counter_ext.on_nodes(format('SELECT counter_ext.shards_left(%s)', own), coalesce(others, '{}')) LOOP
+        IF asked.succeeded IS NOT TRUE THEN
+            problem := format('node %s: %s', asked.node, asked.answer);
+            RETURN;
+        END IF;
+        answers := answers + 1;
+        left_by_all := ARRAY(SELECT unnest(left_by_all) INTERSECT SELECT j::bigint FROM json_array_elements_text(asked.answer::json) AS j);
+    END LOOP;
+    IF answers < coalesce(cardinality(others), 0) THEN
+        problem := 'some nodes are not active';
+        RETURN;
+    END IF;
+    INSERT INTO counter_ext.shard_arrived AS a (shard, placed)
+        SELECT r.shard, r.placed FROM json_to_recordset(waiting) AS r (shard bigint, placed text) WHERE r.shard = ANY (left_by_all)
+        ON CONFLICT (shard) DO UPDATE SET placed = excluded.placed;
+    GET DIAGNOSTICS arrived = ROW_COUNT;
 END
 $$;
 
@@ -4714,6 +4857,13 @@ BEGIN
             INSERT INTO counter_ext.token (token, id, at, delta)
                 SELECT r.token, r.id, r.at, r.delta FROM json_to_recordset(rows::json) AS r (token text, id text, at timestamptz, delta bigint)
                 ON CONFLICT DO NOTHING;
+        WHEN 'sources' THEN
+            -- Nothing is applied here of a source before all of it has arrived: what comes is the latest.
+            INSERT INTO counter_ext.source_offset AS o
+                SELECT r.* FROM json_populate_recordset(NULL::counter_ext.source_offset, rows::json) AS r
+                ON CONFLICT (source) DO UPDATE SET upto = excluded.upto, skipped = excluded.skipped, batches = excluded.batches,
+                    updated_at = excluded.updated_at, passed_over = excluded.passed_over, passed_upto = excluded.passed_upto,
+                    resets = excluded.resets, reset_from = excluded.reset_from, reset_at = excluded.reset_at, reset_by = excluded.reset_by;
         ELSE
             -- Sketches are united in the next pass, however often they come.
             EXECUTE format('INSERT INTO counter_ext.visit (id, day, slot, sketch)
@@ -4722,6 +4872,12 @@ BEGIN
                 (SELECT format_type(a.atttypid, NULL) FROM pg_attribute a
                  WHERE a.attrelid = 'counter_ext.visit'::regclass AND a.attname = 'sketch')) USING rows;
     END CASE;
+    -- Looked at once the table is locked: from then on nothing is taken in that this node has said it has nothing of. The sender asks again.
+    IF EXISTS (SELECT FROM json_array_elements(rows::json) AS r
+               WHERE counter_ext.owner_group(coalesce(r->>'item', r->>'source', r->>'id')) IS NOT NULL)
+    THEN
+        RAISE EXCEPTION 'these rows belong to yet another node' USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
 END
 $$;
 
@@ -4736,29 +4892,35 @@ BEGIN
 END
 $$;
 
--- What this node has to say for counter_citus_status().
+-- What this node has to say for counter_citus_status(). Where something is to arrive, the worker is to ask for it.
 CREATE OR REPLACE FUNCTION counter_ext.citus_node() RETURNS json
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     shards bigint;
+    arrived bigint;
     functions bigint;
 BEGIN
     IF to_regclass('counter_ext.shard_of_id') IS NOT NULL THEN
-        SELECT count(*) INTO shards FROM pg_dist_placement p JOIN pg_dist_shard s ON s.shardid = p.shardid
+        SELECT count(*), count(a.shard) INTO shards, arrived FROM pg_dist_placement p JOIN pg_dist_shard s ON s.shardid = p.shardid
+            LEFT JOIN counter_ext.shard_arrived a ON a.shard = s.shardid AND a.placed = p.xmin::text
             WHERE s.logicalrelid = to_regclass('counter_ext.shard_of_id') AND p.groupid = (SELECT l.groupid FROM pg_dist_local_group l);
         SELECT count(*) INTO functions FROM counter_ext.functions_by_id() AS f (f)
             JOIN pg_dist_object o ON o.classid = 'pg_proc'::regclass AND o.objid = f.f AND o.force_delegation;
     END IF;
+    IF shards > arrived THEN
+        PERFORM counter_ext.want_worker();
+    END IF;
     RETURN json_build_object('serves', current_setting('counter_ext.serve', true), 'shards', coalesce(shards, 0),
         'functions', coalesce(functions, 0),
-        'moving', (SELECT count(*) FROM counter_ext.moving m),
+        'moving', (SELECT count(*) FROM counter_ext.moving m), 'arriving', coalesce(shards - arrived, 0),
         'version', (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'counter_ext'));
 END
 $$;
 
 -- Errors: 55000 there is no cluster here.
 CREATE OR REPLACE FUNCTION counter_citus_status()
-    RETURNS TABLE (group_id integer, node text, serves boolean, shards bigint, functions bigint, moving bigint, version text, problem text)
+    RETURNS TABLE (group_id integer, node text, serves boolean, shards bigint, functions bigint, moving bigint, arriving bigint, version text,
+        problem text)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     asked record;
@@ -4775,6 +4937,7 @@ BEGIN
         shards := (said->>'shards')::bigint;
         functions := (said->>'functions')::bigint;
         moving := (said->>'moving')::bigint;
+        arriving := (said->>'arriving')::bigint;
         version := said->>'version';
         problem := CASE
             WHEN NOT asked.succeeded THEN asked.answer
@@ -5208,7 +5371,10 @@ BEGIN
         WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = extension AND d.deptype = 'e'
     LOOP
         SELECT i.type, i.identity, i.schema INTO what FROM pg_identify_object(object.classid, object.objid, 0) AS i;
-        IF what.schema = old_name THEN
+        -- A view's type goes with the view, an array's with that of its elements.
+        IF what.schema = old_name AND NOT EXISTS (SELECT FROM pg_type t WHERE object.classid = 'pg_type'::regclass
+            AND t.oid = object.objid AND (t.typrelid <> 0 OR t.typelem <> 0 AND t.typsubscript = 'array_subscript_handler'::regproc))
+        THEN
             EXECUTE format('ALTER %s %s SET SCHEMA %I', what.type, what.identity, schema);
         END IF;
     END LOOP;

@@ -10,9 +10,11 @@ use crate::errors::{CounterError, OrRaise, check_key, given};
 use crate::fallible;
 use crate::idempotency::batch::Borders;
 use crate::idempotency::{self, Delta};
+use crate::memory::workers;
 use crate::owners;
 use crate::owners::ranges::Owner;
 use crate::pg::args::{BigintArray, SketchBytes, TextArg, TextArray};
+use crate::pg::catalog;
 use crate::sharding::batches;
 use crate::visitors::rows::Days;
 
@@ -118,6 +120,12 @@ mod counter_ext {
         take().or_raise()
     }
 
+    /// Asks for this database's worker, if it does not run.
+    #[pg_extern]
+    fn want_worker() {
+        workers::call_worker(u32::from(catalog::my_database()));
+    }
+
     /// The group of the node that has an id; NULL where that is this one.
     #[pg_extern(strict)]
     fn owner_group(id: TextArg<'_>) -> Option<i32> {
@@ -143,6 +151,7 @@ extension_sql_file!(
         counter_ext::visitors_here,
         counter_ext::advance_source_here,
         counter_ext::owner_group,
-        counter_ext::take_moved
+        counter_ext::take_moved,
+        counter_ext::want_worker
     ]
 );

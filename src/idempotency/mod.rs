@@ -17,6 +17,7 @@ use crate::counting::{change, transaction};
 use crate::errors::CounterError;
 use crate::family::Family;
 use crate::family::pass::{How, Progress, Step, Work};
+use crate::owners;
 use crate::pg::lock::{self, Subject};
 use crate::pg::privilege::Rights;
 use crate::pg::table::Access;
@@ -67,10 +68,11 @@ impl Work for ForgetTokens {
 }
 
 /// Adds a delta to a counter if the token has not been seen for it. Returns whether it did. Errors: 22023 it has been seen with another
-/// delta.
+/// delta; 55000 where shards move, it may have been seen by another node.
 pub fn increment_once(id: &[u8], delta: i64, token: &[u8]) -> Result<bool, CounterError> {
     let entered = change::enter("counter_incr_once")?;
     let table = TOKENS.enter_to_write(Rights::INSERT, "INSERT")?;
+    owners::check_all_arrived(id)?;
     let is_new = xact::in_scratch_memory(|| token_rows::insert_once(table, token, id, delta))?;
     if is_new {
         change::increment(entered, id, delta)?;
@@ -104,10 +106,11 @@ pub fn apply<Id: AsRef<[u8]>>(
 }
 
 /// Moves a source on to the end of a batch with so many deltas, which others count. Returns how far it had delivered before; `None` where
-/// that was as far.
+/// that was as far. Errors: 55000 where shards move, another node may know of more.
 pub fn advance(source: &[u8], borders: Borders, count: usize) -> Result<Option<Option<i64>>, CounterError> {
     change::enter("counter_apply")?;
     let table = OFFSETS.enter_to_write(Rights::INSERT.and(Rights::UPDATE), "INSERT and UPDATE")?;
+    owners::check_all_arrived(source)?;
     lock::lock_exclusive(table, Subject::Key(lock::id_hash(source)));
     match xact::in_scratch_memory(|| offset_rows::advance(table, source, borders, count))? {
         Advanced::From(before) => Ok(Some(before)),
@@ -120,6 +123,7 @@ pub fn advance(source: &[u8], borders: Borders, count: usize) -> Result<Option<O
 pub fn reset(source: &[u8]) -> Result<Option<i64>, CounterError> {
     transaction::check_may_change("counter_apply_reset")?;
     let table = OFFSETS.enter_to_write(Rights::SELECT.and(Rights::DELETE), "SELECT and DELETE")?;
+    owners::check_all_arrived(source)?;
     lock::lock_exclusive(table, Subject::Key(lock::id_hash(source)));
     xact::in_scratch_memory(|| offset_rows::reset(table, source))
 }

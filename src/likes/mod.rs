@@ -15,6 +15,7 @@ use crate::counting::reserved::{self, Kind};
 use crate::counting::{change, read, transaction};
 use crate::errors::CounterError;
 use crate::family::Family;
+use crate::owners;
 use crate::pg::counted::Counted;
 use crate::pg::privilege::Rights;
 use crate::pg::snapshot::ActiveSnapshot;
@@ -35,6 +36,7 @@ pub static FAMILY: Family = Family {
 /// Makes a like. Returns whether this call made it. Item and actor are checked.
 pub fn like(item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
     let (entered, table) = enter("counter_like", Rights::INSERT, "INSERT")?;
+    owners::check_all_arrived(item)?;
     let is_new = xact::in_scratch_memory(|| rows::insert(table, item, actor, Value::Now))?;
     if is_new {
         add(entered, item, 1)?;
@@ -46,6 +48,7 @@ pub fn like(item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
 /// Takes a like back. Returns whether this call did.
 pub fn unlike(item: &[u8], actor: &[u8]) -> Result<bool, CounterError> {
     let (entered, table) = enter("counter_unlike", Rights::DELETE, "DELETE")?;
+    owners::check_all_arrived(item)?;
     let was_there = xact::in_scratch_memory(|| rows::remove(table, item, actor))?;
     if was_there {
         add(entered, item, -1)?;

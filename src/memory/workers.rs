@@ -410,6 +410,13 @@ pub fn want_worker(database: u32) {
     }
 }
 
+/// As `want_worker`, also in a database that has counted nothing yet. Not at a commit.
+pub fn call_worker(database: u32) {
+    if databases::register(database) {
+        want_worker(database);
+    }
+}
+
 /// A worker that ends while there is work left asks for the next one.
 pub fn want_again(database: u32) {
     with(database, |cell| cell.worker.wanted.store(1, Ordering::SeqCst));

@@ -10,6 +10,8 @@ pub enum OwnersError {
     ServesNone,
     /// The id is on another node.
     Elsewhere { id: Vec<u8>, group: i32 },
+    /// What another node has had of the id may not be here yet.
+    OnItsWay { id: Vec<u8> },
     /// It is on all nodes.
     Scattered { what: &'static str },
     /// No node has the id, or what the cluster says of its nodes makes no sense.
@@ -33,6 +35,14 @@ impl Explain for OwnersError {
                 not_in_state(format!("\"{}\" is not on this node, but on that of group {group}", text(id)))
                     .hint(SEND_ON)
             }
+            Self::OnItsWay { id } => not_in_state(format!(
+                "what other nodes have had of \"{}\" may not have arrived on this one yet",
+                text(id)
+            ))
+            .hint(
+                "Whether this has been done before cannot be told until then: call it again in a moment. \
+                 SELECT * FROM counter_citus_status() says what is arriving.",
+            ),
             Self::Scattered { what } => {
                 not_in_state(format!("{what} is spread over the nodes of the cluster"))
                     .hint("Ask the table counter_ext.liked on each node, with run_command_on_all_nodes().")

@@ -1,7 +1,8 @@
 //! What this backend knows of whose ids are whose, until the cluster's metadata change.
 //!
 //! `counter_ext.shard_of_id` is a table without rows that `counter_citus_setup()` makes and Citus distributes: an id is on the node that
-//! has the table's shard for it. Citus tells all backends, as of a changed table, when a shard moves.
+//! has the table's shard for it. Citus tells all backends, as of a changed table, when a shard moves; so does this node's worker when everything
+//! of a shard has arrived.
 //!
 //! BOUND: as many shards as the cluster has.
 
@@ -17,7 +18,8 @@ use crate::pg::spi::Spi;
 use crate::pg::xact;
 use crate::rows::access;
 
-const SHARDS: &str = "SELECT s.shardminvalue, s.shardmaxvalue, p.groupid, l.groupid \
+const SHARDS: &str = "SELECT s.shardminvalue, s.shardmaxvalue, p.groupid, l.groupid, EXISTS (SELECT FROM counter_ext.shard_arrived a \
+    WHERE a.shard OPERATOR(pg_catalog.=) s.shardid AND a.placed OPERATOR(pg_catalog.=) p.xmin::pg_catalog.text) \
     FROM pg_catalog.pg_dist_shard s JOIN pg_catalog.pg_dist_placement p ON p.shardid OPERATOR(pg_catalog.=) s.shardid \
     CROSS JOIN pg_catalog.pg_dist_local_group l \
     WHERE s.logicalrelid OPERATOR(pg_catalog.=) 'counter_ext.shard_of_id'::pg_catalog.regclass \
@@ -98,7 +100,8 @@ fn read() -> Result<Option<Map>, CounterError> {
         else {
             return Err(OwnersError::NoOwner.into());
         };
-        shards.push(Shard { least, most, group });
+        let has_arrived = row.get(4).is_some_and(|answer| answer.as_deref() == Some(b"t"));
+        shards.push(Shard { least, most, group, has_arrived });
         own_group = Some(own);
     }
     let Some(own_group) = own_group else { return Ok(None) };

@@ -10,7 +10,8 @@ pub mod ranges;
 use self::errors::OwnersError;
 use self::ranges::{Owner, Split};
 use crate::errors::{self as all_errors, CounterError};
-use crate::pg::Oid;
+use crate::memory::workers;
+use crate::pg::{Oid, catalog};
 use crate::settings;
 
 /// Checks an id, and that it is this node's. Errors: 22023 empty or over-long; those of `check`.
@@ -33,6 +34,38 @@ fn check_anew(id: &[u8]) -> Result<(), CounterError> {
         Owner::Here => Ok(()),
         // BOUND: an id.
         Owner::Group(group) => Err(OwnersError::Elsewhere { id: id.to_vec(), group }.into()),
+    }
+}
+
+/// As `check`, for who must know of all that was done to an id before, on whatever node. In a transaction that has one of our tables locked:
+/// whoever moves rows of the id away waits for those that had one locked before, and whoever locks one later knows that they move. Errors: those
+/// of `check`; 55000 some of it may be on its way here.
+#[inline]
+pub fn check_all_arrived(id: &[u8]) -> Result<(), CounterError> {
+    if settings::serves() && known::is_all_here() { Ok(()) } else { check_arrived_anew(id) }
+}
+
+#[inline(never)]
+fn check_arrived_anew(id: &[u8]) -> Result<(), CounterError> {
+    check_anew(id)?;
+    if known::look(|map| map.is_none_or(|map| map.has_arrived(id)))? {
+        return Ok(());
+    }
+    // It is the worker that asks the other nodes.
+    workers::call_worker(u32::from(catalog::my_database()));
+    // BOUND: an id.
+    Err(OwnersError::OnItsWay { id: id.to_vec() }.into())
+}
+
+/// Whether something of this node's ids may still be on another one.
+pub fn are_arriving() -> Result<bool, CounterError> {
+    known::look(|map| map.is_some_and(ranges::Map::is_waiting))
+}
+
+/// Tells all backends that what they know of this node's shards is out of date, once this transaction has committed.
+pub fn announce_arrivals() {
+    if let Some(shards) = table_of_shards() {
+        catalog::announce_change(shards);
     }
 }
 

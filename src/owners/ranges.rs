@@ -19,6 +19,8 @@ pub struct Shard {
     pub least: i32,
     pub most: i32,
     pub group: i32,
+    /// Nothing of it is left on another node, as far as this one was told.
+    pub has_arrived: bool,
 }
 
 /// All shards, in order, without a gap: each hash is in one of them.
@@ -45,11 +47,25 @@ impl Map {
         self.owner_of_hash(shard_hash::of_text(id))
     }
 
+    /// Whether all that is known of an id of this node is here.
+    pub fn has_arrived(&self, id: &[u8]) -> bool {
+        self.shard_of(shard_hash::of_text(id)).has_arrived
+    }
+
+    /// Whether something of this node's ids may still be on another one.
+    pub fn is_waiting(&self) -> bool {
+        self.shards.iter().any(|shard| shard.group == self.own_group && !shard.has_arrived)
+    }
+
     fn owner_of_hash(&self, hash: i32) -> Owner {
+        let group = self.shard_of(hash).group;
+        if group == self.own_group { Owner::Here } else { Owner::Group(group) }
+    }
+
+    fn shard_of(&self, hash: i32) -> &Shard {
         let after = self.shards.partition_point(|shard| shard.least <= hash);
         // There is one that begins with the least hash.
-        let group = self.shards[after.saturating_sub(1)].group;
-        if group == self.own_group { Owner::Here } else { Owner::Group(group) }
+        &self.shards[after.saturating_sub(1)]
     }
 }
 
@@ -89,7 +105,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn shard(least: i32, most: i32, group: i32) -> Shard {
-        Shard { least, most, group }
+        Shard { least, most, group, has_arrived: false }
     }
 
     #[test]
@@ -108,6 +124,16 @@ mod tests {
         ] {
             assert_eq!(Map::new(broken, 1), None);
         }
+    }
+
+    #[test]
+    fn a_node_waits_for_its_own_shards_only() {
+        let arrived = |shard: Shard| Shard { has_arrived: true, ..shard };
+        let (lower, upper) = (shard(i32::MIN, -1, 1), shard(0, i32::MAX, 2));
+        let waits = |shards: [Shard; 2]| Map::new(shards.to_vec(), 1).expect("a map").is_waiting();
+        assert!(waits([lower, upper]));
+        assert!(waits([lower, arrived(upper)]));
+        assert!(!waits([arrived(lower), upper]));
     }
 
     proptest! {

@@ -8,6 +8,12 @@
 //!
 //! Transactions that had begun to count before the shard moved may commit here afterwards, so the walk is made again for a while.
 //!
+//! What must not be done twice (tokens, likes, offsets of sources) is refused by the node that has the shard now until every other one has said that
+//! nothing is left there (`move_rows`, `look_for_arrivals` in sql/sharding.sql). A node says so of a shard once the transactions have ended that
+//! had one of our tables locked when it learned of the move, and no row was found afterwards. Those that lock one later know of the move. Both
+//! are kept in tables, with the placement that is meant: a crash between any two steps leaves a shard that is waited for, never one that has
+//! arrived too early.
+//!
 //! BOUND: as many ids as one piece.
 
 use std::cell::Cell;
@@ -49,6 +55,10 @@ struct Memory {
     changed_at: Instant,
     walked_at: Option<Instant>,
     failed_at: Option<Instant>,
+    /// When another node did not say what it has left.
+    unanswered_at: Option<Instant>,
+    /// Shards of other nodes may have rows here.
+    is_unfinished: bool,
 }
 
 thread_local! {
@@ -77,6 +87,10 @@ impl Work for Moving {
             return Ok(DONE);
         }
         let mut memory = remembered();
+        if self.at == Phase::Delivering {
+            look_for_arrivals(tables, &mut memory)?;
+            MEMORY.set(Some(memory));
+        }
         if memory.failed_at.is_some_and(|at| at.elapsed() < RETRY_INTERVAL) {
             return Ok(DONE);
         }
@@ -89,7 +103,8 @@ impl Work for Moving {
                     MEMORY.set(Some(memory));
                     return Err(ShardingError::NotDelivered { problem }.into());
                 }
-                let is_due = memory.changed_at.elapsed() < UNQUIET
+                let is_due = memory.is_unfinished
+                    || memory.changed_at.elapsed() < UNQUIET
                     || memory.walked_at.is_none_or(|at| at.elapsed() >= WALK_INTERVAL);
                 self.at = Phase::Walking;
                 Progress { is_done: self.took_any || !is_due, ..Progress::default() }
@@ -102,7 +117,8 @@ impl Work for Moving {
                 Progress { is_done: false, ..progress }
             }
             Phase::Families => {
-                let (rows, problem) = move_rows(tables)?;
+                let Moved { rows, is_unfinished, problem } = move_rows(tables)?;
+                memory.is_unfinished = is_unfinished;
                 memory.failed_at = problem.as_ref().map(|_| Instant::now());
                 if let Some(problem) = problem {
                     // What has been moved stays so: this is not for the error of a step, which would take it back.
@@ -131,7 +147,14 @@ fn remembered() -> Memory {
     let version = owners::version();
     match MEMORY.get() {
         Some(memory) if memory.owners_version == version => memory,
-        _ => Memory { owners_version: version, changed_at: Instant::now(), walked_at: None, failed_at: None },
+        _ => Memory {
+            owners_version: version,
+            changed_at: Instant::now(),
+            walked_at: None,
+            failed_at: None,
+            unanswered_at: None,
+            is_unfinished: true,
+        },
     }
 }
 
@@ -171,7 +194,8 @@ impl Moving {
 const NOTE: &str = "INSERT INTO counter_ext.moving (target, ids, amounts) SELECT $1, $2::pg_catalog.text[], $3::pg_catalog.int8[] \
     FROM pg_catalog.set_config('synchronous_commit', 'on', true)";
 const DELIVER: &str = "SELECT counter_ext.deliver_moving()";
-const MOVE_ROWS: &str = "SELECT m.moved, m.problem FROM counter_ext.move_rows() AS m";
+const MOVE_ROWS: &str = "SELECT m.moved, m.unfinished, m.problem FROM counter_ext.move_rows() AS m";
+const LOOK_FOR_ARRIVALS: &str = "SELECT a.arrived, a.problem FROM counter_ext.look_for_arrivals() AS a";
 
 /// Writes amounts down, in the transaction that took them. It is on disk before they are brought anywhere.
 fn note(tables: Tables, group: i32, amounts: &[(Id, i64)]) -> Result<(), CounterError> {
@@ -184,14 +208,52 @@ fn note(tables: Tables, group: i32, amounts: &[(Id, i64)]) -> Result<(), Counter
 
 /// Brings what is written down to where it belongs; says what was in the way, if anything.
 fn deliver(tables: Tables) -> Result<Option<Vec<u8>>, CounterError> {
-    let rows = as_owner(tables, |confined| Spi::connect(confined)?.changing_rows(DELIVER.as_bytes()))?;
-    Ok(rows.into_iter().flatten().next().flatten())
+    Ok(first_row(tables, DELIVER)?.into_iter().next().flatten())
 }
 
-/// Moves some rows of likes, visitors and tokens; how many, and what was in the way.
-fn move_rows(tables: Tables) -> Result<(u64, Option<Vec<u8>>), CounterError> {
-    let rows = as_owner(tables, |confined| Spi::connect(confined)?.changing_rows(MOVE_ROWS.as_bytes()))?;
-    let mut row = rows.into_iter().flatten();
-    let moved = row.next().flatten().map_or(Ok(0), |text| spi::whole_number(&text))?;
-    Ok((moved as u64, row.next().flatten()))
+/// What came of moving rows.
+struct Moved {
+    rows: u64,
+    is_unfinished: bool,
+    problem: Option<Vec<u8>>,
+}
+
+/// Moves some rows of likes, visitors, tokens and sources.
+fn move_rows(tables: Tables) -> Result<Moved, CounterError> {
+    let row = first_row(tables, MOVE_ROWS)?;
+    let mut row = row.into_iter();
+    let rows = number(row.next().flatten())?;
+    let is_unfinished = number(row.next().flatten())? > 0;
+    Ok(Moved { rows, is_unfinished, problem: row.next().flatten() })
+}
+
+/// Asks the other nodes, where something of this node's ids may be on one of them.
+fn look_for_arrivals(tables: Tables, memory: &mut Memory) -> Result<(), CounterError> {
+    let was_asked = memory.unanswered_at.is_some_and(|at| at.elapsed() < RETRY_INTERVAL);
+    if was_asked || !owners::are_arriving()? {
+        return Ok(());
+    }
+    let row = first_row(tables, LOOK_FOR_ARRIVALS)?;
+    let mut row = row.into_iter();
+    if number(row.next().flatten())? > 0 {
+        owners::announce_arrivals();
+    }
+    let problem = row.next().flatten();
+    memory.unanswered_at = problem.as_ref().map(|_| Instant::now());
+    if let Some(problem) = problem {
+        let reason = errors::text(&problem);
+        pgrx::log!(
+            "counter_ext: whether other nodes have something left of this node's counters is not known yet: {reason}"
+        );
+    }
+    Ok(())
+}
+
+fn first_row(tables: Tables, query: &str) -> Result<Vec<Option<Vec<u8>>>, CounterError> {
+    let rows = as_owner(tables, |confined| Spi::connect(confined)?.changing_rows(query.as_bytes()))?;
+    Ok(rows.into_iter().next().unwrap_or_default())
+}
+
+fn number(text: Option<Vec<u8>>) -> Result<u64, CounterError> {
+    Ok(text.map_or(Ok(0), |text| spi::whole_number(&text))? as u64)
 }

@@ -1,11 +1,18 @@
 //! A Citus cluster of throwaway servers: a coordinator without shards, and nodes that have them.
 
 use std::thread;
+use std::time::Duration;
 
 use crate::cluster::{Cluster, PORT};
 use crate::installation::Installation;
 use crate::session::Session;
 use crate::settings::Settings;
+use crate::wait;
+
+/// Shards that other nodes may have something left of.
+pub const ARRIVING: &str = "SELECT sum(arriving)::bigint FROM counter_citus_status()";
+/// How long what moves may take to arrive on a loaded machine.
+pub const ARRIVES: Duration = Duration::from_secs(60);
 
 /// Shards of what is distributed.
 pub const SHARDS: usize = 8;
@@ -103,4 +110,42 @@ impl Citus {
             ]);
         });
     }
+}
+
+/// As Citus describes shards: one for the lower half of all hashes, one for the upper, on these groups.
+pub fn pretend(session: &mut Session, lower: i32, upper: i32) {
+    session.must("SET allow_system_table_mods = on");
+    session.must(&format!(
+        "CREATE TABLE IF NOT EXISTS pg_catalog.pg_dist_local_group (groupid int);
+         CREATE TABLE IF NOT EXISTS pg_catalog.pg_dist_shard (logicalrelid regclass, shardid bigint, shardminvalue text, shardmaxvalue text);
+         CREATE TABLE IF NOT EXISTS pg_catalog.pg_dist_placement (shardid bigint, groupid int, shardstate int);
+         CREATE TABLE IF NOT EXISTS counter_ext.shard_of_id (id text);
+         BEGIN;
+         DELETE FROM pg_dist_shard; DELETE FROM pg_dist_placement; DELETE FROM pg_dist_local_group;
+         INSERT INTO pg_dist_local_group VALUES (1);
+         INSERT INTO pg_dist_shard VALUES ('counter_ext.shard_of_id', 101, '-2147483648', '-1'), ('counter_ext.shard_of_id', 102, '0', '2147483647');
+         INSERT INTO pg_dist_placement VALUES (101, {lower}, 1), (102, {upper}, 1);
+         COMMENT ON TABLE counter_ext.shard_of_id IS 'on {lower} and {upper}';
+         ALTER TABLE counter_ext.shard_of_id SET (fillfactor = {});
+         COMMIT",
+        50 + lower * 10 + upper
+    ));
+}
+
+/// An id whose hash is in the lower half, or in the upper one.
+pub fn id_in(session: &mut Session, is_lower: bool) -> String {
+    let sign = if is_lower { "<" } else { ">=" };
+    session.value(&format!(
+        "SELECT min('id:' || n) FROM generate_series(1, 100) AS n WHERE hashtext('id:' || n) {sign} 0"
+    ))
+}
+
+pub fn await_value(session: &mut Session, query: &str, expected: i64) {
+    let mut last = None;
+    let arrived = wait::for_some_in(ARRIVES, || {
+        let value: i64 = session.value(query);
+        last = Some(value);
+        (value == expected).then_some(())
+    });
+    assert!(arrived.is_some(), "{query} gives {last:?}, not {expected}");
 }

@@ -3,45 +3,14 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
-use std::time::Duration;
 
-use counter_ext_cluster_tests::citus::Citus;
+use counter_ext_cluster_tests::citus::{ARRIVES, ARRIVING, Citus, await_value, id_in, pretend};
 use counter_ext_cluster_tests::cluster::Death;
 use counter_ext_cluster_tests::{Cluster, Session, Settings, assert_sqlstate, wait};
 
 const NOT_IN_STATE: &str = "55000";
 const NOT_SUPPORTED: &str = "0A000";
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
-/// How long what moves may take to arrive on a loaded machine.
-const ARRIVES: Duration = Duration::from_secs(60);
-
-/// As Citus describes shards: one for the lower half of all hashes, one for the upper, on these groups.
-fn pretend(session: &mut Session, lower: i32, upper: i32) {
-    session.must("SET allow_system_table_mods = on");
-    session.must(&format!(
-        "CREATE TABLE IF NOT EXISTS pg_catalog.pg_dist_local_group (groupid int);
-         CREATE TABLE IF NOT EXISTS pg_catalog.pg_dist_shard (logicalrelid regclass, shardid bigint, shardminvalue text, shardmaxvalue text);
-         CREATE TABLE IF NOT EXISTS pg_catalog.pg_dist_placement (shardid bigint, groupid int, shardstate int);
-         CREATE TABLE IF NOT EXISTS counter_ext.shard_of_id (id text);
-         BEGIN;
-         DELETE FROM pg_dist_shard; DELETE FROM pg_dist_placement; DELETE FROM pg_dist_local_group;
-         INSERT INTO pg_dist_local_group VALUES (1);
-         INSERT INTO pg_dist_shard VALUES ('counter_ext.shard_of_id', 101, '-2147483648', '-1'), ('counter_ext.shard_of_id', 102, '0', '2147483647');
-         INSERT INTO pg_dist_placement VALUES (101, {lower}, 1), (102, {upper}, 1);
-         COMMENT ON TABLE counter_ext.shard_of_id IS 'on {lower} and {upper}';
-         ALTER TABLE counter_ext.shard_of_id SET (fillfactor = {});
-         COMMIT",
-        50 + lower * 10 + upper
-    ));
-}
-
-/// An id whose hash is in the lower half, or in the upper one.
-fn id_in(session: &mut Session, is_lower: bool) -> String {
-    let sign = if is_lower { "<" } else { ">=" };
-    session.value(&format!(
-        "SELECT min('id:' || n) FROM generate_series(1, 100) AS n WHERE hashtext('id:' || n) {sign} 0"
-    ))
-}
 
 #[test]
 fn an_id_of_another_node_is_refused() {
@@ -107,10 +76,19 @@ fn an_id_of_another_node_is_refused() {
         let call = format!("SELECT {}", call.replace('%', &upper));
         assert_sqlstate(&call, session.run(&call), NOT_IN_STATE);
     }
-    session.must(&format!(
-        "SELECT counter_incr('{lower}'), counter_visit('{lower}', 'anna'), counter_like('{lower}', 'anna')"
-    ));
+    session.must(&format!("SELECT counter_incr('{lower}'), counter_visit('{lower}', 'anna')"));
     session.assert_count(&lower, 4);
+    // The other node has not said that it has nothing left of this one's ids.
+    for call in [
+        format!("counter_incr_once('{lower}', 1, 't')"),
+        format!("counter_like('{lower}', 'anna')"),
+        format!("counter_unlike('{lower}', 'anna')"),
+        format!("counter_apply('{lower}', 1, '{{a}}')"),
+        format!("counter_apply('{lower}', 1, 1, '{{a}}', NULL)"),
+        format!("counter_apply_reset('{lower}')"),
+    ] {
+        assert_sqlstate(&call, session.run(&format!("SELECT {call}")), NOT_IN_STATE);
+    }
     // What is nobody's own business.
     session.must("CREATE TABLE cached (k text)");
     assert_sqlstate("a cache", session.run("SELECT counter_cache('cached', 'cached:', 'k')"), NOT_SUPPORTED);
@@ -163,7 +141,7 @@ const PRETENDED_NODES: &str = "
         RETURNS TABLE (name text, port int, success boolean, result text) LANGUAGE plpgsql AS $$
     BEGIN
         INSERT INTO public.told (command) SELECT unnest(commands);
-        RETURN QUERY SELECT names[1], ports[1], true, 't';
+        RETURN QUERY SELECT names[1], ports[1], true, CASE WHEN commands[1] LIKE '%shards_left%' THEN '[]' ELSE 't' END;
     END $$";
 
 /// The part of moving that needs no Citus: what is another node's is taken, kept until that node says that it has it, and counted
@@ -245,6 +223,7 @@ fn counters_are_spread_over_the_nodes_of_a_cluster() {
     assert_sqlstate("set-up on a node", citus.connect(1).run("SELECT counter_citus_setup()"), NOT_IN_STATE);
     session.must("SELECT counter_citus_setup()");
     session.must("SELECT counter_citus_setup()");
+    await_value(&mut session, ARRIVING, 0);
     let problems: Vec<(i32, String)> = session.pairs(
         "SELECT group_id, concat_ws(' ', problem, nullif(serves, group_id <> 0)) FROM counter_citus_status()",
     );
@@ -291,16 +270,6 @@ fn counters_are_spread_over_the_nodes_of_a_cluster() {
     own_tables_stay_local(&mut session);
     drop(session);
     citus.finish();
-}
-
-fn await_value(session: &mut Session, query: &str, expected: i64) {
-    let mut last = None;
-    let arrived = wait::for_some_in(ARRIVES, || {
-        let value: i64 = session.value(query);
-        last = Some(value);
-        (value == expected).then_some(())
-    });
-    assert!(arrived.is_some(), "{query} gives {last:?}, not {expected}");
 }
 
 fn strays_are_refused(citus: &Citus, session: &mut Session) {
@@ -433,6 +402,7 @@ fn counters_follow_their_shards() {
     let Some(mut citus) = Citus::start(2) else { return };
     citus.connect(0).must("SELECT counter_citus_setup()");
     let mut session = citus.connect(0);
+    await_value(&mut session, ARRIVING, 0);
     for number in 0..IDS {
         session.must(&format!("SELECT counter_visit('m:{number}', 'anna')"));
         session.must(&format!("SELECT counter_like('m:{number}', 'anna')"));
@@ -476,7 +446,7 @@ fn counters_follow_their_shards() {
             await_value(&mut session, &format!("SELECT counter_get('m:{number}')"), expected);
         }
     }
-    await_value(&mut session, "SELECT sum(moving)::bigint FROM counter_citus_status()", 0);
+    await_value(&mut session, "SELECT sum(moving + arriving)::bigint FROM counter_citus_status()", 0);
     for number in 0..IDS {
         await_value(&mut session, &format!("SELECT counter_visitors('m:{number}')"), 1);
         await_value(&mut session, &format!("SELECT counter_likes('m:{number}')"), 1);

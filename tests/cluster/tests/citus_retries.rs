@@ -1,0 +1,220 @@
+//! Retries where counters are spread over the nodes of a Citus cluster, and shards move: each counts once. The parts that need no Citus are tested
+//! on any server; the others say so where they were skipped.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use counter_ext_cluster_tests::citus::{ARRIVES, ARRIVING, Citus, await_value, id_in, pretend};
+use counter_ext_cluster_tests::cluster::Death;
+use counter_ext_cluster_tests::{Cluster, Session, Settings, assert_sqlstate, wait};
+
+const NOT_IN_STATE: &str = "55000";
+
+/// Two nodes, of which the other one says what a table has as its answers.
+const ANSWERING_NODES: &str = "
+    CREATE TABLE pg_catalog.pg_dist_node (groupid int, nodename text, nodeport int, isactive boolean, noderole text);
+    INSERT INTO pg_dist_node VALUES (1, 'here', 1, true, 'primary'), (2, 'there', 1, true, 'primary');
+    CREATE TABLE public.answer (left_there text);
+    INSERT INTO answer VALUES ('[]');
+    CREATE FUNCTION pg_catalog.master_run_on_worker(names text[], ports int[], commands text[], parallel boolean)
+        RETURNS TABLE (name text, port int, success boolean, result text) LANGUAGE plpgsql AS $$
+    BEGIN
+        RETURN QUERY SELECT names[1], ports[1], true, CASE WHEN commands[1] LIKE '%shards_left%' THEN a.left_there ELSE 't' END FROM public.answer a;
+    END $$";
+
+/// Whether a token was seen cannot be told before every other node has said that it has nothing left: until then it is refused, also after a crash,
+/// and again when the shard has been away.
+#[test]
+fn a_token_waits_for_what_is_on_its_way() {
+    let mut cluster = Cluster::start(Settings::compacted_by_hand());
+    let mut session = cluster.connect();
+    let lower = id_in(&mut session, true);
+    session.must("CREATE EXTENSION IF NOT EXISTS counter_ext");
+    pretend(&mut session, 1, 2);
+    session.must(ANSWERING_NODES);
+    let mut number = 0;
+    let mut once = |session: &mut Session| {
+        number += 1;
+        session.run(&format!("SELECT counter_incr_once('{lower}', 1, 'token {number}')"))
+    };
+    let arrives = |session: &mut Session, once: &mut dyn FnMut(&mut Session) -> Result<(), _>| {
+        wait::until("everything arrives", ARRIVES, || {
+            session.compact().expect("a pass");
+            match once(session) {
+                Ok(()) => true,
+                refused => {
+                    assert_sqlstate("a token", refused, NOT_IN_STATE);
+                    false
+                }
+            }
+        });
+    };
+    let stays_refused = |session: &mut Session, once: &mut dyn FnMut(&mut Session) -> Result<(), _>| {
+        for _ in 0..15 {
+            session.compact().expect("a pass");
+            thread::sleep(Duration::from_millis(200));
+            assert_sqlstate("a token that may be elsewhere", once(session), NOT_IN_STATE);
+        }
+    };
+    stays_refused(&mut session, &mut once);
+    session.must(&format!("SELECT counter_incr('{lower}')"));
+    session.must("UPDATE answer SET left_there = '[101, 7]'");
+    arrives(&mut session, &mut once);
+    // It is not asked again.
+    session.must("UPDATE answer SET left_there = '[]'");
+    drop(session);
+    cluster.die(Death::Everything);
+    cluster.start_again();
+    let mut session = cluster.connect();
+    once(&mut session).expect("what has arrived stays so");
+    // The shard goes away and comes back.
+    pretend(&mut session, 2, 1);
+    pretend(&mut session, 1, 2);
+    stays_refused(&mut session, &mut once);
+    // A node that cannot be asked may have anything.
+    session.must(
+        "UPDATE pg_dist_node SET isactive = false WHERE groupid = 2; UPDATE answer SET left_there = '[101]'",
+    );
+    stays_refused(&mut session, &mut once);
+    session.must("UPDATE pg_dist_node SET isactive = true");
+    arrives(&mut session, &mut once);
+    drop(session);
+    cluster.finish_allowing(&["could not be moved", "is not known yet"]);
+}
+
+/// A node says that it has nothing left of a shard only once those have ended who may have used a token by where the shard was before.
+#[test]
+fn a_node_has_left_a_shard_once_its_writers_have_ended() {
+    let cluster = Cluster::start(Settings::compacted_by_hand().with("max_prepared_transactions", "10"));
+    let (mut session, mut writer) = (cluster.connect(), cluster.connect());
+    let upper = id_in(&mut session, false);
+    session.must(&format!(
+        "SELECT counter_incr_once('{upper}', 1, 'early'); SELECT counter_apply('{upper}', 10, '{{a, b}}')"
+    ));
+    writer.must(&format!("BEGIN; SELECT counter_incr_once('{upper}', 1, 'open')"));
+    session.must(&format!(
+        "BEGIN; SELECT counter_incr_once('{upper}', 1, 'prepared'); PREPARE TRANSACTION 'late'"
+    ));
+    pretend(&mut session, 1, 2);
+    session.must(ANSWERING_NODES);
+    let left = "SELECT counter_ext.shards_left(2)::text";
+    let left_rows = "SELECT count(*) FROM counter_ext.token";
+    wait::until("what was committed goes", ARRIVES, || {
+        session.compact().expect("a pass");
+        session.value::<i64>(left_rows) == 0
+            && session.value::<i64>(
+                "SELECT count(*) FROM counter_ext.source_offset WHERE source NOT LIKE 'counter_ext.moving%'",
+            ) == 0
+    });
+    let not_yet = |session: &mut Session| {
+        for _ in 0..10 {
+            session.compact().expect("a pass");
+            thread::sleep(Duration::from_millis(200));
+            assert_eq!(session.value::<String>(left), "[]");
+        }
+    };
+    not_yet(&mut session);
+    // In the same transaction it learns of the move where it takes another lock, and goes on by the old map where it does not.
+    drop(writer.run(&format!("SELECT counter_incr_once('{upper}', 1, 'open too')")));
+    drop(writer.run("COMMIT"));
+    not_yet(&mut session);
+    session.must("COMMIT PREPARED 'late'");
+    wait::until("the shard is left", ARRIVES, || {
+        session.compact().expect("a pass");
+        session.value::<String>(left) == "[102]"
+    });
+    assert_eq!(session.value::<i64>(left_rows), 0);
+    // Rows for somebody else are not taken in.
+    assert_sqlstate(
+        "rows of another node's ids",
+        session.run(&format!(
+            "SELECT counter_ext.take_rows('tokens', '[{{\"token\": \"x\", \"id\": \"{upper}\", \"at\": \"2026-01-01\", \"delta\": 1}}]')"
+        )),
+        NOT_IN_STATE,
+    );
+    drop((session, writer));
+    cluster.finish_allowing(&["could not be moved", "is not known yet"]);
+}
+
+/// Calls with a token, and batches of a source, are sent again and again while their shards move and a node is killed: each counts once.
+#[test]
+fn retries_follow_their_shards() {
+    const IDS: usize = 12;
+    const CLIENTS: usize = 3;
+    let Some(mut citus) = Citus::start(2) else { return };
+    let mut session = citus.connect(0);
+    session.must("SELECT counter_citus_setup()");
+    await_value(&mut session, ARRIVING, 0);
+    drop(session);
+    let counted: Vec<AtomicI64> = (0..IDS).map(|_| AtomicI64::new(0)).collect();
+    let batches: Vec<AtomicI64> = (0..CLIENTS).map(|_| AtomicI64::new(0)).collect();
+    for round in 0..3 {
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for client in 0..CLIENTS {
+                let (citus, counted, batches, is_over) = (&citus, &counted, &batches, &is_over);
+                scope.spawn(move || {
+                    let mut session = citus.connect(0);
+                    let until_done = |session: &mut Session, call: &str| {
+                        wait::until("a call comes through", ARRIVES, || {
+                            let is_done = session.run(call).is_ok();
+                            if !is_done {
+                                thread::sleep(Duration::from_millis(50));
+                            }
+                            is_done
+                        });
+                    };
+                    let mut number = client;
+                    let mut token = 0;
+                    while !is_over.load(Ordering::Relaxed) {
+                        number = (number + 5) % IDS;
+                        token += 1;
+                        let once = format!("SELECT counter_incr_once('r:{number}', 1, 't {round} {client} {token}')");
+                        until_done(&mut session, &once);
+                        counted[number].fetch_add(1, Ordering::Relaxed);
+                        // As one who has not got the answer.
+                        thread::sleep(Duration::from_millis(20));
+                        until_done(&mut session, &once);
+                        let batch = batches[client].fetch_add(1, Ordering::Relaxed) + 1;
+                        let apply = format!("SELECT counter_apply('source {client}', {batch}, {batch}, ARRAY['applied {client}'], NULL)");
+                        until_done(&mut session, &apply);
+                        until_done(&mut session, &apply);
+                    }
+                });
+            }
+            for number in 0..4 {
+                let id = if number == 3 {
+                    format!("source {round}")
+                } else {
+                    format!("r:{}", (round * 3 + number) % IDS)
+                };
+                let to = 3 - citus.node_of(&id);
+                citus.move_shard_of(&id, to).expect("a shard moves");
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        if round == 1 {
+            citus.nodes[1].die(Death::Everything);
+            citus.nodes[1].start_again();
+        }
+    }
+    let mut session = citus.connect(0);
+    await_value(&mut session, "SELECT sum(moving + arriving)::bigint FROM counter_citus_status()", 0);
+    for (number, counted) in counted.iter().enumerate() {
+        await_value(
+            &mut session,
+            &format!("SELECT counter_get('r:{number}')"),
+            counted.load(Ordering::Relaxed),
+        );
+    }
+    for (client, batches) in batches.iter().enumerate() {
+        await_value(
+            &mut session,
+            &format!("SELECT counter_get('applied {client}')"),
+            batches.load(Ordering::Relaxed),
+        );
+    }
+    drop(session);
+    citus.finish();
+}
