@@ -3622,6 +3622,15 @@ LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'get_many_here_wrapper';
 
 -- src/api/sharding.rs
+-- counter_ext::api::sharding::counter_ext::has_arrived
+CREATE OR REPLACE FUNCTION counter_ext."has_arrived"(
+	"id" text /* TextArg < '_ > */
+) RETURNS bool /* bool */
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'has_arrived_wrapper';
+
+-- src/api/sharding.rs
 -- counter_ext::api::sharding::counter_ext::incr_many_here
 CREATE OR REPLACE FUNCTION counter_ext."incr_many_here"(
 	"key" text, /* Option < TextArg < '_ > > */
@@ -4449,8 +4458,8 @@ ALTER TABLE counter_ext.moving ENABLE ALWAYS TRIGGER check_written_by_hand;
 CREATE TABLE counter_ext.shard_left (
     shard bigint NOT NULL,
     placed text NOT NULL,
-    -- Transactions that had one of our tables locked when the shard had moved, and may go by where it was before. NULL: they have ended, and no row
-    -- was found afterwards.
+    -- Transactions that had tokens, sources or likes locked after the shard had moved, and may go by where it was before; '{new}' until they are
+    -- looked for. NULL: they have ended, and no row was found afterwards.
     writers text[],
     PRIMARY KEY (shard)
 );
@@ -4691,55 +4700,81 @@ BEGIN
 END
 $$;
 
--- Transactions, by their virtual ids, that have a table locked in which move_rows() looks, or prepared ones.
+-- Transactions, by their virtual ids, that have a table locked for writing whose rows must not be looked for in vain. Vacuum is none of them.
 CREATE OR REPLACE FUNCTION counter_ext.writers_of_rows() RETURNS text[]
     LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(array_agg(DISTINCT l.virtualtransaction), '{}') FROM pg_locks l
         WHERE l.locktype = 'relation' AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
         AND l.relation IN (SELECT c.oid FROM pg_class c WHERE c.relnamespace = 'counter_ext'::regnamespace AND c.relkind IN ('r', 'p')
-            AND c.relname ~ '^(total|token|source_offset|liked(_[0-9]+)?|visit|visitors)$')
-        AND l.mode <> 'AccessShareLock' AND l.pid IS DISTINCT FROM pg_backend_pid()
+            AND c.relname ~ '^(token|source_offset|liked(_[0-9]+)?)$')
+        AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+        AND l.pid IS DISTINCT FROM pg_backend_pid()
+$$;
+
+-- How many shards there are that are another node's now, but are not noted as they are placed now, or not as left, nor one of those that are named.
+CREATE OR REPLACE FUNCTION counter_ext.shards_not_left(others bigint[]) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF to_regclass('pg_dist_shard') IS NULL THEN
+        RETURN 0;
+    END IF;
+    RETURN (SELECT count(*) FROM pg_dist_shard s JOIN pg_dist_placement p ON p.shardid = s.shardid AND p.shardstate = 1
+        WHERE s.logicalrelid = to_regclass('counter_ext.shard_of_id') AND p.groupid <> (SELECT l.groupid FROM pg_dist_local_group l)
+        AND NOT EXISTS (SELECT FROM counter_ext.shard_left f WHERE f.shard = s.shardid AND f.placed = p.xmin::text
+            AND (f.writers IS NULL OR f.shard = ANY (others))));
+END
 $$;
 
 -- Rows that stay what they are, however often they come: those of ids that another node has go there, and then here. Says how many went, of how many
 -- shards there may be more, and what was in the way. Called by the worker, at READ COMMITTED: each statement sees what was committed before it.
+-- Tokens, sources and likes stay until nobody goes by the old place of any shard: who looks for one in vain would do again what was done.
 CREATE OR REPLACE FUNCTION counter_ext.move_rows(OUT moved bigint, OUT unfinished bigint, OUT problem text)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     most CONSTANT integer := 1000;
     piece record;
     asked record;
-    new_shards json;
+    now_writers text[];
     free_shards bigint[];
+    is_free boolean;
+    -- Groups of nodes that something was sent to, or could not be.
+    busy integer[] := '{}';
+    seen bigint := 0;
 BEGIN
     moved := 0;
+    -- A row that has gone must not come back after a crash: by then its shard may have arrived, and the row be an old one.
+    PERFORM set_config('synchronous_commit', 'on', true);
     -- Whoever holds a row keeps it for a while.
     PERFORM set_config('lock_timeout', '1s', true);
+    -- Shards that were noted in an earlier transaction, and by now everybody has been told of who locks a table anew.
+    now_writers := counter_ext.writers_of_rows();
+    UPDATE counter_ext.shard_left f SET writers = now_writers WHERE f.writers = '{new}';
     -- While the transaction that moved a shard holds its id, others may not have been told yet.
-    SELECT json_agg(json_build_object('shard', s.shardid, 'placed', p.xmin::text)) INTO new_shards
+    INSERT INTO counter_ext.shard_left AS f (shard, placed, writers)
+        SELECT s.shardid, p.xmin::text, '{new}'
         FROM pg_dist_shard s JOIN pg_dist_placement p ON p.shardid = s.shardid AND p.shardstate = 1
         WHERE s.logicalrelid = to_regclass('counter_ext.shard_of_id') AND p.groupid <> (SELECT l.groupid FROM pg_dist_local_group l)
         AND NOT EXISTS (SELECT FROM counter_ext.shard_left f WHERE f.shard = s.shardid AND f.placed = p.xmin::text)
-        AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'transactionid' AND l.transactionid = p.xmin);
-    -- Whoever locks a table from now on knows of them.
-    INSERT INTO counter_ext.shard_left AS f (shard, placed, writers)
-        SELECT r.shard, r.placed, counter_ext.writers_of_rows() FROM json_to_recordset(new_shards) AS r (shard bigint, placed text)
+        AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'transactionid' AND l.transactionid = p.xmin)
         ON CONFLICT (shard) DO UPDATE SET placed = excluded.placed, writers = excluded.writers;
+    -- A prepared transaction has another virtual id once the server was started again: it may be any of those.
     SELECT array_agg(f.shard) INTO free_shards FROM counter_ext.shard_left f
-        WHERE f.writers IS NOT NULL AND NOT f.writers && counter_ext.writers_of_rows();
+        WHERE f.writers <> '{new}' AND NOT f.writers && now_writers
+            AND (f.writers = '{}' OR NOT EXISTS (SELECT FROM unnest(now_writers) AS w WHERE starts_with(w, '-1/')));
+    is_free := counter_ext.shards_not_left(free_shards) = 0;
     FOR piece IN
         SELECT 'likes' AS what, s.target, json_agg(s) AS rows FROM (
             SELECT counter_ext.owner_group(l.item) AS target, l.item, l.actor, l.at FROM counter_ext.liked l
-            WHERE counter_ext.owner_group(l.item) IS NOT NULL LIMIT most) AS s GROUP BY s.target
+            WHERE is_free AND counter_ext.owner_group(l.item) IS NOT NULL LIMIT most) AS s GROUP BY s.target
         UNION ALL
         SELECT 'tokens', s.target, json_agg(s) FROM (
             SELECT counter_ext.owner_group(t.id) AS target, t.token, t.id, t.at, t.delta FROM counter_ext.token t
-            WHERE counter_ext.owner_group(t.id) IS NOT NULL LIMIT most) AS s GROUP BY s.target
+            WHERE is_free AND counter_ext.owner_group(t.id) IS NOT NULL LIMIT most) AS s GROUP BY s.target
         UNION ALL
         -- A node's own sources, by which it delivers what moves, are its own wherever they are.
         SELECT 'sources', s.target, json_agg(s) FROM (
             SELECT counter_ext.owner_group(o.source) AS target, o.* FROM counter_ext.source_offset o
-            WHERE counter_ext.owner_group(o.source) IS NOT NULL AND NOT starts_with(o.source, 'counter_ext.moving ') LIMIT most) AS s
+            WHERE is_free AND counter_ext.owner_group(o.source) IS NOT NULL AND NOT starts_with(o.source, 'counter_ext.moving ') LIMIT most) AS s
             GROUP BY s.target
         UNION ALL
         SELECT 'visits', s.target, json_agg(s) FROM (
@@ -4750,40 +4785,50 @@ BEGIN
             SELECT counter_ext.owner_group(v.id) AS target, v.id, v.day, v.node, v.sketch::text AS sketch FROM counter_ext.visitors v
             WHERE counter_ext.owner_group(v.id) IS NOT NULL LIMIT most) AS s GROUP BY s.target
     LOOP
-        SELECT * INTO asked FROM counter_ext.on_nodes(
-            format('SELECT counter_ext.take_rows(%L, %L) FROM pg_catalog.set_config(''synchronous_commit'', ''on'', true)', piece.what, piece.rows),
-            ARRAY[piece.target]);
-        IF asked.succeeded IS NOT TRUE THEN
-            problem := coalesce(asked.answer, format('there is no node of group %s', piece.target));
-            CONTINUE;
-        END IF;
-        -- As they were when they were sent: what has changed meanwhile goes the next time.
-        CASE piece.what
-            WHEN 'likes' THEN
-                DELETE FROM counter_ext.liked l USING json_to_recordset(piece.rows) AS r (item text, actor text)
-                    WHERE l.item = r.item AND l.actor = r.actor;
-            WHEN 'tokens' THEN
-                DELETE FROM counter_ext.token t USING json_to_recordset(piece.rows) AS r (token text, id text)
-                    WHERE t.token = r.token AND t.id = r.id;
-            WHEN 'sources' THEN
-                DELETE FROM counter_ext.source_offset o USING json_populate_recordset(NULL::counter_ext.source_offset, piece.rows) AS r
-                    WHERE o.source = r.source AND o IS NOT DISTINCT FROM r;
-            WHEN 'visits' THEN
-                DELETE FROM counter_ext.visit v USING json_to_recordset(piece.rows) AS r (id text, day date, slot bigint)
-                    WHERE v.id = r.id AND v.day = r.day AND v.slot = r.slot;
-            ELSE
-                DELETE FROM counter_ext.visitors v USING json_to_recordset(piece.rows) AS r (id text, day date, node integer, sketch text)
-                    WHERE v.id = r.id AND v.day = r.day AND v.node = r.node AND v.sketch::text = r.sketch;
-        END CASE;
-        moved := moved + json_array_length(piece.rows);
+        busy := busy || piece.target;
+        seen := seen + json_array_length(piece.rows);
+        -- By the map by which these were found a shard may have moved that was not noted then.
+        CONTINUE WHEN piece.what IN ('likes', 'tokens', 'sources') AND counter_ext.shards_not_left(free_shards) > 0;
+        BEGIN
+            SELECT * INTO asked FROM counter_ext.on_nodes(
+                format('SELECT counter_ext.take_rows(%L, %L) FROM pg_catalog.set_config(''synchronous_commit'', ''on'', true), '
+                    'pg_catalog.set_config(''lock_timeout'', ''5s'', true)', piece.what, piece.rows),
+                ARRAY[piece.target]);
+            IF asked.succeeded IS NOT TRUE THEN
+                problem := coalesce(asked.answer, format('there is no node of group %s', piece.target));
+                CONTINUE;
+            END IF;
+            -- As they were when they were sent: what has changed meanwhile goes the next time.
+            CASE piece.what
+                WHEN 'likes' THEN
+                    DELETE FROM counter_ext.liked l USING json_to_recordset(piece.rows) AS r (item text, actor text)
+                        WHERE l.item = r.item AND l.actor = r.actor;
+                WHEN 'tokens' THEN
+                    DELETE FROM counter_ext.token t USING json_to_recordset(piece.rows) AS r (token text, id text)
+                        WHERE t.token = r.token AND t.id = r.id;
+                WHEN 'sources' THEN
+                    DELETE FROM counter_ext.source_offset o USING json_populate_recordset(NULL::counter_ext.source_offset, piece.rows) AS r
+                        WHERE o.source = r.source AND o IS NOT DISTINCT FROM r;
+                WHEN 'visits' THEN
+                    DELETE FROM counter_ext.visit v USING json_to_recordset(piece.rows) AS r (id text, day date, slot bigint)
+                        WHERE v.id = r.id AND v.day = r.day AND v.slot = r.slot;
+                ELSE
+                    DELETE FROM counter_ext.visitors v USING json_to_recordset(piece.rows) AS r (id text, day date, node integer, sketch text)
+                        WHERE v.id = r.id AND v.day = r.day AND v.node = r.node AND v.sketch::text = r.sketch;
+            END CASE;
+            moved := moved + json_array_length(piece.rows);
+        EXCEPTION
+            -- Somebody holds a row. The others go all the same.
+            WHEN lock_not_available THEN
+                problem := SQLERRM;
+        END;
     END LOOP;
-    -- Those who could have written had ended before this looked, and it found nothing.
-    IF moved = 0 AND problem IS NULL THEN
-        UPDATE counter_ext.shard_left f SET writers = NULL WHERE f.shard = ANY (free_shards);
+    -- Those who could have written had ended before this looked, and it found nothing; nor was there more than it looked at.
+    IF is_free AND seen < most THEN
+        UPDATE counter_ext.shard_left f SET writers = NULL FROM pg_dist_placement p
+            WHERE f.shard = ANY (free_shards) AND p.shardid = f.shard AND p.groupid <> ALL (busy);
     END IF;
-    SELECT count(*) INTO unfinished FROM pg_dist_shard s JOIN pg_dist_placement p ON p.shardid = s.shardid AND p.shardstate = 1
-        WHERE s.logicalrelid = to_regclass('counter_ext.shard_of_id') AND p.groupid <> (SELECT l.groupid FROM pg_dist_local_group l)
-        AND NOT EXISTS (SELECT FROM counter_ext.shard_left f WHERE f.shard = s.shardid AND f.placed = p.xmin::text AND f.writers IS NULL);
+    unfinished := counter_ext.shards_not_left('{}');
 END
 $$;
 
@@ -4851,16 +4896,19 @@ CREATE OR REPLACE FUNCTION counter_ext.take_rows(what text, rows text) RETURNS v
 BEGIN
     CASE what
         WHEN 'likes' THEN
+            -- What comes once all had arrived is older than what has been done here since, as after a failover of the sender.
             INSERT INTO counter_ext.liked (item, actor, at)
-                SELECT r.item, r.actor, r.at FROM json_to_recordset(rows::json) AS r (item text, actor text, at timestamptz) ON CONFLICT DO NOTHING;
+                SELECT r.item, r.actor, r.at FROM json_to_recordset(rows::json) AS r (item text, actor text, at timestamptz)
+                WHERE NOT counter_ext.has_arrived(r.item) ON CONFLICT DO NOTHING;
         WHEN 'tokens' THEN
             INSERT INTO counter_ext.token (token, id, at, delta)
                 SELECT r.token, r.id, r.at, r.delta FROM json_to_recordset(rows::json) AS r (token text, id text, at timestamptz, delta bigint)
                 ON CONFLICT DO NOTHING;
         WHEN 'sources' THEN
-            -- Nothing is applied here of a source before all of it has arrived: what comes is the latest.
+            -- Nothing is applied here of a source before all of it has arrived: what comes until then is the latest.
             INSERT INTO counter_ext.source_offset AS o
                 SELECT r.* FROM json_populate_recordset(NULL::counter_ext.source_offset, rows::json) AS r
+                WHERE NOT counter_ext.has_arrived(r.source)
                 ON CONFLICT (source) DO UPDATE SET upto = excluded.upto, skipped = excluded.skipped, batches = excluded.batches,
                     updated_at = excluded.updated_at, passed_over = excluded.passed_over, passed_upto = excluded.passed_upto,
                     resets = excluded.resets, reset_from = excluded.reset_from, reset_at = excluded.reset_at, reset_by = excluded.reset_by;

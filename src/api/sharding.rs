@@ -115,7 +115,7 @@ mod counter_ext {
             let deltas = each.filter_map(|(id, amount)| {
                 Some(Delta { offset: batch, id: Some(id?), delta: amount?, at_us: None })
             });
-            idempotency::apply(source.0, borders, (count, false), deltas)
+            idempotency::apply_moved(source.0, borders, count, deltas)
         };
         take().or_raise()
     }
@@ -124,6 +124,12 @@ mod counter_ext {
     #[pg_extern]
     fn want_worker() {
         workers::call_worker(u32::from(catalog::my_database()));
+    }
+
+    /// Whether nothing of an id of this node can come from another one any more.
+    #[pg_extern(strict)]
+    fn has_arrived(id: TextArg<'_>) -> bool {
+        owners::has_arrived(id.0).or_raise()
     }
 
     /// The group of the node that has an id; NULL where that is this one.
@@ -152,6 +158,7 @@ extension_sql_file!(
         counter_ext::advance_source_here,
         counter_ext::owner_group,
         counter_ext::take_moved,
-        counter_ext::want_worker
+        counter_ext::want_worker,
+        counter_ext::has_arrived
     ]
 );

@@ -82,16 +82,37 @@ pub fn increment_once(id: &[u8], delta: i64, token: &[u8]) -> Result<bool, Count
 
 /// Adds those deltas of a batch whose offsets are past what its source has delivered. Returns whether it reaches past that. `has_times`: some
 /// deltas may be of other times than now. Whether such a time can be had is asked of those that count only: a batch that comes again does not
-/// fail since it is late.
+/// fail since it is late. Errors: 55000 where shards move, another node may know of more.
 pub fn apply<Id: AsRef<[u8]>>(
+    source: &[u8],
+    borders: Borders,
+    given: (usize, bool),
+    deltas: impl Iterator<Item = Delta<Id>>,
+) -> Result<bool, CounterError> {
+    apply_checked(source, borders, given, deltas, || owners::check_all_arrived(source))
+}
+
+/// As `apply`, of a source that is another node's own: how far it has come is known here, wherever ids are.
+pub fn apply_moved<Id: AsRef<[u8]>>(
+    source: &[u8],
+    borders: Borders,
+    count: usize,
+    deltas: impl Iterator<Item = Delta<Id>>,
+) -> Result<bool, CounterError> {
+    apply_checked(source, borders, (count, false), deltas, || Ok(()))
+}
+
+fn apply_checked<Id: AsRef<[u8]>>(
     source: &[u8],
     borders: Borders,
     (count, has_times): (usize, bool),
     deltas: impl Iterator<Item = Delta<Id>>,
+    check: impl FnOnce() -> Result<(), CounterError>,
 ) -> Result<bool, CounterError> {
     const FUNCTION: &str = "counter_apply";
     let entered = if has_times { change::enter_to_rows(FUNCTION)? } else { change::enter(FUNCTION)? };
     let table = OFFSETS.enter_to_write(Rights::INSERT.and(Rights::UPDATE), "INSERT and UPDATE")?;
+    check()?;
     lock::lock_exclusive(table, Subject::Key(lock::id_hash(source)));
     let advanced = xact::in_scratch_memory(|| offset_rows::advance(table, source, borders, count))?;
     let Advanced::From(before) = advanced else { return Ok(false) };

@@ -37,9 +37,9 @@ fn check_anew(id: &[u8]) -> Result<(), CounterError> {
     }
 }
 
-/// As `check`, for who must know of all that was done to an id before, on whatever node. In a transaction that has one of our tables locked:
-/// whoever moves rows of the id away waits for those that had one locked before, and whoever locks one later knows that they move. Errors: those
-/// of `check`; 55000 some of it may be on its way here.
+/// As `check`, for who must know of all that was done to an id before, on whatever node. Called once the table is locked that knows of it: whoever
+/// moves its rows away waits for those that had it locked before, and whoever locks it later is told of the move by that. Errors: those of
+/// `check`; 55000 some of it may be on its way here.
 #[inline]
 pub fn check_all_arrived(id: &[u8]) -> Result<(), CounterError> {
     if settings::serves() && known::is_all_here() { Ok(()) } else { check_arrived_anew(id) }
@@ -48,13 +48,18 @@ pub fn check_all_arrived(id: &[u8]) -> Result<(), CounterError> {
 #[inline(never)]
 fn check_arrived_anew(id: &[u8]) -> Result<(), CounterError> {
     check_anew(id)?;
-    if known::look(|map| map.is_none_or(|map| map.has_arrived(id)))? {
+    if has_arrived(id)? {
         return Ok(());
     }
     // It is the worker that asks the other nodes.
     workers::call_worker(u32::from(catalog::my_database()));
     // BOUND: an id.
     Err(OwnersError::OnItsWay { id: id.to_vec() }.into())
+}
+
+/// Whether nothing of an id of this node can come from another one any more.
+pub fn has_arrived(id: &[u8]) -> Result<bool, CounterError> {
+    known::look(|map| map.is_none_or(|map| map.has_arrived(id)))
 }
 
 /// Whether something of this node's ids may still be on another one.

@@ -12,6 +12,7 @@ unsafe extern "C-unwind" {
     // xact.h
     pub fn GetCurrentTransactionNestLevel() -> c_int;
     pub fn GetTopTransactionIdIfAny() -> pg_sys::TransactionId;
+    pub fn GetCurrentTransactionIdIfAny() -> pg_sys::TransactionId;
     pub fn GetCurrentStatementStartTimestamp() -> pg_sys::TimestampTz;
     pub fn IsInParallelMode() -> bool;
     // xlog.h
@@ -25,8 +26,6 @@ unsafe extern "C-unwind" {
     pub fn pfree(chunk: *mut std::ffi::c_void);
     // miscadmin.h
     pub fn GetUserId() -> pg_sys::Oid;
-    // xact.h
-    pub fn GetCurrentTransactionIdIfAny() -> pg_sys::TransactionId;
     // pg_sema.h: a semaphore that fails ends the process
     pub fn PGSemaphoreLock(semaphore: pg_sys::PGSemaphore);
     pub fn PGSemaphoreUnlock(semaphore: pg_sys::PGSemaphore);

@@ -4,15 +4,16 @@
 //! Amounts of counters are taken in a transaction that writes them into counter_ext.moving, and then brought to the node as a batch of
 //! a source: that counts a batch once, however often it comes (`idempotency`). So a crash of either node, at any moment, loses nothing and counts
 //! nothing twice. A batch goes to the node that it was first meant for, even where the shard has moved on by then: only that node knows whether it
-//! has it. Likes, visitors and tokens are sets: what is there already is left out, and rows go here once they are there.
+//! has it. Likes, visitors, tokens and how far sources have come
+//! are rows that may come more than once; they go here once they are there.
 //!
 //! Transactions that had begun to count before the shard moved may commit here afterwards, so the walk is made again for a while.
 //!
 //! What must not be done twice (tokens, likes, offsets of sources) is refused by the node that has the shard now until every other one has said that
-//! nothing is left there (`move_rows`, `look_for_arrivals` in sql/sharding.sql). A node says so of a shard once the transactions have ended that
-//! had one of our tables locked when it learned of the move, and no row was found afterwards. Those that lock one later know of the move. Both
-//! are kept in tables, with the placement that is meant: a crash between any two steps leaves a shard that is waited for, never one that has
-//! arrived too early.
+//! nothing is left there (`move_rows`, `look_for_arrivals` in sql/sharding.sql). A node notes the shard first, then the transactions that have a
+//! table of these rows locked; those that lock one later know of the move. Once they have ended it moves the rows, and says that the shard is left
+//! when it finds none. All of that is kept in tables and flushed, with the placement that is meant: a crash between any two steps
+//! leaves a shard that is waited for, never one that has arrived too early. After a restart any prepared transaction may be one of those.
 //!
 //! BOUND: as many ids as one piece.
 
