@@ -4791,8 +4791,8 @@ BEGIN
         CONTINUE WHEN piece.what IN ('likes', 'tokens', 'sources') AND counter_ext.shards_not_left(free_shards) > 0;
         BEGIN
             SELECT * INTO asked FROM counter_ext.on_nodes(
-                format('SELECT counter_ext.take_rows(%L, %L) FROM pg_catalog.set_config(''synchronous_commit'', ''on'', true), '
-                    'pg_catalog.set_config(''lock_timeout'', ''5s'', true)', piece.what, piece.rows),
+                format('SELECT counter_ext.take_rows(%L, %L) FROM pg_catalog.set_config(''synchronous_commit'', ''on'', true) AS flushed, '
+                    'pg_catalog.set_config(''lock_timeout'', ''5s'', true) AS bounded', piece.what, piece.rows),
                 ARRAY[piece.target]);
             IF asked.succeeded IS NOT TRUE THEN
                 problem := coalesce(asked.answer, format('there is no node of group %s', piece.target));

@@ -126,10 +126,10 @@ mod counter_ext {
         workers::call_worker(u32::from(catalog::my_database()));
     }
 
-    /// Whether nothing of an id of this node can come from another one any more.
+    /// Whether this node has been told that nothing of an id can come from another one any more. Not where ids are not spread over nodes.
     #[pg_extern(strict)]
     fn has_arrived(id: TextArg<'_>) -> bool {
-        owners::has_arrived(id.0).or_raise()
+        (|| Ok::<_, CounterError>(owners::are_spread()? && owners::has_arrived(id.0)?))().or_raise()
     }
 
     /// The group of the node that has an id; NULL where that is this one.

@@ -176,6 +176,9 @@ fn what_another_node_has_is_brought_to_it_once() {
         session.value::<bool>("SELECT count(*) = 0 FROM counter_ext.moving")
             && session.value::<i64>("SELECT count(*) FROM told WHERE command LIKE '%take_moved%'") >= 2
             && session.value::<i64>("SELECT count(*) FROM told WHERE command LIKE '%take_rows%'") >= 3
+            && session.value::<bool>(&format!(
+                "SELECT NOT EXISTS (SELECT FROM counter_ext.token WHERE id = '{upper}') AND NOT EXISTS (SELECT FROM counter_ext.liked WHERE item = '{upper}')"
+            ))
     });
     session.assert_count(&lower, 41);
     for table in [
