@@ -33,7 +33,7 @@ find_runner() {
         printf '%s' "$own"
         return
     fi
-    for major in 18 17 16 15; do
+    for major in $pg_majors; do
         if config=$(PG_CONFIG='' pg_config_of_major "$major") && runner=$(runner_of "$config" "$1") && starts "$runner"; then
             say "$own does not start; $runner runs the tests" >&2
             printf '%s' "$runner"

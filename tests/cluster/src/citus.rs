@@ -11,6 +11,8 @@ use crate::wait;
 
 /// Shards that other nodes may have something left of.
 pub const ARRIVING: &str = "SELECT sum(arriving)::bigint FROM counter_citus_status()";
+/// These, and batches of counters on their way.
+pub const ON_THE_WAY: &str = "SELECT sum(moving + arriving)::bigint FROM counter_citus_status()";
 /// How long what moves may take to arrive on a loaded machine.
 pub const ARRIVES: Duration = Duration::from_secs(60);
 

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
 
-use counter_ext_cluster_tests::citus::{ARRIVES, ARRIVING, Citus, await_value, id_in, pretend};
+use counter_ext_cluster_tests::citus::{ARRIVES, ARRIVING, Citus, ON_THE_WAY, await_value, id_in, pretend};
 use counter_ext_cluster_tests::cluster::Death;
 use counter_ext_cluster_tests::{Cluster, Session, Settings, assert_sqlstate, wait};
 
@@ -449,7 +449,7 @@ fn counters_follow_their_shards() {
             await_value(&mut session, &format!("SELECT counter_get('m:{number}')"), expected);
         }
     }
-    await_value(&mut session, "SELECT sum(moving + arriving)::bigint FROM counter_citus_status()", 0);
+    await_value(&mut session, ON_THE_WAY, 0);
     for number in 0..IDS {
         await_value(&mut session, &format!("SELECT counter_visitors('m:{number}')"), 1);
         await_value(&mut session, &format!("SELECT counter_likes('m:{number}')"), 1);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use counter_ext_cluster_tests::citus::{ARRIVES, ARRIVING, Citus, await_value, id_in, pretend};
+use counter_ext_cluster_tests::citus::{ARRIVES, ARRIVING, Citus, ON_THE_WAY, await_value, id_in, pretend};
 use counter_ext_cluster_tests::cluster::Death;
 use counter_ext_cluster_tests::{Cluster, Session, Settings, assert_sqlstate, wait};
 
@@ -30,7 +30,6 @@ fn a_token_waits_for_what_is_on_its_way() {
     let mut cluster = Cluster::start(Settings::compacted_by_hand());
     let mut session = cluster.connect();
     let lower = id_in(&mut session, true);
-    session.must("CREATE EXTENSION IF NOT EXISTS counter_ext");
     pretend(&mut session, 1, 2);
     session.must(ANSWERING_NODES);
     let mut number = 0;
@@ -205,7 +204,7 @@ fn retries_follow_their_shards() {
         }
     }
     let mut session = citus.connect(0);
-    await_value(&mut session, "SELECT sum(moving + arriving)::bigint FROM counter_citus_status()", 0);
+    await_value(&mut session, ON_THE_WAY, 0);
     for (number, counted) in counted.iter().enumerate() {
         await_value(
             &mut session,
