@@ -75,13 +75,27 @@ drop_pgtest_dir() {
 # fsync off: these clusters live for a minute and never crash.
 base_settings=(fsync=off max_prepared_transactions=10)
 
+# The short schedules run beside the long one, which tells how far it is; they are told when it has ended.
 stage_regress() {
+    local beside pid failed=0
     install_extension
-    # A subshell a cluster: each is gone before the next begins.
-    (regress_on schedule shared_preload_libraries=$extension)
-    (regress_on schedule_no_preload)
-    (regress_on schedule_small_memory shared_preload_libraries=$extension counter_ext.max_sketches=32 counter_ext.max_counters=16)
+    at_exit drop_beside
+    beside=$(mktemp -d)
+    # A subshell a cluster: each is gone when its schedule ends.
+    (
+        (regress_on schedule_no_preload) || failed=1
+        (regress_on schedule_small_memory shared_preload_libraries=$extension counter_ext.max_sketches=32 counter_ext.max_counters=16) ||
+            failed=1
+        exit "$failed"
+    ) >"$beside/log" 2>&1 &
+    pid=$!
+    (regress_on schedule shared_preload_libraries=$extension) || failed=1
+    wait "$pid" || failed=1
+    cat "$beside/log"
+    [ "$failed" = 0 ] || die "a schedule failed"
 }
+
+drop_beside() { rm -rf "${beside:-}"; }
 
 stage_isolation() {
     install_extension
@@ -107,38 +121,52 @@ regress_with_log() {
 # Files of cluster tests run beside each other, one a processor: they wait for disks and workers more than they compute.
 # CLUSTER_JOBS=1 runs one after the other. The longest begins first. CLUSTER_FILES="nodes standby" runs these alone.
 stage_cluster() {
-    local jobs=${CLUSTER_JOBS:-$(getconf _NPROCESSORS_ONLN)} names name
-    [[ $jobs =~ ^[1-9][0-9]*$ ]] || die "CLUSTER_JOBS is '$jobs'; it must be a number from 1"
+    local names name
+    check_jobs
     install_extension
     install_released_sql
     export COUNTER_EXT_PG_CONFIG=$PG_CONFIG
     cargo test --locked --lib -p counter_ext_cluster_tests
     cargo test --locked --no-run -p counter_ext_cluster_tests
-    at_exit drop_cluster_lock
-    cluster_lock=$(mktemp)
     if [ -n "${CLUSTER_FILES:-}" ]; then
         read -ra names <<<"$CLUSTER_FILES"
     else
-        mapfile -t names < <(cd tests/cluster/tests && printf '%s\n' soak.rs *.rs | awk '!seen[$0]++' | sed 's/\.rs$//')
+        mapfile -t names < <(cd tests/cluster/tests && printf '%s\n' soak.rs buffered_crash.rs *.rs | awk '!seen[$0]++' | sed 's/\.rs$//')
     fi
     for name in "${names[@]}"; do [ -e "tests/cluster/tests/$name.rs" ] || die "there is no file $name of cluster tests"; done
-    export COUNTER_EXT_SOAK_SECONDS=${COUNTER_EXT_SOAK_SECONDS:-120}
+    export COUNTER_EXT_SOAK_SECONDS=${COUNTER_EXT_SOAK_SECONDS:-300}
     say "${#names[@]} files of cluster tests, $jobs at a time; each is told when it has ended"
-    printf '%s\n' "${names[@]}" | xargs -P "$jobs" -n 1 bash scripts/cluster_files.sh "$cluster_lock"
+    beside_each_other "${names[@]}" -- \
+        cargo test --locked --no-fail-fast -p counter_ext_cluster_tests --test {} -- --test-threads=1
 }
-
-drop_cluster_lock() { rm -f "${cluster_lock:-}"; }
 
 # Each example has its own test.sh, which skips aloud what its machine cannot run. One that fails keeps no other from running.
 stage_examples() {
-    local script failed=()
+    check_jobs
     install_extension
-    for script in examples/*/test.sh; do
-        say "--- ${script%/test.sh}"
-        bash "$script" || failed+=("${script%/test.sh}")
-    done
-    [ ${#failed[@]} = 0 ] || die "these failed: ${failed[*]}"
+    say "the tests of the examples, $jobs at a time; each is told when it has ended"
+    beside_each_other examples/*/test.sh -- bash {}
 }
+
+check_jobs() {
+    jobs=${CLUSTER_JOBS:-$(getconf _NPROCESSORS_ONLN)}
+    [[ $jobs =~ ^[1-9][0-9]*$ ]] || die "CLUSTER_JOBS is '$jobs'; it must be a number from 1"
+}
+
+# beside_each_other NAME... -- COMMAND...: runs the command for each name, which stands in it as {}, so many at a time as `jobs` says.
+beside_each_other() {
+    local names=()
+    while [ "$1" != -- ]; do
+        names+=("$1")
+        shift
+    done
+    shift
+    at_exit drop_told_lock
+    told_lock=$(mktemp)
+    printf '%s\n' "${names[@]}" | xargs -P "$jobs" -I{} bash scripts/told.sh "$told_lock" {} "$@"
+}
+
+drop_told_lock() { rm -f "${told_lock:-}"; }
 
 # The package holds what is installed; on a clean system, where one can be made, it makes README's first example work.
 stage_deb() {

@@ -3674,11 +3674,11 @@ LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'visitors_here_wrapper';
 
 -- src/api/sharding.rs
--- counter_ext::api::sharding::counter_ext::want_worker
-CREATE OR REPLACE FUNCTION counter_ext."want_worker"() RETURNS void
+-- counter_ext::api::sharding::counter_ext::want_pass
+CREATE OR REPLACE FUNCTION counter_ext."want_pass"() RETURNS void
 STRICT
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'want_worker_wrapper';
+AS 'MODULE_PATHNAME', 'want_pass_wrapper';
 
 -- src/api/triggers.rs
 -- counter_ext::api::triggers::counter_ext::check_written_by_hand
@@ -4454,36 +4454,54 @@ CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.movi
 
 ALTER TABLE counter_ext.moving ENABLE ALWAYS TRIGGER check_written_by_hand;
 
--- Shards of other nodes that this node has nothing left of.
-CREATE TABLE counter_ext.shard_left (
+-- Shards of other nodes, and how far this node has come with giving away what it has of them.
+CREATE TABLE counter_ext.shard_vacated (
     shard bigint NOT NULL,
     placed text NOT NULL,
-    -- Transactions that had tokens, sources or likes locked after the shard had moved, and may go by where it was before; '{new}' until they are
-    -- looked for. NULL: they have ended, and no row was found afterwards.
-    writers text[],
+    -- noted: transactions that may go by where it was before are not known yet. waiting: they are, and some may be open. free: they have ended.
+    -- empty: no row was found since.
+    state text NOT NULL CHECK (state IN ('noted', 'waiting', 'free', 'empty')),
+    -- Those transactions, by their virtual ids: they had tokens, sources or likes locked once the shard had moved.
+    writers text[] NOT NULL DEFAULT '{}',
     PRIMARY KEY (shard)
 );
 
-COMMENT ON TABLE counter_ext.shard_left IS 'shards of other nodes that this node has nothing left of, where writers is NULL';
+COMMENT ON TABLE counter_ext.shard_vacated IS 'shards of other nodes; this node has nothing of those that are empty';
 
--- Shards of this node that no other node has anything left of.
+-- Shards of this node that no other node has anything of any more.
 CREATE TABLE counter_ext.shard_arrived (
     shard bigint NOT NULL,
     placed text NOT NULL,
     PRIMARY KEY (shard)
 );
 
-COMMENT ON TABLE counter_ext.shard_arrived IS 'shards of this node that no other node has anything left of';
+COMMENT ON TABLE counter_ext.shard_arrived IS 'shards of this node that no other node has anything of any more';
 
-CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.shard_left
+CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.shard_vacated
     FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.check_written_by_hand();
 
-ALTER TABLE counter_ext.shard_left ENABLE ALWAYS TRIGGER check_written_by_hand;
+ALTER TABLE counter_ext.shard_vacated ENABLE ALWAYS TRIGGER check_written_by_hand;
 
 CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.shard_arrived
     FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.check_written_by_hand();
 
 ALTER TABLE counter_ext.shard_arrived ENABLE ALWAYS TRIGGER check_written_by_hand;
+
+-- Where the shards are that say whose each id is, and whether everything of them has arrived there as far as this node knows. No rows where nothing is
+-- spread. STABLE: it sees what its caller's statement sees.
+CREATE OR REPLACE FUNCTION counter_ext.placed_shards()
+    RETURNS TABLE (shard bigint, placed text, least_hash text, most_hash text, node_group integer, own_group integer, has_arrived boolean)
+    LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF to_regclass('counter_ext.shard_of_id') IS NULL OR to_regclass('pg_dist_shard') IS NULL THEN
+        RETURN;
+    END IF;
+    RETURN QUERY SELECT s.shardid, p.xmin::text, s.shardminvalue, s.shardmaxvalue, p.groupid, l.groupid,
+            EXISTS (SELECT FROM counter_ext.shard_arrived a WHERE a.shard = s.shardid AND a.placed = p.xmin::text)
+        FROM pg_dist_shard s JOIN pg_dist_placement p ON p.shardid = s.shardid AND p.shardstate = 1 CROSS JOIN pg_dist_local_group l
+        WHERE s.logicalrelid = to_regclass('counter_ext.shard_of_id');
+END
+$$;
 
 -- Errors: 25006 a standby; 42501; 55000 there is no cluster here, or this node is not its coordinator.
 CREATE OR REPLACE FUNCTION counter_ext.check_citus(function text, on_coordinator boolean) RETURNS void
@@ -4536,6 +4554,15 @@ BEGIN
             WHERE a.names IS NOT NULL ORDER BY n.groupid'
         USING command, groups;
 END
+$$;
+
+-- Calls a function on the nodes of some groups, in a transaction that is on their disks before they answer. Whoever waits for an answer holds
+-- something that they may need: they give up after five seconds of waiting for a lock.
+CREATE OR REPLACE FUNCTION counter_ext.call_on_nodes(call text, groups bigint[])
+    RETURNS TABLE (group_id integer, node text, succeeded boolean, answer text)
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM counter_ext.on_nodes(format('SELECT %s FROM pg_catalog.set_config(''synchronous_commit'', ''on'', true) AS flushed, '
+        'pg_catalog.set_config(''lock_timeout'', ''5s'', true) AS bounded', call), groups)
 $$;
 
 -- Functions of ours that Citus can send on: those whose first argument is an id, of a type that is one text or becomes one.
@@ -4659,15 +4686,13 @@ BEGIN
     END LOOP;
 
     -- A coordinator without shards has no counters: nothing is to be counted there, also by sessions that begin before they know of the shards.
-    IF EXISTS (SELECT FROM pg_dist_placement p JOIN pg_dist_shard s ON s.shardid = p.shardid
-               WHERE s.logicalrelid = 'counter_ext.shard_of_id'::regclass AND p.groupid = 0)
-    THEN
+    IF EXISTS (SELECT FROM counter_ext.placed_shards() AS s WHERE s.node_group = 0) THEN
         PERFORM counter_ext.set_serve(NULL);
     ELSE
         PERFORM counter_ext.set_serve('off');
     END IF;
     -- They bring what was counted before to where it belongs, and ask whether all of that has come.
-    PERFORM FROM counter_ext.on_nodes('SELECT counter_ext.want_worker()', NULL);
+    PERFORM FROM counter_ext.on_nodes('SELECT counter_ext.want_pass()', NULL);
 END
 $$;
 
@@ -4684,11 +4709,11 @@ DECLARE
     problem text;
     failed integer[] := '{}';
 BEGIN
+    PERFORM set_config('lock_timeout', '1s', true);
     FOR piece IN SELECT m.* FROM counter_ext.moving m ORDER BY m.batch LIMIT most LOOP
         CONTINUE WHEN piece.target = ANY (failed);
-        SELECT * INTO asked FROM counter_ext.on_nodes(
-            format('SELECT counter_ext.take_moved(%L, %L, %L, %L) FROM pg_catalog.set_config(''synchronous_commit'', ''on'', true)',
-                source, piece.batch, piece.ids, piece.amounts), ARRAY[piece.target]);
+        SELECT * INTO asked FROM counter_ext.call_on_nodes(
+            format('counter_ext.take_moved(%L, %L, %L, %L)', source, piece.batch, piece.ids, piece.amounts), ARRAY[piece.target]);
         IF asked.succeeded THEN
             DELETE FROM counter_ext.moving m WHERE m.batch = piece.batch;
         ELSE
@@ -4711,30 +4736,61 @@ CREATE OR REPLACE FUNCTION counter_ext.writers_of_rows() RETURNS text[]
         AND l.pid IS DISTINCT FROM pg_backend_pid()
 $$;
 
--- How many shards there are that are another node's now, but are not noted as they are placed now, or not as left, nor one of those that are named.
-CREATE OR REPLACE FUNCTION counter_ext.shards_not_left(others bigint[]) RETURNS bigint
+-- How many shards of other nodes there are that this node may have something of, or that are not noted as they are placed now; but for those that
+-- are named.
+CREATE OR REPLACE FUNCTION counter_ext.shards_not_vacated(others bigint[]) RETURNS bigint
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT count(*) FROM counter_ext.placed_shards() AS s WHERE s.node_group <> s.own_group
+        AND NOT EXISTS (SELECT FROM counter_ext.shard_vacated v WHERE v.shard = s.shard AND v.placed = s.placed
+            AND (v.state = 'empty' OR v.shard = ANY (others)))
+$$;
+
+-- Notes shards that are another node's now, and who may still go by where they were. Says of which shards it was noted before that nobody does any
+-- more, and whether there is something to be noted at once. Each step is noted in a transaction of its own, which is on disk before the next one.
+CREATE OR REPLACE FUNCTION counter_ext.note_vacated_shards(OUT free_shards bigint[], OUT goes_on boolean)
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    now_writers text[] := counter_ext.writers_of_rows();
+    changed bigint;
 BEGIN
-    IF to_regclass('pg_dist_shard') IS NULL THEN
-        RETURN 0;
-    END IF;
-    RETURN (SELECT count(*) FROM pg_dist_shard s JOIN pg_dist_placement p ON p.shardid = s.shardid AND p.shardstate = 1
-        WHERE s.logicalrelid = to_regclass('counter_ext.shard_of_id') AND p.groupid <> (SELECT l.groupid FROM pg_dist_local_group l)
-        AND NOT EXISTS (SELECT FROM counter_ext.shard_left f WHERE f.shard = s.shardid AND f.placed = p.xmin::text
-            AND (f.writers IS NULL OR f.shard = ANY (others))));
+    -- What these transactions did is on disk too, by the order of the log: what is moved now is not lost here by a crash while it is kept there.
+    SELECT array_agg(v.shard) INTO free_shards FROM counter_ext.shard_vacated v WHERE v.state = 'free';
+    -- A prepared transaction has another virtual id once the server was started again: it may be any of those.
+    UPDATE counter_ext.shard_vacated v SET state = 'free', writers = '{}'
+        WHERE v.state = 'waiting' AND NOT v.writers && now_writers
+            AND (v.writers = '{}' OR NOT EXISTS (SELECT FROM unnest(now_writers) AS w WHERE starts_with(w, '-1/')));
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    goes_on := changed > 0;
+    -- The shard was noted in an earlier transaction: whoever locks one of these tables from now on knows that it has moved.
+    UPDATE counter_ext.shard_vacated v SET state = 'waiting', writers = now_writers WHERE v.state = 'noted';
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    goes_on := goes_on OR changed > 0;
+    -- Until whoever moved a shard has given back his lock on the placements, other sessions may not have been told. A savepoint that is released gives
+    -- back that of its id.
+    INSERT INTO counter_ext.shard_vacated AS v (shard, placed, state)
+        SELECT s.shard, s.placed, 'noted' FROM counter_ext.placed_shards() AS s WHERE s.node_group <> s.own_group
+        AND NOT EXISTS (SELECT FROM counter_ext.shard_vacated v WHERE v.shard = s.shard AND v.placed = s.placed)
+        AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'relation' AND l.relation = to_regclass('pg_dist_placement')
+            AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) AND l.mode = 'RowExclusiveLock')
+        ON CONFLICT (shard) DO UPDATE SET placed = excluded.placed, state = excluded.state, writers = '{}';
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    goes_on := goes_on OR changed > 0;
 END
 $$;
 
--- Rows that stay what they are, however often they come: those of ids that another node has go there, and then here. Says how many went, of how many
--- shards there may be more, and what was in the way. Called by the worker, at READ COMMITTED: each statement sees what was committed before it.
+-- Rows that stay what they are, however often they come: those of ids that another node has go there, and then here. Says how many went, whether
+-- there is more to do at once, of how many shards there may be more, how many rows the other node did not want any more, and what was in the way.
+-- With `only_if_free` nothing is looked for while somebody may go by an old place. Called by the worker, at READ COMMITTED: each statement sees what
+-- was committed before it.
 -- Tokens, sources and likes stay until nobody goes by the old place of any shard: who looks for one in vain would do again what was done.
-CREATE OR REPLACE FUNCTION counter_ext.move_rows(OUT moved bigint, OUT unfinished bigint, OUT problem text)
+CREATE OR REPLACE FUNCTION counter_ext.move_rows(only_if_free boolean, OUT moved bigint, OUT goes_on boolean, OUT unfinished bigint, OUT unwanted bigint, OUT problem text)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    most CONSTANT integer := 1000;
+    -- Of tokens and the like, and of sketches, which are larger.
+    most CONSTANT integer := 5000;
+    most_sketches CONSTANT integer := 1000;
     piece record;
     asked record;
-    now_writers text[];
     free_shards bigint[];
     is_free boolean;
     -- Groups of nodes that something was sent to, or could not be.
@@ -4742,26 +4798,17 @@ DECLARE
     seen bigint := 0;
 BEGIN
     moved := 0;
+    unwanted := 0;
     -- A row that has gone must not come back after a crash: by then its shard may have arrived, and the row be an old one.
     PERFORM set_config('synchronous_commit', 'on', true);
     -- Whoever holds a row keeps it for a while.
     PERFORM set_config('lock_timeout', '1s', true);
-    -- Shards that were noted in an earlier transaction, and by now everybody has been told of who locks a table anew.
-    now_writers := counter_ext.writers_of_rows();
-    UPDATE counter_ext.shard_left f SET writers = now_writers WHERE f.writers = '{new}';
-    -- While the transaction that moved a shard holds its id, others may not have been told yet.
-    INSERT INTO counter_ext.shard_left AS f (shard, placed, writers)
-        SELECT s.shardid, p.xmin::text, '{new}'
-        FROM pg_dist_shard s JOIN pg_dist_placement p ON p.shardid = s.shardid AND p.shardstate = 1
-        WHERE s.logicalrelid = to_regclass('counter_ext.shard_of_id') AND p.groupid <> (SELECT l.groupid FROM pg_dist_local_group l)
-        AND NOT EXISTS (SELECT FROM counter_ext.shard_left f WHERE f.shard = s.shardid AND f.placed = p.xmin::text)
-        AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'transactionid' AND l.transactionid = p.xmin)
-        ON CONFLICT (shard) DO UPDATE SET placed = excluded.placed, writers = excluded.writers;
-    -- A prepared transaction has another virtual id once the server was started again: it may be any of those.
-    SELECT array_agg(f.shard) INTO free_shards FROM counter_ext.shard_left f
-        WHERE f.writers <> '{new}' AND NOT f.writers && now_writers
-            AND (f.writers = '{}' OR NOT EXISTS (SELECT FROM unnest(now_writers) AS w WHERE starts_with(w, '-1/')));
-    is_free := counter_ext.shards_not_left(free_shards) = 0;
+    SELECT n.free_shards, n.goes_on INTO free_shards, goes_on FROM counter_ext.note_vacated_shards() AS n;
+    is_free := counter_ext.shards_not_vacated(free_shards) = 0;
+    IF only_if_free AND NOT is_free THEN
+        unfinished := counter_ext.shards_not_vacated('{}');
+        RETURN;
+    END IF;
     FOR piece IN
         SELECT 'likes' AS what, s.target, json_agg(s) AS rows FROM (
             SELECT counter_ext.owner_group(l.item) AS target, l.item, l.actor, l.at FROM counter_ext.liked l
@@ -4779,21 +4826,18 @@ BEGIN
         UNION ALL
         SELECT 'visits', s.target, json_agg(s) FROM (
             SELECT counter_ext.owner_group(v.id) AS target, v.id, v.day, v.slot, v.sketch::text AS sketch FROM counter_ext.visit v
-            WHERE counter_ext.owner_group(v.id) IS NOT NULL LIMIT most) AS s GROUP BY s.target
+            WHERE counter_ext.owner_group(v.id) IS NOT NULL LIMIT most_sketches) AS s GROUP BY s.target
         UNION ALL
         SELECT 'visitors', s.target, json_agg(s) FROM (
             SELECT counter_ext.owner_group(v.id) AS target, v.id, v.day, v.node, v.sketch::text AS sketch FROM counter_ext.visitors v
-            WHERE counter_ext.owner_group(v.id) IS NOT NULL LIMIT most) AS s GROUP BY s.target
+            WHERE counter_ext.owner_group(v.id) IS NOT NULL LIMIT most_sketches) AS s GROUP BY s.target
     LOOP
         busy := busy || piece.target;
         seen := seen + json_array_length(piece.rows);
-        -- By the map by which these were found a shard may have moved that was not noted then.
-        CONTINUE WHEN piece.what IN ('likes', 'tokens', 'sources') AND counter_ext.shards_not_left(free_shards) > 0;
+        -- Since it was looked whether all are free, another shard may have moved, and these rows be its.
+        CONTINUE WHEN piece.what IN ('likes', 'tokens', 'sources') AND counter_ext.shards_not_vacated(free_shards) > 0;
         BEGIN
-            SELECT * INTO asked FROM counter_ext.on_nodes(
-                format('SELECT counter_ext.take_rows(%L, %L) FROM pg_catalog.set_config(''synchronous_commit'', ''on'', true) AS flushed, '
-                    'pg_catalog.set_config(''lock_timeout'', ''5s'', true) AS bounded', piece.what, piece.rows),
-                ARRAY[piece.target]);
+            SELECT * INTO asked FROM counter_ext.call_on_nodes(format('counter_ext.take_rows(%L, %L)', piece.what, piece.rows), ARRAY[piece.target]);
             IF asked.succeeded IS NOT TRUE THEN
                 problem := coalesce(asked.answer, format('there is no node of group %s', piece.target));
                 CONTINUE;
@@ -4817,6 +4861,7 @@ BEGIN
                         WHERE v.id = r.id AND v.day = r.day AND v.node = r.node AND v.sketch::text = r.sketch;
             END CASE;
             moved := moved + json_array_length(piece.rows);
+            unwanted := unwanted + asked.answer::bigint;
         EXCEPTION
             -- Somebody holds a row. The others go all the same.
             WHEN lock_not_available THEN
@@ -4824,25 +4869,28 @@ BEGIN
         END;
     END LOOP;
     -- Those who could have written had ended before this looked, and it found nothing; nor was there more than it looked at.
-    IF is_free AND seen < most THEN
-        UPDATE counter_ext.shard_left f SET writers = NULL FROM pg_dist_placement p
-            WHERE f.shard = ANY (free_shards) AND p.shardid = f.shard AND p.groupid <> ALL (busy);
+    IF is_free AND seen < most_sketches THEN
+        UPDATE counter_ext.shard_vacated v SET state = 'empty' FROM counter_ext.placed_shards() AS s
+            WHERE v.shard = ANY (free_shards) AND s.shard = v.shard AND s.placed = v.placed AND s.node_group <> ALL (busy);
     END IF;
-    unfinished := counter_ext.shards_not_left('{}');
+    unfinished := counter_ext.shards_not_vacated('{}');
 END
 $$;
 
--- Shards of another node, named by its group, that this one has nothing left of. It is this node's worker that looks.
-CREATE OR REPLACE FUNCTION counter_ext.shards_left(target integer) RETURNS json
+-- Shards of another node, named by its group, that this one has nothing of any more. It is this node's worker that looks.
+CREATE OR REPLACE FUNCTION counter_ext.shards_vacated(target integer) RETURNS json
     LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM counter_ext.want_worker();
-    RETURN (SELECT coalesce(json_agg(f.shard), '[]') FROM counter_ext.shard_left f JOIN pg_dist_placement p ON p.shardid = f.shard
-        WHERE f.writers IS NULL AND f.placed = p.xmin::text AND p.shardstate = 1 AND p.groupid = shards_left.target);
+    IF counter_ext.shards_not_vacated('{}') > 0 THEN
+        PERFORM counter_ext.want_pass();
+    END IF;
+    RETURN (SELECT coalesce(json_agg(v.shard), '[]') FROM counter_ext.shard_vacated v
+        JOIN counter_ext.placed_shards() AS s ON s.shard = v.shard AND s.placed = v.placed
+        WHERE v.state = 'empty' AND s.node_group = shards_vacated.target);
 END
 $$;
 
--- Asks all other nodes what they have left of this node's shards; says of how many everything has arrived since it last asked, and what was in the way.
+-- Asks all other nodes which of this node's shards they have nothing of any more; says of how many everything has arrived since it last asked, and what was in the way.
 -- Called by the worker.
 CREATE OR REPLACE FUNCTION counter_ext.look_for_arrivals(OUT arrived bigint, OUT problem text)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -4852,18 +4900,17 @@ DECLARE
     waiting json;
     asked record;
     answers integer := 0;
-    left_by_all bigint[];
+    vacated_by_all bigint[];
 BEGIN
     arrived := 0;
+    PERFORM set_config('lock_timeout', '1s', true);
     IF to_regclass('pg_dist_node') IS NULL THEN
         problem := 'there is no list of nodes';
         RETURN;
     END IF;
     -- Before anybody is asked: what an answer is about is the placement of now, or one before.
-    SELECT json_agg(json_build_object('shard', s.shardid, 'placed', p.xmin::text)), array_agg(s.shardid) INTO waiting, left_by_all
-        FROM pg_dist_shard s JOIN pg_dist_placement p ON p.shardid = s.shardid AND p.shardstate = 1
-        WHERE s.logicalrelid = to_regclass('counter_ext.shard_of_id') AND p.groupid = own
-        AND NOT EXISTS (SELECT FROM counter_ext.shard_arrived a WHERE a.shard = s.shardid AND a.placed = p.xmin::text);
+    SELECT json_agg(json_build_object('shard', s.shard, 'placed', s.placed)), array_agg(s.shard) INTO waiting, vacated_by_all
+        FROM counter_ext.placed_shards() AS s WHERE s.node_group = own AND NOT s.has_arrived;
     IF waiting IS NULL THEN
         RETURN;
     END IF;
@@ -4871,32 +4918,37 @@ BEGIN
     SELECT array_agg(DISTINCT g.groupid) INTO others FROM (
         SELECT n.groupid FROM pg_dist_node n WHERE n.noderole = 'primary' UNION SELECT p.groupid FROM pg_dist_placement p) AS g
         WHERE g.groupid <> own;
-    FOR asked IN SELECT * FROM counter_ext.on_nodes(format('SELECT counter_ext.shards_left(%s)', own), coalesce(others, '{}')) LOOP
+    FOR asked IN SELECT * FROM counter_ext.call_on_nodes(format('counter_ext.shards_vacated(%s)', own), coalesce(others, '{}')) LOOP
         IF asked.succeeded IS NOT TRUE THEN
             problem := format('node %s: %s', asked.node, asked.answer);
             RETURN;
         END IF;
         answers := answers + 1;
-        left_by_all := ARRAY(SELECT unnest(left_by_all) INTERSECT SELECT j::bigint FROM json_array_elements_text(asked.answer::json) AS j);
+        vacated_by_all := ARRAY(SELECT unnest(vacated_by_all) INTERSECT SELECT j::bigint FROM json_array_elements_text(asked.answer::json) AS j);
     END LOOP;
     IF answers < coalesce(cardinality(others), 0) THEN
         problem := 'some nodes are not active';
         RETURN;
     END IF;
     INSERT INTO counter_ext.shard_arrived AS a (shard, placed)
-        SELECT r.shard, r.placed FROM json_to_recordset(waiting) AS r (shard bigint, placed text) WHERE r.shard = ANY (left_by_all)
+        SELECT r.shard, r.placed FROM json_to_recordset(waiting) AS r (shard bigint, placed text) WHERE r.shard = ANY (vacated_by_all)
         ON CONFLICT (shard) DO UPDATE SET placed = excluded.placed;
     GET DIAGNOSTICS arrived = ROW_COUNT;
 END
 $$;
 
--- What move_rows() of another node sends. What is here already is left out.
-CREATE OR REPLACE FUNCTION counter_ext.take_rows(what text, rows text) RETURNS void
+-- What move_rows() of another node sends. What is here already is left out. Returns how many rows came once all had arrived: those are older than what has
+-- been done here since, as after a failover of the sender, and are not taken in.
+CREATE OR REPLACE FUNCTION counter_ext.take_rows(what text, rows text) RETURNS bigint
     LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    unwanted bigint := 0;
 BEGIN
+    IF what IN ('likes', 'sources') THEN
+        unwanted := (SELECT count(*) FROM json_array_elements(rows::json) AS r WHERE counter_ext.has_arrived(coalesce(r->>'item', r->>'source')));
+    END IF;
     CASE what
         WHEN 'likes' THEN
-            -- What comes once all had arrived is older than what has been done here since, as after a failover of the sender.
             INSERT INTO counter_ext.liked (item, actor, at)
                 SELECT r.item, r.actor, r.at FROM json_to_recordset(rows::json) AS r (item text, actor text, at timestamptz)
                 WHERE NOT counter_ext.has_arrived(r.item) ON CONFLICT DO NOTHING;
@@ -4926,6 +4978,7 @@ BEGIN
     THEN
         RAISE EXCEPTION 'these rows belong to yet another node' USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
+    RETURN unwanted;
 END
 $$;
 
@@ -4949,14 +5002,13 @@ DECLARE
     functions bigint;
 BEGIN
     IF to_regclass('counter_ext.shard_of_id') IS NOT NULL THEN
-        SELECT count(*), count(a.shard) INTO shards, arrived FROM pg_dist_placement p JOIN pg_dist_shard s ON s.shardid = p.shardid
-            LEFT JOIN counter_ext.shard_arrived a ON a.shard = s.shardid AND a.placed = p.xmin::text
-            WHERE s.logicalrelid = to_regclass('counter_ext.shard_of_id') AND p.groupid = (SELECT l.groupid FROM pg_dist_local_group l);
+        SELECT count(*), count(*) FILTER (WHERE s.has_arrived) INTO shards, arrived
+            FROM counter_ext.placed_shards() AS s WHERE s.node_group = s.own_group;
         SELECT count(*) INTO functions FROM counter_ext.functions_by_id() AS f (f)
             JOIN pg_dist_object o ON o.classid = 'pg_proc'::regclass AND o.objid = f.f AND o.force_delegation;
     END IF;
     IF shards > arrived THEN
-        PERFORM counter_ext.want_worker();
+        PERFORM counter_ext.want_pass();
     END IF;
     RETURN json_build_object('serves', current_setting('counter_ext.serve', true), 'shards', coalesce(shards, 0),
         'functions', coalesce(functions, 0),
@@ -5012,8 +5064,7 @@ BEGIN
         RETURN QUERY EXECUTE 'SELECT NULL::text, l.* FROM (' || list || ') AS l';
         RETURN;
     END IF;
-    SELECT array_agg(DISTINCT p.groupid) INTO groups FROM pg_dist_placement p JOIN pg_dist_shard s ON s.shardid = p.shardid
-        WHERE s.logicalrelid = to_regclass('counter_ext.shard_of_id');
+    SELECT array_agg(DISTINCT s.node_group) INTO groups FROM counter_ext.placed_shards() AS s;
     FOR asked IN SELECT * FROM counter_ext.on_nodes('SELECT pg_catalog.json_agg(l) FROM (' || list || ') AS l', groups) LOOP
         IF NOT asked.succeeded THEN
             RAISE EXCEPTION 'node % does not answer: %', asked.node, asked.answer USING ERRCODE = 'connection_failure';

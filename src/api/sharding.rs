@@ -120,10 +120,12 @@ mod counter_ext {
         take().or_raise()
     }
 
-    /// Asks for this database's worker, if it does not run.
+    /// Asks this database's worker for a pass, which nobody waits for.
     #[pg_extern]
-    fn want_worker() {
-        workers::call_worker(u32::from(catalog::my_database()));
+    fn want_pass() {
+        let database = u32::from(catalog::my_database());
+        workers::call_worker(database);
+        workers::want_pass(database);
     }
 
     /// Whether this node has been told that nothing of an id can come from another one any more. Not where ids are not spread over nodes.
@@ -158,7 +160,7 @@ extension_sql_file!(
         counter_ext::advance_source_here,
         counter_ext::owner_group,
         counter_ext::take_moved,
-        counter_ext::want_worker,
+        counter_ext::want_pass,
         counter_ext::has_arrived
     ]
 );

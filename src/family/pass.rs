@@ -29,6 +29,16 @@ pub trait Work {
     /// Does one bounded piece inside a transaction that holds the compaction lock and counter_ext.total and slot. It locks
     /// tables of its own without waiting where `how.waits` is false, and skips the step where they cannot be had.
     fn next(&mut self, tables: Tables, how: How) -> Result<Progress, CounterError>;
+
+    /// Whether the next piece speaks to other servers. The worker then holds none of those locks, so that nobody here waits for their answer.
+    fn asks_others(&self) -> bool {
+        false
+    }
+
+    /// Whether something is waited for that tells nobody when it comes: the worker makes the next pass soon, though this one found nothing.
+    fn expects_more(&self) -> bool {
+        false
+    }
 }
 
 /// How pieces are run.

@@ -6,6 +6,8 @@ use crate::errors::{Explain, Explanation, TRY_AGAIN, text};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdempotencyError {
+    /// A source whose name is kept for what nodes of a cluster deliver to each other.
+    OwnSource { source: Vec<u8> },
     /// A source's row that another transaction changes by hand.
     SourceHeld { source: Vec<u8> },
     /// A token that has counted another delta.
@@ -27,6 +29,10 @@ impl Explain for IdempotencyError {
         let invalid = |message: String| Explanation::new(ERRCODE_INVALID_PARAMETER_VALUE, message);
         let wrong_array = |message: String| Explanation::new(ERRCODE_ARRAY_ELEMENT_ERROR, message);
         match self {
+            Self::OwnSource { source } => {
+                invalid(format!("name of source \"{}\" is kept for the extension itself", text(source)))
+                    .hint("Choose a name that does not begin with \"counter_ext.\".")
+            }
             Self::SourceHeld { source } => Explanation::new(
                 ERRCODE_OBJECT_IN_USE,
                 format!("offset of source \"{}\" is being changed by another transaction", text(source)),

@@ -11,6 +11,7 @@ mod token_rows;
 use std::time::Duration;
 
 use self::batch::Borders;
+use self::errors::IdempotencyError;
 use self::offset_rows::{Advanced, OFFSETS};
 use self::token_rows::TOKENS;
 use crate::counting::{change, transaction};
@@ -89,6 +90,7 @@ pub fn apply<Id: AsRef<[u8]>>(
     given: (usize, bool),
     deltas: impl Iterator<Item = Delta<Id>>,
 ) -> Result<bool, CounterError> {
+    check_source(source)?;
     apply_checked(source, borders, given, deltas, || owners::check_all_arrived(source))
 }
 
@@ -129,6 +131,7 @@ fn apply_checked<Id: AsRef<[u8]>>(
 /// Moves a source on to the end of a batch with so many deltas, which others count. Returns how far it had delivered before; `None` where
 /// that was as far. Errors: 55000 where shards move, another node may know of more.
 pub fn advance(source: &[u8], borders: Borders, count: usize) -> Result<Option<Option<i64>>, CounterError> {
+    check_source(source)?;
     change::enter("counter_apply")?;
     let table = OFFSETS.enter_to_write(Rights::INSERT.and(Rights::UPDATE), "INSERT and UPDATE")?;
     owners::check_all_arrived(source)?;
@@ -139,9 +142,22 @@ pub fn advance(source: &[u8], borders: Borders, count: usize) -> Result<Option<O
     }
 }
 
+/// Names that begin so are those under which nodes of a cluster deliver to each other.
+const OWN_SOURCES: &[u8] = b"counter_ext.";
+
+/// Errors: 22023 the name of a source is the extension's own.
+fn check_source(source: &[u8]) -> Result<(), CounterError> {
+    if source.starts_with(OWN_SOURCES) {
+        // BOUND: a name of a source.
+        return Err(IdempotencyError::OwnSource { source: source.to_vec() }.into());
+    }
+    Ok(())
+}
+
 /// Lets a source begin anew: its next batch counts, whatever its offsets are. Returns how far it had delivered, if it had
 /// delivered anything. A batch that another transaction has just applied is waited for.
 pub fn reset(source: &[u8]) -> Result<Option<i64>, CounterError> {
+    check_source(source)?;
     transaction::check_may_change("counter_apply_reset")?;
     let table = OFFSETS.enter_to_write(Rights::SELECT.and(Rights::DELETE), "SELECT and DELETE")?;
     owners::check_all_arrived(source)?;

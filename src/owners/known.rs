@@ -7,6 +7,7 @@
 //! BOUND: as many shards as the cluster has.
 
 use std::cell::{Cell, RefCell};
+use std::str::FromStr;
 
 use super::errors::OwnersError;
 use super::ranges::{Map, Shard};
@@ -18,12 +19,7 @@ use crate::pg::spi::Spi;
 use crate::pg::xact;
 use crate::rows::access;
 
-const SHARDS: &str = "SELECT s.shardminvalue, s.shardmaxvalue, p.groupid, l.groupid, EXISTS (SELECT FROM counter_ext.shard_arrived a \
-    WHERE a.shard OPERATOR(pg_catalog.=) s.shardid AND a.placed OPERATOR(pg_catalog.=) p.xmin::pg_catalog.text) \
-    FROM pg_catalog.pg_dist_shard s JOIN pg_catalog.pg_dist_placement p ON p.shardid OPERATOR(pg_catalog.=) s.shardid \
-    CROSS JOIN pg_catalog.pg_dist_local_group l \
-    WHERE s.logicalrelid OPERATOR(pg_catalog.=) 'counter_ext.shard_of_id'::pg_catalog.regclass \
-    AND p.shardstate OPERATOR(pg_catalog.=) 1";
+const SHARDS: &str = "SELECT s.least_hash, s.most_hash, s.node_group, s.own_group, s.placed, s.has_arrived FROM counter_ext.placed_shards() AS s";
 
 /// No version is as high.
 const NEVER: u64 = u64::MAX;
@@ -34,11 +30,13 @@ thread_local! {
     static ALL_HERE_AT: Cell<u64> = const { Cell::new(NEVER) };
     /// The version at which they were found to be, and how.
     static SPREAD: RefCell<Option<(u64, Map)>> = const { RefCell::new(None) };
+    /// How often they were found to be spread in another way than before.
+    static TIMES_MOVED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Changes whenever what is known may be out of date.
-pub fn version() -> u64 {
-    WATCH.with(|watch| watch.version())
+/// Changes whenever shards are found elsewhere than before; stays when something arrives.
+pub fn times_moved() -> u64 {
+    TIMES_MOVED.get()
 }
 
 /// Whether it is known that ids are not spread: all are here.
@@ -59,7 +57,6 @@ pub fn look<T>(see: impl FnOnce(Option<&Map>) -> T) -> Result<T, CounterError> {
 #[cold]
 fn find_out() -> Result<(), CounterError> {
     ALL_HERE_AT.set(NEVER);
-    SPREAD.set(None);
     // Read before the look: where a change comes in between, the next call looks again.
     let version = WATCH.with(|watch| watch.version());
     let relations = metadata();
@@ -67,9 +64,15 @@ fn find_out() -> Result<(), CounterError> {
     // While nothing is spread, whatever changes may be what spreads it.
     let watched = relations.filter(|_| map.is_some());
     WATCH.with(|watch| watch.set(watched.as_ref().map_or(&[][..], |relations| &relations[..])));
+    let before = SPREAD.take();
     match map {
         None => ALL_HERE_AT.set(version),
-        Some(map) => SPREAD.set(Some((version, map))),
+        Some(map) => {
+            if !before.is_some_and(|(_, before)| map.has_places_of(&before)) {
+                TIMES_MOVED.set(TIMES_MOVED.get() + 1);
+            }
+            SPREAD.set(Some((version, map)));
+        }
     }
     Ok(())
 }
@@ -94,16 +97,19 @@ fn read() -> Result<Option<Map>, CounterError> {
     let mut shards = Vec::new();
     let mut own_group = None;
     for row in &rows {
-        let number =
-            |column: usize| -> Option<i32> { str::from_utf8(row.get(column)?.as_ref()?).ok()?.parse().ok() };
-        let (Some(least), Some(most), Some(group), Some(own)) = (number(0), number(1), number(2), number(3))
+        let (Some(least), Some(most), Some(group), Some(own), Some(placed)) =
+            (number(row, 0), number(row, 1), number(row, 2), number(row, 3), number(row, 4))
         else {
             return Err(OwnersError::NoOwner.into());
         };
-        let has_arrived = row.get(4).is_some_and(|answer| answer.as_deref() == Some(b"t"));
-        shards.push(Shard { least, most, group, has_arrived });
+        let has_arrived = row.get(5).is_some_and(|answer| answer.as_deref() == Some(b"t"));
+        shards.push(Shard { least, most, group, placed, has_arrived });
         own_group = Some(own);
     }
     let Some(own_group) = own_group else { return Ok(None) };
     Map::new(shards, own_group).map(Some).ok_or_else(|| OwnersError::NoOwner.into())
+}
+
+fn number<T: FromStr>(row: &[Option<Vec<u8>>], column: usize) -> Option<T> {
+    str::from_utf8(row.get(column)?.as_ref()?).ok()?.parse().ok()
 }

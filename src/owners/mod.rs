@@ -90,9 +90,9 @@ pub fn are_spread() -> Result<bool, CounterError> {
     Ok(!known::is_all_here() && known::look(|map| map.is_some())?)
 }
 
-/// Changes whenever whose an id is may have changed.
-pub fn version() -> u64 {
-    known::version()
+/// Changes whenever this backend finds that ids are other nodes' than before; stays when something arrives.
+pub fn times_moved() -> u64 {
+    known::times_moved()
 }
 
 /// The table of whose shards each id is in one.

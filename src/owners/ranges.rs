@@ -19,6 +19,8 @@ pub struct Shard {
     pub least: i32,
     pub most: i32,
     pub group: i32,
+    /// Another number for each time that it was placed.
+    pub placed: u32,
     /// Nothing of it is left on another node, as far as this one was told.
     pub has_arrived: bool,
 }
@@ -55,6 +57,12 @@ impl Map {
     /// Whether something of this node's ids may still be on another one.
     pub fn is_waiting(&self) -> bool {
         self.shards.iter().any(|shard| shard.group == self.own_group && !shard.has_arrived)
+    }
+
+    /// Whether every shard is where it is in the other map, and has not been elsewhere in between.
+    pub fn has_places_of(&self, other: &Map) -> bool {
+        let place = |shard: &Shard| Shard { has_arrived: false, ..*shard };
+        self.own_group == other.own_group && self.shards.iter().map(place).eq(other.shards.iter().map(place))
     }
 
     fn owner_of_hash(&self, hash: i32) -> Owner {
@@ -105,7 +113,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn shard(least: i32, most: i32, group: i32) -> Shard {
-        Shard { least, most, group, has_arrived: false }
+        Shard { least, most, group, placed: 0, has_arrived: false }
     }
 
     #[test]
@@ -134,6 +142,17 @@ mod tests {
         assert!(waits([lower, upper]));
         assert!(waits([lower, arrived(upper)]));
         assert!(!waits([arrived(lower), upper]));
+    }
+
+    #[test]
+    fn places_stay_when_something_arrives_but_not_when_a_shard_comes_back() {
+        let (lower, upper) = (shard(i32::MIN, -1, 1), shard(0, i32::MAX, 2));
+        let map = |lower, upper, own| Map::new(vec![lower, upper], own).expect("a map");
+        let before = map(lower, upper, 1);
+        assert!(map(Shard { has_arrived: true, ..lower }, upper, 1).has_places_of(&before));
+        assert!(!map(Shard { placed: 7, ..lower }, upper, 1).has_places_of(&before));
+        assert!(!map(Shard { group: 2, ..lower }, upper, 1).has_places_of(&before));
+        assert!(!map(lower, upper, 2).has_places_of(&before));
     }
 
     proptest! {

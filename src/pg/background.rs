@@ -115,12 +115,9 @@ pub fn argument_value(argument: StartArgument) -> u64 {
 /// Connects to no database (shared catalogs only) or to one, also one that takes no connections, and listens for
 /// SIGTERM and SIGHUP. A SIGTERM that comes while it connects, and perhaps waits for a lock on the database, ends it at once.
 pub fn connect(database: Option<Oid>) {
+    let ends = EndsAtOnce::begin();
     // SAFETY: first thing a worker does, once.
     unsafe {
-        #[cfg(not(feature = "pg18"))]
-        pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(end_at_once));
-        #[cfg(feature = "pg18")]
-        pg_sys::pqsignal_be(pg_sys::SIGTERM as i32, Some(end_at_once));
         pg_sys::BackgroundWorkerUnblockSignals();
         pg_sys::BackgroundWorkerInitializeConnectionByOid(
             database.unwrap_or(pg_sys::InvalidOid),
@@ -128,7 +125,30 @@ pub fn connect(database: Option<Oid>) {
             pg_sys::BGWORKER_BYPASS_ALLOWCONN,
         );
     }
-    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
+    drop(ends);
+}
+
+/// While it lives, a SIGTERM ends this worker at its next check for interrupts, whatever it waits for. Otherwise the worker is only told, and ends
+/// between two transactions.
+pub struct EndsAtOnce(());
+
+impl EndsAtOnce {
+    pub fn begin() -> EndsAtOnce {
+        // SAFETY: the handler is PostgreSQL's own, for processes of the kind that workers are.
+        unsafe {
+            #[cfg(not(feature = "pg18"))]
+            pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(end_at_once));
+            #[cfg(feature = "pg18")]
+            pg_sys::pqsignal_be(pg_sys::SIGTERM as i32, Some(end_at_once));
+        }
+        EndsAtOnce(())
+    }
+}
+
+impl Drop for EndsAtOnce {
+    fn drop(&mut self) {
+        BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
+    }
 }
 
 /// PostgreSQL's own handler: the process ends at its next check for interrupts. Without the guard that pgrx's bindings put round

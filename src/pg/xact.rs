@@ -95,18 +95,14 @@ pub fn register(hooks: &'static [&'static Hooks]) {
 /// Called at the end of every transaction of every session. Nothing here can fail but `tell`, which is guarded.
 extern "C-unwind" fn on_xact(event: pg_sys::XactEvent::Type, arg: *mut std::ffi::c_void) {
     use pg_sys::XactEvent::*;
-    let is_last = match event {
-        XACT_EVENT_PRE_COMMIT => {
-            IS_ENDING.set(true);
-            false
-        }
-        XACT_EVENT_COMMIT => true,
-        // The rest is told to everybody.
-        _ => return tell(event, arg),
-    };
-    if JOINED.get() != 0 || AT_END.get().is_some() || cfg!(debug_assertions) {
+    if matches!(event, XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE) {
+        IS_ENDING.set(true);
+    }
+    // Of a commit only those who have joined are told; of the rest everybody.
+    let is_commit = matches!(event, XACT_EVENT_PRE_COMMIT | XACT_EVENT_COMMIT);
+    if !is_commit || JOINED.get() != 0 || AT_END.get().is_some() || cfg!(debug_assertions) {
         tell(event, arg);
-    } else if is_last {
+    } else if event == XACT_EVENT_COMMIT {
         IS_ENDING.set(false);
     }
 }
@@ -114,9 +110,6 @@ extern "C-unwind" fn on_xact(event: pg_sys::XactEvent::Type, arg: *mut std::ffi:
 #[pg_guard]
 extern "C-unwind" fn tell(event: pg_sys::XactEvent::Type, _arg: *mut std::ffi::c_void) {
     use pg_sys::XactEvent::*;
-    if event == XACT_EVENT_PRE_PREPARE {
-        IS_ENDING.set(true);
-    }
     // Who joins from now on is told of the next transaction's end too.
     let is_over = matches!(event, XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE);
     let joined = if is_over { JOINED.take() } else { 0 };

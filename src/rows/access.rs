@@ -9,6 +9,7 @@
 //! BOUND: as many tables as families have.
 
 use std::cell::{Cell, RefCell};
+use std::thread::LocalKey;
 use std::time::{Duration, Instant};
 
 use super::column_types::*;
@@ -205,18 +206,21 @@ fn lock_for_writing(nest_level: u32, to_slots: bool) -> Result<Tables, CounterEr
         // Taking a lock also takes in what others changed: the tables may have been dropped, and made anew.
         let after = tables()?;
         if before == after && lock::relation_exists(after.total) {
-            xact::join(Participant::Counting);
-            if LOCKED.get() == 0 {
-                LOCKED.set(nest_level);
-            }
-            if TOTAL_LOCKED.get() == 0 {
-                TOTAL_LOCKED.set(nest_level);
-            }
+            note_lock(&LOCKED, nest_level);
+            note_lock(&TOTAL_LOCKED, nest_level);
             if to_slots {
-                SLOT_LOCKED.set(nest_level);
+                note_lock(&SLOT_LOCKED, nest_level);
             }
             return Ok(after);
         }
+    }
+}
+
+/// Notes a lock that was taken at this level. One that an outer level has already stays that level's.
+fn note_lock(locked: &'static LocalKey<Cell<u32>>, nest_level: u32) {
+    xact::join(Participant::Counting);
+    if locked.get() == 0 {
+        locked.set(nest_level);
     }
 }
 
@@ -224,8 +228,7 @@ fn lock_for_writing(nest_level: u32, to_slots: bool) -> Result<Tables, CounterEr
 pub fn lock_slot_for_writing(tables: Tables) {
     if SLOT_LOCKED.get() == 0 {
         lock::lock_table(tables.slot, Access::Write);
-        xact::join(Participant::Counting);
-        SLOT_LOCKED.set(xact::nest_level());
+        note_lock(&SLOT_LOCKED, xact::nest_level());
     }
 }
 
@@ -233,8 +236,7 @@ pub fn lock_slot_for_writing(tables: Tables) {
 pub fn lock_total_first(total: Oid) {
     if TOTAL_LOCKED.get() == 0 {
         lock::lock_table(total, Access::Read);
-        xact::join(Participant::Counting);
-        TOTAL_LOCKED.set(xact::nest_level());
+        note_lock(&TOTAL_LOCKED, xact::nest_level());
     }
 }
 

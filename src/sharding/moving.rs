@@ -10,10 +10,12 @@
 //! Transactions that had begun to count before the shard moved may commit here afterwards, so the walk is made again for a while.
 //!
 //! What must not be done twice (tokens, likes, offsets of sources) is refused by the node that has the shard now until every other one has said that
-//! nothing is left there (`move_rows`, `look_for_arrivals` in sql/sharding.sql). A node notes the shard first, then the transactions that have a
-//! table of these rows locked; those that lock one later know of the move. Once they have ended it moves the rows, and says that the shard is left
-//! when it finds none. All of that is kept in tables and flushed, with the placement that is meant: a crash between any two steps
-//! leaves a shard that is waited for, never one that has arrived too early. After a restart any prepared transaction may be one of those.
+//! it has nothing of it any more (`move_rows`, `look_for_arrivals` in sql/sharding.sql). A node notes the shard first, then the transactions that
+//! have a table of these rows locked; those that lock one later know of the move. Once they have ended, and that is on disk, it moves the rows, and
+//! calls the shard empty when it finds none. All of that is kept in tables and flushed, with the placement that is meant: a crash between any two
+//! steps leaves a shard that is waited for, never one that has arrived too early. After a restart any prepared transaction may be one of those.
+//!
+//! Whoever answers another node may need what this one holds, so what asks one is done without the locks of a pass.
 //!
 //! BOUND: as many ids as one piece.
 
@@ -41,125 +43,188 @@ const UNQUIET: Duration = Duration::from_secs(60);
 const WALK_INTERVAL: Duration = Duration::from_secs(600);
 /// How soon a node that did not answer is asked again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+/// How soon a node that has just said something new is asked again.
+const SHORTEST_ASK_INTERVAL: Duration = Duration::from_millis(300);
 
 pub const MOVE: Step = Step {
     name: "moving counters to the nodes that have them now",
     every: Duration::ZERO,
     is_essential: false,
-    begin: || Box::new(Moving { at: Phase::Delivering, after: Id::default(), took_any: false }),
+    begin: || {
+        Box::new(Moving { at: Phase::Asking, after: Id::default(), took_any: false, has_walked: false })
+    },
 };
 
 /// What the worker remembers from pass to pass.
 #[derive(Clone, Copy)]
 struct Memory {
-    owners_version: u64,
+    times_moved: u64,
     changed_at: Instant,
     walked_at: Option<Instant>,
     failed_at: Option<Instant>,
-    /// When another node did not say what it has left.
-    unanswered_at: Option<Instant>,
-    /// Shards of other nodes may have rows here.
+    /// When the other nodes were last asked what they have of this node's shards, and how long they are left alone then.
+    asked_at: Option<Instant>,
+    ask_interval: Duration,
+    /// There may be rows here of other nodes' shards.
     is_unfinished: bool,
+    /// Another node may have rows of this node's shards.
+    is_waiting: bool,
+}
+
+impl Memory {
+    fn of_new_places(times_moved: u64) -> Memory {
+        Memory {
+            times_moved,
+            changed_at: Instant::now(),
+            walked_at: None,
+            failed_at: None,
+            asked_at: None,
+            ask_interval: SHORTEST_ASK_INTERVAL,
+            is_unfinished: true,
+            is_waiting: true,
+        }
+    }
+
+    fn has_just_failed(&self) -> bool {
+        is_recent(self.failed_at, RETRY_INTERVAL)
+    }
+
+    /// Whether all ids are to be looked at.
+    fn walk_is_due(&self) -> bool {
+        self.changed_at.elapsed() < UNQUIET || !is_recent(self.walked_at, WALK_INTERVAL)
+    }
+}
+
+fn is_recent(at: Option<Instant>, within: Duration) -> bool {
+    at.is_some_and(|at| at.elapsed() < within)
 }
 
 thread_local! {
     static MEMORY: Cell<Option<Memory>> = const { Cell::new(None) };
 }
 
+/// What the next piece does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// Asks what other nodes have of this node's shards.
+    Asking,
+    /// Brings amounts that were taken.
     Delivering,
+    /// Takes amounts.
     Walking,
-    Families,
+    /// Moves rows.
+    Rows,
 }
 
 struct Moving {
     at: Phase,
     after: Id,
     took_any: bool,
+    /// In this pass all ids are looked at.
+    has_walked: bool,
 }
 
 const DONE: Progress = Progress { rows: 0, overflowed: 0, is_done: true };
+const GOES_ON: Progress = Progress { rows: 0, overflowed: 0, is_done: false };
 
 impl Work for Moving {
     fn next(&mut self, tables: Tables, how: How) -> Result<Progress, CounterError> {
         // What is taken has to be committed before it is brought anywhere, so this is the worker's.
         if how.waits || !owners::are_spread()? {
+            MEMORY.set(None);
             return Ok(DONE);
         }
         let mut memory = remembered();
-        if self.at == Phase::Delivering {
-            look_for_arrivals(tables, &mut memory)?;
-            MEMORY.set(Some(memory));
-        }
-        if memory.failed_at.is_some_and(|at| at.elapsed() < RETRY_INTERVAL) {
-            return Ok(DONE);
-        }
-        let progress = match self.at {
-            Phase::Delivering => {
-                let problem = deliver(tables)?;
-                memory.failed_at = problem.as_ref().map(|_| Instant::now());
-                if let Some(problem) = problem {
-                    // What was brought is noted with the next one: the node passes over what it has.
-                    MEMORY.set(Some(memory));
-                    return Err(ShardingError::NotDelivered { problem }.into());
-                }
-                let is_due = memory.is_unfinished
-                    || memory.changed_at.elapsed() < UNQUIET
-                    || memory.walked_at.is_none_or(|at| at.elapsed() >= WALK_INTERVAL);
-                self.at = Phase::Walking;
-                Progress { is_done: self.took_any || !is_due, ..Progress::default() }
-            }
-            Phase::Walking => {
-                let progress = self.walk(tables)?;
-                if progress.is_done {
-                    self.at = Phase::Families;
-                }
-                Progress { is_done: false, ..progress }
-            }
-            Phase::Families => {
-                let Moved { rows, is_unfinished, problem } = move_rows(tables)?;
-                memory.is_unfinished = is_unfinished;
-                memory.failed_at = problem.as_ref().map(|_| Instant::now());
-                if let Some(problem) = problem {
-                    // What has been moved stays so: this is not for the error of a step, which would take it back.
-                    let reason = errors::text(&problem);
-                    pgrx::warning!(
-                        "counter_ext: rows could not be moved to another node, will retry: {reason}"
-                    );
-                    MEMORY.set(Some(memory));
-                    return Ok(DONE);
-                }
-                if rows == 0 {
-                    memory.walked_at = Some(Instant::now());
-                    self.at = Phase::Delivering;
-                }
-                let is_done = rows == 0 && !self.took_any;
-                Progress { rows, overflowed: 0, is_done }
-            }
-        };
+        let progress = self.piece(tables, &mut memory);
         MEMORY.set(Some(memory));
-        Ok(progress)
+        progress
+    }
+
+    fn asks_others(&self) -> bool {
+        self.at != Phase::Walking
+    }
+
+    fn expects_more(&self) -> bool {
+        MEMORY
+            .get()
+            .is_some_and(|memory| !memory.has_just_failed() && (memory.is_unfinished || memory.is_waiting))
     }
 }
 
 /// What is remembered, brought up to date with the cluster.
 fn remembered() -> Memory {
-    let version = owners::version();
-    match MEMORY.get() {
-        Some(memory) if memory.owners_version == version => memory,
-        _ => Memory {
-            owners_version: version,
-            changed_at: Instant::now(),
-            walked_at: None,
-            failed_at: None,
-            unanswered_at: None,
-            is_unfinished: true,
-        },
-    }
+    let times_moved = owners::times_moved();
+    MEMORY
+        .get()
+        .filter(|memory| memory.times_moved == times_moved)
+        .unwrap_or_else(|| Memory::of_new_places(times_moved))
 }
 
 impl Moving {
+    fn piece(&mut self, tables: Tables, memory: &mut Memory) -> Result<Progress, CounterError> {
+        if self.at != Phase::Asking && memory.has_just_failed() {
+            return Ok(DONE);
+        }
+        match self.at {
+            Phase::Asking => {
+                look_for_arrivals(tables, memory)?;
+                self.at = Phase::Delivering;
+                Ok(GOES_ON)
+            }
+            Phase::Delivering => {
+                if let Some(problem) = deliver(tables)? {
+                    memory.failed_at = Some(Instant::now());
+                    // What was brought is noted with the next one: the node passes over what it has.
+                    return Err(ShardingError::NotDelivered { problem }.into());
+                }
+                if self.took_any {
+                    return Ok(DONE);
+                }
+                self.has_walked = memory.walk_is_due();
+                self.at = if self.has_walked { Phase::Walking } else { Phase::Rows };
+                Ok(if self.has_walked || memory.is_unfinished { GOES_ON } else { DONE })
+            }
+            Phase::Walking => {
+                let progress = self.walk(tables)?;
+                if progress.is_done {
+                    self.at = Phase::Rows;
+                }
+                Ok(Progress { is_done: false, ..progress })
+            }
+            Phase::Rows => self.move_rows(tables, memory),
+        }
+    }
+
+    fn move_rows(&mut self, tables: Tables, memory: &mut Memory) -> Result<Progress, CounterError> {
+        let was_unfinished = memory.is_unfinished;
+        let moved = move_rows(tables, !self.has_walked)?;
+        memory.is_unfinished = moved.is_unfinished;
+        if moved.unwanted > 0 {
+            pgrx::warning!(
+                "counter_ext: {} likes or offsets of sources were left out: they came once everything of their shards had arrived",
+                moved.unwanted
+            );
+        }
+        if let Some(problem) = moved.problem {
+            memory.failed_at = Some(Instant::now());
+            // What has been moved stays so: this is not for the error of a step, which would take it back.
+            let reason = errors::text(&problem);
+            pgrx::warning!("counter_ext: rows could not be moved to another node, will retry: {reason}");
+            return Ok(DONE);
+        }
+        if moved.rows > 0 || moved.goes_on {
+            return Ok(Progress { rows: moved.rows, ..GOES_ON });
+        }
+        if self.has_walked {
+            memory.walked_at = Some(Instant::now());
+        } else if was_unfinished && !moved.is_unfinished {
+            // Those who went by an old place may have counted too: all ids are looked at in the next pass.
+            memory.walked_at = None;
+        }
+        self.at = Phase::Delivering;
+        Ok(if self.took_any { GOES_ON } else { DONE })
+    }
+
     /// Takes what there is of the next ids that are not this node's.
     fn walk(&mut self, tables: Tables) -> Result<Progress, CounterError> {
         let database = u32::from(catalog::my_database());
@@ -195,7 +260,10 @@ impl Moving {
 const NOTE: &str = "INSERT INTO counter_ext.moving (target, ids, amounts) SELECT $1, $2::pg_catalog.text[], $3::pg_catalog.int8[] \
     FROM pg_catalog.set_config('synchronous_commit', 'on', true)";
 const DELIVER: &str = "SELECT counter_ext.deliver_moving()";
-const MOVE_ROWS: &str = "SELECT m.moved, m.unfinished, m.problem FROM counter_ext.move_rows() AS m";
+const MOVE_ROWS: [&str; 2] = [
+    "SELECT m.moved, m.unfinished, m.unwanted, m.goes_on, m.problem FROM counter_ext.move_rows(false) AS m",
+    "SELECT m.moved, m.unfinished, m.unwanted, m.goes_on, m.problem FROM counter_ext.move_rows(true) AS m",
+];
 const LOOK_FOR_ARRIVALS: &str = "SELECT a.arrived, a.problem FROM counter_ext.look_for_arrivals() AS a";
 
 /// Writes amounts down, in the transaction that took them. It is on disk before they are brought anywhere.
@@ -216,31 +284,44 @@ fn deliver(tables: Tables) -> Result<Option<Vec<u8>>, CounterError> {
 struct Moved {
     rows: u64,
     is_unfinished: bool,
+    /// Rows that the other node did not take in, since it has later ones.
+    unwanted: u64,
+    /// There is more to be done at once.
+    goes_on: bool,
     problem: Option<Vec<u8>>,
 }
 
-/// Moves some rows of likes, visitors, tokens and sources.
-fn move_rows(tables: Tables) -> Result<Moved, CounterError> {
-    let row = first_row(tables, MOVE_ROWS)?;
-    let mut row = row.into_iter();
-    let rows = number(row.next().flatten())?;
-    let is_unfinished = number(row.next().flatten())? > 0;
-    Ok(Moved { rows, is_unfinished, problem: row.next().flatten() })
+/// Moves some rows of likes, visitors, tokens and sources; `only_if_free`: if nobody goes by an old place any more.
+fn move_rows(tables: Tables, only_if_free: bool) -> Result<Moved, CounterError> {
+    let mut row = first_row(tables, MOVE_ROWS[usize::from(only_if_free)])?.into_iter();
+    let mut next = || row.next().flatten();
+    Ok(Moved {
+        rows: number(next())?,
+        is_unfinished: number(next())? > 0,
+        unwanted: number(next())?,
+        goes_on: next().as_deref() == Some(b"t"),
+        problem: next(),
+    })
 }
 
-/// Asks the other nodes, where something of this node's ids may be on one of them.
+/// Asks the other nodes, where something of this node's ids may be on one of them: less often the longer they say nothing new.
 fn look_for_arrivals(tables: Tables, memory: &mut Memory) -> Result<(), CounterError> {
-    let was_asked = memory.unanswered_at.is_some_and(|at| at.elapsed() < RETRY_INTERVAL);
-    if was_asked || !owners::are_arriving()? {
+    memory.is_waiting = owners::are_arriving()?;
+    if !memory.is_waiting || is_recent(memory.asked_at, memory.ask_interval) {
         return Ok(());
     }
-    let row = first_row(tables, LOOK_FOR_ARRIVALS)?;
-    let mut row = row.into_iter();
-    if number(row.next().flatten())? > 0 {
+    let mut row = first_row(tables, LOOK_FOR_ARRIVALS)?.into_iter();
+    let has_news = number(row.next().flatten())? > 0;
+    if has_news {
         owners::announce_arrivals();
     }
     let problem = row.next().flatten();
-    memory.unanswered_at = problem.as_ref().map(|_| Instant::now());
+    memory.asked_at = Some(Instant::now());
+    memory.ask_interval = match (&problem, has_news) {
+        (Some(_), _) => RETRY_INTERVAL,
+        (None, true) => SHORTEST_ASK_INTERVAL,
+        (None, false) => (memory.ask_interval * 2).min(RETRY_INTERVAL),
+    };
     if let Some(problem) = problem {
         let reason = errors::text(&problem);
         pgrx::log!(

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::journal_keeper::Keeper;
 use super::serve_database;
 use super::slot_vacuum::SlotVacuum;
-use super::transactions::{Obstacle, in_transaction};
+use super::transactions::{Obstacle, in_transaction, in_transaction_without_locks};
 use crate::errors::CounterError;
 use crate::family::pass::{self, How, Step, Work};
 use crate::memory::databases;
@@ -115,6 +115,8 @@ struct Compactor {
     seen_changes: u64,
     /// The last pass found nothing to do.
     idle: bool,
+    /// A step of this pass waits for something that tells nobody when it comes.
+    expects_more: bool,
     error_delay: Duration,
 }
 
@@ -134,6 +136,7 @@ impl Compactor {
             steps: pass::steps().map(StepState::new).collect(),
             seen_changes: u64::MAX,
             idle: false,
+            expects_more: false,
             error_delay: Duration::ZERO,
         }
     }
@@ -203,7 +206,8 @@ impl Compactor {
             self.slots.note(pass.rows);
             workers::pass_completed(self.database, requested, pass);
             let all_done = self.steps.iter().all(|step| step.under_way.is_none());
-            self.idle = pass.rows == 0 && all_done && were_made && new_rows.are_made();
+            let found_nothing = pass.rows == 0 && all_done && !self.expects_more;
+            self.idle = found_nothing && were_made && new_rows.are_made();
             self.seen_changes = changes;
             self.error_delay = Duration::ZERO;
             self.at_rest();
@@ -223,6 +227,7 @@ impl Compactor {
     /// One pass: what is buffered, then each family's steps that are due.
     fn run_pass(&mut self, new_rows: NewRows) -> Result<Pass, Obstacle> {
         let mut pass = Pass { rows: self.keeper.fold(self.database, new_rows)?, ..Pass::default() };
+        self.expects_more = false;
         for index in 0..self.steps.len() {
             if !self.steps[index].is_due() {
                 continue;
@@ -253,12 +258,17 @@ impl Compactor {
         let mut work = under_way.filter(|_| goes_on).unwrap_or_else(|| (step.begin)());
         let how = How { new_rows, waits: false };
         loop {
-            let progress = in_transaction(|tables| work.next(tables, how))?;
+            let progress = if work.asks_others() {
+                in_transaction_without_locks(|tables| work.next(tables, how))?
+            } else {
+                in_transaction(|tables| work.next(tables, how))?
+            };
             workers::beat(self.database);
             pass.rows += progress.rows;
             pass.overflowed += progress.overflowed;
             if progress.is_done {
                 self.steps[index].last_done = Some(Instant::now());
+                self.expects_more |= work.expects_more();
                 return Ok(());
             }
             if self.last_tended.elapsed() >= Duration::from_millis(wal::writer_delay_ms()) {

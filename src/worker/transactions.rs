@@ -31,12 +31,27 @@ pub fn in_transaction_on<T>(
 
 /// One transaction of a pass. It takes its locks without waiting, so that DDL never meets it in a deadlock.
 pub fn in_transaction<T>(work: impl FnOnce(Tables) -> Result<T, CounterError>) -> Result<T, Obstacle> {
+    in_transaction_with(lock_all, work)
+}
+
+/// As `in_transaction`, without any lock: for what waits for other servers. A worker that is to end does not wait for their answer.
+pub fn in_transaction_without_locks<T>(
+    work: impl FnOnce(Tables) -> Result<T, CounterError>,
+) -> Result<T, Obstacle> {
+    let _ends = background::EndsAtOnce::begin();
+    in_transaction_with(|_| true, work)
+}
+
+fn in_transaction_with<T>(
+    lock: impl FnOnce(Tables) -> bool,
+    work: impl FnOnce(Tables) -> Result<T, CounterError>,
+) -> Result<T, Obstacle> {
     if background::is_ending() {
         return Err(Obstacle::Ending);
     }
     let result = xact::run_in_worker(|| {
         let tables = access::find_tables().ok_or_else(no_tables)?;
-        let locked = lock_all(tables);
+        let locked = lock(tables);
         if !locked || access::find_tables() != Some(tables) {
             return Err(Obstacle::Busy);
         }

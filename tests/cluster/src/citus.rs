@@ -134,6 +134,30 @@ pub fn pretend(session: &mut Session, lower: i32, upper: i32) {
     ));
 }
 
+/// What pretended nodes answer, and what they were told: who asks is told what they have vacated, after so many seconds.
+const PRETENDED_NODES: &str = "
+    CREATE TABLE pg_catalog.pg_dist_node (groupid int, nodename text, nodeport int, isactive boolean, noderole text);
+    CREATE TABLE public.told (number serial, command text);
+    CREATE TABLE public.answer (vacated text DEFAULT '[]', delay_s float DEFAULT 0);
+    INSERT INTO public.answer DEFAULT VALUES;
+    CREATE FUNCTION pg_catalog.master_run_on_worker(names text[], ports int[], commands text[], parallel boolean)
+        RETURNS TABLE (name text, port int, success boolean, result text) LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO public.told (command) SELECT unnest(commands);
+        PERFORM pg_sleep(a.delay_s) FROM public.answer a;
+        RETURN QUERY SELECT names[1], ports[1], true, CASE WHEN commands[1] LIKE '%shards_vacated%' THEN a.vacated
+            WHEN commands[1] LIKE '%take_rows%' THEN '0' ELSE 't' END FROM public.answer a;
+    END $$";
+
+/// Nodes that answer everything: this one, and those of these groups.
+pub fn pretend_nodes(session: &mut Session, groups: &[i32]) {
+    session.must(PRETENDED_NODES);
+    for group in groups {
+        session
+            .must(&format!("INSERT INTO pg_dist_node VALUES ({group}, 'node {group}', 1, true, 'primary')"));
+    }
+}
+
 /// An id whose hash is in the lower half, or in the upper one.
 pub fn id_in(session: &mut Session, is_lower: bool) -> String {
     let sign = if is_lower { "<" } else { ">=" };

@@ -4,7 +4,9 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
 
-use counter_ext_cluster_tests::citus::{ARRIVES, ARRIVING, Citus, ON_THE_WAY, await_value, id_in, pretend};
+use counter_ext_cluster_tests::citus::{
+    ARRIVES, ARRIVING, Citus, ON_THE_WAY, await_value, id_in, pretend, pretend_nodes,
+};
 use counter_ext_cluster_tests::cluster::Death;
 use counter_ext_cluster_tests::{Cluster, Session, Settings, assert_sqlstate, wait};
 
@@ -133,17 +135,6 @@ fn an_id_of_another_node_is_refused() {
     cluster.finish_allowing(&["could not be moved"]);
 }
 
-/// Nodes that answer everything with yes, and keep what they are told; none of group 3.
-const PRETENDED_NODES: &str = "
-    CREATE TABLE pg_catalog.pg_dist_node (groupid int, nodename text, nodeport int, isactive boolean, noderole text);
-    CREATE TABLE public.told (number serial, command text);
-    CREATE FUNCTION pg_catalog.master_run_on_worker(names text[], ports int[], commands text[], parallel boolean)
-        RETURNS TABLE (name text, port int, success boolean, result text) LANGUAGE plpgsql AS $$
-    BEGIN
-        INSERT INTO public.told (command) SELECT unnest(commands);
-        RETURN QUERY SELECT names[1], ports[1], true, CASE WHEN commands[1] LIKE '%shards_left%' THEN '[]' ELSE 't' END;
-    END $$";
-
 /// The part of moving that needs no Citus: what is another node's is taken, kept until that node says that it has it, and counted
 /// there once, however often it comes.
 #[test]
@@ -163,14 +154,14 @@ fn what_another_node_has_is_brought_to_it_once() {
     // One that has begun to count before, and commits afterwards.
     session.must(&format!("BEGIN; SELECT counter_incr('{upper}', 100); PREPARE TRANSACTION 'late'"));
     pretend(&mut session, 1, 2);
-    session.must(PRETENDED_NODES);
+    pretend_nodes(&mut session, &[]);
     let held = "SELECT coalesce(sum(a), 0)::bigint FROM counter_ext.moving, unnest(amounts) AS a";
     let compact = |session: &mut Session| session.compact().expect("a pass");
     // Nobody is there to take it.
     compact(&mut session);
     wait::until("amounts are taken", ARRIVES, || session.value::<i64>(held) == 41);
     session.must("COMMIT PREPARED 'late'");
-    session.must("INSERT INTO pg_dist_node VALUES (2, 'there', 1, true, 'primary')");
+    session.must("INSERT INTO pg_dist_node VALUES (2, 'node 2', 1, true, 'primary')");
     wait::until("amounts are brought", ARRIVES, || {
         compact(&mut session);
         session.value::<bool>("SELECT count(*) = 0 FROM counter_ext.moving")

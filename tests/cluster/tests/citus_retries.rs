@@ -3,25 +3,15 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use counter_ext_cluster_tests::citus::{ARRIVES, ARRIVING, Citus, ON_THE_WAY, await_value, id_in, pretend};
+use counter_ext_cluster_tests::citus::{
+    ARRIVES, ARRIVING, Citus, ON_THE_WAY, await_value, id_in, pretend, pretend_nodes,
+};
 use counter_ext_cluster_tests::cluster::Death;
 use counter_ext_cluster_tests::{Cluster, Session, Settings, assert_sqlstate, wait};
 
 const NOT_IN_STATE: &str = "55000";
-
-/// Two nodes, of which the other one says what a table has as its answers.
-const ANSWERING_NODES: &str = "
-    CREATE TABLE pg_catalog.pg_dist_node (groupid int, nodename text, nodeport int, isactive boolean, noderole text);
-    INSERT INTO pg_dist_node VALUES (1, 'here', 1, true, 'primary'), (2, 'there', 1, true, 'primary');
-    CREATE TABLE public.answer (left_there text);
-    INSERT INTO answer VALUES ('[]');
-    CREATE FUNCTION pg_catalog.master_run_on_worker(names text[], ports int[], commands text[], parallel boolean)
-        RETURNS TABLE (name text, port int, success boolean, result text) LANGUAGE plpgsql AS $$
-    BEGIN
-        RETURN QUERY SELECT names[1], ports[1], true, CASE WHEN commands[1] LIKE '%shards_left%' THEN a.left_there ELSE 't' END FROM public.answer a;
-    END $$";
 
 /// Whether a token was seen cannot be told before every other node has said that it has nothing left: until then it is refused, also after a crash,
 /// and again when the shard has been away.
@@ -31,7 +21,7 @@ fn a_token_waits_for_what_is_on_its_way() {
     let mut session = cluster.connect();
     let lower = id_in(&mut session, true);
     pretend(&mut session, 1, 2);
-    session.must(ANSWERING_NODES);
+    pretend_nodes(&mut session, &[1, 2]);
     let mut number = 0;
     let mut once = |session: &mut Session| {
         number += 1;
@@ -58,10 +48,16 @@ fn a_token_waits_for_what_is_on_its_way() {
     };
     stays_refused(&mut session, &mut once);
     session.must(&format!("SELECT counter_incr('{lower}')"));
-    session.must("UPDATE answer SET left_there = '[101, 7]'");
+    session.must("UPDATE answer SET vacated = '[101, 7]'");
     arrives(&mut session, &mut once);
+    // What comes afterwards is older than what may have been done here since.
+    let late = format!(
+        "SELECT counter_ext.take_rows('likes', '[{{\"item\": \"{lower}\", \"actor\": \"a\", \"at\": \"2026-01-01\"}}]')"
+    );
+    assert_eq!(session.value::<i64>(&late), 1);
+    assert_eq!(session.value::<i64>("SELECT count(*) FROM counter_ext.liked"), 0);
     // It is not asked again.
-    session.must("UPDATE answer SET left_there = '[]'");
+    session.must("UPDATE answer SET vacated = '[]'");
     drop(session);
     cluster.die(Death::Everything);
     cluster.start_again();
@@ -73,7 +69,7 @@ fn a_token_waits_for_what_is_on_its_way() {
     stays_refused(&mut session, &mut once);
     // A node that cannot be asked may have anything.
     session.must(
-        "UPDATE pg_dist_node SET isactive = false WHERE groupid = 2; UPDATE answer SET left_there = '[101]'",
+        "UPDATE pg_dist_node SET isactive = false WHERE groupid = 2; UPDATE answer SET vacated = '[101]'",
     );
     stays_refused(&mut session, &mut once);
     session.must("UPDATE pg_dist_node SET isactive = true");
@@ -96,8 +92,17 @@ fn a_node_has_left_a_shard_once_its_writers_have_ended() {
         "BEGIN; SELECT counter_incr_once('{upper}', 1, 'prepared'); PREPARE TRANSACTION 'late'"
     ));
     pretend(&mut session, 1, 2);
-    session.must(ANSWERING_NODES);
-    let left = "SELECT counter_ext.shards_left(2)::text";
+    pretend_nodes(&mut session, &[1, 2]);
+    // As long as whoever moves shards holds his locks, others may not have been told, whatever is visible.
+    let mut mover = cluster.connect();
+    mover.must("BEGIN; LOCK TABLE pg_catalog.pg_dist_placement IN ROW EXCLUSIVE MODE");
+    for _ in 0..3 {
+        session.compact().expect("a pass");
+        assert_eq!(session.value::<i64>("SELECT count(*) FROM counter_ext.shard_vacated"), 0);
+    }
+    mover.must("ROLLBACK");
+    drop(mover);
+    let left = "SELECT counter_ext.shards_vacated(2)::text";
     let left_rows = "SELECT count(*) FROM counter_ext.token";
     let not_yet = |session: &mut Session| {
         for _ in 0..10 {
@@ -139,6 +144,39 @@ fn a_node_has_left_a_shard_once_its_writers_have_ended() {
     );
     drop(session);
     cluster.finish_allowing(&["could not be moved", "is not known yet"]);
+}
+
+/// Whoever answers another node may need what the worker holds: it holds nothing that others wait for while it asks.
+#[test]
+fn the_worker_holds_no_counters_while_it_waits_for_an_answer() {
+    const DELAY: Duration = Duration::from_secs(40);
+    let cluster = Cluster::start(Settings::restless());
+    let (mut session, mut other) = (cluster.connect(), cluster.connect());
+    let incr = format!("SELECT counter_incr('{}')", id_in(&mut session, true));
+    session.must(&incr);
+    pretend(&mut session, 1, 2);
+    pretend_nodes(&mut session, &[1, 2]);
+    session.must(&format!("UPDATE answer SET delay_s = {}; SELECT counter_ext.want_pass()", DELAY.as_secs()));
+    wait::until("the worker waits for an answer", ARRIVES, || {
+        session.value::<bool>(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type LIKE 'counter_ext%' AND wait_event = 'PgSleep')",
+        )
+    });
+    other.must(
+        "BEGIN; LOCK TABLE counter_ext.total, counter_ext.slot IN ACCESS EXCLUSIVE MODE NOWAIT; COMMIT",
+    );
+    other.must(&incr);
+    other.compact().expect("a pass that the worker is late with");
+    // A server that is stopped does not wait for the answer either.
+    drop((session, other));
+    let stopped = Instant::now();
+    cluster.finish_allowing(&[
+        "could not be moved",
+        "is not known yet",
+        "exited with exit code 1",
+        "terminating",
+    ]);
+    assert!(stopped.elapsed() < DELAY / 2, "stopping took {:?}", stopped.elapsed());
 }
 
 /// Calls with a token, and batches of a source, are sent again and again while their shards move and a node is killed: each counts once.

@@ -304,3 +304,6 @@ SELECT counter_untrack('at:'), counter_drop_prefix('at:');
 SELECT count(*) FROM (SELECT counter_drop(id) FROM unnest(ARRAY['once:a', 'once:b', '790101', 'once:many', 'once:p', 'apply:a', 'apply:b', 'once:t', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'cut:a', 'cut:b', 'cut:c', 'cut:d', 'cut:e']) id) dropped;
 DELETE FROM counter_ext.token;
 DELETE FROM counter_ext.source_offset;
+-- Names of the extension's own sources are not for others.
+SELECT counter_apply('counter_ext.moving 1 2', 1, '{a}');
+SELECT counter_apply_reset('counter_ext.moving 1 2');
