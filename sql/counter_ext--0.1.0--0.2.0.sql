@@ -4493,12 +4493,12 @@ CREATE OR REPLACE FUNCTION counter_ext.placed_shards()
     RETURNS TABLE (shard bigint, placed text, least_hash text, most_hash text, node_group integer, own_group integer, has_arrived boolean)
     LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF to_regclass('counter_ext.shard_of_id') IS NULL OR to_regclass('pg_dist_shard') IS NULL THEN
+    IF to_regclass('counter_ext.shard_of_id') IS NULL OR to_regclass('pg_catalog.pg_dist_shard') IS NULL THEN
         RETURN;
     END IF;
     RETURN QUERY SELECT s.shardid, p.xmin::text, s.shardminvalue, s.shardmaxvalue, p.groupid, l.groupid,
             EXISTS (SELECT FROM counter_ext.shard_arrived a WHERE a.shard = s.shardid AND a.placed = p.xmin::text)
-        FROM pg_dist_shard s JOIN pg_dist_placement p ON p.shardid = s.shardid AND p.shardstate = 1 CROSS JOIN pg_dist_local_group l
+        FROM pg_catalog.pg_dist_shard s JOIN pg_catalog.pg_dist_placement p ON p.shardid = s.shardid AND p.shardstate = 1 CROSS JOIN pg_catalog.pg_dist_local_group l
         WHERE s.logicalrelid = to_regclass('counter_ext.shard_of_id');
 END
 $$;
@@ -4524,12 +4524,12 @@ BEGIN
     IF pg_is_in_recovery() THEN
         RAISE EXCEPTION 'cannot execute %() during recovery', function USING ERRCODE = 'read_only_sql_transaction';
     END IF;
-    SELECT l.groupid INTO own FROM pg_dist_local_group l;
+    SELECT l.groupid INTO own FROM pg_catalog.pg_dist_local_group l;
     IF own <> 0 THEN
         RAISE EXCEPTION 'this node is not the coordinator of its cluster, but that of group %', own
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = format('Call %s() on the coordinator.', function);
     END IF;
-    IF NOT EXISTS (SELECT FROM pg_dist_node n WHERE n.isactive AND n.noderole = 'primary' AND n.shouldhaveshards) THEN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_dist_node n WHERE n.isactive AND n.noderole = 'primary' AND n.shouldhaveshards) THEN
         RAISE EXCEPTION 'the cluster has no node that may have shards' USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = 'Add one with citus_add_node(), or let the coordinator have shards with citus_set_node_property().';
     END IF;
@@ -4541,16 +4541,16 @@ CREATE OR REPLACE FUNCTION counter_ext.on_nodes(command text, groups bigint[])
     RETURNS TABLE (group_id integer, node text, succeeded boolean, answer text)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF to_regclass('pg_dist_node') IS NULL THEN
+    IF to_regclass('pg_catalog.pg_dist_node') IS NULL THEN
         RETURN;
     END IF;
     -- There need be no such function where this one is made.
     RETURN QUERY EXECUTE
         'SELECT n.groupid, n.nodename || '':'' || n.nodeport, r.success, r.result
-            FROM (SELECT array_agg(d.nodename) AS names, array_agg(d.nodeport) AS ports, array_agg($1) AS commands FROM pg_dist_node d
+            FROM (SELECT array_agg(d.nodename) AS names, array_agg(d.nodeport) AS ports, array_agg($1) AS commands FROM pg_catalog.pg_dist_node d
                   WHERE d.isactive AND d.noderole = ''primary'' AND ($2 IS NULL OR d.groupid = ANY ($2))) AS a,
                 LATERAL master_run_on_worker(a.names, a.ports, a.commands, true) AS r (name, port, success, result)
-                JOIN pg_dist_node n ON n.nodename = r.name AND n.nodeport = r.port
+                JOIN pg_catalog.pg_dist_node n ON n.nodename = r.name AND n.nodeport = r.port
             WHERE a.names IS NOT NULL ORDER BY n.groupid'
         USING command, groups;
 END
@@ -4663,12 +4663,12 @@ BEGIN
         CREATE TABLE counter_ext.shard_of_id (id text NOT NULL);
         COMMENT ON TABLE counter_ext.shard_of_id IS 'has no rows: an id is on the node that has this table''s shard for it';
     END IF;
-    IF NOT EXISTS (SELECT FROM pg_dist_partition p WHERE p.logicalrelid = 'counter_ext.shard_of_id'::regclass) THEN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_dist_partition p WHERE p.logicalrelid = 'counter_ext.shard_of_id'::regclass) THEN
         PERFORM create_distributed_table('counter_ext.shard_of_id', 'id', colocate_with := 'none');
     END IF;
-    SELECT p.colocationid INTO group_of_shards FROM pg_dist_partition p WHERE p.logicalrelid = 'counter_ext.shard_of_id'::regclass;
+    SELECT p.colocationid INTO group_of_shards FROM pg_catalog.pg_dist_partition p WHERE p.logicalrelid = 'counter_ext.shard_of_id'::regclass;
     FOR each IN SELECT * FROM counter_ext.functions_by_id() LOOP
-        SELECT EXISTS (SELECT FROM pg_dist_object o WHERE o.classid = 'pg_proc'::regclass AND o.objid = each
+        SELECT EXISTS (SELECT FROM pg_catalog.pg_dist_object o WHERE o.classid = 'pg_proc'::regclass AND o.objid = each
             AND o.colocationid = group_of_shards AND o.force_delegation) INTO is_sent_on;
         IF NOT is_sent_on THEN
             PERFORM create_distributed_function(each, '$1', colocate_with := 'counter_ext.shard_of_id', force_delegation := true);
@@ -4677,7 +4677,7 @@ BEGIN
 
     FOR asked IN SELECT * FROM counter_ext.on_nodes(
         format('SELECT counter_ext.take_table_grants(%L)', counter_ext.table_grants()),
-        (SELECT array_agg(n.groupid) FROM pg_dist_node n WHERE n.groupid <> 0))
+        (SELECT array_agg(n.groupid) FROM pg_catalog.pg_dist_node n WHERE n.groupid <> 0))
     LOOP
         IF NOT asked.succeeded THEN
             RAISE EXCEPTION 'rights could not be granted on node %: %', asked.node, asked.answer
@@ -4770,7 +4770,7 @@ BEGIN
     INSERT INTO counter_ext.shard_vacated AS v (shard, placed, state)
         SELECT s.shard, s.placed, 'noted' FROM counter_ext.placed_shards() AS s WHERE s.node_group <> s.own_group
         AND NOT EXISTS (SELECT FROM counter_ext.shard_vacated v WHERE v.shard = s.shard AND v.placed = s.placed)
-        AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'relation' AND l.relation = to_regclass('pg_dist_placement')
+        AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'relation' AND l.relation = to_regclass('pg_catalog.pg_dist_placement')
             AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) AND l.mode = 'RowExclusiveLock')
         ON CONFLICT (shard) DO UPDATE SET placed = excluded.placed, state = excluded.state, writers = '{}';
     GET DIAGNOSTICS changed = ROW_COUNT;
@@ -4895,7 +4895,7 @@ $$;
 CREATE OR REPLACE FUNCTION counter_ext.look_for_arrivals(OUT arrived bigint, OUT problem text)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    own integer := (SELECT l.groupid FROM pg_dist_local_group l);
+    own integer := (SELECT l.groupid FROM pg_catalog.pg_dist_local_group l);
     others bigint[];
     waiting json;
     asked record;
@@ -4904,7 +4904,7 @@ DECLARE
 BEGIN
     arrived := 0;
     PERFORM set_config('lock_timeout', '1s', true);
-    IF to_regclass('pg_dist_node') IS NULL THEN
+    IF to_regclass('pg_catalog.pg_dist_node') IS NULL THEN
         problem := 'there is no list of nodes';
         RETURN;
     END IF;
@@ -4916,7 +4916,7 @@ BEGIN
     END IF;
     -- Also those that cannot be asked now: nobody knows what they have.
     SELECT array_agg(DISTINCT g.groupid) INTO others FROM (
-        SELECT n.groupid FROM pg_dist_node n WHERE n.noderole = 'primary' UNION SELECT p.groupid FROM pg_dist_placement p) AS g
+        SELECT n.groupid FROM pg_catalog.pg_dist_node n WHERE n.noderole = 'primary' UNION SELECT p.groupid FROM pg_catalog.pg_dist_placement p) AS g
         WHERE g.groupid <> own;
     FOR asked IN SELECT * FROM counter_ext.call_on_nodes(format('counter_ext.shards_vacated(%s)', own), coalesce(others, '{}')) LOOP
         IF asked.succeeded IS NOT TRUE THEN
@@ -5005,7 +5005,7 @@ BEGIN
         SELECT count(*), count(*) FILTER (WHERE s.has_arrived) INTO shards, arrived
             FROM counter_ext.placed_shards() AS s WHERE s.node_group = s.own_group;
         SELECT count(*) INTO functions FROM counter_ext.functions_by_id() AS f (f)
-            JOIN pg_dist_object o ON o.classid = 'pg_proc'::regclass AND o.objid = f.f AND o.force_delegation;
+            JOIN pg_catalog.pg_dist_object o ON o.classid = 'pg_proc'::regclass AND o.objid = f.f AND o.force_delegation;
     END IF;
     IF shards > arrived THEN
         PERFORM counter_ext.want_pass();
@@ -5060,7 +5060,7 @@ DECLARE
     list text := (SELECT format('SELECT c.id, c.value, c.slots, c.updated_at, c.overflowed FROM %I.counters AS c', n.nspname)
         FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'counter_ext');
 BEGIN
-    IF to_regclass('counter_ext.shard_of_id') IS NULL OR to_regclass('pg_dist_shard') IS NULL THEN
+    IF to_regclass('counter_ext.shard_of_id') IS NULL OR to_regclass('pg_catalog.pg_dist_shard') IS NULL THEN
         RETURN QUERY EXECUTE 'SELECT NULL::text, l.* FROM (' || list || ') AS l';
         RETURN;
     END IF;

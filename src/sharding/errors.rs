@@ -2,7 +2,7 @@
 
 use pgrx::PgSqlErrorCode::*;
 
-use crate::errors::{Explain, Explanation, text};
+use crate::errors::{Explain, Explanation};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ShardingError {
@@ -10,8 +10,6 @@ pub enum ShardingError {
     OwnTable { table: String },
     /// A batch with times, of which some ids are on other nodes.
     LateBatch,
-    /// Another node does not take what belongs to it.
-    NotDelivered { problem: Vec<u8> },
     /// A cache is to be made where counters are spread.
     Cache,
 }
@@ -29,11 +27,6 @@ impl Explain for ShardingError {
                 "a batch with times cannot be applied where counters are spread over nodes",
             )
             .hint("Leave \"at\" out, or apply it on each node by itself, for the ids that are there."),
-            Self::NotDelivered { problem } => Explanation::new(
-                ERRCODE_CONNECTION_FAILURE,
-                format!("counters could not be moved to the node that has them now: {}", text(problem)),
-            )
-            .hint("They are kept in counter_ext.moving, and brought there once it answers."),
             Self::Cache => Explanation::new(
                 ERRCODE_FEATURE_NOT_SUPPORTED,
                 "a cache cannot be made where counters are spread over nodes: its counters would not be where its rows are",

@@ -22,12 +22,11 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use super::errors::ShardingError;
 use crate::counting::leaving;
 use crate::errors::{self, CounterError};
 use crate::family;
 use crate::family::pass::{How, Progress, Step, Work};
-use crate::memory::epochs;
+use crate::memory::{epochs, statistics};
 use crate::owners;
 use crate::owners::ranges::Owner;
 use crate::pg::spi::{self, Parameter, Spi};
@@ -61,7 +60,10 @@ struct Memory {
     times_moved: u64,
     changed_at: Instant,
     walked_at: Option<Instant>,
+    /// When rows could not be moved.
     failed_at: Option<Instant>,
+    /// When a batch could not be brought.
+    undelivered_at: Option<Instant>,
     /// When the other nodes were last asked what they have of this node's shards, and how long they are left alone then.
     asked_at: Option<Instant>,
     ask_interval: Duration,
@@ -78,6 +80,7 @@ impl Memory {
             changed_at: Instant::now(),
             walked_at: None,
             failed_at: None,
+            undelivered_at: None,
             asked_at: None,
             ask_interval: SHORTEST_ASK_INTERVAL,
             is_unfinished: true,
@@ -162,9 +165,6 @@ fn remembered() -> Memory {
 
 impl Moving {
     fn piece(&mut self, tables: Tables, memory: &mut Memory) -> Result<Progress, CounterError> {
-        if self.at != Phase::Asking && memory.has_just_failed() {
-            return Ok(DONE);
-        }
         match self.at {
             Phase::Asking => {
                 look_for_arrivals(tables, memory)?;
@@ -172,12 +172,20 @@ impl Moving {
                 Ok(GOES_ON)
             }
             Phase::Delivering => {
-                if let Some(problem) = deliver(tables)? {
-                    memory.failed_at = Some(Instant::now());
-                    // What was brought is noted with the next one: the node passes over what it has.
-                    return Err(ShardingError::NotDelivered { problem }.into());
+                // Batches that cannot be brought keep nothing else from moving.
+                if !is_recent(memory.undelivered_at, RETRY_INTERVAL) {
+                    let problem = deliver(tables)?;
+                    memory.undelivered_at = problem.as_ref().map(|_| Instant::now());
+                    if let Some(problem) = problem {
+                        let reason = errors::text(&problem);
+                        if is_new("moving counters", &reason) {
+                            pgrx::warning!(
+                                "counter_ext: counters could not be moved to another node, will retry: {reason}"
+                            );
+                        }
+                    }
                 }
-                if self.took_any {
+                if self.took_any || memory.has_just_failed() {
                     return Ok(DONE);
                 }
                 self.has_walked = memory.walk_is_due();
@@ -209,7 +217,9 @@ impl Moving {
             memory.failed_at = Some(Instant::now());
             // What has been moved stays so: this is not for the error of a step, which would take it back.
             let reason = errors::text(&problem);
-            pgrx::warning!("counter_ext: rows could not be moved to another node, will retry: {reason}");
+            if is_new("moving rows", &reason) {
+                pgrx::warning!("counter_ext: rows could not be moved to another node, will retry: {reason}");
+            }
             return Ok(DONE);
         }
         if moved.rows > 0 || moved.goes_on {
@@ -244,9 +254,11 @@ impl Moving {
             as_owner(tables, |_| leaving::take(&recovered, tables, id, &mut taken[at].1))?;
         }
         let mut rows = 0;
-        for (group, amounts) in taken.iter().filter(|(_, amounts)| !amounts.is_empty()) {
+        for (group, amounts) in taken {
             rows += amounts.len() as u64;
-            note(tables, *group, amounts)?;
+            for batch in each_id_once(amounts) {
+                note(tables, group, &batch)?;
+            }
         }
         self.took_any |= rows > 0;
         let is_done = ids.len() < PIECE;
@@ -265,6 +277,23 @@ const MOVE_ROWS: [&str; 2] = [
     "SELECT m.moved, m.unfinished, m.unwanted, m.goes_on, m.problem FROM counter_ext.move_rows(true) AS m",
 ];
 const LOOK_FOR_ARRIVALS: &str = "SELECT a.arrived, a.problem FROM counter_ext.look_for_arrivals() AS a";
+
+/// Batches in which each id stands once: an amount that takes several bigints is out of the range of one transaction, in which a batch is counted.
+/// Amounts of one id follow each other.
+fn each_id_once(amounts: Vec<(Id, i64)>) -> Vec<Vec<(Id, i64)>> {
+    let mut batches: Vec<Vec<(Id, i64)>> = Vec::new();
+    let mut nth = 0;
+    let mut last: Option<Id> = None;
+    for (id, amount) in amounts {
+        nth = if last.as_ref() == Some(&id) { nth + 1 } else { 0 };
+        last = Some(id.clone());
+        if batches.len() <= nth {
+            batches.push(Vec::new());
+        }
+        batches[nth].push((id, amount));
+    }
+    batches
+}
 
 /// Writes amounts down, in the transaction that took them. It is on disk before they are brought anywhere.
 fn note(tables: Tables, group: i32, amounts: &[(Id, i64)]) -> Result<(), CounterError> {
@@ -329,6 +358,11 @@ fn look_for_arrivals(tables: Tables, memory: &mut Memory) -> Result<(), CounterE
         );
     }
     Ok(())
+}
+
+/// Notes what was in the way, as a worker's error. Returns whether it deserves a line in the log.
+fn is_new(what: &str, reason: &str) -> bool {
+    statistics::note_error(u32::from(catalog::my_database()), &format!("{what}: {reason}"))
 }
 
 fn first_row(tables: Tables, query: &str) -> Result<Vec<Option<Vec<u8>>>, CounterError> {

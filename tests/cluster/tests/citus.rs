@@ -151,15 +151,23 @@ fn what_another_node_has_is_brought_to_it_once() {
             "SET counter_ext.mode = buffered; SELECT counter_incr('{id}', 30); RESET counter_ext.mode"
         ));
     }
+    // More than one bigint: nobody can count it in one transaction, and what cannot be counted would be in the way of all others.
+    let far: String = session
+        .value("SELECT max('id:' || n) FROM generate_series(1, 100) AS n WHERE hashtext('id:' || n) >= 0");
+    for _ in 0..2 {
+        session.must(&format!("BEGIN; SELECT counter_incr('{far}', 9223372036854775807); COMMIT"));
+    }
     // One that has begun to count before, and commits afterwards.
     session.must(&format!("BEGIN; SELECT counter_incr('{upper}', 100); PREPARE TRANSACTION 'late'"));
     pretend(&mut session, 1, 2);
     pretend_nodes(&mut session, &[]);
-    let held = "SELECT coalesce(sum(a), 0)::bigint FROM counter_ext.moving, unnest(amounts) AS a";
+    let held = format!(
+        "SELECT coalesce(sum(a), 0)::bigint FROM counter_ext.moving, unnest(ids, amounts) AS m (i, a) WHERE i <> '{far}'"
+    );
     let compact = |session: &mut Session| session.compact().expect("a pass");
     // Nobody is there to take it.
     compact(&mut session);
-    wait::until("amounts are taken", ARRIVES, || session.value::<i64>(held) == 41);
+    wait::until("amounts are taken", ARRIVES, || session.value::<i64>(&held) == 41);
     session.must("COMMIT PREPARED 'late'");
     session.must("INSERT INTO pg_dist_node VALUES (2, 'node 2', 1, true, 'primary')");
     wait::until("amounts are brought", ARRIVES, || {
@@ -194,6 +202,9 @@ fn what_another_node_has_is_brought_to_it_once() {
         }
     }
     there.assert_count(&upper, 141);
+    there.must(&format!("SELECT counter_incr('{far}', -9223372036854775807)"));
+    there.compact().expect("a pass");
+    there.assert_count(&far, i64::MAX);
     assert_eq!(there.value::<i64>(&format!("SELECT counter_likes('{upper}')")), 1);
     assert_eq!(there.value::<i64>(&format!("SELECT counter_visitors('{upper}')")), 1);
     assert!(!there.value::<bool>(&format!("SELECT counter_incr_once('{upper}', 4, 'token')")));
