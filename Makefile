@@ -9,7 +9,7 @@ export GATEWAY_LISTEN GATEWAY_RATE GATEWAY_SECONDS
 # Files of cluster tests that are about several servers. Those of Citus say aloud that they are skipped where it is not installed.
 many_servers := nodes citus citus_retries replication standby standby_journal failover pooler
 
-.PHONY: help setup demo gateway gateway-bench test test-cluster matrix servers sql install deb installcheck bench soak crash clean
+.PHONY: help setup demo gateway gateway-bench test test-cluster matrix servers sql install uninstall deb installcheck bench soak crash clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ sql: ## renew sql/counter_ext--VERSION.sql, after a change of what SQL sees
 
 install: ## release build into the server of PG_CONFIG
 	@bash scripts/install.sh
+
+uninstall: ## remove what `make install` has copied there; first DROP EXTENSION and the line in postgresql.conf, see docs/install.md
+	@bash scripts/uninstall.sh
 
 deb: ## a Debian package of the release build in target/deb (PG=16)
 	@bash scripts/deb.sh

@@ -319,7 +319,7 @@ main() {
     bash "$root/scripts/setup.sh" build
     use_cargo
     use_postgres
-    say "Building $extension and installing it into PostgreSQL $PG_MAJOR (about 2 minutes the first time)"
+    say "Building $extension and installing it into PostgreSQL $PG_MAJOR (about 5 minutes the first time)"
     install_extension
     prepare
     view_setup

@@ -16,10 +16,10 @@ main() {
     use_cargo
     use_postgres
     if [ "${GATEWAY_INSTALL:-1}" = 1 ]; then
-        say "Building $extension and installing it into PostgreSQL $PG_MAJOR (about 2 minutes the first time)"
+        say "Building $extension and installing it into PostgreSQL $PG_MAJOR (about 5 minutes the first time)"
         install_extension
     fi
-    say "Building the gateway (about a minute the first time)"
+    say "Building the gateway (about two minutes the first time)"
     # shellcheck disable=SC2119 # without features
     gateway_build
     cluster_start "shared_preload_libraries=$extension"

@@ -9,13 +9,21 @@ source "$(dirname "$0")/lib/regress.sh"
 schedule_for_server() {
     local preloaded
     preloaded=$("$PG_BIN/psql" -XqAt -d postgres -c 'SHOW shared_preload_libraries') ||
-        die "no server to test; set PGHOST, PGPORT and PGUSER"
+        die "cannot connect as a superuser; set PGHOST, PGPORT and PGUSER, or make yourself one: sudo -u postgres createuser -s $(id -un)"
     case "$preloaded" in
     *"$extension"*) echo schedule ;;
     *) echo schedule_no_preload ;;
     esac
 }
 
+# Tests prepare transactions, up to so many at once.
+check_prepared_transactions() {
+    local allowed
+    allowed=$("$PG_BIN/psql" -XqAt -d postgres -c 'SHOW max_prepared_transactions')
+    [ "$allowed" -ge 10 ] || die "max_prepared_transactions is $allowed on this server: set it to 10, and restart"
+}
+
 use_postgres
 schedule=$(schedule_for_server)
+check_prepared_transactions
 run_pg_regress regress/pg_regress tests/pg_regress "$schedule"

@@ -135,7 +135,7 @@ install_postgres() {
     say "none with headers yet"
     refresh_package_lists
     major=$(choose_pg_major) ||
-        die "this system has no package of PostgreSQL ${PG:-15 to 18}: give PG_CONFIG=…/pg_config, or run scripts/servers.sh"
+        die "this system has no package of PostgreSQL ${PG:-15 to 18}: give PG_CONFIG=…/pg_config of one from 15 to 18, or run scripts/servers.sh"
     say "      installing postgresql-$major and postgresql-server-dev-$major, without a system cluster"
     forbid_main_cluster
     apt_get install --no-install-recommends "postgresql-$major" "postgresql-server-dev-$major"

@@ -5562,7 +5562,7 @@ BEGIN
             ('counter_hll_add', NULL, 'the sketch and one value more, hashed as in the aggregates; a NULL sketch is an empty one'),
             ('counter_hll_fold', NULL, 'the sketch that the same values make with a smaller log2m'),
             ('counter_hll_info', NULL, 'what the sketch was made with, and how it is stored: empty and explicit ones are exact, sparse and full ones are estimates'),
-            ('counter_track', NULL, 'begins series of the counters under the prefix, or changes how long their buckets are kept; true when that changed anything'),
+            ('counter_track', NULL, 'begins series of the counters under the prefix, or changes how long their buckets are kept: give resolutions and keep together, as many of each; true when that changed anything'),
             ('counter_untrack', NULL, 'ends series of the counters under the prefix, and forgets their buckets; true when there were any'),
             ('counter_series', NULL, 'what a counter was changed by, a row a minute, hour, day, week, month or year, zeros included'),
             ('counter_total', NULL, 'what a counter was changed by from one time on and before another, or since it is tracked'),

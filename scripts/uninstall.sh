@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# make uninstall: takes what `make install` has copied out of the server of PG_CONFIG. Databases are not touched.
+set -euo pipefail
+# shellcheck source=scripts/lib/postgres.sh
+source "$(dirname "$0")/lib/postgres.sh"
+
+use_postgres
+removed=0
+for file in "$(installed_library)" "$(extension_dir)/$extension.control" "$(extension_dir)/$extension"--*.sql; do
+    [ -e "$file" ] || continue
+    as_server_owner rm -f "$file"
+    say "removed $file"
+    removed=$((removed + 1))
+done
+if [ "$removed" = 0 ]; then
+    say "$extension is not installed in PostgreSQL $PG_MAJOR ($PG_CONFIG)"
+else
+    say "A server does not start any more while shared_preload_libraries in its postgresql.conf names '$extension'."
+fi
