@@ -1,6 +1,6 @@
 -- Whether a table is not as the row of its cache says.
 CREATE FUNCTION counter_ext.cache_differs(relid oid, relation text, middle oid, arguments text[], numbers smallint[], found text) RETURNS boolean
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers TO off AS $$
     SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1
             AND c.oid::pg_catalog.regclass::pg_catalog.text OPERATOR(pg_catalog.=) $2)
         OR counter_ext.arguments_now($1, $3, $4, $5) IS DISTINCT FROM $4
@@ -10,7 +10,7 @@ $$;
 -- Brings a cache's row, its triggers, and where it is cheap its counters, to what its table is like after a command with this tag; for the
 -- worker, which recounts by itself, after none. What its triggers' arguments are now, or NULL where it is no more.
 CREATE FUNCTION counter_ext.follow_cache(relation oid, arguments text[], tag text) RETURNS text[] LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp AS $$
+    SET search_path = pg_catalog, pg_temp SET quote_all_identifiers TO off AS $$
 DECLARE
     -- What a command's own transaction recounts; more than that is left to the worker.
     most_bytes_at_once CONSTANT pg_catalog.int8 := 16777216;
@@ -37,7 +37,8 @@ BEGIN
     IF arguments_now OPERATOR(pg_catalog.<>) cache.arguments THEN
         PERFORM counter_ext.set_arguments(u.trigger_oid, u.tgrelid, arguments_now) FROM counter_ext.cache_trigger u
             WHERE u.relid OPERATOR(pg_catalog.=) cache.relid AND u.arguments OPERATOR(pg_catalog.=) cache.arguments;
-        UPDATE counter_ext.cache AS c SET arguments = arguments_now WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
+        UPDATE counter_ext.cache AS c SET arguments = arguments_now,
+                arguments_hash = pg_catalog.hash_array_extended(arguments_now, 0::pg_catalog.int8) WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
             AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
     END IF;
     IF cache.middle OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN
@@ -162,8 +163,43 @@ BEGIN
 END
 $$;
 
+-- Caches of these tables, or of all where NULL, that their triggers say and the registry does not. Whether their owners may count is asked
+-- before a trigger's arguments are taken apart, and only of triggers that no partition has from its table: everybody's commands ask it.
+CREATE FUNCTION counter_ext.unnoted_caches(relations oid[]) RETURNS TABLE (relid oid, prefix text, arguments text[], middle oid, owner oid)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH candidate AS MATERIALIZED (
+        SELECT g.trigger_oid, c.relowner FROM counter_ext.counting_trigger g
+            JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) g.relid
+            -- A partition can be another's than the partitioned table: its trigger has its owner's rights.
+            JOIN pg_catalog.pg_class p ON p.oid OPERATOR(pg_catalog.=) g.tgrelid
+            WHERE g.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid AND ($1 IS NULL OR g.relid OPERATOR(pg_catalog.=) ANY ($1))
+                AND pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'INSERT')
+                AND pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'UPDATE')
+                AND pg_catalog.has_table_privilege(p.relowner, 'counter_ext.total'::pg_catalog.regclass, 'INSERT')
+                AND pg_catalog.has_table_privilege(p.relowner, 'counter_ext.total'::pg_catalog.regclass, 'UPDATE')
+    )
+    SELECT DISTINCT t.relid, t.prefix, t.arguments, t.middle, candidate.relowner FROM candidate CROSS JOIN LATERAL (
+        SELECT u.relid, u.prefix, u.arguments, counter_ext.argument_middle(u.arguments) AS middle FROM counter_ext.cache_trigger u
+            WHERE u.trigger_oid OPERATOR(pg_catalog.=) candidate.trigger_oid
+                AND NOT EXISTS (SELECT FROM counter_ext.cache k WHERE k.relid OPERATOR(pg_catalog.=) u.relid AND k.arguments OPERATOR(pg_catalog.=) u.arguments)
+            OFFSET 0) AS t
+        WHERE pg_catalog.array_position(counter_ext.argument_numbers(t.relid, t.middle, t.arguments), 0::pg_catalog.int2) IS NULL
+$$;
+
+-- Notes such a cache. Whether it was not noted meanwhile.
+CREATE FUNCTION counter_ext.note_cache(relation oid, prefix text, arguments text[], middle oid, owner oid, restored_by text) RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers TO off AS $$
+BEGIN
+    INSERT INTO counter_ext.cache (relation, prefix, arguments, relid, numbers, middle, owner, found, state, restored_by)
+        VALUES ($1::pg_catalog.regclass::pg_catalog.text, $2, $3, $1, counter_ext.argument_numbers($1, $4, $3), $4, $5, '', 'unverified', $6)
+        ON CONFLICT DO NOTHING;
+    RETURN FOUND;
+END
+$$;
+
 -- After any command of DDL: brings the registry, and where it is cheap the counters, to what the tables are like now.
-CREATE FUNCTION counter_ext.follow_tables() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION counter_ext.follow_tables() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp SET standard_conforming_strings TO on SET quote_all_identifiers TO off AS $$
 DECLARE
     -- Of counter_ext.cache. The type is not named here, or nothing could be done any more where somebody has renamed that schema.
     cache record;
@@ -177,6 +213,8 @@ DECLARE
     locked pg_catalog.oid[];
     is_own pg_catalog.bool;
     is_near pg_catalog.bool;
+    -- Whether what a cache has against the command is said to whoever gave it.
+    may_refuse pg_catalog.bool;
     is_kept_waiting pg_catalog.bool := false;
 BEGIN
     IF TG_EVENT OPERATOR(pg_catalog.=) 'ddl_command_end' AND TG_TAG NOT IN ('ALTER TABLE', 'ALTER TYPE', 'ALTER DOMAIN', 'ALTER SCHEMA',
@@ -219,8 +257,12 @@ BEGIN
     -- Whoever has a cache decides over nobody's commands but those on its own table. A transaction that has changed its row, or holds its table,
     -- keeps others waiting for good; and what was noted past the triggers, as by DETACH PARTITION CONCURRENTLY, every command would find.
     FOR cache IN SELECT * FROM counter_ext.cache LOOP
-        is_own := cache.relid OPERATOR(pg_catalog.=) ANY (named);
-        IF NOT is_own THEN
+        IF cache.relid OPERATOR(pg_catalog.=) ANY (named) THEN
+            PERFORM counter_ext.follow_cache(cache.relid, cache.arguments, TG_TAG);
+            CONTINUE;
+        END IF;
+        may_refuse := false;
+        BEGIN
             CONTINUE WHEN NOT counter_ext.cache_differs(cache.relid, cache.relation, cache.middle, cache.arguments, cache.numbers, cache.found);
             -- Those which a command has for itself, though it does not name them.
             locked := coalesce(locked, ARRAY(SELECT DISTINCT coalesce(pg_catalog.pg_partition_root(l.relation)::pg_catalog.oid, l.relation) FROM pg_catalog.pg_locks l
@@ -229,54 +271,53 @@ BEGIN
             is_own := cache.relid OPERATOR(pg_catalog.=) ANY (locked);
             is_near := cache.middle OPERATOR(pg_catalog.=) ANY (named OPERATOR(pg_catalog.||) locked)
                 OR cache.relid OPERATOR(pg_catalog.=) ANY (named_through) OR cache.middle OPERATOR(pg_catalog.=) ANY (named_through);
-        END IF;
-        IF is_own THEN
-            PERFORM counter_ext.follow_cache(cache.relid, cache.arguments, TG_TAG);
-        ELSIF NOT is_kept_waiting AND (is_near
-                OR cache.owner OPERATOR(pg_catalog.=) counter_ext.caller()
-                OR TG_TAG IN ('ALTER TYPE', 'ALTER DOMAIN') AND pg_catalog.pg_has_role(counter_ext.caller(), cache.owner, 'USAGE'))
-        THEN
-            -- What it finds of its owner's was done by no command with this tag.
-            is_kept_waiting := NOT counter_ext.try_follow_cache(cache.relid, cache.arguments, CASE WHEN is_near THEN TG_TAG ELSE '' END);
-            IF is_kept_waiting THEN
+            may_refuse := coalesce(is_own OR is_near OR cache.owner OPERATOR(pg_catalog.=) counter_ext.caller(), false);
+            IF is_own THEN
+                PERFORM counter_ext.follow_cache(cache.relid, cache.arguments, TG_TAG);
+            ELSIF NOT is_kept_waiting AND (may_refuse
+                    OR TG_TAG IN ('ALTER TYPE', 'ALTER DOMAIN') AND pg_catalog.pg_has_role(counter_ext.caller(), cache.owner, 'USAGE'))
+            THEN
+                -- What it finds of its owner's was done by no command with this tag.
+                is_kept_waiting := NOT counter_ext.try_follow_cache(cache.relid, cache.arguments, CASE WHEN is_near THEN TG_TAG ELSE '' END);
+                IF is_kept_waiting THEN
+                    PERFORM counter_ext.mark_stale(cache.relid, cache.arguments);
+                END IF;
+            ELSE
                 PERFORM counter_ext.mark_stale(cache.relid, cache.arguments);
             END IF;
-        ELSE
-            PERFORM counter_ext.mark_stale(cache.relid, cache.arguments);
-        END IF;
+        EXCEPTION WHEN OTHERS THEN
+            IF may_refuse THEN
+                RAISE;
+            END IF;
+            -- Somebody else's cache, whatever is wrong with it: the worker says so in its row.
+            IF cache.state OPERATOR(pg_catalog.=) 'right' AND counter_ext.try_lock_cache(cache.relid, cache.arguments) THEN
+                UPDATE counter_ext.cache AS c SET state = 'stale', why = NULL, retry_at = NULL WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
+                    AND c.arguments OPERATOR(pg_catalog.=) cache.arguments AND c.state OPERATOR(pg_catalog.=) 'right';
+            END IF;
+        END;
     END LOOP;
-    FOR made IN SELECT t.relid, t.prefix, t.arguments, named.middle, c.relowner, pg_catalog.bool_or(t.tgrelid OPERATOR(pg_catalog.=) ANY (own_tables)) AS is_own
-        FROM counter_ext.cache_trigger t
-        JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relid
-        -- A partition can be another's than the partitioned table: its trigger has its owner's rights.
-        JOIN pg_catalog.pg_class p ON p.oid OPERATOR(pg_catalog.=) t.tgrelid
-        CROSS JOIN counter_ext.argument_middle(t.arguments) AS named (middle)
-        WHERE pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'INSERT')
-            AND pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'UPDATE')
-            AND pg_catalog.has_table_privilege(p.relowner, 'counter_ext.total'::pg_catalog.regclass, 'INSERT')
-            AND pg_catalog.has_table_privilege(p.relowner, 'counter_ext.total'::pg_catalog.regclass, 'UPDATE')
-            AND NOT EXISTS (SELECT FROM counter_ext.cache k WHERE k.relid OPERATOR(pg_catalog.=) t.relid
-                AND k.arguments OPERATOR(pg_catalog.=) t.arguments)
-            AND pg_catalog.array_position(counter_ext.argument_numbers(t.relid, named.middle, t.arguments), 0::pg_catalog.int2) IS NULL
-        GROUP BY t.relid, t.prefix, t.arguments, named.middle, c.relowner LOOP
-        IF NOT made.is_own THEN
-            -- Its owner may count since. Where another transaction is just noting it, this command does not wait.
-            BEGIN
-                LOCK TABLE counter_ext.cache IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
-            EXCEPTION WHEN lock_not_available THEN
-                CONTINUE;
-            END;
-        END IF;
-        INSERT INTO counter_ext.cache (relation, prefix, arguments, relid, numbers, middle, owner, found, state, restored_by)
-            VALUES (made.relid::pg_catalog.regclass::pg_catalog.text, made.prefix, made.arguments, made.relid,
-                counter_ext.argument_numbers(made.relid, made.middle, made.arguments), made.middle, made.relowner, '', 'unverified',
-                CASE TG_TAG WHEN 'CREATE TRIGGER' THEN counter_ext.restoring_session(made.relid, made.middle, made.prefix) END)
-            ON CONFLICT DO NOTHING;
+    FOR made IN SELECT * FROM counter_ext.unnoted_caches(named) LOOP
         -- CREATE TRIGGER itself is checked by counter_ext.after_ddl.
-        IF FOUND AND made.is_own AND TG_TAG OPERATOR(pg_catalog.=) 'CREATE SCHEMA' THEN
+        IF counter_ext.note_cache(made.relid, made.prefix, made.arguments, made.middle, made.owner,
+                CASE TG_TAG WHEN 'CREATE TRIGGER' THEN counter_ext.restoring_session(made.relid, made.middle, made.prefix) END)
+            AND TG_TAG OPERATOR(pg_catalog.=) 'CREATE SCHEMA' THEN
             PERFORM counter_ext.check_cache(made.relid, made.arguments);
         END IF;
     END LOOP;
+    -- Those of others, whose owners may count since. Where another transaction is just noting one, this command does not wait, and whatever is
+    -- wrong with one, it does not fail.
+    BEGIN
+        FOR made IN SELECT * FROM counter_ext.unnoted_caches(NULL) LOOP
+            BEGIN
+                LOCK TABLE counter_ext.cache IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
+                PERFORM counter_ext.note_cache(made.relid, made.prefix, made.arguments, made.middle, made.owner, NULL);
+            EXCEPTION WHEN OTHERS THEN
+                NULL;
+            END;
+        END LOOP;
+    EXCEPTION WHEN OTHERS THEN
+        NULL;
+    END;
     -- ATTACH is followed by counter_ext.after_ddl, which knows it from other commands: a restore's could give a partition its trigger first.
     IF TG_EVENT OPERATOR(pg_catalog.=) 'ddl_command_end' AND TG_TAG IN ('CREATE TABLE', 'CREATE SCHEMA') THEN
         PERFORM counter_ext.guard_partitions(c.objid) FROM (SELECT DISTINCT made_by.objid FROM pg_catalog.pg_event_trigger_ddl_commands() made_by
@@ -286,7 +327,8 @@ END
 $$;
 
 -- A table is about to be rewritten: its keys may be others, of the same type too.
-CREATE FUNCTION counter_ext.follow_rewrites() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION counter_ext.follow_rewrites() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp SET standard_conforming_strings TO on SET quote_all_identifiers TO off AS $$
 BEGIN
     UPDATE counter_ext.cache AS c SET found = pg_catalog.concat(c.found, '*')
         WHERE coalesce(pg_catalog.pg_partition_root(pg_catalog.pg_event_trigger_table_rewrite_oid()),

@@ -21,24 +21,29 @@ CREATE TABLE counter_ext.cache (
     -- The session that made its triggers beside rows, or amounts, that these have not counted: while it lasts, a restore goes on, and
     -- brings the amounts of these rows.
     restored_by text,
-    PRIMARY KEY (relid, arguments),
+    -- Of arguments, which can be longer than an index takes: set as a row comes.
+    arguments_hash bigint NOT NULL,
+    PRIMARY KEY (relid, arguments_hash),
     CONSTRAINT cache_state CHECK (state IN ('right', 'stale', 'unverified'))
 );
 SELECT pg_catalog.pg_extension_config_dump('counter_ext.cache', '');
 COMMENT ON TABLE counter_ext.cache IS 'counter caches, and how each was found last; view counter_caches shows them';
 
+-- Functions that every command of DDL runs are given the settings which decide how their texts are read and how names are quoted: those of
+-- whoever gives the command would make something else of them.
+
 -- The arguments of a trigger, which pg_trigger has as texts that end with a NUL each.
 CREATE FUNCTION counter_ext.trigger_arguments(arguments bytea) RETURNS text[] LANGUAGE sql STABLE STRICT
-    SET search_path = pg_catalog, pg_temp AS $$
-    SELECT pg_catalog.array_agg(pg_catalog.convert_from(pg_catalog.decode(pg_catalog.replace(part, ' ', ''), 'hex'),
-            pg_catalog.getdatabaseencoding()) ORDER BY at)
-        FROM pg_catalog.regexp_split_to_table(pg_catalog.regexp_replace(pg_catalog.regexp_replace(
-                pg_catalog.encode(arguments, 'hex'), '(..)', '\1 ', 'g'), '00 $', ''), '00 ') WITH ORDINALITY AS each (part, at)
+    SET search_path = pg_catalog, pg_temp SET standard_conforming_strings TO on AS $$
+    -- No part of an escaped backslash is to be taken for the beginning of a NUL.
+    SELECT pg_catalog.array_agg(pg_catalog.convert_from(pg_catalog.decode(part, 'escape'), pg_catalog.getdatabaseencoding()) ORDER BY at)
+        FROM pg_catalog.unnest(pg_catalog.string_to_array(pg_catalog.regexp_replace(pg_catalog.replace(
+                pg_catalog.encode(arguments, 'escape'), '\\', '\134'), '\\000$', ''), '\000')) WITH ORDINALITY AS each (part, at)
 $$;
 
 -- The bytes of such arguments.
 CREATE FUNCTION counter_ext.argument_bytes(arguments text[]) RETURNS bytea LANGUAGE sql STABLE STRICT
-    SET search_path = pg_catalog, pg_temp AS $$
+    SET search_path = pg_catalog, pg_temp SET standard_conforming_strings TO on AS $$
     SELECT pg_catalog.string_agg(pg_catalog.convert_to(a, pg_catalog.getdatabaseencoding()) OPERATOR(pg_catalog.||) '\x00'::pg_catalog.bytea, ''::pg_catalog.bytea ORDER BY at)
         FROM pg_catalog.unnest(arguments) WITH ORDINALITY AS each (a, at)
 $$;
@@ -57,7 +62,7 @@ $$;
 -- The table that rows are counted through; 0 where there is none. What is no name of two parts names none: a trigger of a role that may not
 -- count says what it likes, and no command of others is to fail by it.
 CREATE FUNCTION counter_ext.argument_middle(arguments text[]) RETURNS oid LANGUAGE sql STABLE STRICT
-    SET search_path = pg_catalog, pg_temp AS $$
+    SET search_path = pg_catalog, pg_temp SET standard_conforming_strings TO on AS $$
     SELECT coalesce(CASE WHEN named.middle OPERATOR(pg_catalog.~)
                 '^[ \t\n\r\f]*("([^"]|"")+"|[^". \t\n\r\f]+)[ \t\n\r\f]*\.[ \t\n\r\f]*("([^"]|"")+"|[^". \t\n\r\f]+)[ \t\n\r\f]*$'
             THEN pg_catalog.to_regclass(named.middle)::pg_catalog.oid END, 0::pg_catalog.oid)
@@ -80,7 +85,9 @@ CREATE FUNCTION counter_ext.arguments_now(relation oid, middle oid, arguments te
     SET search_path = pg_catalog, pg_temp AS $$
     SELECT pg_catalog.array_agg(CASE
             WHEN at OPERATOR(pg_catalog.>) 2 AND arguments[at OPERATOR(pg_catalog.-) 1] OPERATOR(pg_catalog.=) 'through' AND at OPERATOR(pg_catalog.%) 2 OPERATOR(pg_catalog.=) 0
-                THEN counter_ext.table_name(middle)
+                -- As it is written, while it names the same table.
+                THEN CASE WHEN counter_ext.argument_middle(arguments) OPERATOR(pg_catalog.=) middle AND middle OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+                    THEN arguments[at] ELSE counter_ext.table_name(middle) END
             WHEN numbers[at] IS NULL THEN arguments[at]
             ELSE (SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a WHERE a.attnum OPERATOR(pg_catalog.=) numbers[at] AND NOT a.attisdropped
                 AND a.attrelid OPERATOR(pg_catalog.=) CASE WHEN at OPERATOR(pg_catalog.>) 2 AND arguments[at OPERATOR(pg_catalog.-) 1] IN ('by', 'to') THEN middle ELSE relation END)
@@ -89,7 +96,7 @@ CREATE FUNCTION counter_ext.arguments_now(relation oid, middle oid, arguments te
 $$;
 -- A table's name with its schema, as SQL writes it.
 CREATE FUNCTION counter_ext.table_name(relation oid) RETURNS text LANGUAGE sql STABLE STRICT
-    SET search_path = pg_catalog, pg_temp AS $$
+    SET search_path = pg_catalog, pg_temp SET quote_all_identifiers TO off AS $$
     SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
         WHERE c.oid OPERATOR(pg_catalog.=) relation
 $$;
@@ -139,7 +146,7 @@ CREATE FUNCTION counter_ext.cache_found(relation oid, arguments text[]) RETURNS 
     SET search_path = pg_catalog, pg_temp AS $$
     SELECT pg_catalog.format('%s|%s|%s',
         (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(',', a.atttypid, a.attcollation,
-                (SELECT pg_catalog.string_agg(pg_catalog.encode(pg_catalog.convert_to(e.enumlabel::pg_catalog.text, 'UTF8'), 'hex'), ',' ORDER BY e.oid) FROM pg_catalog.pg_enum e JOIN pg_catalog.pg_type t
+                (SELECT pg_catalog.string_agg(pg_catalog.encode(pg_catalog.convert_to(e.enumlabel::pg_catalog.text, pg_catalog.getdatabaseencoding()), 'hex'), ',' ORDER BY e.oid) FROM pg_catalog.pg_enum e JOIN pg_catalog.pg_type t
                     ON e.enumtypid OPERATOR(pg_catalog.=) t.oid OR e.enumtypid OPERATOR(pg_catalog.=) t.typbasetype
                     WHERE t.oid OPERATOR(pg_catalog.=) a.atttypid)), ';' ORDER BY n.at)
             FROM pg_catalog.unnest(counter_ext.argument_numbers(relation, named.middle, arguments)) WITH ORDINALITY AS n (number, at)
@@ -151,14 +158,20 @@ CREATE FUNCTION counter_ext.cache_found(relation oid, arguments text[]) RETURNS 
         -- with these, only where they do not.
         (SELECT pg_catalog.string_agg(CASE WHEN t.is_of_part AND p.tgenabled OPERATOR(pg_catalog.<>) 'D'::"char" THEN NULL WHEN p.tgenabled OPERATOR(pg_catalog.=) 'D'::"char" OR p.tgenabled OPERATOR(pg_catalog.=) 'R'::"char"
                 AND (p.tgtype OPERATOR(pg_catalog.&) 1::pg_catalog.int2) OPERATOR(pg_catalog.=) 0::pg_catalog.int2 THEN 'D' ELSE 'O' END, ',' ORDER BY p.oid)
+            -- By the table, each: every command of anybody would else look at all triggers for each cache.
             FROM pg_catalog.pg_trigger p JOIN (
-                SELECT u.trigger_oid, u.tgrelid OPERATOR(pg_catalog.<>) u.relid AND u.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid AS is_of_part
-                    FROM counter_ext.cache_trigger u WHERE u.relid OPERATOR(pg_catalog.=) relation
-                    AND u.arguments OPERATOR(pg_catalog.=) cache_found.arguments
-                UNION ALL SELECT u.trigger_oid, u.tgrelid OPERATOR(pg_catalog.<>) u.relid AND u.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
-                    FROM counter_ext.middle_trigger u WHERE u.relid OPERATOR(pg_catalog.=) named.middle
-                    AND u.prefix OPERATOR(pg_catalog.=) cache_found.arguments[1]) t ON p.oid OPERATOR(pg_catalog.=) t.trigger_oid))
-    FROM counter_ext.argument_middle(arguments) AS named (middle)
+                SELECT u.trigger_oid, u.is_of_part
+                    FROM (SELECT relation UNION SELECT i.relid FROM counter_ext.parts(relation) AS i (relid)) r (oid) CROSS JOIN LATERAL (
+                        SELECT g.trigger_oid, g.tgrelid OPERATOR(pg_catalog.<>) g.relid AND g.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid AS is_of_part
+                            FROM counter_ext.counting_trigger g JOIN pg_catalog.pg_trigger e ON e.oid OPERATOR(pg_catalog.=) g.trigger_oid
+                            WHERE g.tgrelid OPERATOR(pg_catalog.=) r.oid AND e.tgargs OPERATOR(pg_catalog.=) own.bytes
+                                AND g.relid OPERATOR(pg_catalog.=) relation OFFSET 0) u
+                UNION ALL SELECT u.trigger_oid, u.is_of_part
+                    FROM (SELECT named.middle UNION SELECT i.relid FROM counter_ext.parts(named.middle) AS i (relid)) r (oid) CROSS JOIN LATERAL (
+                        SELECT g.trigger_oid, g.tgrelid OPERATOR(pg_catalog.<>) g.relid AND g.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid AS is_of_part
+                            FROM counter_ext.middle_trigger g WHERE g.tgrelid OPERATOR(pg_catalog.=) r.oid AND g.relid OPERATOR(pg_catalog.=) named.middle
+                                AND g.prefix OPERATOR(pg_catalog.=) cache_found.arguments[1] OFFSET 0) u) t ON p.oid OPERATOR(pg_catalog.=) t.trigger_oid))
+    FROM counter_ext.argument_middle(arguments) AS named (middle) CROSS JOIN counter_ext.argument_bytes(arguments) AS own (bytes)
 $$;
 
 -- A session by its process, which no later one is called; NULL where there is none.
@@ -184,7 +197,8 @@ CREATE FUNCTION counter_ext.restoring_session(relation oid, middle oid, prefix t
 $$;
 
 -- Rows of a dump find their tables again by name, in sessions of any kind.
-CREATE FUNCTION counter_ext.restore_cache() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION counter_ext.restore_cache() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp SET standard_conforming_strings TO on SET quote_all_identifiers TO off AS $$
 BEGIN
     IF new.restored_by IS DISTINCT FROM counter_ext.session_name(pg_catalog.pg_backend_pid()) THEN
         -- Dumped.
@@ -204,6 +218,7 @@ BEGIN
     END IF;
     new.middle := counter_ext.argument_middle(new.arguments);
     new.numbers := counter_ext.argument_numbers(new.relid, new.middle, new.arguments);
+    new.arguments_hash := pg_catalog.hash_array_extended(new.arguments, 0::pg_catalog.int8);
     -- What is known of it is the dump's, in whichever order triggers and dumped row have come. Partitions may have been filled before
     -- and after the triggers.
     UPDATE counter_ext.cache AS c SET restored_by = coalesce(new.restored_by, c.restored_by), found = coalesce(counter_ext.cache_found(c.relid, c.arguments), ''),

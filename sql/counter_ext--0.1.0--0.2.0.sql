@@ -788,7 +788,9 @@ CREATE TABLE counter_ext.cache (
     -- The session that made its triggers beside rows, or amounts, that these have not counted: while it lasts, a restore goes on, and
     -- brings the amounts of these rows.
     restored_by text,
-    PRIMARY KEY (relid, arguments),
+    -- Of arguments, which can be longer than an index takes: set as a row comes.
+    arguments_hash bigint NOT NULL,
+    PRIMARY KEY (relid, arguments_hash),
     CONSTRAINT cache_state CHECK (state IN ('right', 'stale', 'unverified'))
 );
 
@@ -798,16 +800,16 @@ COMMENT ON TABLE counter_ext.cache IS 'counter caches, and how each was found la
 
 -- The arguments of a trigger, which pg_trigger has as texts that end with a NUL each.
 CREATE OR REPLACE FUNCTION counter_ext.trigger_arguments(arguments bytea) RETURNS text[] LANGUAGE sql STABLE STRICT
-    SET search_path = pg_catalog, pg_temp AS $$
-    SELECT pg_catalog.array_agg(pg_catalog.convert_from(pg_catalog.decode(pg_catalog.replace(part, ' ', ''), 'hex'),
-            pg_catalog.getdatabaseencoding()) ORDER BY at)
-        FROM pg_catalog.regexp_split_to_table(pg_catalog.regexp_replace(pg_catalog.regexp_replace(
-                pg_catalog.encode(arguments, 'hex'), '(..)', '\1 ', 'g'), '00 $', ''), '00 ') WITH ORDINALITY AS each (part, at)
+    SET search_path = pg_catalog, pg_temp SET standard_conforming_strings TO on AS $$
+    -- No part of an escaped backslash is to be taken for the beginning of a NUL.
+    SELECT pg_catalog.array_agg(pg_catalog.convert_from(pg_catalog.decode(part, 'escape'), pg_catalog.getdatabaseencoding()) ORDER BY at)
+        FROM pg_catalog.unnest(pg_catalog.string_to_array(pg_catalog.regexp_replace(pg_catalog.replace(
+                pg_catalog.encode(arguments, 'escape'), '\\', '\134'), '\\000$', ''), '\000')) WITH ORDINALITY AS each (part, at)
 $$;
 
 -- The bytes of such arguments.
 CREATE OR REPLACE FUNCTION counter_ext.argument_bytes(arguments text[]) RETURNS bytea LANGUAGE sql STABLE STRICT
-    SET search_path = pg_catalog, pg_temp AS $$
+    SET search_path = pg_catalog, pg_temp SET standard_conforming_strings TO on AS $$
     SELECT pg_catalog.string_agg(pg_catalog.convert_to(a, pg_catalog.getdatabaseencoding()) OPERATOR(pg_catalog.||) '\x00'::pg_catalog.bytea, ''::pg_catalog.bytea ORDER BY at)
         FROM pg_catalog.unnest(arguments) WITH ORDINALITY AS each (a, at)
 $$;
@@ -829,7 +831,7 @@ $$;
 -- The table that rows are counted through; 0 where there is none. What is no name of two parts names none: a trigger of a role that may not
 -- count says what it likes, and no command of others is to fail by it.
 CREATE OR REPLACE FUNCTION counter_ext.argument_middle(arguments text[]) RETURNS oid LANGUAGE sql STABLE STRICT
-    SET search_path = pg_catalog, pg_temp AS $$
+    SET search_path = pg_catalog, pg_temp SET standard_conforming_strings TO on AS $$
     SELECT coalesce(CASE WHEN named.middle OPERATOR(pg_catalog.~)
                 '^[ \t\n\r\f]*("([^"]|"")+"|[^". \t\n\r\f]+)[ \t\n\r\f]*\.[ \t\n\r\f]*("([^"]|"")+"|[^". \t\n\r\f]+)[ \t\n\r\f]*$'
             THEN pg_catalog.to_regclass(named.middle)::pg_catalog.oid END, 0::pg_catalog.oid)
@@ -854,7 +856,9 @@ CREATE OR REPLACE FUNCTION counter_ext.arguments_now(relation oid, middle oid, a
     SET search_path = pg_catalog, pg_temp AS $$
     SELECT pg_catalog.array_agg(CASE
             WHEN at OPERATOR(pg_catalog.>) 2 AND arguments[at OPERATOR(pg_catalog.-) 1] OPERATOR(pg_catalog.=) 'through' AND at OPERATOR(pg_catalog.%) 2 OPERATOR(pg_catalog.=) 0
-                THEN counter_ext.table_name(middle)
+                -- As it is written, while it names the same table.
+                THEN CASE WHEN counter_ext.argument_middle(arguments) OPERATOR(pg_catalog.=) middle AND middle OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+                    THEN arguments[at] ELSE counter_ext.table_name(middle) END
             WHEN numbers[at] IS NULL THEN arguments[at]
             ELSE (SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a WHERE a.attnum OPERATOR(pg_catalog.=) numbers[at] AND NOT a.attisdropped
                 AND a.attrelid OPERATOR(pg_catalog.=) CASE WHEN at OPERATOR(pg_catalog.>) 2 AND arguments[at OPERATOR(pg_catalog.-) 1] IN ('by', 'to') THEN middle ELSE relation END)
@@ -864,7 +868,7 @@ $$;
 
 -- A table's name with its schema, as SQL writes it.
 CREATE OR REPLACE FUNCTION counter_ext.table_name(relation oid) RETURNS text LANGUAGE sql STABLE STRICT
-    SET search_path = pg_catalog, pg_temp AS $$
+    SET search_path = pg_catalog, pg_temp SET quote_all_identifiers TO off AS $$
     SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
         WHERE c.oid OPERATOR(pg_catalog.=) relation
 $$;
@@ -916,7 +920,7 @@ CREATE OR REPLACE FUNCTION counter_ext.cache_found(relation oid, arguments text[
     SET search_path = pg_catalog, pg_temp AS $$
     SELECT pg_catalog.format('%s|%s|%s',
         (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(',', a.atttypid, a.attcollation,
-                (SELECT pg_catalog.string_agg(pg_catalog.encode(pg_catalog.convert_to(e.enumlabel::pg_catalog.text, 'UTF8'), 'hex'), ',' ORDER BY e.oid) FROM pg_catalog.pg_enum e JOIN pg_catalog.pg_type t
+                (SELECT pg_catalog.string_agg(pg_catalog.encode(pg_catalog.convert_to(e.enumlabel::pg_catalog.text, pg_catalog.getdatabaseencoding()), 'hex'), ',' ORDER BY e.oid) FROM pg_catalog.pg_enum e JOIN pg_catalog.pg_type t
                     ON e.enumtypid OPERATOR(pg_catalog.=) t.oid OR e.enumtypid OPERATOR(pg_catalog.=) t.typbasetype
                     WHERE t.oid OPERATOR(pg_catalog.=) a.atttypid)), ';' ORDER BY n.at)
             FROM pg_catalog.unnest(counter_ext.argument_numbers(relation, named.middle, arguments)) WITH ORDINALITY AS n (number, at)
@@ -928,14 +932,20 @@ CREATE OR REPLACE FUNCTION counter_ext.cache_found(relation oid, arguments text[
         -- with these, only where they do not.
         (SELECT pg_catalog.string_agg(CASE WHEN t.is_of_part AND p.tgenabled OPERATOR(pg_catalog.<>) 'D'::"char" THEN NULL WHEN p.tgenabled OPERATOR(pg_catalog.=) 'D'::"char" OR p.tgenabled OPERATOR(pg_catalog.=) 'R'::"char"
                 AND (p.tgtype OPERATOR(pg_catalog.&) 1::pg_catalog.int2) OPERATOR(pg_catalog.=) 0::pg_catalog.int2 THEN 'D' ELSE 'O' END, ',' ORDER BY p.oid)
+            -- By the table, each: every command of anybody would else look at all triggers for each cache.
             FROM pg_catalog.pg_trigger p JOIN (
-                SELECT u.trigger_oid, u.tgrelid OPERATOR(pg_catalog.<>) u.relid AND u.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid AS is_of_part
-                    FROM counter_ext.cache_trigger u WHERE u.relid OPERATOR(pg_catalog.=) relation
-                    AND u.arguments OPERATOR(pg_catalog.=) cache_found.arguments
-                UNION ALL SELECT u.trigger_oid, u.tgrelid OPERATOR(pg_catalog.<>) u.relid AND u.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
-                    FROM counter_ext.middle_trigger u WHERE u.relid OPERATOR(pg_catalog.=) named.middle
-                    AND u.prefix OPERATOR(pg_catalog.=) cache_found.arguments[1]) t ON p.oid OPERATOR(pg_catalog.=) t.trigger_oid))
-    FROM counter_ext.argument_middle(arguments) AS named (middle)
+                SELECT u.trigger_oid, u.is_of_part
+                    FROM (SELECT relation UNION SELECT i.relid FROM counter_ext.parts(relation) AS i (relid)) r (oid) CROSS JOIN LATERAL (
+                        SELECT g.trigger_oid, g.tgrelid OPERATOR(pg_catalog.<>) g.relid AND g.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid AS is_of_part
+                            FROM counter_ext.counting_trigger g JOIN pg_catalog.pg_trigger e ON e.oid OPERATOR(pg_catalog.=) g.trigger_oid
+                            WHERE g.tgrelid OPERATOR(pg_catalog.=) r.oid AND e.tgargs OPERATOR(pg_catalog.=) own.bytes
+                                AND g.relid OPERATOR(pg_catalog.=) relation OFFSET 0) u
+                UNION ALL SELECT u.trigger_oid, u.is_of_part
+                    FROM (SELECT named.middle UNION SELECT i.relid FROM counter_ext.parts(named.middle) AS i (relid)) r (oid) CROSS JOIN LATERAL (
+                        SELECT g.trigger_oid, g.tgrelid OPERATOR(pg_catalog.<>) g.relid AND g.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid AS is_of_part
+                            FROM counter_ext.middle_trigger g WHERE g.tgrelid OPERATOR(pg_catalog.=) r.oid AND g.relid OPERATOR(pg_catalog.=) named.middle
+                                AND g.prefix OPERATOR(pg_catalog.=) cache_found.arguments[1] OFFSET 0) u) t ON p.oid OPERATOR(pg_catalog.=) t.trigger_oid))
+    FROM counter_ext.argument_middle(arguments) AS named (middle) CROSS JOIN counter_ext.argument_bytes(arguments) AS own (bytes)
 $$;
 
 -- A session by its process, which no later one is called; NULL where there is none.
@@ -962,7 +972,8 @@ CREATE OR REPLACE FUNCTION counter_ext.restoring_session(relation oid, middle oi
 $$;
 
 -- Rows of a dump find their tables again by name, in sessions of any kind.
-CREATE OR REPLACE FUNCTION counter_ext.restore_cache() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE OR REPLACE FUNCTION counter_ext.restore_cache() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp SET standard_conforming_strings TO on SET quote_all_identifiers TO off AS $$
 BEGIN
     IF new.restored_by IS DISTINCT FROM counter_ext.session_name(pg_catalog.pg_backend_pid()) THEN
         -- Dumped.
@@ -982,6 +993,7 @@ BEGIN
     END IF;
     new.middle := counter_ext.argument_middle(new.arguments);
     new.numbers := counter_ext.argument_numbers(new.relid, new.middle, new.arguments);
+    new.arguments_hash := pg_catalog.hash_array_extended(new.arguments, 0::pg_catalog.int8);
     -- What is known of it is the dump's, in whichever order triggers and dumped row have come. Partitions may have been filled before
     -- and after the triggers.
     UPDATE counter_ext.cache AS c SET restored_by = coalesce(new.restored_by, c.restored_by), found = coalesce(counter_ext.cache_found(c.relid, c.arguments), ''),
@@ -1244,7 +1256,7 @@ $$;
 
 -- Whether a table is not as the row of its cache says.
 CREATE OR REPLACE FUNCTION counter_ext.cache_differs(relid oid, relation text, middle oid, arguments text[], numbers smallint[], found text) RETURNS boolean
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers TO off AS $$
     SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1
             AND c.oid::pg_catalog.regclass::pg_catalog.text OPERATOR(pg_catalog.=) $2)
         OR counter_ext.arguments_now($1, $3, $4, $5) IS DISTINCT FROM $4
@@ -1254,7 +1266,7 @@ $$;
 -- Brings a cache's row, its triggers, and where it is cheap its counters, to what its table is like after a command with this tag; for the
 -- worker, which recounts by itself, after none. What its triggers' arguments are now, or NULL where it is no more.
 CREATE OR REPLACE FUNCTION counter_ext.follow_cache(relation oid, arguments text[], tag text) RETURNS text[] LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp AS $$
+    SET search_path = pg_catalog, pg_temp SET quote_all_identifiers TO off AS $$
 DECLARE
     -- What a command's own transaction recounts; more than that is left to the worker.
     most_bytes_at_once CONSTANT pg_catalog.int8 := 16777216;
@@ -1281,7 +1293,8 @@ BEGIN
     IF arguments_now OPERATOR(pg_catalog.<>) cache.arguments THEN
         PERFORM counter_ext.set_arguments(u.trigger_oid, u.tgrelid, arguments_now) FROM counter_ext.cache_trigger u
             WHERE u.relid OPERATOR(pg_catalog.=) cache.relid AND u.arguments OPERATOR(pg_catalog.=) cache.arguments;
-        UPDATE counter_ext.cache AS c SET arguments = arguments_now WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
+        UPDATE counter_ext.cache AS c SET arguments = arguments_now,
+                arguments_hash = pg_catalog.hash_array_extended(arguments_now, 0::pg_catalog.int8) WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
             AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
     END IF;
     IF cache.middle OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN
@@ -1406,8 +1419,43 @@ BEGIN
 END
 $$;
 
+-- Caches of these tables, or of all where NULL, that their triggers say and the registry does not. Whether their owners may count is asked
+-- before a trigger's arguments are taken apart, and only of triggers that no partition has from its table: everybody's commands ask it.
+CREATE OR REPLACE FUNCTION counter_ext.unnoted_caches(relations oid[]) RETURNS TABLE (relid oid, prefix text, arguments text[], middle oid, owner oid)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH candidate AS MATERIALIZED (
+        SELECT g.trigger_oid, c.relowner FROM counter_ext.counting_trigger g
+            JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) g.relid
+            -- A partition can be another's than the partitioned table: its trigger has its owner's rights.
+            JOIN pg_catalog.pg_class p ON p.oid OPERATOR(pg_catalog.=) g.tgrelid
+            WHERE g.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid AND ($1 IS NULL OR g.relid OPERATOR(pg_catalog.=) ANY ($1))
+                AND pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'INSERT')
+                AND pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'UPDATE')
+                AND pg_catalog.has_table_privilege(p.relowner, 'counter_ext.total'::pg_catalog.regclass, 'INSERT')
+                AND pg_catalog.has_table_privilege(p.relowner, 'counter_ext.total'::pg_catalog.regclass, 'UPDATE')
+    )
+    SELECT DISTINCT t.relid, t.prefix, t.arguments, t.middle, candidate.relowner FROM candidate CROSS JOIN LATERAL (
+        SELECT u.relid, u.prefix, u.arguments, counter_ext.argument_middle(u.arguments) AS middle FROM counter_ext.cache_trigger u
+            WHERE u.trigger_oid OPERATOR(pg_catalog.=) candidate.trigger_oid
+                AND NOT EXISTS (SELECT FROM counter_ext.cache k WHERE k.relid OPERATOR(pg_catalog.=) u.relid AND k.arguments OPERATOR(pg_catalog.=) u.arguments)
+            OFFSET 0) AS t
+        WHERE pg_catalog.array_position(counter_ext.argument_numbers(t.relid, t.middle, t.arguments), 0::pg_catalog.int2) IS NULL
+$$;
+
+-- Notes such a cache. Whether it was not noted meanwhile.
+CREATE OR REPLACE FUNCTION counter_ext.note_cache(relation oid, prefix text, arguments text[], middle oid, owner oid, restored_by text) RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers TO off AS $$
+BEGIN
+    INSERT INTO counter_ext.cache (relation, prefix, arguments, relid, numbers, middle, owner, found, state, restored_by)
+        VALUES ($1::pg_catalog.regclass::pg_catalog.text, $2, $3, $1, counter_ext.argument_numbers($1, $4, $3), $4, $5, '', 'unverified', $6)
+        ON CONFLICT DO NOTHING;
+    RETURN FOUND;
+END
+$$;
+
 -- After any command of DDL: brings the registry, and where it is cheap the counters, to what the tables are like now.
-CREATE OR REPLACE FUNCTION counter_ext.follow_tables() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE OR REPLACE FUNCTION counter_ext.follow_tables() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp SET standard_conforming_strings TO on SET quote_all_identifiers TO off AS $$
 DECLARE
     -- Of counter_ext.cache. The type is not named here, or nothing could be done any more where somebody has renamed that schema.
     cache record;
@@ -1421,6 +1469,8 @@ DECLARE
     locked pg_catalog.oid[];
     is_own pg_catalog.bool;
     is_near pg_catalog.bool;
+    -- Whether what a cache has against the command is said to whoever gave it.
+    may_refuse pg_catalog.bool;
     is_kept_waiting pg_catalog.bool := false;
 BEGIN
     IF TG_EVENT OPERATOR(pg_catalog.=) 'ddl_command_end' AND TG_TAG NOT IN ('ALTER TABLE', 'ALTER TYPE', 'ALTER DOMAIN', 'ALTER SCHEMA',
@@ -1463,8 +1513,12 @@ BEGIN
     -- Whoever has a cache decides over nobody's commands but those on its own table. A transaction that has changed its row, or holds its table,
     -- keeps others waiting for good; and what was noted past the triggers, as by DETACH PARTITION CONCURRENTLY, every command would find.
     FOR cache IN SELECT * FROM counter_ext.cache LOOP
-        is_own := cache.relid OPERATOR(pg_catalog.=) ANY (named);
-        IF NOT is_own THEN
+        IF cache.relid OPERATOR(pg_catalog.=) ANY (named) THEN
+            PERFORM counter_ext.follow_cache(cache.relid, cache.arguments, TG_TAG);
+            CONTINUE;
+        END IF;
+        may_refuse := false;
+        BEGIN
             CONTINUE WHEN NOT counter_ext.cache_differs(cache.relid, cache.relation, cache.middle, cache.arguments, cache.numbers, cache.found);
             -- Those which a command has for itself, though it does not name them.
             locked := coalesce(locked, ARRAY(SELECT DISTINCT coalesce(pg_catalog.pg_partition_root(l.relation)::pg_catalog.oid, l.relation) FROM pg_catalog.pg_locks l
@@ -1473,54 +1527,53 @@ BEGIN
             is_own := cache.relid OPERATOR(pg_catalog.=) ANY (locked);
             is_near := cache.middle OPERATOR(pg_catalog.=) ANY (named OPERATOR(pg_catalog.||) locked)
                 OR cache.relid OPERATOR(pg_catalog.=) ANY (named_through) OR cache.middle OPERATOR(pg_catalog.=) ANY (named_through);
-        END IF;
-        IF is_own THEN
-            PERFORM counter_ext.follow_cache(cache.relid, cache.arguments, TG_TAG);
-        ELSIF NOT is_kept_waiting AND (is_near
-                OR cache.owner OPERATOR(pg_catalog.=) counter_ext.caller()
-                OR TG_TAG IN ('ALTER TYPE', 'ALTER DOMAIN') AND pg_catalog.pg_has_role(counter_ext.caller(), cache.owner, 'USAGE'))
-        THEN
-            -- What it finds of its owner's was done by no command with this tag.
-            is_kept_waiting := NOT counter_ext.try_follow_cache(cache.relid, cache.arguments, CASE WHEN is_near THEN TG_TAG ELSE '' END);
-            IF is_kept_waiting THEN
+            may_refuse := coalesce(is_own OR is_near OR cache.owner OPERATOR(pg_catalog.=) counter_ext.caller(), false);
+            IF is_own THEN
+                PERFORM counter_ext.follow_cache(cache.relid, cache.arguments, TG_TAG);
+            ELSIF NOT is_kept_waiting AND (may_refuse
+                    OR TG_TAG IN ('ALTER TYPE', 'ALTER DOMAIN') AND pg_catalog.pg_has_role(counter_ext.caller(), cache.owner, 'USAGE'))
+            THEN
+                -- What it finds of its owner's was done by no command with this tag.
+                is_kept_waiting := NOT counter_ext.try_follow_cache(cache.relid, cache.arguments, CASE WHEN is_near THEN TG_TAG ELSE '' END);
+                IF is_kept_waiting THEN
+                    PERFORM counter_ext.mark_stale(cache.relid, cache.arguments);
+                END IF;
+            ELSE
                 PERFORM counter_ext.mark_stale(cache.relid, cache.arguments);
             END IF;
-        ELSE
-            PERFORM counter_ext.mark_stale(cache.relid, cache.arguments);
-        END IF;
+        EXCEPTION WHEN OTHERS THEN
+            IF may_refuse THEN
+                RAISE;
+            END IF;
+            -- Somebody else's cache, whatever is wrong with it: the worker says so in its row.
+            IF cache.state OPERATOR(pg_catalog.=) 'right' AND counter_ext.try_lock_cache(cache.relid, cache.arguments) THEN
+                UPDATE counter_ext.cache AS c SET state = 'stale', why = NULL, retry_at = NULL WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
+                    AND c.arguments OPERATOR(pg_catalog.=) cache.arguments AND c.state OPERATOR(pg_catalog.=) 'right';
+            END IF;
+        END;
     END LOOP;
-    FOR made IN SELECT t.relid, t.prefix, t.arguments, named.middle, c.relowner, pg_catalog.bool_or(t.tgrelid OPERATOR(pg_catalog.=) ANY (own_tables)) AS is_own
-        FROM counter_ext.cache_trigger t
-        JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relid
-        -- A partition can be another's than the partitioned table: its trigger has its owner's rights.
-        JOIN pg_catalog.pg_class p ON p.oid OPERATOR(pg_catalog.=) t.tgrelid
-        CROSS JOIN counter_ext.argument_middle(t.arguments) AS named (middle)
-        WHERE pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'INSERT')
-            AND pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'UPDATE')
-            AND pg_catalog.has_table_privilege(p.relowner, 'counter_ext.total'::pg_catalog.regclass, 'INSERT')
-            AND pg_catalog.has_table_privilege(p.relowner, 'counter_ext.total'::pg_catalog.regclass, 'UPDATE')
-            AND NOT EXISTS (SELECT FROM counter_ext.cache k WHERE k.relid OPERATOR(pg_catalog.=) t.relid
-                AND k.arguments OPERATOR(pg_catalog.=) t.arguments)
-            AND pg_catalog.array_position(counter_ext.argument_numbers(t.relid, named.middle, t.arguments), 0::pg_catalog.int2) IS NULL
-        GROUP BY t.relid, t.prefix, t.arguments, named.middle, c.relowner LOOP
-        IF NOT made.is_own THEN
-            -- Its owner may count since. Where another transaction is just noting it, this command does not wait.
-            BEGIN
-                LOCK TABLE counter_ext.cache IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
-            EXCEPTION WHEN lock_not_available THEN
-                CONTINUE;
-            END;
-        END IF;
-        INSERT INTO counter_ext.cache (relation, prefix, arguments, relid, numbers, middle, owner, found, state, restored_by)
-            VALUES (made.relid::pg_catalog.regclass::pg_catalog.text, made.prefix, made.arguments, made.relid,
-                counter_ext.argument_numbers(made.relid, made.middle, made.arguments), made.middle, made.relowner, '', 'unverified',
-                CASE TG_TAG WHEN 'CREATE TRIGGER' THEN counter_ext.restoring_session(made.relid, made.middle, made.prefix) END)
-            ON CONFLICT DO NOTHING;
+    FOR made IN SELECT * FROM counter_ext.unnoted_caches(named) LOOP
         -- CREATE TRIGGER itself is checked by counter_ext.after_ddl.
-        IF FOUND AND made.is_own AND TG_TAG OPERATOR(pg_catalog.=) 'CREATE SCHEMA' THEN
+        IF counter_ext.note_cache(made.relid, made.prefix, made.arguments, made.middle, made.owner,
+                CASE TG_TAG WHEN 'CREATE TRIGGER' THEN counter_ext.restoring_session(made.relid, made.middle, made.prefix) END)
+            AND TG_TAG OPERATOR(pg_catalog.=) 'CREATE SCHEMA' THEN
             PERFORM counter_ext.check_cache(made.relid, made.arguments);
         END IF;
     END LOOP;
+    -- Those of others, whose owners may count since. Where another transaction is just noting one, this command does not wait, and whatever is
+    -- wrong with one, it does not fail.
+    BEGIN
+        FOR made IN SELECT * FROM counter_ext.unnoted_caches(NULL) LOOP
+            BEGIN
+                LOCK TABLE counter_ext.cache IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
+                PERFORM counter_ext.note_cache(made.relid, made.prefix, made.arguments, made.middle, made.owner, NULL);
+            EXCEPTION WHEN OTHERS THEN
+                NULL;
+            END;
+        END LOOP;
+    EXCEPTION WHEN OTHERS THEN
+        NULL;
+    END;
     -- ATTACH is followed by counter_ext.after_ddl, which knows it from other commands: a restore's could give a partition its trigger first.
     IF TG_EVENT OPERATOR(pg_catalog.=) 'ddl_command_end' AND TG_TAG IN ('CREATE TABLE', 'CREATE SCHEMA') THEN
         PERFORM counter_ext.guard_partitions(c.objid) FROM (SELECT DISTINCT made_by.objid FROM pg_catalog.pg_event_trigger_ddl_commands() made_by
@@ -1530,7 +1583,8 @@ END
 $$;
 
 -- A table is about to be rewritten: its keys may be others, of the same type too.
-CREATE OR REPLACE FUNCTION counter_ext.follow_rewrites() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE OR REPLACE FUNCTION counter_ext.follow_rewrites() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp SET standard_conforming_strings TO on SET quote_all_identifiers TO off AS $$
 BEGIN
     UPDATE counter_ext.cache AS c SET found = pg_catalog.concat(c.found, '*')
         WHERE coalesce(pg_catalog.pg_partition_root(pg_catalog.pg_event_trigger_table_rewrite_oid()),
@@ -2564,7 +2618,8 @@ CREATE INDEX liked_by_item ON counter_ext.liked (item, at, actor);
 -- What comes and goes by other ways than counter_like is counted too: a restore, an administrator's DELETE. By statement, from
 -- transition tables, which go to disk when they are large.
 CREATE OR REPLACE FUNCTION counter_ext.note_foreign_likes() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp SET standard_conforming_strings TO on SET quote_all_identifiers TO off AS $$
 BEGIN
     IF pg_partition_root(TG_RELID) IS DISTINCT FROM 'counter_ext.liked'::regclass THEN
         RAISE EXCEPTION 'this trigger function serves counter_ext.liked and its partitions only'

@@ -17,7 +17,8 @@ CREATE INDEX liked_by_item ON counter_ext.liked (item, at, actor);
 -- What comes and goes by other ways than counter_like is counted too: a restore, an administrator's DELETE. By statement, from
 -- transition tables, which go to disk when they are large.
 CREATE FUNCTION counter_ext.note_foreign_likes() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp SET standard_conforming_strings TO on SET quote_all_identifiers TO off AS $$
 BEGIN
     IF pg_partition_root(TG_RELID) IS DISTINCT FROM 'counter_ext.liked'::regclass THEN
         RAISE EXCEPTION 'this trigger function serves counter_ext.liked and its partitions only'

@@ -3,10 +3,13 @@
 //!
 //! Whoever calls us decides what search_path is. A query, or an index expression, that runs with more rights than its caller
 //! would lend them to a function that the caller has put first there. So role, security restriction and search_path are
-//! set together, here and nowhere else, and SQL (`super::spi`) asks for the proof that they are.
+//! set together, here and nowhere else, and SQL (`super::spi`) asks for the proof that they are. So are the settings which decide how
+//! the texts in a query are read and how names are quoted, where the caller has others than PostgreSQL's own: what is written down, or
+//! compared with what was, is the same in every session.
 //!
 //! A mere question about somebody's rights needs none of this: `rows::access` is told whose rights to look at.
 
+use std::ffi::CStr;
 use std::marker::PhantomData;
 
 use pgrx::pg_sys;
@@ -31,16 +34,13 @@ impl Before {
         unsafe {
             pg_sys::GetUserIdAndSecContext(&mut before.user, &mut before.context);
             before.settings_level = pg_sys::NewGUCNestLevel();
-            pg_sys::set_config_option(
-                c"search_path".as_ptr(),
-                c"pg_catalog, pg_temp".as_ptr(),
-                pg_sys::GucContext::PGC_USERSET,
-                pg_sys::GucSource::PGC_S_SESSION,
-                pg_sys::GucAction::GUC_ACTION_SAVE,
-                true,
-                0,
-                false,
-            );
+            set(c"search_path", c"pg_catalog, pg_temp");
+            if !pg_sys::standard_conforming_strings {
+                set(c"standard_conforming_strings", c"on");
+            }
+            if pg_sys::quote_all_identifiers {
+                set(c"quote_all_identifiers", c"off");
+            }
             if let Some(user) = user {
                 pg_sys::SetUserIdAndSecContext(user, before.context | restrictions as i32);
             }
@@ -54,6 +54,26 @@ impl Before {
             pg_sys::SetUserIdAndSecContext(self.user, self.context);
             pg_sys::AtEOXact_GUC(false, self.settings_level);
         }
+    }
+}
+
+/// Sets a setting until the level of settings ends.
+///
+/// # Safety
+/// Called inside a transaction, on a level that `Before` has begun.
+unsafe fn set(name: &CStr, value: &CStr) {
+    // SAFETY: name and value are NUL-terminated; the rest is the caller's promise.
+    unsafe {
+        pg_sys::set_config_option(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
     }
 }
 

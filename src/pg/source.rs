@@ -7,6 +7,7 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 
 use super::Oid;
+use super::confined;
 use super::errors::SourceError;
 use super::key_text::KeyText;
 use super::spi;
@@ -160,12 +161,13 @@ impl Source {
 
     /// The name as SQL writes it, with its schema.
     pub fn qualified_name(&self) -> Vec<u8> {
+        // Triggers keep it as an argument, which is compared: no setting of the caller's decides how it is quoted.
         // SAFETY: syscache look-ups; the results are palloc'd strings.
-        unsafe {
+        confined::as_caller(|_| unsafe {
             let schema = pg_sys::get_namespace_name(self.form().relnamespace);
             let name = pg_sys::quote_qualified_identifier(schema, self.form().relname.data.as_ptr());
             CStr::from_ptr(name).to_bytes().to_vec()
-        }
+        })
     }
 
     /// What a query's FROM reads where it is to see the rows that triggers of the table are told of: a partitioned table's with
