@@ -1,10 +1,12 @@
 -- Whether a table is not as the row of its cache says.
 CREATE FUNCTION counter_ext.cache_differs(relid oid, relation text, middle oid, arguments text[], numbers smallint[], found text) RETURNS boolean
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers TO off AS $$
-    SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers TO off AS $$
+BEGIN
+    RETURN (SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1
             AND c.oid::pg_catalog.regclass::pg_catalog.text OPERATOR(pg_catalog.=) $2)
         OR counter_ext.arguments_now($1, $3, $4, $5) IS DISTINCT FROM $4
-        OR coalesce(counter_ext.cache_found($1, $4), '') OPERATOR(pg_catalog.<>) $6
+        OR coalesce(counter_ext.cache_found($1, $4), '') OPERATOR(pg_catalog.<>) $6);
+END
 $$;
 
 -- Brings a cache's row, its triggers, and where it is cheap its counters, to what its table is like after a command with this tag; for the
@@ -166,8 +168,9 @@ $$;
 -- Caches of these tables, or of all where NULL, that their triggers say and the registry does not. Whether their owners may count is asked
 -- before a trigger's arguments are taken apart, and only of triggers that no partition has from its table: everybody's commands ask it.
 CREATE FUNCTION counter_ext.unnoted_caches(relations oid[]) RETURNS TABLE (relid oid, prefix text, arguments text[], middle oid, owner oid)
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    WITH candidate AS MATERIALIZED (
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY WITH candidate AS MATERIALIZED (
         SELECT g.trigger_oid, c.relowner FROM counter_ext.counting_trigger g
             JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) g.relid
             -- A partition can be another's than the partitioned table: its trigger has its owner's rights.
@@ -183,7 +186,8 @@ CREATE FUNCTION counter_ext.unnoted_caches(relations oid[]) RETURNS TABLE (relid
             WHERE u.trigger_oid OPERATOR(pg_catalog.=) candidate.trigger_oid
                 AND NOT EXISTS (SELECT FROM counter_ext.cache k WHERE k.relid OPERATOR(pg_catalog.=) u.relid AND k.arguments OPERATOR(pg_catalog.=) u.arguments)
             OFFSET 0) AS t
-        WHERE pg_catalog.array_position(counter_ext.argument_numbers(t.relid, t.middle, t.arguments), 0::pg_catalog.int2) IS NULL
+        WHERE pg_catalog.array_position(counter_ext.argument_numbers(t.relid, t.middle, t.arguments), 0::pg_catalog.int2) IS NULL;
+END
 $$;
 
 -- Notes such a cache. Whether it was not noted meanwhile.

@@ -30,28 +30,35 @@ SELECT pg_catalog.pg_extension_config_dump('counter_ext.cache', '');
 COMMENT ON TABLE counter_ext.cache IS 'counter caches, and how each was found last; view counter_caches shows them';
 
 -- Functions that every command of DDL runs are given the settings which decide how their texts are read and how names are quoted: those of
--- whoever gives the command would make something else of them.
+-- whoever gives the command would make something else of them. They are in PL/pgSQL, which keeps its plans for the
+-- session: a function in SQL is planned anew in each call by another, for each cache.
 
 -- The arguments of a trigger, which pg_trigger has as texts that end with a NUL each.
-CREATE FUNCTION counter_ext.trigger_arguments(arguments bytea) RETURNS text[] LANGUAGE sql STABLE STRICT
+CREATE FUNCTION counter_ext.trigger_arguments(arguments bytea) RETURNS text[] LANGUAGE plpgsql STABLE STRICT
     SET search_path = pg_catalog, pg_temp SET standard_conforming_strings TO on AS $$
+BEGIN
     -- No part of an escaped backslash is to be taken for the beginning of a NUL.
-    SELECT pg_catalog.array_agg(pg_catalog.convert_from(pg_catalog.decode(part, 'escape'), pg_catalog.getdatabaseencoding()) ORDER BY at)
+    RETURN (SELECT pg_catalog.array_agg(pg_catalog.convert_from(pg_catalog.decode(part, 'escape'), pg_catalog.getdatabaseencoding()) ORDER BY at)
         FROM pg_catalog.unnest(pg_catalog.string_to_array(pg_catalog.regexp_replace(pg_catalog.replace(
-                pg_catalog.encode(arguments, 'escape'), '\\', '\134'), '\\000$', ''), '\000')) WITH ORDINALITY AS each (part, at)
+                pg_catalog.encode(arguments, 'escape'), '\\', '\134'), '\\000$', ''), '\000')) WITH ORDINALITY AS each (part, at));
+END
 $$;
 
 -- The bytes of such arguments.
-CREATE FUNCTION counter_ext.argument_bytes(arguments text[]) RETURNS bytea LANGUAGE sql STABLE STRICT
+CREATE FUNCTION counter_ext.argument_bytes(arguments text[]) RETURNS bytea LANGUAGE plpgsql STABLE STRICT
     SET search_path = pg_catalog, pg_temp SET standard_conforming_strings TO on AS $$
-    SELECT pg_catalog.string_agg(pg_catalog.convert_to(a, pg_catalog.getdatabaseencoding()) OPERATOR(pg_catalog.||) '\x00'::pg_catalog.bytea, ''::pg_catalog.bytea ORDER BY at)
-        FROM pg_catalog.unnest(arguments) WITH ORDINALITY AS each (a, at)
+BEGIN
+    RETURN (SELECT pg_catalog.string_agg(pg_catalog.convert_to(a, pg_catalog.getdatabaseencoding()) OPERATOR(pg_catalog.||) '\x00'::pg_catalog.bytea, ''::pg_catalog.bytea ORDER BY at)
+        FROM pg_catalog.unnest(arguments) WITH ORDINALITY AS each (a, at));
+END
 $$;
 -- What stands after a word.
-CREATE FUNCTION counter_ext.argument_after(arguments text[], word text) RETURNS text LANGUAGE sql IMMUTABLE STRICT
+CREATE FUNCTION counter_ext.argument_after(arguments text[], word text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT
     SET search_path = pg_catalog, pg_temp AS $$
-    SELECT arguments[at OPERATOR(pg_catalog.+) 1] FROM pg_catalog.generate_series(3, pg_catalog.cardinality(arguments), 2) AS at
-        WHERE arguments[at] OPERATOR(pg_catalog.=) word LIMIT 1
+BEGIN
+    RETURN (SELECT arguments[at OPERATOR(pg_catalog.+) 1] FROM pg_catalog.generate_series(3, pg_catalog.cardinality(arguments), 2) AS at
+        WHERE arguments[at] OPERATOR(pg_catalog.=) word LIMIT 1);
+END
 $$;
 -- The columns of a key, as a reader is shown them.
 CREATE FUNCTION counter_ext.argument_key(arguments text[]) RETURNS text LANGUAGE sql IMMUTABLE STRICT
@@ -61,29 +68,34 @@ CREATE FUNCTION counter_ext.argument_key(arguments text[]) RETURNS text LANGUAGE
 $$;
 -- The table that rows are counted through; 0 where there is none. What is no name of two parts names none: a trigger of a role that may not
 -- count says what it likes, and no command of others is to fail by it.
-CREATE FUNCTION counter_ext.argument_middle(arguments text[]) RETURNS oid LANGUAGE sql STABLE STRICT
+CREATE FUNCTION counter_ext.argument_middle(arguments text[]) RETURNS oid LANGUAGE plpgsql STABLE STRICT
     SET search_path = pg_catalog, pg_temp SET standard_conforming_strings TO on AS $$
-    SELECT coalesce(CASE WHEN named.middle OPERATOR(pg_catalog.~)
+BEGIN
+    RETURN (SELECT coalesce(CASE WHEN named.middle OPERATOR(pg_catalog.~)
                 '^[ \t\n\r\f]*("([^"]|"")+"|[^". \t\n\r\f]+)[ \t\n\r\f]*\.[ \t\n\r\f]*("([^"]|"")+"|[^". \t\n\r\f]+)[ \t\n\r\f]*$'
             THEN pg_catalog.to_regclass(named.middle)::pg_catalog.oid END, 0::pg_catalog.oid)
-        FROM counter_ext.argument_after(arguments, 'through') AS named (middle)
+        FROM counter_ext.argument_after(arguments, 'through') AS named (middle));
+END
 $$;
 -- The numbers of the columns that arguments name, in their places; 0 where there is none of the name, NULL where it names no column.
-CREATE FUNCTION counter_ext.argument_numbers(relation oid, middle oid, arguments text[]) RETURNS smallint[] LANGUAGE sql STABLE STRICT
+CREATE FUNCTION counter_ext.argument_numbers(relation oid, middle oid, arguments text[]) RETURNS smallint[] LANGUAGE plpgsql STABLE STRICT
     SET search_path = pg_catalog, pg_temp AS $$
-    SELECT pg_catalog.array_agg(CASE WHEN place.relid IS NULL THEN NULL ELSE coalesce((SELECT a.attnum FROM pg_catalog.pg_attribute a
+BEGIN
+    RETURN (SELECT pg_catalog.array_agg(CASE WHEN place.relid IS NULL THEN NULL ELSE coalesce((SELECT a.attnum FROM pg_catalog.pg_attribute a
             WHERE a.attrelid OPERATOR(pg_catalog.=) place.relid AND a.attname OPERATOR(pg_catalog.=) arguments[at]::pg_catalog.name
                 AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2), 0::pg_catalog.int2) END ORDER BY at)
         FROM pg_catalog.generate_series(1, pg_catalog.cardinality(arguments)) AS at
         CROSS JOIN LATERAL (SELECT CASE WHEN at OPERATOR(pg_catalog.=) 2 THEN relation
             WHEN at OPERATOR(pg_catalog.%) 2 OPERATOR(pg_catalog.=) 1 THEN NULL
             WHEN arguments[at OPERATOR(pg_catalog.-) 1] IN ('key', 'amount', 'only') THEN relation
-            WHEN arguments[at OPERATOR(pg_catalog.-) 1] IN ('by', 'to') THEN middle END) AS place (relid)
+            WHEN arguments[at OPERATOR(pg_catalog.-) 1] IN ('by', 'to') THEN middle END) AS place (relid));
+END
 $$;
 -- The same arguments, with the names that all has now; NULL in the place of what is gone.
-CREATE FUNCTION counter_ext.arguments_now(relation oid, middle oid, arguments text[], numbers smallint[]) RETURNS text[] LANGUAGE sql STABLE STRICT
+CREATE FUNCTION counter_ext.arguments_now(relation oid, middle oid, arguments text[], numbers smallint[]) RETURNS text[] LANGUAGE plpgsql STABLE STRICT
     SET search_path = pg_catalog, pg_temp AS $$
-    SELECT pg_catalog.array_agg(CASE
+BEGIN
+    RETURN (SELECT pg_catalog.array_agg(CASE
             WHEN at OPERATOR(pg_catalog.>) 2 AND arguments[at OPERATOR(pg_catalog.-) 1] OPERATOR(pg_catalog.=) 'through' AND at OPERATOR(pg_catalog.%) 2 OPERATOR(pg_catalog.=) 0
                 -- As it is written, while it names the same table.
                 THEN CASE WHEN counter_ext.argument_middle(arguments) OPERATOR(pg_catalog.=) middle AND middle OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
@@ -92,13 +104,16 @@ CREATE FUNCTION counter_ext.arguments_now(relation oid, middle oid, arguments te
             ELSE (SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a WHERE a.attnum OPERATOR(pg_catalog.=) numbers[at] AND NOT a.attisdropped
                 AND a.attrelid OPERATOR(pg_catalog.=) CASE WHEN at OPERATOR(pg_catalog.>) 2 AND arguments[at OPERATOR(pg_catalog.-) 1] IN ('by', 'to') THEN middle ELSE relation END)
             END ORDER BY at)
-        FROM pg_catalog.generate_series(1, pg_catalog.cardinality(arguments)) AS at
+        FROM pg_catalog.generate_series(1, pg_catalog.cardinality(arguments)) AS at);
+END
 $$;
 -- A table's name with its schema, as SQL writes it.
-CREATE FUNCTION counter_ext.table_name(relation oid) RETURNS text LANGUAGE sql STABLE STRICT
+CREATE FUNCTION counter_ext.table_name(relation oid) RETURNS text LANGUAGE plpgsql STABLE STRICT
     SET search_path = pg_catalog, pg_temp SET quote_all_identifiers TO off AS $$
-    SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-        WHERE c.oid OPERATOR(pg_catalog.=) relation
+BEGIN
+    RETURN (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+        WHERE c.oid OPERATOR(pg_catalog.=) relation);
+END
 $$;
 
 -- Every use of counter_rows by tables that last, each by the table or the partitioned one that it is a part of.
@@ -130,21 +145,24 @@ CREATE VIEW counter_ext.middle_trigger AS
 
 -- A partitioned table and all its partitions, or a partition. pg_partition_tree locks them: every command of DDL would wait for who holds
 -- one of his own.
-CREATE FUNCTION counter_ext.parts(relation oid) RETURNS SETOF oid LANGUAGE sql STABLE STRICT
+CREATE FUNCTION counter_ext.parts(relation oid) RETURNS SETOF oid LANGUAGE plpgsql STABLE STRICT
     SET search_path = pg_catalog, pg_temp AS $$
-    WITH RECURSIVE part AS (
+BEGIN
+    RETURN QUERY WITH RECURSIVE part AS (
         SELECT c.oid FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) relation
             AND (c.relkind OPERATOR(pg_catalog.=) 'p'::"char" OR c.relispartition)
         UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN part p ON p.oid OPERATOR(pg_catalog.=) i.inhparent WHERE NOT i.inhdetachpending
     )
-    SELECT p.oid FROM part p
+    SELECT p.oid FROM part p;
+END
 $$;
 
 -- What is different when a cache's keys, rows or triggers have changed other than by its triggers: types, collations and labels of
 -- enums, parts of the table, which triggers are switched on.
-CREATE FUNCTION counter_ext.cache_found(relation oid, arguments text[]) RETURNS text LANGUAGE sql STABLE STRICT
+CREATE FUNCTION counter_ext.cache_found(relation oid, arguments text[]) RETURNS text LANGUAGE plpgsql STABLE STRICT
     SET search_path = pg_catalog, pg_temp AS $$
-    SELECT pg_catalog.format('%s|%s|%s',
+BEGIN
+    RETURN (SELECT pg_catalog.format('%s|%s|%s',
         (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(',', a.atttypid, a.attcollation,
                 (SELECT pg_catalog.string_agg(pg_catalog.encode(pg_catalog.convert_to(e.enumlabel::pg_catalog.text, pg_catalog.getdatabaseencoding()), 'hex'), ',' ORDER BY e.oid) FROM pg_catalog.pg_enum e JOIN pg_catalog.pg_type t
                     ON e.enumtypid OPERATOR(pg_catalog.=) t.oid OR e.enumtypid OPERATOR(pg_catalog.=) t.typbasetype
@@ -171,7 +189,8 @@ CREATE FUNCTION counter_ext.cache_found(relation oid, arguments text[]) RETURNS 
                         SELECT g.trigger_oid, g.tgrelid OPERATOR(pg_catalog.<>) g.relid AND g.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid AS is_of_part
                             FROM counter_ext.middle_trigger g WHERE g.tgrelid OPERATOR(pg_catalog.=) r.oid AND g.relid OPERATOR(pg_catalog.=) named.middle
                                 AND g.prefix OPERATOR(pg_catalog.=) cache_found.arguments[1] OFFSET 0) u) t ON p.oid OPERATOR(pg_catalog.=) t.trigger_oid))
-    FROM counter_ext.argument_middle(arguments) AS named (middle) CROSS JOIN counter_ext.argument_bytes(arguments) AS own (bytes)
+    FROM counter_ext.argument_middle(arguments) AS named (middle) CROSS JOIN counter_ext.argument_bytes(arguments) AS own (bytes));
+END
 $$;
 
 -- A session by its process, which no later one is called; NULL where there is none.

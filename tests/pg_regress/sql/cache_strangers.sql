@@ -43,6 +43,33 @@ SELECT relation, cardinality(arguments), arguments[2] FROM counter_ext.cache WHE
 DROP TABLE cst_late.longer;
 REVOKE ALL ON counter_ext.total FROM cst_late;
 
+-- Arguments of triggers that cannot count, and of those that partitions have from their table, are taken apart in nobody's command.
+DO $$
+DECLARE
+    taken_apart CONSTANT oid := 'counter_ext.trigger_arguments(bytea)'::regprocedure;
+    calls bigint[] := '{}';
+BEGIN
+    SET LOCAL track_functions = 'all';
+    FOR step IN 1..2 LOOP
+        calls := calls || coalesce(pg_stat_get_xact_function_calls(taken_apart), 0);
+        SET LOCAL ROLE cst_other;
+        EXECUTE format('CREATE TEMPORARY TABLE cst_own_%s (i int)', step);
+        SET LOCAL ROLE NONE;
+        calls := calls || coalesce(pg_stat_get_xact_function_calls(taken_apart), 0);
+        CONTINUE WHEN step = 2;
+        SET LOCAL ROLE cst_late;
+        CREATE TABLE cst_late.parted (k int) PARTITION BY LIST (k);
+        FOR part IN 1..8 LOOP
+            EXECUTE format('CREATE TABLE cst_late.parted_%s PARTITION OF cst_late.parted FOR VALUES IN (%s)', part, part);
+        END LOOP;
+        CREATE TRIGGER t AFTER INSERT ON cst_late.parted FOR EACH ROW EXECUTE FUNCTION counter_rows('cst-ö:', 'k');
+        SET LOCAL ROLE NONE;
+    END LOOP;
+    RAISE NOTICE '% calls more', calls[4] - calls[3] - (calls[2] - calls[1]);
+END
+$$;
+DROP TABLE cst_late.parted;
+
 -- Settings of a caller: prefixes that are escaped in the catalogs, and names that are quoted.
 SET ROLE cst_app;
 CREATE TABLE cst.a (k text);
