@@ -204,10 +204,11 @@ extern "C-unwind" fn before_utility(statement: *mut pg_sys::PlannedStmt) -> Left
     if extension_command.is_some_and(|command| command.carry_out().or_raise()) {
         return Left::Nothing;
     }
-    if let Some(oid) = chosen_oid.filter(|oid| !catalog::is_database(*oid)) {
+    let command = command.filter(|command| command.is_allowed());
+    // Whoever may not make the database has memory forget nothing.
+    if let Some(oid) = chosen_oid.filter(|oid| command.is_some() && !catalog::is_database(*oid)) {
         (hooks.before_chosen_database_oid)(oid);
     }
-    let command = command.filter(|command| command.is_allowed());
     if let Some(command) = command {
         (hooks.before_database_command)(command);
     }
