@@ -3923,6 +3923,16 @@ BEGIN
 END
 $$;
 
+-- So it is with how far these have delivered to each other, which is beside what other sources have (src/api/idempotency.rs). counter_apply
+-- writes rows past triggers.
+CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.source_offset
+    FOR EACH ROW WHEN (pg_catalog.starts_with(NEW.source, 'counter_ext.')) EXECUTE FUNCTION counter_ext.check_written_by_hand();
+
+CREATE TRIGGER check_taken_by_hand BEFORE UPDATE OR DELETE ON counter_ext.source_offset
+    FOR EACH ROW WHEN (pg_catalog.starts_with(OLD.source, 'counter_ext.')) EXECUTE FUNCTION counter_ext.check_written_by_hand();
+
+ALTER TABLE counter_ext.source_offset ENABLE ALWAYS TRIGGER check_written_by_hand, ENABLE ALWAYS TRIGGER check_taken_by_hand;
+
 CREATE TRIGGER receive_like AFTER INSERT OR UPDATE ON counter_ext.like_of_node FOR EACH ROW EXECUTE FUNCTION counter_ext.receive_like();
 
 ALTER TABLE counter_ext.like_of_node ENABLE REPLICA TRIGGER receive_like;

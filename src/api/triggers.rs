@@ -227,7 +227,7 @@ mod counter_ext {
         trigger: &'a PgTrigger<'a>,
     ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, core::convert::Infallible> {
         own_table(trigger).and_then(by_hand::check_may_write).or_raise();
-        Ok(trigger.new())
+        Ok(trigger.new().or_else(|| trigger.old()))
     }
 
     /// Statement trigger, before and after it: TRUNCATE changes everything, and what is in no row yet goes with the rows.

@@ -266,6 +266,28 @@ GRANT SELECT ON counter_ext.source_offset TO regress_idempotent;
 SET ROLE regress_idempotent;
 SELECT counter_apply_reset('kafka:9');
 RESET ROLE;
+-- Rows of sources of the extension's own are no role's to write; a source of his own he may write as he likes.
+INSERT INTO counter_ext.source_offset (source, upto) VALUES ('counter_ext.node:1', 7), ('counter_ext.citus', 7);
+SET ROLE regress_idempotent;
+\set VERBOSITY terse
+INSERT INTO counter_ext.source_offset (source, upto) VALUES ('counter_ext.node:2', 9223372036854775807);
+INSERT INTO counter_ext.source_offset (source, upto) VALUES ('counter_ext.node:1', 7) ON CONFLICT (source) DO UPDATE SET upto = 7;
+UPDATE counter_ext.source_offset SET upto = 9223372036854775807 WHERE source = 'counter_ext.node:1';
+UPDATE counter_ext.source_offset SET source = 'mine' WHERE source = 'counter_ext.node:1';
+UPDATE counter_ext.source_offset SET source = 'counter_ext.node:2' WHERE source = 'kafka:9';
+\set VERBOSITY default
+INSERT INTO counter_ext.source_offset (source, upto) VALUES ('mine', 7);
+UPDATE counter_ext.source_offset SET upto = 8 WHERE source = 'mine';
+RESET ROLE;
+GRANT DELETE ON counter_ext.source_offset TO regress_idempotent;
+SET ROLE regress_idempotent;
+\set VERBOSITY terse
+DELETE FROM counter_ext.source_offset WHERE source = 'counter_ext.node:1';
+\set VERBOSITY default
+DELETE FROM counter_ext.source_offset WHERE source = 'mine' RETURNING source, upto;
+RESET ROLE;
+UPDATE counter_ext.source_offset SET upto = 8 WHERE source = 'counter_ext.citus';
+DELETE FROM counter_ext.source_offset WHERE starts_with(source, 'counter_ext.') RETURNING source, upto;
 REVOKE ALL ON counter_ext.source_offset FROM regress_idempotent;
 GRANT SELECT, DELETE ON counter_ext.source_offset TO regress_idempotent;
 SET ROLE regress_idempotent;
