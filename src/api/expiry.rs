@@ -16,8 +16,8 @@ use crate::pg::args::{IntervalArg, TextArg};
 /// resetting or dropping is left for later.
 ///
 /// Errors: 22004 NULL argument; 22023 empty or over-long prefix, `idle` not positive or past 1000 years; 25006 read-only
-/// transaction or standby; 42501 DELETE on counter_ext.total, or INSERT and UPDATE on counter_ext.expiry, is missing; 42710 a cache counts
-/// rows under a prefix that overlaps this one; 42939 reserved prefix.
+/// transaction or standby; 42501 DELETE on counter_ext.total or counter_ext.visitors, or INSERT and UPDATE on counter_ext.expiry, is missing;
+/// 42710 a cache counts rows under a prefix that overlaps this one; 42939 reserved prefix.
 #[pg_extern]
 fn counter_expire(prefix: Option<TextArg<'_>>, idle: Option<IntervalArg<'_>>) -> bool {
     let declare = || -> Result<bool, CounterError> {

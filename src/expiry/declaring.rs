@@ -5,6 +5,7 @@ use super::errors::{ExpiryError, MOST_YEARS};
 use crate::caches;
 use crate::counting::{listing, transaction};
 use crate::errors::{CounterError, MAX_ID_BYTES};
+use crate::family;
 use crate::pg::interval::Interval;
 use crate::pg::privilege::Rights;
 use crate::pg::snapshot::ActiveSnapshot;
@@ -26,6 +27,8 @@ pub fn expire(prefix: &[u8], idle: Interval) -> Result<bool, CounterError> {
     check_prefix(prefix)?;
     check_idle(idle)?;
     let tables = transaction::enter_to_change("counter_expire", Purpose::Drop, xact::nest_level())?;
+    // Visitors go with their counters, also those who come later.
+    family::check_may_drop()?;
     EXPIRY.enter_to_write(Rights::INSERT.and(Rights::UPDATE), "INSERT and UPDATE")?;
     // In this order: whoever makes a cache has the first when he asks for the second.
     caches::lock_prefixes(tables);

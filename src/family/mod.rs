@@ -76,6 +76,8 @@ pub struct Family {
     pub counter_changed: Option<ChangeObserver>,
     /// Drops what the family has of an id that counter_drop drops; returns whether there was anything.
     pub counter_dropped: fn(Tables, &[u8]) -> Result<bool, CounterError>,
+    /// Ids are to be dropped later, when nobody asks any more. Errors: 42501 the caller may not drop what the family has of some.
+    pub check_may_drop: fn() -> Result<(), CounterError>,
     /// Somebody asks for an id to be dropped, whether or not there is anything of it here.
     pub drop_asked_for: fn(Tables, &[u8]) -> Result<(), CounterError>,
     /// Rows of counter_ext.total of an id are changed, or taken away, by others than compaction, in the running transaction.
@@ -119,6 +121,7 @@ impl Family {
         transaction: None,
         counter_changed: None,
         counter_dropped: |_, _| Ok(false),
+        check_may_drop: || Ok(()),
         drop_asked_for: |_, _| Ok(()),
         totals_changed: None,
         try_lock_to_drop: |_| true,
@@ -174,6 +177,11 @@ pub fn counter_dropped(tables: Tables, id: &[u8]) -> Result<bool, CounterError> 
         had_any |= (family.counter_dropped)(tables, id)?;
     }
     Ok(had_any)
+}
+
+/// Checks that the caller may drop whatever the families have of ids.
+pub fn check_may_drop() -> Result<(), CounterError> {
+    all().iter().try_for_each(|family| (family.check_may_drop)())
 }
 
 /// Tells the families that somebody asks for an id to be dropped.

@@ -23,6 +23,7 @@ pub static FAMILY: Family = Family {
     define_settings: settings::define,
     transaction: Some(&transaction::HOOKS),
     counter_dropped: visit::drop_all,
+    check_may_drop: || access::enter(access::Purpose::Drop).map(|_| ()),
     try_lock_to_drop: |_| access::find().is_some_and(access::try_lock_for_writing),
     ids_after: read::ids_after,
     counter_moved: visit::move_all,
