@@ -377,7 +377,12 @@ BEGIN
         AND (pg_catalog.has_table_privilege(known.owner, 'counter_ext.visitors'::pg_catalog.regclass, 'DELETE') OR NOT EXISTS (
             SELECT FROM counter_ext.visitors v WHERE pg_catalog.starts_with(v.id, $2[1]) UNION ALL
             SELECT FROM counter_ext.visit v WHERE pg_catalog.starts_with(v.id, $2[1]))) THEN
-        RETURN counter_ext.drop_prefix($2[1]);
+        IF pg_catalog.has_table_privilege(known.owner, 'counter_ext.total'::pg_catalog.regclass, 'DELETE') THEN
+            RETURN counter_ext.drop_prefix($2[1]);
+        END IF;
+        -- What there was of them before the cache, or was counted under the prefix by others, is not the owner's to take away: whoever may count
+        -- brings counters to 0, and series, boards and the audit log say so.
+        RETURN counter_ext.empty_prefix($2[1]);
     END IF;
     RETURN 0;
 END

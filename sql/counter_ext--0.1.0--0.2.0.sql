@@ -637,6 +637,15 @@ LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'counter_uncache_wrapper';
 
 -- src/api/cache_registry.rs
+-- counter_ext::api::cache_registry::counter_ext::empty_prefix
+CREATE OR REPLACE FUNCTION counter_ext."empty_prefix"(
+	"prefix" text /* TextArg < '_ > */
+) RETURNS bigint /* i64 */
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'empty_prefix_wrapper';
+
+-- src/api/cache_registry.rs
 -- counter_ext::api::cache_registry::counter_ext::is_restored
 CREATE OR REPLACE FUNCTION counter_ext."is_restored"() RETURNS bool /* bool */
 STRICT
@@ -1651,7 +1660,12 @@ BEGIN
         AND (pg_catalog.has_table_privilege(known.owner, 'counter_ext.visitors'::pg_catalog.regclass, 'DELETE') OR NOT EXISTS (
             SELECT FROM counter_ext.visitors v WHERE pg_catalog.starts_with(v.id, $2[1]) UNION ALL
             SELECT FROM counter_ext.visit v WHERE pg_catalog.starts_with(v.id, $2[1]))) THEN
-        RETURN counter_ext.drop_prefix($2[1]);
+        IF pg_catalog.has_table_privilege(known.owner, 'counter_ext.total'::pg_catalog.regclass, 'DELETE') THEN
+            RETURN counter_ext.drop_prefix($2[1]);
+        END IF;
+        -- What there was of them before the cache, or was counted under the prefix by others, is not the owner's to take away: whoever may count
+        -- brings counters to 0, and series, boards and the audit log say so.
+        RETURN counter_ext.empty_prefix($2[1]);
     END IF;
     RETURN 0;
 END

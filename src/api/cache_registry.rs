@@ -41,6 +41,14 @@ mod counter_ext {
         recount().or_raise()
     }
 
+    /// Brings all counters under the prefix of a cache that has ended to nothing, as TRUNCATE of its table does; how many there were.
+    ///
+    /// Errors: 42501; 55000 what was buffered before a crash cannot be read back.
+    #[pg_extern(strict)]
+    fn empty_prefix(prefix: TextArg<'_>) -> i64 {
+        caches::empty_prefix(prefix.0).or_raise() as i64
+    }
+
     /// Whether a dump is being restored into this database, as far as shared memory knows: never without preload.
     #[pg_extern]
     fn is_restored() -> bool {
@@ -71,6 +79,7 @@ extension_sql_file!(
         counter_drop_prefix,
         counter_uncache,
         counter_ext::recount_cache,
+        counter_ext::empty_prefix,
         counter_ext::is_restored,
         counter_ext::check_cache
     ]

@@ -6,13 +6,14 @@ use super::arguments::Definition;
 use super::errors::CacheError;
 use super::opened::Opened;
 use super::{definition, join, key_id, registry, so_far};
-use crate::counting::{change, read, reserved, transaction};
+use crate::counting::{change, dropping, read, reserved, transaction};
 use crate::errors::{CounterError, MAX_ID_BYTES, check_id};
 use crate::fallible;
 use crate::memory::epochs::{self, JournalState};
 use crate::memory::{buffer, workers};
 use crate::pg::key_form::KeyForm;
 use crate::pg::lock::{self, Subject};
+use crate::pg::privilege::Rights;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::source::{Event, Source};
 use crate::pg::spi::Spi;
@@ -44,6 +45,9 @@ pub fn backfill(
     let mut mended = 0;
     source.mend(tables, definition, |difference| {
         if difference.counted != 0 && !takes_over {
+            if !privilege::has_all(tables.total, privilege::current_user(), Rights::SELECT) {
+                return Err(CacheError::CountsElseUnseen { prefix: definition.prefix().to_vec() }.into());
+            }
             let (counted, rows) = (difference.counted, difference.rows);
             return Err(CacheError::CountsElse { id: difference.id.clone(), counted, rows }.into());
         }
@@ -288,6 +292,12 @@ pub fn empty(entered: (Tables, u32), opened: &Opened, definition: &Definition) -
             return Ok(());
         }
     }
+}
+
+/// Brings all counters under the prefix of a cache that has ended to nothing; how many there were.
+pub fn empty_prefix(prefix: &[u8]) -> Result<u64, CounterError> {
+    let entered = change::enter_to_count_in_rows(privilege::current_user(), "counter_uncache")?;
+    dropping::empty_prefix(entered, prefix)
 }
 
 /// The counters that begin with a prefix, as the active snapshot sees their rows, in the order of ids.

@@ -10,6 +10,8 @@ pub enum CacheError {
     TriggerMisuse { why: &'static str },
     /// A counter under a new cache's prefix that has counted something else.
     CountsElse { id: Vec<u8>, counted: i128, rows: i128 },
+    /// The same, for a caller who may not read counters.
+    CountsElseUnseen { prefix: Vec<u8> },
     /// A prefix that leaves no room for a long key's digest.
     LongPrefix { bytes: usize, most: usize },
     /// A table of the extension's own.
@@ -67,6 +69,14 @@ impl Explain for CacheError {
             .hint(
                 "Give the rows a prefix of their own; or call counter_cache(..., take_over => true), which makes every \
                  counter under the prefix what the rows say.",
+            ),
+            Self::CountsElseUnseen { prefix } => not_in_state(format!(
+                "a counter under \"{}\" has counted something else already",
+                text(prefix)
+            ))
+            .hint(
+                "Give the rows a prefix of their own; or call counter_cache(..., take_over => true), which makes every \
+                 counter under the prefix what the rows say. GRANT SELECT ON counter_ext.total has the counter named.",
             ),
             Self::LongPrefix { bytes, most } => Explanation::new(
                 ERRCODE_INVALID_PARAMETER_VALUE,

@@ -36,7 +36,7 @@ mod through;
 
 pub use arguments::Definition;
 pub use definition::{all, check_created, lock_prefixes, of_table};
-pub use drift::{Difference, backfill, recount, verify};
+pub use drift::{Difference, backfill, empty_prefix, recount, verify};
 pub use install::install;
 pub use referenced::through;
 pub use registry::{follow_owners, guard_partitions, is_restored, uncache};

@@ -3,7 +3,7 @@
 //! Many go in batches. Of each batch the ids are taken first, in their order, and compaction is kept out after that: nobody is
 //! waited for while it is. So whoever folds by hand and holds one of these ids meets no deadlock.
 
-use super::change::{between_passes, remove_rows, tell};
+use super::change::{self, between_passes, remove_rows, tell};
 use super::change_errors::ChangeError;
 use super::reserved::{self, Kind};
 use super::{folding, id_locks, listing, read, transaction};
@@ -62,6 +62,21 @@ pub fn drop_prefix(prefix: &[u8]) -> Result<u64, CounterError> {
         after = fallible::boxed(last, WHAT)?;
         let batch = fallible::collect(ids.iter().map(|id| &**id), WHAT)?;
         dropped += drop_batch(entered, &batch)?;
+    }
+}
+
+/// Brings all counters whose ids begin with a prefix to nothing, as TRUNCATE of a cached table does: what was counted of them when, and what else
+/// there is of their ids, stays. Returns how many there were. The caller has entered to count in rows.
+pub fn empty_prefix(entered @ (tables, _): (Tables, u32), prefix: &[u8]) -> Result<u64, CounterError> {
+    let mut emptied = 0;
+    let mut after = Id::default();
+    loop {
+        let ids = listing::ids(tables, prefix, &after, BATCH)?;
+        let Some(last) = ids.last() else { return Ok(emptied) };
+        after = fallible::boxed(last, WHAT)?;
+        change::empty(entered, &ids)?;
+        xact::see_own_changes();
+        emptied += ids.len() as u64;
     }
 }
 

@@ -236,6 +236,47 @@ TRUNCATE counter_ext.total;
 UPDATE counter_ext.slot SET delta = 1;
 RESET ROLE;
 
+-- A cache of his own names nothing to whom may not read counters, and takes nothing away for good from whom may not drop them: what was counted
+-- when stays, as the amounts that were taken off say.
+SELECT counter_track('private:k:'), counter_visit('private:k:v', 'anna') AS visited;
+SELECT counter_incr_at('private:k:a', now() - interval '3 hours', 100), counter_incr('private:k:b', 50);
+SELECT counter_compact() >= 0 AS compacted;
+CREATE SCHEMA regress_counter_writer AUTHORIZATION regress_counter_writer;
+GRANT INSERT, UPDATE ON counter_ext.total TO regress_counter_writer;
+SET ROLE regress_counter_writer;
+CREATE TABLE regress_counter_writer.own (k text);
+INSERT INTO regress_counter_writer.own VALUES ('b'), ('c');
+SELECT counter_cache('regress_counter_writer.own', 'private:k:', 'k');
+RESET ROLE;
+GRANT SELECT ON counter_ext.total TO regress_counter_writer;
+SET ROLE regress_counter_writer;
+SELECT counter_cache('regress_counter_writer.own', 'private:k:', 'k');
+SELECT counter_drop('private:k:a');
+SELECT counter_cache('regress_counter_writer.own', 'private:k:', 'k', take_over => true);
+SELECT counter_uncache('regress_counter_writer.own', 'private:k:');
+RESET ROLE;
+-- Those with visitors, of which he may drop none, are left as they are.
+SELECT counter_visitors('private:k:v'), counter_get('private:k:b'), counter_drop('private:k:v');
+SET ROLE regress_counter_writer;
+SELECT counter_cache('regress_counter_writer.own', 'private:k:', 'k', take_over => true);
+SELECT counter_uncache('regress_counter_writer.own', 'private:k:');
+RESET ROLE;
+SELECT counter_compact() >= 0 AS compacted;
+SELECT id, value FROM counters WHERE id::text LIKE 'private:k:%';
+SELECT counter_get('private:k:a'), counter_total('private:k:a'), counter_total('private:k:a', now() - interval '4 hours', now() - interval '2 hours') AS then;
+-- So it is where the table goes.
+SELECT counter_incr_at('private:k:d', now() - interval '3 hours', 7);
+SELECT counter_compact() >= 0 AS compacted;
+SET ROLE regress_counter_writer;
+SELECT counter_cache('regress_counter_writer.own', 'private:k:', 'k', take_over => true);
+DROP TABLE regress_counter_writer.own;
+RESET ROLE;
+SELECT counter_compact() >= 0 AS compacted;
+SELECT id, value FROM counters WHERE id::text LIKE 'private:k:%';
+SELECT counter_get('private:k:d'), counter_total('private:k:d'), counter_total('private:k:d', now() - interval '4 hours', now() - interval '2 hours') AS then;
+SELECT counter_untrack('private:k:');
+DROP SCHEMA regress_counter_writer;
+
 DROP VIEW home_visits;
 DROP FUNCTION visit, try_as;
 DROP TABLE trials;
