@@ -155,30 +155,56 @@ BEGIN
 END
 $$;
 
--- Caches get the triggers that 0.2.0 makes, and count their rows anew. Triggers that somebody made by hand stay as they are.
+-- Caches get the triggers that 0.2.0 makes; their rows are counted by the worker, or by counter_compact. Nothing here reads a table or runs
+-- what its owner has written, nor does the update fail or wait for long by one: what cannot be had stays as it is. A table whose owner may not
+-- count is none of a cache, whatever its triggers are called.
+CREATE FUNCTION counter_ext.remake_cache(relation pg_catalog.regclass, prefix text, key_column text) RETURNS void
+    AS 'MODULE_PATHNAME', 'remake_cache_wrapper' LANGUAGE c STRICT;
 DO $$
 DECLARE
     cache record;
     old record;
+    lock_timeout_before CONSTANT pg_catalog.text := pg_catalog.current_setting('lock_timeout');
+    -- Of all tables together, and of one lock.
+    waits_until CONSTANT pg_catalog.timestamptz := pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => 60);
+    longest_wait_ms CONSTANT pg_catalog.int4 := 10000;
 BEGIN
     FOR cache IN
-        SELECT DISTINCT t.tgrelid::pg_catalog.regclass AS relation, counter_ext.trigger_arguments(t.tgargs) AS arguments
-        FROM pg_catalog.pg_trigger t
+        SELECT DISTINCT c.oid::pg_catalog.regclass AS relation, counter_ext.trigger_arguments(t.tgargs) AS arguments
+        FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid
         WHERE t.tgfoid OPERATOR(pg_catalog.=) '@extschema@.counter_rows()'::pg_catalog.regprocedure
             AND NOT t.tgisinternal AND t.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
             AND t.tgname OPERATOR(pg_catalog.~) '^counter_rows_(insert|delete|update|truncate)_[0-9a-f]{8}$'::pg_catalog.text
+            AND t.tgnargs OPERATOR(pg_catalog.=) 2::pg_catalog.int2 AND pg_catalog.octet_length(t.tgargs) OPERATOR(pg_catalog.<=) 4096
+            AND c.relpersistence OPERATOR(pg_catalog.<>) 't'::"char"
+            AND pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'INSERT')
+            AND pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'UPDATE')
     LOOP
-        FOR old IN
-            SELECT t.tgname FROM pg_catalog.pg_trigger t
-            WHERE t.tgrelid OPERATOR(pg_catalog.=) cache.relation
-                AND t.tgfoid OPERATOR(pg_catalog.=) '@extschema@.counter_rows()'::pg_catalog.regprocedure
-                AND NOT t.tgisinternal AND t.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
-                AND counter_ext.trigger_arguments(t.tgargs) OPERATOR(pg_catalog.=) cache.arguments
-                AND t.tgname OPERATOR(pg_catalog.~) '^counter_rows_(insert|delete|update|truncate)_[0-9a-f]{8}$'::pg_catalog.text
-        LOOP
-            EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', old.tgname, cache.relation);
-        END LOOP;
-        PERFORM @extschema@.counter_cache(cache.relation, cache.arguments[1], cache.arguments[2], NULL::text, NULL::text, NULL::text, true);
+        PERFORM pg_catalog.set_config('lock_timeout', GREATEST(10, LEAST(longest_wait_ms, (1000 OPERATOR(pg_catalog.*)
+            pg_catalog.date_part('epoch', waits_until OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp()))::pg_catalog.int4))::pg_catalog.text, true);
+        BEGIN
+            FOR old IN
+                SELECT t.tgname FROM pg_catalog.pg_trigger t
+                WHERE t.tgrelid OPERATOR(pg_catalog.=) cache.relation
+                    AND t.tgfoid OPERATOR(pg_catalog.=) '@extschema@.counter_rows()'::pg_catalog.regprocedure
+                    AND NOT t.tgisinternal AND t.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+                    AND t.tgnargs OPERATOR(pg_catalog.=) 2::pg_catalog.int2 AND pg_catalog.octet_length(t.tgargs) OPERATOR(pg_catalog.<=) 4096
+                    AND counter_ext.trigger_arguments(t.tgargs) OPERATOR(pg_catalog.=) cache.arguments
+                    AND t.tgname OPERATOR(pg_catalog.~) '^counter_rows_(insert|delete|update|truncate)_[0-9a-f]{8}$'::pg_catalog.text
+            LOOP
+                EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', old.tgname, cache.relation);
+            END LOOP;
+            PERFORM counter_ext.remake_cache(cache.relation, cache.arguments[1], cache.arguments[2]);
+            UPDATE counter_ext.cache AS c SET (state, why, retry_at, restored_by) = ROW ('stale', NULL::text, NULL::timestamptz, NULL::text)
+                WHERE c.relid OPERATOR(pg_catalog.=) cache.relation::pg_catalog.oid AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
+        EXCEPTION WHEN OTHERS THEN
+            RAISE WARNING 'table % keeps the triggers by which version 0.1.0 counts its rows into counters "%": %', cache.relation, cache.arguments[1], SQLERRM
+                USING ERRCODE = SQLSTATE,
+                HINT = pg_catalog.format('When that is mended, have the table''s owner call %s.counter_cache(%L, %L, %L, take_over => true).',
+                    '@extschema@', cache.relation, cache.arguments[1], cache.arguments[2]);
+        END;
     END LOOP;
+    PERFORM pg_catalog.set_config('lock_timeout', lock_timeout_before, true);
 END
 $$;
+DROP FUNCTION counter_ext.remake_cache(pg_catalog.regclass, text, text);

@@ -107,6 +107,15 @@ fn counter_cache_taking_over(
     install().or_raise()
 }
 
+/// Makes the triggers of a cache, and leaves its counters as they are: `sql/upgrade_from_0.1.0.sql` declares it, calls it and drops it.
+///
+/// Errors: those of `counter_cache`, but for those of rows and counters.
+#[pg_extern(sql = false, name = "remake_cache")]
+fn remake_cache(table: RelationArg<'_>, prefix: TextArg<'_>, column: TextArg<'_>) {
+    let remake = || caches::remake(table.0, &Definition::new(prefix.0, &[column.0])?);
+    remake().or_raise()
+}
+
 /// Adds to each counter of a table's rows what it differs from them by, while writers go on. Counters of keys that no row has
 /// are brought to 0 too, unless the prefix is empty: then they could be anybody's. What is counted is what the triggers say. Looks
 /// at what has committed when it begins, at any isolation level, and at the caller's own changes. Returns how many counters were

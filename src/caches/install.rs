@@ -24,6 +24,22 @@ const EVENTS: [Event; 4] = [Event::Insert, Event::Delete, Event::Update, Event::
 /// Returns how many counters were changed. Counters that are there before the first trigger is count something else, and
 /// are changed only where the caller says so.
 pub fn install(table: Oid, definition: &Definition, takes_over: bool) -> Result<i64, CounterError> {
+    let is_new = make_triggers(table, definition, "counter_cache")?;
+    drift::backfill(table, definition, "counter_cache", takes_over || !is_new)
+}
+
+/// Makes what triggers are missing, and reads no row: the counters are the next recount's. For an update of the extension, whose superuser runs no
+/// code of a table's owner, and waits for none.
+pub fn remake(table: Oid, definition: &Definition) -> Result<(), CounterError> {
+    make_triggers(table, definition, "ALTER EXTENSION").map(|_| ())
+}
+
+/// Makes what triggers are missing. Returns whether there was none.
+fn make_triggers(
+    table: Oid,
+    definition: &Definition,
+    function_name: &'static str,
+) -> Result<bool, CounterError> {
     let opened = Opened::of(Source::open(table)?, definition)?;
     opened.check_keys(definition)?;
     let owner = opened.source.owner();
@@ -41,7 +57,7 @@ pub fn install(table: Oid, definition: &Definition, takes_over: bool) -> Result<
         middle.check_is_read_by(owner)?;
     }
     // Better now than at the next write.
-    change::enter_to_count_in_rows(owner, "counter_cache")?;
+    change::enter_to_count_in_rows(owner, function_name)?;
     let function = definition::function()?;
     definition.check_alone(&opened.source, &function)?;
     let (mut missing, is_new) = missing_triggers(&definition.arguments(), &opened.source, &function)?;
@@ -61,7 +77,7 @@ pub fn install(table: Oid, definition: &Definition, takes_over: bool) -> Result<
         replicas::complete(source, definition.prefix(), &function)?;
         registry::guard_partitions(source)?;
     }
-    drift::backfill(table, definition, "counter_cache", takes_over || !is_new)
+    Ok(is_new)
 }
 
 /// Commands that make a table's missing triggers, and whether all are missing.

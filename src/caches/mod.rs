@@ -37,7 +37,7 @@ mod through;
 pub use arguments::Definition;
 pub use definition::{all, check_created, lock_prefixes, of_table};
 pub use drift::{Difference, backfill, empty_prefix, recount, verify};
-pub use install::install;
+pub use install::{install, remake};
 pub use referenced::through;
 pub use registry::{follow_owners, guard_partitions, is_restored, uncache};
 pub use rows::fired;

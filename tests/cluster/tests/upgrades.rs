@@ -302,3 +302,72 @@ fn counts_are_kept_and_until_the_update_nothing_counts() {
     drop((session, other));
     cluster.finish_allowing(&[IDLE]);
 }
+
+/// Whoever may not count, and whoever may, have made triggers, an index and locks before the update: it does not fail by them, runs nothing of
+/// theirs, and recounts the caches of those who may count later.
+#[test]
+fn tables_of_others_do_not_hold_the_update_up() {
+    let cluster = Cluster::start(Settings::restless().without_extension());
+    let mut session = database(&cluster, "old");
+    create(&mut session, RELEASED[0], "public");
+    let trigger = |table: &str, prefix: &str, number: u32| {
+        format!(
+            "CREATE TRIGGER counter_rows_insert_{number:08x} AFTER INSERT ON {table} REFERENCING NEW TABLE AS n
+                 FOR EACH STATEMENT EXECUTE FUNCTION counter_rows('{prefix}', 'k');"
+        )
+    };
+    session.must(
+        "CREATE ROLE stranger; CREATE ROLE counts; GRANT SELECT, INSERT, UPDATE ON counter_ext.total TO counts;
+         CREATE SCHEMA stranger AUTHORIZATION stranger; CREATE SCHEMA counts AUTHORIZATION counts;
+         ALTER TABLE counter_ext.total DISABLE TRIGGER USER;
+         INSERT INTO counter_ext.total (id, node, value) VALUES ('victim:1', 0, 1000), ('kept:1', 0, 5), ('gone:1', 0, 6), ('busy:1', 0, 7);
+         ALTER TABLE counter_ext.total ENABLE TRIGGER USER",
+    );
+    let mut own = cluster.connect_to("old");
+    own.must("SET ROLE stranger; CREATE TABLE stranger.t (k text)");
+    own.must(&trigger("stranger.t", "victim:", 0xdead_beef));
+    own.must(
+        "SET ROLE counts;
+         CREATE TABLE counts.kept (k text); CREATE TABLE counts.gone (k text); CREATE TABLE counts.busy (k text); CREATE TABLE counts.slow (k text);
+         INSERT INTO counts.kept VALUES ('1'), ('1'); INSERT INTO counts.slow VALUES ('1')",
+    );
+    for (number, name) in ["kept", "gone", "busy", "slow"].into_iter().enumerate() {
+        own.must(&trigger(&format!("counts.{name}"), &format!("{name}:"), number as u32));
+    }
+    // An index whose function does not end, as planning a query of the table works it out.
+    own.must(
+        "ALTER TABLE counts.gone DROP COLUMN k;
+         CREATE FUNCTION counts.endless(int) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN true; END';
+         CREATE INDEX ON counts.slow (k) WHERE counts.endless(1);
+         CREATE OR REPLACE FUNCTION counts.endless(int) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(3600); RETURN true; END'",
+    );
+    own.must("BEGIN; LOCK TABLE counts.busy IN ACCESS SHARE MODE");
+    session.must("SET statement_timeout = '5min'; SET lock_timeout = '7min'");
+    session.must(UPDATE);
+    assert_eq!(session.value::<String>("SHOW lock_timeout"), "7min");
+    own.must("ROLLBACK");
+    drop(own);
+
+    session.must("SELECT counter_incr('page:1')");
+    assert_eq!(session.value::<i64>("SELECT counter_get('victim:1')"), 1000, "a stranger's triggers decide");
+    for name in ["gone", "busy"] {
+        let words = format!("WARNING:  table counts.{name} keeps the triggers by which version 0.1.0");
+        assert_eq!(said(&mut session, &cluster, &words), 1, "of {name}");
+    }
+    wait::until("the worker to recount", Duration::from_secs(60), || {
+        session.value::<i64>("SELECT counter_get('kept:1')") == 2
+            && session.value::<bool>("SELECT state = 'right' FROM counter_caches WHERE prefix = 'kept:'")
+    });
+    assert_eq!(session.value::<i64>("SELECT counter_get('busy:1')"), 7, "what was passed over");
+    // The hint of the WARNING.
+    session.must("SET ROLE counts; SELECT public.counter_cache('counts.busy', 'busy:', 'k', take_over => true); RESET ROLE");
+    assert_eq!(session.value::<i64>("SELECT counter_get('busy:1')"), 0);
+    let state =
+        "SELECT concat(state, why LIKE '%counter_backfill%') FROM counter_caches WHERE prefix = 'slow:'";
+    wait::until("the worker to say what it does not recount", Duration::from_secs(60), || {
+        session.value::<String>(state) == "stalet"
+    });
+    drop(session);
+    cluster
+        .finish_allowing(&["nothing is compacted in database", "keeps the triggers by which version 0.1.0"]);
+}
