@@ -77,25 +77,34 @@ base_settings=(fsync=off max_prepared_transactions=10)
 
 # The short schedules run beside the long one, which tells how far it is; they are told when it has ended.
 stage_regress() {
-    local beside pid failed=0
+    local failed=0
     install_extension
-    at_exit drop_beside
+    at_exit end_beside
     beside=$(mktemp -d)
-    # A subshell a cluster: each is gone when its schedule ends.
+    # A process group of its own, so that all of it can be ended; a subshell a cluster: each is gone when its schedule ends.
+    set -m
     (
         (regress_on schedule_no_preload) || failed=1
         (regress_on schedule_small_memory shared_preload_libraries=$extension counter_ext.max_sketches=32 counter_ext.max_counters=16) ||
             failed=1
         exit "$failed"
     ) >"$beside/log" 2>&1 &
-    pid=$!
+    beside_group=$!
+    set +m
     (regress_on schedule shared_preload_libraries=$extension) || failed=1
-    wait "$pid" || failed=1
+    wait "$beside_group" || failed=1
+    beside_group=
     cat "$beside/log"
     [ "$failed" = 0 ] || die "a schedule failed"
 }
 
-drop_beside() { rm -rf "${beside:-}"; }
+end_beside() {
+    if [ -n "${beside_group:-}" ]; then
+        kill -TERM -- "-$beside_group" 2>/dev/null
+        wait "$beside_group"
+    fi
+    rm -rf "${beside:-}"
+}
 
 stage_isolation() {
     install_extension

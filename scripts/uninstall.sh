@@ -5,6 +5,9 @@ set -euo pipefail
 source "$(dirname "$0")/lib/postgres.sh"
 
 use_postgres
+if package=$(dpkg -S "$(installed_library)" 2>/dev/null); then
+    die "$(installed_library) is of the package ${package%%:*}: remove that"
+fi
 removed=0
 for file in "$(installed_library)" "$(extension_dir)/$extension.control" "$(extension_dir)/$extension"--*.sql; do
     [ -e "$file" ] || continue

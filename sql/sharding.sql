@@ -263,32 +263,38 @@ BEGIN
 END
 $$;
 
--- Brings batches to the nodes that they are for, each once; says what was in the way, if anything. Called by the worker, in a transaction in which the
--- batches were committed before.
-CREATE FUNCTION counter_ext.deliver_moving() RETURNS text
+-- Brings batches to the nodes that they are for, each once; says what was in the way, if anything, and whether there are more for those that took
+-- some. Called by the worker, once the transaction that wrote the batches has committed.
+CREATE FUNCTION counter_ext.deliver_moving(OUT problem text, OUT goes_on boolean)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    -- For each node: one that does not answer keeps nothing from the others.
     most CONSTANT integer := 100;
     source text := (SELECT format('counter_ext.moving %s %s', s.system_identifier, d.oid)
         FROM pg_control_system() AS s, pg_database d WHERE d.datname = current_database());
     piece record;
     asked record;
-    problem text;
     failed integer[] := '{}';
+    delivered integer[] := '{}';
 BEGIN
     PERFORM set_config('lock_timeout', '1s', true);
-    FOR piece IN SELECT m.* FROM counter_ext.moving m ORDER BY m.batch LIMIT most LOOP
+    goes_on := false;
+    FOR piece IN SELECT m.* FROM counter_ext.moving m WHERE m.batch IN (
+            SELECT n.batch FROM (SELECT o.batch, row_number() OVER (PARTITION BY o.target ORDER BY o.batch) AS nth FROM counter_ext.moving o) AS n
+            WHERE n.nth <= most) ORDER BY m.batch
+    LOOP
         CONTINUE WHEN piece.target = ANY (failed);
         SELECT * INTO asked FROM counter_ext.call_on_nodes(
             format('counter_ext.take_moved(%L, %L, %L, %L)', source, piece.batch, piece.ids, piece.amounts), ARRAY[piece.target]);
         IF asked.succeeded THEN
             DELETE FROM counter_ext.moving m WHERE m.batch = piece.batch;
+            delivered := delivered || piece.target;
         ELSE
             problem := coalesce(asked.answer, format('there is no node of group %s', piece.target));
             failed := failed || piece.target;
         END IF;
     END LOOP;
-    RETURN problem;
+    goes_on := EXISTS (SELECT FROM counter_ext.moving m WHERE m.target = ANY (delivered) AND m.target <> ALL (failed));
 END
 $$;
 
@@ -427,11 +433,15 @@ BEGIN
                     DELETE FROM counter_ext.visitors v USING json_to_recordset(piece.rows) AS r (id text, day date, node integer, sketch text)
                         WHERE v.id = r.id AND v.day = r.day AND v.node = r.node AND v.sketch::text = r.sketch;
             END CASE;
-            moved := moved + json_array_length(piece.rows);
-            unwanted := unwanted + asked.answer::bigint;
+            -- What is deleted locks tables that others count by: nobody is asked any more in this transaction.
+            moved := json_array_length(piece.rows);
+            unwanted := asked.answer::bigint;
+            goes_on := true;
+            unfinished := counter_ext.shards_not_vacated('{}');
+            RETURN;
         EXCEPTION
             -- Somebody holds a row. The others go all the same.
-            WHEN lock_not_available THEN
+            WHEN lock_not_available OR deadlock_detected THEN
                 problem := SQLERRM;
         END;
     END LOOP;
@@ -631,7 +641,9 @@ BEGIN
         RETURN QUERY EXECUTE 'SELECT NULL::text, l.* FROM (' || list || ') AS l';
         RETURN;
     END IF;
-    SELECT array_agg(DISTINCT s.node_group) INTO groups FROM counter_ext.placed_shards() AS s;
+    -- As the caller, who need not be allowed to read our tables.
+    SELECT array_agg(DISTINCT p.groupid) INTO groups FROM pg_catalog.pg_dist_placement p JOIN pg_catalog.pg_dist_shard s ON s.shardid = p.shardid
+        WHERE s.logicalrelid = to_regclass('counter_ext.shard_of_id') AND p.shardstate = 1;
     FOR asked IN SELECT * FROM counter_ext.on_nodes('SELECT pg_catalog.json_agg(l) FROM (' || list || ') AS l', groups) LOOP
         IF NOT asked.succeeded THEN
             RAISE EXCEPTION 'node % does not answer: %', asked.node, asked.answer USING ERRCODE = 'connection_failure';

@@ -50,7 +50,13 @@ pub const MOVE: Step = Step {
     every: Duration::ZERO,
     is_essential: false,
     begin: || {
-        Box::new(Moving { at: Phase::Asking, after: Id::default(), took_any: false, has_walked: false })
+        Box::new(Moving {
+            at: Phase::Asking,
+            after: Id::default(),
+            took_any: false,
+            has_walked: false,
+            has_missed: false,
+        })
     },
 };
 
@@ -125,6 +131,8 @@ struct Moving {
     took_any: bool,
     /// In this pass all ids are looked at.
     has_walked: bool,
+    /// Some of them could not be: somebody holds what it takes.
+    has_missed: bool,
 }
 
 const DONE: Progress = Progress { rows: 0, overflowed: 0, is_done: true };
@@ -148,9 +156,12 @@ impl Work for Moving {
     }
 
     fn expects_more(&self) -> bool {
-        MEMORY
-            .get()
-            .is_some_and(|memory| !memory.has_just_failed() && (memory.is_unfinished || memory.is_waiting))
+        // What takes longer, as where a node is away, is looked at in the passes of an idle worker.
+        MEMORY.get().is_some_and(|memory| {
+            !memory.has_just_failed()
+                && memory.changed_at.elapsed() < UNQUIET
+                && (memory.is_unfinished || memory.is_waiting)
+        })
     }
 }
 
@@ -174,15 +185,18 @@ impl Moving {
             Phase::Delivering => {
                 // Batches that cannot be brought keep nothing else from moving.
                 if !is_recent(memory.undelivered_at, RETRY_INTERVAL) {
-                    let problem = deliver(tables)?;
+                    let Delivered { goes_on, problem } = deliver(tables)?;
                     memory.undelivered_at = problem.as_ref().map(|_| Instant::now());
-                    if let Some(problem) = problem {
-                        let reason = errors::text(&problem);
+                    if let Some(problem) = &problem {
+                        let reason = errors::text(problem);
                         if is_new("moving counters", &reason) {
                             pgrx::warning!(
                                 "counter_ext: counters could not be moved to another node, will retry: {reason}"
                             );
                         }
+                    }
+                    if goes_on && problem.is_none() {
+                        return Ok(GOES_ON);
                     }
                 }
                 if self.took_any || memory.has_just_failed() {
@@ -226,7 +240,9 @@ impl Moving {
             return Ok(Progress { rows: moved.rows, ..GOES_ON });
         }
         if self.has_walked {
-            memory.walked_at = Some(Instant::now());
+            if !self.has_missed {
+                memory.walked_at = Some(Instant::now());
+            }
         } else if was_unfinished && !moved.is_unfinished {
             // Those who went by an old place may have counted too: all ids are looked at in the next pass.
             memory.walked_at = None;
@@ -238,10 +254,11 @@ impl Moving {
     /// Takes what there is of the next ids that are not this node's.
     fn walk(&mut self, tables: Tables) -> Result<Progress, CounterError> {
         let database = u32::from(catalog::my_database());
-        let Some(recovered) = epochs::recovered(database, u32::from(tables.total)) else { return Ok(DONE) };
-        if !family::try_lock_to_drop(tables) {
+        let recovered = epochs::recovered(database, u32::from(tables.total));
+        let Some(recovered) = recovered.filter(|_| family::try_lock_to_drop(tables)) else {
+            self.has_missed = true;
             return Ok(DONE);
-        }
+        };
         let ids = leaving::ids_after(tables, &self.after, PIECE)?;
         let mut taken: Vec<(i32, Vec<(Id, i64)>)> = Vec::new();
         for id in &ids {
@@ -251,7 +268,8 @@ impl Moving {
                 taken.push((group, Vec::new()));
                 taken.len() - 1
             });
-            as_owner(tables, |_| leaving::take(&recovered, tables, id, &mut taken[at].1))?;
+            let was_taken = as_owner(tables, |_| leaving::take(&recovered, tables, id, &mut taken[at].1))?;
+            self.has_missed |= !was_taken;
         }
         let mut rows = 0;
         for (group, amounts) in taken {
@@ -271,7 +289,7 @@ impl Moving {
 
 const NOTE: &str = "INSERT INTO counter_ext.moving (target, ids, amounts) SELECT $1, $2::pg_catalog.text[], $3::pg_catalog.int8[] \
     FROM pg_catalog.set_config('synchronous_commit', 'on', true)";
-const DELIVER: &str = "SELECT counter_ext.deliver_moving()";
+const DELIVER: &str = "SELECT d.goes_on, d.problem FROM counter_ext.deliver_moving() AS d";
 const MOVE_ROWS: [&str; 2] = [
     "SELECT m.moved, m.unfinished, m.unwanted, m.goes_on, m.problem FROM counter_ext.move_rows(false) AS m",
     "SELECT m.moved, m.unfinished, m.unwanted, m.goes_on, m.problem FROM counter_ext.move_rows(true) AS m",
@@ -304,9 +322,18 @@ fn note(tables: Tables, group: i32, amounts: &[(Id, i64)]) -> Result<(), Counter
     as_owner(tables, |confined| Spi::connect(confined)?.run_with(NOTE.as_bytes(), &row))
 }
 
-/// Brings what is written down to where it belongs; says what was in the way, if anything.
-fn deliver(tables: Tables) -> Result<Option<Vec<u8>>, CounterError> {
-    Ok(first_row(tables, DELIVER)?.into_iter().next().flatten())
+/// What came of bringing batches.
+struct Delivered {
+    /// There are more for nodes that took some.
+    goes_on: bool,
+    problem: Option<Vec<u8>>,
+}
+
+/// Brings what is written down to where it belongs.
+fn deliver(tables: Tables) -> Result<Delivered, CounterError> {
+    let mut row = first_row(tables, DELIVER)?.into_iter();
+    let mut next = || row.next().flatten();
+    Ok(Delivered { goes_on: next().as_deref() == Some(b"t"), problem: next() })
 }
 
 /// What came of moving rows.

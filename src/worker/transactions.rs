@@ -1,4 +1,5 @@
-//! A worker's transactions. They take their locks without waiting, so that DDL never meets a worker in a deadlock.
+//! A worker's transactions. They take their locks without waiting, so that DDL never meets a worker in a deadlock; what asks other servers takes none of
+//! these, and waits for its own tables up to the worker's lock_timeout.
 
 use crate::errors::CounterError;
 use crate::journal::position;

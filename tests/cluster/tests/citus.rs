@@ -252,6 +252,7 @@ fn counters_are_spread_over_the_nodes_of_a_cluster() {
         session.value::<i64>("SELECT sum(value)::bigint FROM counters_everywhere WHERE id LIKE 'n:%'"),
         59 * 60 / 2
     );
+    session.must("SET ROLE app; SELECT count(*) FROM counters_everywhere; RESET ROLE");
 
     // Integers are ids too; parameters, prepared statements, transactions and savepoints.
     session.must("PREPARE incr (bigint) AS SELECT counter_incr($1)");
