@@ -287,7 +287,7 @@ DELETE FROM counter_ext.source_offset WHERE source = 'counter_ext.node:1';
 DELETE FROM counter_ext.source_offset WHERE source = 'mine' RETURNING source, upto;
 RESET ROLE;
 UPDATE counter_ext.source_offset SET upto = 8 WHERE source = 'counter_ext.citus';
-DELETE FROM counter_ext.source_offset WHERE starts_with(source, 'counter_ext.') RETURNING source, upto;
+WITH gone AS (DELETE FROM counter_ext.source_offset WHERE starts_with(source, 'counter_ext.') RETURNING source, upto) SELECT * FROM gone ORDER BY upto;
 REVOKE ALL ON counter_ext.source_offset FROM regress_idempotent;
 GRANT SELECT, DELETE ON counter_ext.source_offset TO regress_idempotent;
 SET ROLE regress_idempotent;
