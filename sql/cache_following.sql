@@ -39,8 +39,7 @@ BEGIN
     IF arguments_now OPERATOR(pg_catalog.<>) cache.arguments THEN
         PERFORM counter_ext.set_arguments(u.trigger_oid, u.tgrelid, arguments_now) FROM counter_ext.cache_trigger u
             WHERE u.relid OPERATOR(pg_catalog.=) cache.relid AND u.arguments OPERATOR(pg_catalog.=) cache.arguments;
-        UPDATE counter_ext.cache AS c SET arguments = arguments_now,
-                arguments_hash = pg_catalog.hash_array_extended(arguments_now, 0::pg_catalog.int8) WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
+        UPDATE counter_ext.cache AS c SET arguments = arguments_now WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
             AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
     END IF;
     IF cache.middle OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN
@@ -105,7 +104,7 @@ END
 $$;
 
 -- Leaves a cache to the worker, or to the next command on its table. Where somebody has its row, the next command of anybody does it.
-CREATE FUNCTION counter_ext.mark_stale(relation oid, arguments text[]) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION counter_ext.mark_stale(relation oid, arguments text[], cannot_tell boolean) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF EXISTS (SELECT FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2
             AND c.state OPERATOR(pg_catalog.=) 'right')
@@ -113,7 +112,7 @@ BEGIN
         -- Looked at anew: another command may have put it right just before.
         UPDATE counter_ext.cache AS c SET state = 'stale', why = NULL, retry_at = NULL
             WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2 AND c.state OPERATOR(pg_catalog.=) 'right'
-                AND counter_ext.cache_differs(c.relid, c.relation, c.middle, c.arguments, c.numbers, c.found);
+                AND ($3 OR counter_ext.cache_differs(c.relid, c.relation, c.middle, c.arguments, c.numbers, c.found));
     END IF;
 END
 $$;
@@ -209,7 +208,6 @@ DECLARE
     cache record;
     reset_trigger record;
     made record;
-    own_tables pg_catalog.oid[];
     -- Tables that the command is about, or the partitioned ones that these are parts of.
     named pg_catalog.oid[];
     -- Those in a schema that it is about.
@@ -248,11 +246,11 @@ BEGIN
     END IF;
     PERFORM counter_ext.follow_owners(CASE TG_EVENT WHEN 'ddl_command_end' THEN ARRAY(SELECT c.objid FROM pg_catalog.pg_event_trigger_ddl_commands() c
         WHERE c.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass) ELSE '{}' END);
-    own_tables := CASE TG_EVENT WHEN 'ddl_command_end' THEN ARRAY(SELECT coalesce(t.tgrelid, c.objid) FROM pg_catalog.pg_event_trigger_ddl_commands() c
+    named := ARRAY(SELECT DISTINCT coalesce(pg_catalog.pg_partition_root(t.relid)::pg_catalog.oid, t.relid) FROM pg_catalog.unnest(
+        CASE TG_EVENT WHEN 'ddl_command_end' THEN ARRAY(SELECT coalesce(t.tgrelid, c.objid) FROM pg_catalog.pg_event_trigger_ddl_commands() c
             LEFT JOIN pg_catalog.pg_trigger t ON c.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_trigger'::pg_catalog.regclass AND t.oid OPERATOR(pg_catalog.=) c.objid
-            WHERE c.classid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_trigger'::pg_catalog.regclass)) ELSE '{}' END;
-    named := ARRAY(SELECT DISTINCT coalesce(pg_catalog.pg_partition_root(t.relid)::pg_catalog.oid, t.relid) FROM pg_catalog.unnest(own_tables OPERATOR(pg_catalog.||)
-        CASE TG_EVENT WHEN 'sql_drop' THEN ARRAY(SELECT d.objid FROM pg_catalog.pg_event_trigger_dropped_objects() d
+            WHERE c.classid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_trigger'::pg_catalog.regclass))
+        WHEN 'sql_drop' THEN ARRAY(SELECT d.objid FROM pg_catalog.pg_event_trigger_dropped_objects() d
             WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass) END) AS t (relid));
     IF TG_TAG OPERATOR(pg_catalog.=) 'ALTER SCHEMA' AND TG_EVENT OPERATOR(pg_catalog.=) 'ddl_command_end' THEN
         named_through := ARRAY(SELECT r.oid FROM pg_catalog.pg_class r JOIN pg_catalog.pg_event_trigger_ddl_commands() c ON c.objid OPERATOR(pg_catalog.=) r.relnamespace
@@ -284,20 +282,17 @@ BEGIN
                 -- What it finds of its owner's was done by no command with this tag.
                 is_kept_waiting := NOT counter_ext.try_follow_cache(cache.relid, cache.arguments, CASE WHEN is_near THEN TG_TAG ELSE '' END);
                 IF is_kept_waiting THEN
-                    PERFORM counter_ext.mark_stale(cache.relid, cache.arguments);
+                    PERFORM counter_ext.mark_stale(cache.relid, cache.arguments, false);
                 END IF;
             ELSE
-                PERFORM counter_ext.mark_stale(cache.relid, cache.arguments);
+                PERFORM counter_ext.mark_stale(cache.relid, cache.arguments, false);
             END IF;
         EXCEPTION WHEN OTHERS THEN
             IF may_refuse THEN
                 RAISE;
             END IF;
             -- Somebody else's cache, whatever is wrong with it: the worker says so in its row.
-            IF cache.state OPERATOR(pg_catalog.=) 'right' AND counter_ext.try_lock_cache(cache.relid, cache.arguments) THEN
-                UPDATE counter_ext.cache AS c SET state = 'stale', why = NULL, retry_at = NULL WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
-                    AND c.arguments OPERATOR(pg_catalog.=) cache.arguments AND c.state OPERATOR(pg_catalog.=) 'right';
-            END IF;
+            PERFORM counter_ext.mark_stale(cache.relid, cache.arguments, true);
         END;
     END LOOP;
     FOR made IN SELECT * FROM counter_ext.unnoted_caches(named) LOOP

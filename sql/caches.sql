@@ -21,8 +21,8 @@ CREATE TABLE counter_ext.cache (
     -- The session that made its triggers beside rows, or amounts, that these have not counted: while it lasts, a restore goes on, and
     -- brings the amounts of these rows.
     restored_by text,
-    -- Of arguments, which can be longer than an index takes: set as a row comes.
-    arguments_hash bigint NOT NULL,
+    -- Arguments can be longer than an index takes.
+    arguments_hash bigint GENERATED ALWAYS AS (pg_catalog.hash_array_extended(arguments, 0::pg_catalog.int8)) STORED,
     PRIMARY KEY (relid, arguments_hash),
     CONSTRAINT cache_state CHECK (state IN ('right', 'stale', 'unverified'))
 );
@@ -237,7 +237,6 @@ BEGIN
     END IF;
     new.middle := counter_ext.argument_middle(new.arguments);
     new.numbers := counter_ext.argument_numbers(new.relid, new.middle, new.arguments);
-    new.arguments_hash := pg_catalog.hash_array_extended(new.arguments, 0::pg_catalog.int8);
     -- What is known of it is the dump's, in whichever order triggers and dumped row have come. Partitions may have been filled before
     -- and after the triggers.
     UPDATE counter_ext.cache AS c SET restored_by = coalesce(new.restored_by, c.restored_by), found = coalesce(counter_ext.cache_found(c.relid, c.arguments), ''),

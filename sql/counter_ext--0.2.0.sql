@@ -842,8 +842,8 @@ CREATE TABLE counter_ext.cache (
     -- The session that made its triggers beside rows, or amounts, that these have not counted: while it lasts, a restore goes on, and
     -- brings the amounts of these rows.
     restored_by text,
-    -- Of arguments, which can be longer than an index takes: set as a row comes.
-    arguments_hash bigint NOT NULL,
+    -- Arguments can be longer than an index takes.
+    arguments_hash bigint GENERATED ALWAYS AS (pg_catalog.hash_array_extended(arguments, 0::pg_catalog.int8)) STORED,
     PRIMARY KEY (relid, arguments_hash),
     CONSTRAINT cache_state CHECK (state IN ('right', 'stale', 'unverified'))
 );
@@ -1058,7 +1058,6 @@ BEGIN
     END IF;
     new.middle := counter_ext.argument_middle(new.arguments);
     new.numbers := counter_ext.argument_numbers(new.relid, new.middle, new.arguments);
-    new.arguments_hash := pg_catalog.hash_array_extended(new.arguments, 0::pg_catalog.int8);
     -- What is known of it is the dump's, in whichever order triggers and dumped row have come. Partitions may have been filled before
     -- and after the triggers.
     UPDATE counter_ext.cache AS c SET restored_by = coalesce(new.restored_by, c.restored_by), found = coalesce(counter_ext.cache_found(c.relid, c.arguments), ''),
@@ -1359,8 +1358,7 @@ BEGIN
     IF arguments_now OPERATOR(pg_catalog.<>) cache.arguments THEN
         PERFORM counter_ext.set_arguments(u.trigger_oid, u.tgrelid, arguments_now) FROM counter_ext.cache_trigger u
             WHERE u.relid OPERATOR(pg_catalog.=) cache.relid AND u.arguments OPERATOR(pg_catalog.=) cache.arguments;
-        UPDATE counter_ext.cache AS c SET arguments = arguments_now,
-                arguments_hash = pg_catalog.hash_array_extended(arguments_now, 0::pg_catalog.int8) WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
+        UPDATE counter_ext.cache AS c SET arguments = arguments_now WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
             AND c.arguments OPERATOR(pg_catalog.=) cache.arguments;
     END IF;
     IF cache.middle OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN
@@ -1425,7 +1423,7 @@ END
 $$;
 
 -- Leaves a cache to the worker, or to the next command on its table. Where somebody has its row, the next command of anybody does it.
-CREATE FUNCTION counter_ext.mark_stale(relation oid, arguments text[]) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION counter_ext.mark_stale(relation oid, arguments text[], cannot_tell boolean) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF EXISTS (SELECT FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2
             AND c.state OPERATOR(pg_catalog.=) 'right')
@@ -1433,7 +1431,7 @@ BEGIN
         -- Looked at anew: another command may have put it right just before.
         UPDATE counter_ext.cache AS c SET state = 'stale', why = NULL, retry_at = NULL
             WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2 AND c.state OPERATOR(pg_catalog.=) 'right'
-                AND counter_ext.cache_differs(c.relid, c.relation, c.middle, c.arguments, c.numbers, c.found);
+                AND ($3 OR counter_ext.cache_differs(c.relid, c.relation, c.middle, c.arguments, c.numbers, c.found));
     END IF;
 END
 $$;
@@ -1529,7 +1527,6 @@ DECLARE
     cache record;
     reset_trigger record;
     made record;
-    own_tables pg_catalog.oid[];
     -- Tables that the command is about, or the partitioned ones that these are parts of.
     named pg_catalog.oid[];
     -- Those in a schema that it is about.
@@ -1568,11 +1565,11 @@ BEGIN
     END IF;
     PERFORM counter_ext.follow_owners(CASE TG_EVENT WHEN 'ddl_command_end' THEN ARRAY(SELECT c.objid FROM pg_catalog.pg_event_trigger_ddl_commands() c
         WHERE c.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass) ELSE '{}' END);
-    own_tables := CASE TG_EVENT WHEN 'ddl_command_end' THEN ARRAY(SELECT coalesce(t.tgrelid, c.objid) FROM pg_catalog.pg_event_trigger_ddl_commands() c
+    named := ARRAY(SELECT DISTINCT coalesce(pg_catalog.pg_partition_root(t.relid)::pg_catalog.oid, t.relid) FROM pg_catalog.unnest(
+        CASE TG_EVENT WHEN 'ddl_command_end' THEN ARRAY(SELECT coalesce(t.tgrelid, c.objid) FROM pg_catalog.pg_event_trigger_ddl_commands() c
             LEFT JOIN pg_catalog.pg_trigger t ON c.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_trigger'::pg_catalog.regclass AND t.oid OPERATOR(pg_catalog.=) c.objid
-            WHERE c.classid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_trigger'::pg_catalog.regclass)) ELSE '{}' END;
-    named := ARRAY(SELECT DISTINCT coalesce(pg_catalog.pg_partition_root(t.relid)::pg_catalog.oid, t.relid) FROM pg_catalog.unnest(own_tables OPERATOR(pg_catalog.||)
-        CASE TG_EVENT WHEN 'sql_drop' THEN ARRAY(SELECT d.objid FROM pg_catalog.pg_event_trigger_dropped_objects() d
+            WHERE c.classid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_trigger'::pg_catalog.regclass))
+        WHEN 'sql_drop' THEN ARRAY(SELECT d.objid FROM pg_catalog.pg_event_trigger_dropped_objects() d
             WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass) END) AS t (relid));
     IF TG_TAG OPERATOR(pg_catalog.=) 'ALTER SCHEMA' AND TG_EVENT OPERATOR(pg_catalog.=) 'ddl_command_end' THEN
         named_through := ARRAY(SELECT r.oid FROM pg_catalog.pg_class r JOIN pg_catalog.pg_event_trigger_ddl_commands() c ON c.objid OPERATOR(pg_catalog.=) r.relnamespace
@@ -1604,20 +1601,17 @@ BEGIN
                 -- What it finds of its owner's was done by no command with this tag.
                 is_kept_waiting := NOT counter_ext.try_follow_cache(cache.relid, cache.arguments, CASE WHEN is_near THEN TG_TAG ELSE '' END);
                 IF is_kept_waiting THEN
-                    PERFORM counter_ext.mark_stale(cache.relid, cache.arguments);
+                    PERFORM counter_ext.mark_stale(cache.relid, cache.arguments, false);
                 END IF;
             ELSE
-                PERFORM counter_ext.mark_stale(cache.relid, cache.arguments);
+                PERFORM counter_ext.mark_stale(cache.relid, cache.arguments, false);
             END IF;
         EXCEPTION WHEN OTHERS THEN
             IF may_refuse THEN
                 RAISE;
             END IF;
             -- Somebody else's cache, whatever is wrong with it: the worker says so in its row.
-            IF cache.state OPERATOR(pg_catalog.=) 'right' AND counter_ext.try_lock_cache(cache.relid, cache.arguments) THEN
-                UPDATE counter_ext.cache AS c SET state = 'stale', why = NULL, retry_at = NULL WHERE c.relid OPERATOR(pg_catalog.=) cache.relid
-                    AND c.arguments OPERATOR(pg_catalog.=) cache.arguments AND c.state OPERATOR(pg_catalog.=) 'right';
-            END IF;
+            PERFORM counter_ext.mark_stale(cache.relid, cache.arguments, true);
         END;
     END LOOP;
     FOR made IN SELECT * FROM counter_ext.unnoted_caches(named) LOOP
@@ -4779,7 +4773,6 @@ DECLARE
     failed integer[] := '{}';
     delivered integer[] := '{}';
 BEGIN
-    PERFORM set_config('lock_timeout', '1s', true);
     goes_on := false;
     FOR piece IN SELECT m.* FROM counter_ext.moving m WHERE m.batch IN (
             SELECT n.batch FROM (SELECT o.batch, row_number() OVER (PARTITION BY o.target ORDER BY o.batch) AS nth FROM counter_ext.moving o) AS n
@@ -4864,6 +4857,7 @@ DECLARE
     -- Of tokens and the like, and of sketches, which are larger.
     most CONSTANT integer := 5000;
     most_sketches CONSTANT integer := 1000;
+    kind text;
     piece record;
     asked record;
     free_shards bigint[];
@@ -4876,76 +4870,77 @@ BEGIN
     unwanted := 0;
     -- A row that has gone must not come back after a crash: by then its shard may have arrived, and the row be an old one.
     PERFORM set_config('synchronous_commit', 'on', true);
-    -- Whoever holds a row keeps it for a while.
-    PERFORM set_config('lock_timeout', '1s', true);
     SELECT n.free_shards, n.goes_on INTO free_shards, goes_on FROM counter_ext.note_vacated_shards() AS n;
     is_free := counter_ext.shards_not_vacated(free_shards) = 0;
     IF only_if_free AND NOT is_free THEN
         unfinished := counter_ext.shards_not_vacated('{}');
         RETURN;
     END IF;
-    FOR piece IN
-        SELECT 'likes' AS what, s.target, json_agg(s) AS rows FROM (
-            SELECT counter_ext.owner_group(l.item) AS target, l.item, l.actor, l.at FROM counter_ext.liked l
-            WHERE is_free AND counter_ext.owner_group(l.item) IS NOT NULL LIMIT most) AS s GROUP BY s.target
-        UNION ALL
-        SELECT 'tokens', s.target, json_agg(s) FROM (
-            SELECT counter_ext.owner_group(t.id) AS target, t.token, t.id, t.at, t.delta FROM counter_ext.token t
-            WHERE is_free AND counter_ext.owner_group(t.id) IS NOT NULL LIMIT most) AS s GROUP BY s.target
-        UNION ALL
-        -- A node's own sources, by which it delivers what moves, are its own wherever they are.
-        SELECT 'sources', s.target, json_agg(s) FROM (
-            SELECT counter_ext.owner_group(o.source) AS target, o.* FROM counter_ext.source_offset o
-            WHERE is_free AND counter_ext.owner_group(o.source) IS NOT NULL AND NOT starts_with(o.source, 'counter_ext.moving ') LIMIT most) AS s
-            GROUP BY s.target
-        UNION ALL
-        SELECT 'visits', s.target, json_agg(s) FROM (
-            SELECT counter_ext.owner_group(v.id) AS target, v.id, v.day, v.slot, v.sketch::text AS sketch FROM counter_ext.visit v
-            WHERE counter_ext.owner_group(v.id) IS NOT NULL LIMIT most_sketches) AS s GROUP BY s.target
-        UNION ALL
-        SELECT 'visitors', s.target, json_agg(s) FROM (
-            SELECT counter_ext.owner_group(v.id) AS target, v.id, v.day, v.node, v.sketch::text AS sketch FROM counter_ext.visitors v
-            WHERE counter_ext.owner_group(v.id) IS NOT NULL LIMIT most_sketches) AS s GROUP BY s.target
-    LOOP
-        busy := busy || piece.target;
-        seen := seen + json_array_length(piece.rows);
-        -- Since it was looked whether all are free, another shard may have moved, and these rows be its.
-        CONTINUE WHEN piece.what IN ('likes', 'tokens', 'sources') AND counter_ext.shards_not_vacated(free_shards) > 0;
-        BEGIN
-            SELECT * INTO asked FROM counter_ext.call_on_nodes(format('counter_ext.take_rows(%L, %L)', piece.what, piece.rows), ARRAY[piece.target]);
-            IF asked.succeeded IS NOT TRUE THEN
-                problem := coalesce(asked.answer, format('there is no node of group %s', piece.target));
-                CONTINUE;
-            END IF;
-            -- As they were when they were sent: what has changed meanwhile goes the next time.
-            CASE piece.what
-                WHEN 'likes' THEN
-                    DELETE FROM counter_ext.liked l USING json_to_recordset(piece.rows) AS r (item text, actor text)
-                        WHERE l.item = r.item AND l.actor = r.actor;
-                WHEN 'tokens' THEN
-                    DELETE FROM counter_ext.token t USING json_to_recordset(piece.rows) AS r (token text, id text)
-                        WHERE t.token = r.token AND t.id = r.id;
-                WHEN 'sources' THEN
-                    DELETE FROM counter_ext.source_offset o USING json_populate_recordset(NULL::counter_ext.source_offset, piece.rows) AS r
-                        WHERE o.source = r.source AND o IS NOT DISTINCT FROM r;
-                WHEN 'visits' THEN
-                    DELETE FROM counter_ext.visit v USING json_to_recordset(piece.rows) AS r (id text, day date, slot bigint)
-                        WHERE v.id = r.id AND v.day = r.day AND v.slot = r.slot;
-                ELSE
-                    DELETE FROM counter_ext.visitors v USING json_to_recordset(piece.rows) AS r (id text, day date, node integer, sketch text)
-                        WHERE v.id = r.id AND v.day = r.day AND v.node = r.node AND v.sketch::text = r.sketch;
-            END CASE;
-            -- What is deleted locks tables that others count by: nobody is asked any more in this transaction.
-            moved := json_array_length(piece.rows);
-            unwanted := asked.answer::bigint;
-            goes_on := true;
-            unfinished := counter_ext.shards_not_vacated('{}');
-            RETURN;
-        EXCEPTION
-            -- Somebody holds a row. The others go all the same.
-            WHEN lock_not_available OR deadlock_detected THEN
-                problem := SQLERRM;
-        END;
+    -- One kind after the other: of those behind the first that has something nothing is read.
+    FOREACH kind IN ARRAY ARRAY['likes', 'tokens', 'sources', 'visits', 'visitors'] LOOP
+        FOR piece IN
+            SELECT s.target, json_agg(s) AS rows FROM (
+                SELECT counter_ext.owner_group(l.item) AS target, l.item, l.actor, l.at FROM counter_ext.liked l
+                WHERE kind = 'likes' AND is_free AND counter_ext.owner_group(l.item) IS NOT NULL LIMIT most) AS s GROUP BY s.target
+            UNION ALL
+            SELECT s.target, json_agg(s) FROM (
+                SELECT counter_ext.owner_group(t.id) AS target, t.token, t.id, t.at, t.delta FROM counter_ext.token t
+                WHERE kind = 'tokens' AND is_free AND counter_ext.owner_group(t.id) IS NOT NULL LIMIT most) AS s GROUP BY s.target
+            UNION ALL
+            -- A node's own sources, by which it delivers what moves, are its own wherever they are.
+            SELECT s.target, json_agg(s) FROM (
+                SELECT counter_ext.owner_group(o.source) AS target, o.* FROM counter_ext.source_offset o
+                WHERE kind = 'sources' AND is_free AND counter_ext.owner_group(o.source) IS NOT NULL AND NOT starts_with(o.source, 'counter_ext.moving ') LIMIT most) AS s
+                GROUP BY s.target
+            UNION ALL
+            SELECT s.target, json_agg(s) FROM (
+                SELECT counter_ext.owner_group(v.id) AS target, v.id, v.day, v.slot, v.sketch::text AS sketch FROM counter_ext.visit v
+                WHERE kind = 'visits' AND counter_ext.owner_group(v.id) IS NOT NULL LIMIT most_sketches) AS s GROUP BY s.target
+            UNION ALL
+            SELECT s.target, json_agg(s) FROM (
+                SELECT counter_ext.owner_group(v.id) AS target, v.id, v.day, v.node, v.sketch::text AS sketch FROM counter_ext.visitors v
+                WHERE kind = 'visitors' AND counter_ext.owner_group(v.id) IS NOT NULL LIMIT most_sketches) AS s GROUP BY s.target
+        LOOP
+            busy := busy || piece.target;
+            seen := seen + json_array_length(piece.rows);
+            -- Since it was looked whether all are free, another shard may have moved, and these rows be its.
+            CONTINUE WHEN kind IN ('likes', 'tokens', 'sources') AND counter_ext.shards_not_vacated(free_shards) > 0;
+            BEGIN
+                SELECT * INTO asked FROM counter_ext.call_on_nodes(format('counter_ext.take_rows(%L, %L)', kind, piece.rows), ARRAY[piece.target]);
+                IF asked.succeeded IS NOT TRUE THEN
+                    problem := coalesce(asked.answer, format('there is no node of group %s', piece.target));
+                    CONTINUE;
+                END IF;
+                -- As they were when they were sent: what has changed meanwhile goes the next time.
+                CASE kind
+                    WHEN 'likes' THEN
+                        DELETE FROM counter_ext.liked l USING json_to_recordset(piece.rows) AS r (item text, actor text)
+                            WHERE l.item = r.item AND l.actor = r.actor;
+                    WHEN 'tokens' THEN
+                        DELETE FROM counter_ext.token t USING json_to_recordset(piece.rows) AS r (token text, id text)
+                            WHERE t.token = r.token AND t.id = r.id;
+                    WHEN 'sources' THEN
+                        DELETE FROM counter_ext.source_offset o USING json_populate_recordset(NULL::counter_ext.source_offset, piece.rows) AS r
+                            WHERE o.source = r.source AND o IS NOT DISTINCT FROM r;
+                    WHEN 'visits' THEN
+                        DELETE FROM counter_ext.visit v USING json_to_recordset(piece.rows) AS r (id text, day date, slot bigint)
+                            WHERE v.id = r.id AND v.day = r.day AND v.slot = r.slot;
+                    ELSE
+                        DELETE FROM counter_ext.visitors v USING json_to_recordset(piece.rows) AS r (id text, day date, node integer, sketch text)
+                            WHERE v.id = r.id AND v.day = r.day AND v.node = r.node AND v.sketch::text = r.sketch;
+                END CASE;
+                -- What is deleted locks tables that others count by: nobody is asked any more in this transaction.
+                moved := json_array_length(piece.rows);
+                unwanted := asked.answer::bigint;
+                goes_on := true;
+                unfinished := counter_ext.shards_not_vacated('{}');
+                RETURN;
+            EXCEPTION
+                -- Somebody holds a row. The others go all the same.
+                WHEN lock_not_available OR deadlock_detected THEN
+                    problem := SQLERRM;
+            END;
+        END LOOP;
     END LOOP;
     -- Those who could have written had ended before this looked, and it found nothing; nor was there more than it looked at.
     IF is_free AND seen < most_sketches THEN
@@ -4982,7 +4977,6 @@ DECLARE
     vacated_by_all bigint[];
 BEGIN
     arrived := 0;
-    PERFORM set_config('lock_timeout', '1s', true);
     IF to_regclass('pg_catalog.pg_dist_node') IS NULL THEN
         problem := 'there is no list of nodes';
         RETURN;

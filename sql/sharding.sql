@@ -277,7 +277,6 @@ DECLARE
     failed integer[] := '{}';
     delivered integer[] := '{}';
 BEGIN
-    PERFORM set_config('lock_timeout', '1s', true);
     goes_on := false;
     FOR piece IN SELECT m.* FROM counter_ext.moving m WHERE m.batch IN (
             SELECT n.batch FROM (SELECT o.batch, row_number() OVER (PARTITION BY o.target ORDER BY o.batch) AS nth FROM counter_ext.moving o) AS n
@@ -362,6 +361,7 @@ DECLARE
     -- Of tokens and the like, and of sketches, which are larger.
     most CONSTANT integer := 5000;
     most_sketches CONSTANT integer := 1000;
+    kind text;
     piece record;
     asked record;
     free_shards bigint[];
@@ -374,76 +374,77 @@ BEGIN
     unwanted := 0;
     -- A row that has gone must not come back after a crash: by then its shard may have arrived, and the row be an old one.
     PERFORM set_config('synchronous_commit', 'on', true);
-    -- Whoever holds a row keeps it for a while.
-    PERFORM set_config('lock_timeout', '1s', true);
     SELECT n.free_shards, n.goes_on INTO free_shards, goes_on FROM counter_ext.note_vacated_shards() AS n;
     is_free := counter_ext.shards_not_vacated(free_shards) = 0;
     IF only_if_free AND NOT is_free THEN
         unfinished := counter_ext.shards_not_vacated('{}');
         RETURN;
     END IF;
-    FOR piece IN
-        SELECT 'likes' AS what, s.target, json_agg(s) AS rows FROM (
-            SELECT counter_ext.owner_group(l.item) AS target, l.item, l.actor, l.at FROM counter_ext.liked l
-            WHERE is_free AND counter_ext.owner_group(l.item) IS NOT NULL LIMIT most) AS s GROUP BY s.target
-        UNION ALL
-        SELECT 'tokens', s.target, json_agg(s) FROM (
-            SELECT counter_ext.owner_group(t.id) AS target, t.token, t.id, t.at, t.delta FROM counter_ext.token t
-            WHERE is_free AND counter_ext.owner_group(t.id) IS NOT NULL LIMIT most) AS s GROUP BY s.target
-        UNION ALL
-        -- A node's own sources, by which it delivers what moves, are its own wherever they are.
-        SELECT 'sources', s.target, json_agg(s) FROM (
-            SELECT counter_ext.owner_group(o.source) AS target, o.* FROM counter_ext.source_offset o
-            WHERE is_free AND counter_ext.owner_group(o.source) IS NOT NULL AND NOT starts_with(o.source, 'counter_ext.moving ') LIMIT most) AS s
-            GROUP BY s.target
-        UNION ALL
-        SELECT 'visits', s.target, json_agg(s) FROM (
-            SELECT counter_ext.owner_group(v.id) AS target, v.id, v.day, v.slot, v.sketch::text AS sketch FROM counter_ext.visit v
-            WHERE counter_ext.owner_group(v.id) IS NOT NULL LIMIT most_sketches) AS s GROUP BY s.target
-        UNION ALL
-        SELECT 'visitors', s.target, json_agg(s) FROM (
-            SELECT counter_ext.owner_group(v.id) AS target, v.id, v.day, v.node, v.sketch::text AS sketch FROM counter_ext.visitors v
-            WHERE counter_ext.owner_group(v.id) IS NOT NULL LIMIT most_sketches) AS s GROUP BY s.target
-    LOOP
-        busy := busy || piece.target;
-        seen := seen + json_array_length(piece.rows);
-        -- Since it was looked whether all are free, another shard may have moved, and these rows be its.
-        CONTINUE WHEN piece.what IN ('likes', 'tokens', 'sources') AND counter_ext.shards_not_vacated(free_shards) > 0;
-        BEGIN
-            SELECT * INTO asked FROM counter_ext.call_on_nodes(format('counter_ext.take_rows(%L, %L)', piece.what, piece.rows), ARRAY[piece.target]);
-            IF asked.succeeded IS NOT TRUE THEN
-                problem := coalesce(asked.answer, format('there is no node of group %s', piece.target));
-                CONTINUE;
-            END IF;
-            -- As they were when they were sent: what has changed meanwhile goes the next time.
-            CASE piece.what
-                WHEN 'likes' THEN
-                    DELETE FROM counter_ext.liked l USING json_to_recordset(piece.rows) AS r (item text, actor text)
-                        WHERE l.item = r.item AND l.actor = r.actor;
-                WHEN 'tokens' THEN
-                    DELETE FROM counter_ext.token t USING json_to_recordset(piece.rows) AS r (token text, id text)
-                        WHERE t.token = r.token AND t.id = r.id;
-                WHEN 'sources' THEN
-                    DELETE FROM counter_ext.source_offset o USING json_populate_recordset(NULL::counter_ext.source_offset, piece.rows) AS r
-                        WHERE o.source = r.source AND o IS NOT DISTINCT FROM r;
-                WHEN 'visits' THEN
-                    DELETE FROM counter_ext.visit v USING json_to_recordset(piece.rows) AS r (id text, day date, slot bigint)
-                        WHERE v.id = r.id AND v.day = r.day AND v.slot = r.slot;
-                ELSE
-                    DELETE FROM counter_ext.visitors v USING json_to_recordset(piece.rows) AS r (id text, day date, node integer, sketch text)
-                        WHERE v.id = r.id AND v.day = r.day AND v.node = r.node AND v.sketch::text = r.sketch;
-            END CASE;
-            -- What is deleted locks tables that others count by: nobody is asked any more in this transaction.
-            moved := json_array_length(piece.rows);
-            unwanted := asked.answer::bigint;
-            goes_on := true;
-            unfinished := counter_ext.shards_not_vacated('{}');
-            RETURN;
-        EXCEPTION
-            -- Somebody holds a row. The others go all the same.
-            WHEN lock_not_available OR deadlock_detected THEN
-                problem := SQLERRM;
-        END;
+    -- One kind after the other: of those behind the first that has something nothing is read.
+    FOREACH kind IN ARRAY ARRAY['likes', 'tokens', 'sources', 'visits', 'visitors'] LOOP
+        FOR piece IN
+            SELECT s.target, json_agg(s) AS rows FROM (
+                SELECT counter_ext.owner_group(l.item) AS target, l.item, l.actor, l.at FROM counter_ext.liked l
+                WHERE kind = 'likes' AND is_free AND counter_ext.owner_group(l.item) IS NOT NULL LIMIT most) AS s GROUP BY s.target
+            UNION ALL
+            SELECT s.target, json_agg(s) FROM (
+                SELECT counter_ext.owner_group(t.id) AS target, t.token, t.id, t.at, t.delta FROM counter_ext.token t
+                WHERE kind = 'tokens' AND is_free AND counter_ext.owner_group(t.id) IS NOT NULL LIMIT most) AS s GROUP BY s.target
+            UNION ALL
+            -- A node's own sources, by which it delivers what moves, are its own wherever they are.
+            SELECT s.target, json_agg(s) FROM (
+                SELECT counter_ext.owner_group(o.source) AS target, o.* FROM counter_ext.source_offset o
+                WHERE kind = 'sources' AND is_free AND counter_ext.owner_group(o.source) IS NOT NULL AND NOT starts_with(o.source, 'counter_ext.moving ') LIMIT most) AS s
+                GROUP BY s.target
+            UNION ALL
+            SELECT s.target, json_agg(s) FROM (
+                SELECT counter_ext.owner_group(v.id) AS target, v.id, v.day, v.slot, v.sketch::text AS sketch FROM counter_ext.visit v
+                WHERE kind = 'visits' AND counter_ext.owner_group(v.id) IS NOT NULL LIMIT most_sketches) AS s GROUP BY s.target
+            UNION ALL
+            SELECT s.target, json_agg(s) FROM (
+                SELECT counter_ext.owner_group(v.id) AS target, v.id, v.day, v.node, v.sketch::text AS sketch FROM counter_ext.visitors v
+                WHERE kind = 'visitors' AND counter_ext.owner_group(v.id) IS NOT NULL LIMIT most_sketches) AS s GROUP BY s.target
+        LOOP
+            busy := busy || piece.target;
+            seen := seen + json_array_length(piece.rows);
+            -- Since it was looked whether all are free, another shard may have moved, and these rows be its.
+            CONTINUE WHEN kind IN ('likes', 'tokens', 'sources') AND counter_ext.shards_not_vacated(free_shards) > 0;
+            BEGIN
+                SELECT * INTO asked FROM counter_ext.call_on_nodes(format('counter_ext.take_rows(%L, %L)', kind, piece.rows), ARRAY[piece.target]);
+                IF asked.succeeded IS NOT TRUE THEN
+                    problem := coalesce(asked.answer, format('there is no node of group %s', piece.target));
+                    CONTINUE;
+                END IF;
+                -- As they were when they were sent: what has changed meanwhile goes the next time.
+                CASE kind
+                    WHEN 'likes' THEN
+                        DELETE FROM counter_ext.liked l USING json_to_recordset(piece.rows) AS r (item text, actor text)
+                            WHERE l.item = r.item AND l.actor = r.actor;
+                    WHEN 'tokens' THEN
+                        DELETE FROM counter_ext.token t USING json_to_recordset(piece.rows) AS r (token text, id text)
+                            WHERE t.token = r.token AND t.id = r.id;
+                    WHEN 'sources' THEN
+                        DELETE FROM counter_ext.source_offset o USING json_populate_recordset(NULL::counter_ext.source_offset, piece.rows) AS r
+                            WHERE o.source = r.source AND o IS NOT DISTINCT FROM r;
+                    WHEN 'visits' THEN
+                        DELETE FROM counter_ext.visit v USING json_to_recordset(piece.rows) AS r (id text, day date, slot bigint)
+                            WHERE v.id = r.id AND v.day = r.day AND v.slot = r.slot;
+                    ELSE
+                        DELETE FROM counter_ext.visitors v USING json_to_recordset(piece.rows) AS r (id text, day date, node integer, sketch text)
+                            WHERE v.id = r.id AND v.day = r.day AND v.node = r.node AND v.sketch::text = r.sketch;
+                END CASE;
+                -- What is deleted locks tables that others count by: nobody is asked any more in this transaction.
+                moved := json_array_length(piece.rows);
+                unwanted := asked.answer::bigint;
+                goes_on := true;
+                unfinished := counter_ext.shards_not_vacated('{}');
+                RETURN;
+            EXCEPTION
+                -- Somebody holds a row. The others go all the same.
+                WHEN lock_not_available OR deadlock_detected THEN
+                    problem := SQLERRM;
+            END;
+        END LOOP;
     END LOOP;
     -- Those who could have written had ended before this looked, and it found nothing; nor was there more than it looked at.
     IF is_free AND seen < most_sketches THEN
@@ -480,7 +481,6 @@ DECLARE
     vacated_by_all bigint[];
 BEGIN
     arrived := 0;
-    PERFORM set_config('lock_timeout', '1s', true);
     IF to_regclass('pg_catalog.pg_dist_node') IS NULL THEN
         problem := 'there is no list of nodes';
         RETURN;

@@ -300,15 +300,11 @@ const LOOK_FOR_ARRIVALS: &str = "SELECT a.arrived, a.problem FROM counter_ext.lo
 /// Amounts of one id follow each other.
 fn each_id_once(amounts: Vec<(Id, i64)>) -> Vec<Vec<(Id, i64)>> {
     let mut batches: Vec<Vec<(Id, i64)>> = Vec::new();
-    let mut nth = 0;
-    let mut last: Option<Id> = None;
     for (id, amount) in amounts {
-        nth = if last.as_ref() == Some(&id) { nth + 1 } else { 0 };
-        last = Some(id.clone());
-        if batches.len() <= nth {
-            batches.push(Vec::new());
+        match batches.iter_mut().find(|batch| batch.last().is_none_or(|(last, _)| *last != id)) {
+            Some(batch) => batch.push((id, amount)),
+            None => batches.push(vec![(id, amount)]),
         }
-        batches[nth].push((id, amount));
     }
     batches
 }
