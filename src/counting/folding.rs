@@ -101,7 +101,7 @@ pub fn is_folded(tables: Tables, epoch: u64) -> bool {
 /// Folds everything that was committed by now, in the caller's transaction. Buffered mode is suspended until it ends: increments
 /// meanwhile go to slot rows. Returns how many counters had deltas. Errors: 55006 a backend stands still in its commit.
 pub fn fold_here(tables: Tables) -> Result<u64, CounterError> {
-    access::lock_slot_for_writing(tables);
+    access::lock_to_fold(tables)?;
     lock::lock_exclusive(tables.total, Subject::Compaction);
     let database = u32::from(catalog::my_database());
     let relation = u32::from(tables.total);
@@ -242,7 +242,7 @@ pub fn ensure_recovered(tables: Tables) -> Result<Recovered, CounterError> {
     if !is_attached() && !is_recovery_needed()? {
         return Ok(Recovered::by_folding());
     }
-    access::lock_slot_for_writing(tables);
+    access::lock_to_fold(tables)?;
     // Waits for whoever reads it back at this moment.
     lock::lock_exclusive(tables.total, Subject::Compaction);
     match epochs::recovered(database, relation) {

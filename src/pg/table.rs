@@ -53,10 +53,18 @@ impl Table {
         // its definition as it is.
         let rel = unsafe { pg_sys::table_open(oid, pg_sys::NoLock as pg_sys::LOCKMODE) };
         let table = Table { rel };
+        debug_assert!(table.is_locked(), "a table is opened that this transaction has not locked");
         // SAFETY: an open relation has a tuple descriptor.
         let columns = unsafe { (*(*rel).rd_att).natts } as usize;
         assert!(columns <= MAX_COLUMNS, "a counter_ext table has more than {MAX_COLUMNS} columns");
         table
+    }
+
+    /// Whether this transaction has a lock on it, of whatever strength.
+    fn is_locked(&self) -> bool {
+        const WEAKEST: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+        // SAFETY: `rel` is open while `self` lives.
+        unsafe { pg_sys::CheckRelationLockedByMe(self.rel, WEAKEST, true) }
     }
 
     pub(super) fn raw(&self) -> pg_sys::Relation {

@@ -224,6 +224,13 @@ fn note_lock(locked: &'static LocalKey<Cell<u32>>, nest_level: u32) {
     }
 }
 
+/// Locks both tables for writing, if the transaction has not: it folds, and may have entered for no purpose at all. Errors: 55000 these are
+/// not the tables any more.
+pub fn lock_to_fold(tables: Tables) -> Result<(), CounterError> {
+    let locked = lock_for_writing(xact::nest_level(), true)?;
+    if locked == tables { Ok(()) } else { Err(CounterError::NotInstalled) }
+}
+
 /// Locks the slot table for writing, if the transaction has not: it has entered for another purpose.
 pub fn lock_slot_for_writing(tables: Tables) {
     if SLOT_LOCKED.get() == 0 {

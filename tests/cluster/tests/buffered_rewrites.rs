@@ -2,6 +2,7 @@
 //! increment.
 
 use counter_ext_cluster_tests::buffered::{BUFFERED, buffered, by_hand, crash, in_rows};
+use counter_ext_cluster_tests::session::assert_sqlstate;
 use counter_ext_cluster_tests::{Cluster, Session};
 use std::thread;
 use std::time::Duration;
@@ -46,6 +47,27 @@ fn who_rewrites_the_journal_commits_what_he_counted_before() {
     let mut session = crash(&mut cluster);
     session.assert_count("a", expected);
     drop(session);
+    cluster.finish();
+}
+
+/// Who commits a rewrite folds what it counted before, for which it waits as any writer does for who has locked the totals.
+#[test]
+fn who_rewrites_the_journal_locks_the_totals_that_it_writes_to() {
+    let cluster = slow_worker();
+    let mut session = buffered(&cluster, "postgres");
+    let mut holder = cluster.connect();
+    let rewrite = "ALTER TABLE counter_ext.journal_tail SET UNLOGGED";
+    incr_asynchronously(&mut session, "a");
+    // A drain of this moment, so that the worker is not called for the next increment.
+    session.must("VACUUM FULL counter_ext.journal_tail");
+    incr_asynchronously(&mut session, "a");
+    holder.must("BEGIN; LOCK TABLE counter_ext.total IN EXCLUSIVE MODE");
+    session.must("SET lock_timeout = '300ms'");
+    assert_sqlstate(rewrite, session.run(rewrite), "55P03");
+    assert_eq!(in_rows(&mut session, "a"), 0, "nothing was written past the lock");
+    holder.must("COMMIT");
+    session.must(rewrite);
+    session.assert_count("a", 2);
     cluster.finish();
 }
 
