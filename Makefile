@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-export PG PG_CONFIG CLUSTER_JOBS STAGES MAJORS FUZZ_SECONDS MINUTES ROUNDS DEMO_SECONDS DEMO_CLIENTS
+export PG PG_CONFIG CLUSTER_JOBS STAGES MAJORS FUZZ_SECONDS FUZZ_RUNS MINUTES ROUNDS DEMO_SECONDS DEMO_CLIENTS
 export GATEWAY_LISTEN GATEWAY_RATE GATEWAY_SECONDS
 
 # Files of cluster tests that are about several servers. Those of Citus say aloud that they are skipped where it is not installed.

@@ -213,15 +213,20 @@ cargo_fuzz_version=0.13.1
 stage_fuzz() {
     local seconds=${FUZZ_SECONDS:-60} built=${CARGO_TARGET_DIR:-$root/target}/fuzz
     local crashes=tests/fuzz/artifacts/decode
+    local limit=(-max_total_time="$seconds") told="$seconds s"
     [[ $seconds =~ ^[1-9][0-9]*$ ]] || die "FUZZ_SECONDS is '$seconds'; it must be a number of seconds from 1"
+    if [ -n "${FUZZ_RUNS:-}" ]; then
+        [[ $FUZZ_RUNS =~ ^[1-9][0-9]*$ ]] || die "FUZZ_RUNS is '$FUZZ_RUNS'; it must be a number of inputs from 1"
+        limit=(-runs="$FUZZ_RUNS") told="$FUZZ_RUNS inputs"
+    fi
     install_cargo_fuzz
     # cargo-fuzz has no --locked of its own.
     cargo fetch --locked --manifest-path tests/fuzz/Cargo.toml
     mkdir -p "$built/corpus" "$crashes"
-    say "--- building the target and libFuzzer if need be, about half a minute; then fuzzing for $seconds s"
+    say "--- building the target and libFuzzer if need be, about half a minute; then fuzzing for $told"
     cargo fuzz run --fuzz-dir tests/fuzz --sanitizer none --target-dir "$built" \
         decode "$built/corpus" "$crashes" tests/fuzz/seeds/decode -- \
-        -max_total_time="$seconds" -timeout=30 -max_len=4200 2>&1 | thin_out_fuzz_log
+        "${limit[@]}" -timeout=30 -max_len=4200 2>&1 | thin_out_fuzz_log
 }
 
 install_cargo_fuzz() {

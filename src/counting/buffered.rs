@@ -15,7 +15,7 @@ use std::cell::{Cell, RefCell};
 use pgrx::prelude::*;
 
 use super::pending::Delta;
-use super::{draining, folding};
+use super::{draining, folding, state};
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
 use crate::journal::record;
@@ -54,6 +54,8 @@ struct BufferedCommit {
 
 thread_local! {
     static BATCH: RefCell<Option<BufferedCommit>> = const { RefCell::new(None) };
+    /// The memory of the last transaction's pins, as far as it is small.
+    static PINS: RefCell<Vec<Pin>> = const { RefCell::new(Vec::new()) };
     /// The text of the record to be written in the COMMIT callback; its memory is kept.
     static RECORD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     /// The text of a record that this backend writes for several; its memory is kept.
@@ -97,21 +99,21 @@ pub fn take_in(tables: Tables, deltas: Vec<Delta>) -> Vec<Delta> {
         epochs::want_journal(database);
         return deltas;
     };
-    let mut batch = BufferedCommit { epoch, tail, deltas, pins: Vec::new(), plan: Plan::Later };
-    fallible::reserve_exact(&mut batch.pins, batch.deltas.len(), WHAT).or_raise();
-    for delta in &batch.deltas {
+    let mut pins = PINS.take();
+    fallible::reserve_exact(&mut pins, deltas.len(), WHAT).or_raise();
+    for delta in &deltas {
         match buffer::pin(Key { database, relation, id: &delta.id }, delta.net) {
-            Some(pin) => batch.pins.push(pin),
+            Some(pin) => pins.push(pin),
             None => {
-                batch.pins.drain(..).for_each(buffer::unpin);
+                pins.drain(..).for_each(buffer::unpin);
                 epochs::withdraw();
                 // A pass makes entries clean, and the next transaction finds room.
                 workers::wake_worker(database);
-                return batch.deltas;
+                return deltas;
             }
         }
     }
-    BATCH.set(Some(batch));
+    BATCH.set(Some(BufferedCommit { epoch, tail, deltas, pins, plan: Plan::Later }));
     Vec::new()
 }
 
@@ -121,15 +123,19 @@ pub fn write_before_commit() {
     // Taken out: writing may wait, and a process that is ended there (FATAL unwinds nothing) aborts, which needs the batch for its
     // pins and its room.
     let work = BATCH.with_borrow_mut(|batch| {
-        batch.as_mut().map(|batch| (batch.tail.take(), batch.epoch, std::mem::take(&mut batch.deltas)))
+        let batch = batch.as_mut()?;
+        let tail = batch.tail.take();
+        Some(tail.map(|tail| (tail, batch.epoch, std::mem::take(&mut batch.deltas))))
     });
-    let Some((tail, epoch, deltas)) = work else {
+    let Some(to_write) = work else {
         if UNDRAINED_SINCE.get().is_some() && xact::has_xid() {
             drain_own();
         }
         return;
     };
-    let plan = tail.map_or(Plan::Later, |tail| write_or_take_room(&tail, epoch, &deltas));
+    let Some((tail, epoch, deltas)) = to_write else { return };
+    let plan = write_or_take_room(&tail, epoch, &deltas);
+    drop(tail);
     BATCH.with_borrow_mut(|batch| {
         if let Some(batch) = batch {
             batch.plan = plan;
@@ -214,7 +220,19 @@ pub fn commit() -> u64 {
         }
     }
     epochs::withdraw();
+    keep_memory(batch.pins);
+    state::keep_memory(batch.deltas);
     increments
+}
+
+/// Keeps the memory of a transaction's pins for the next one. Cannot fail.
+fn keep_memory(mut pins: Vec<Pin>) {
+    /// A large transaction's memory is not kept.
+    const FEW: usize = 1024;
+    pins.clear();
+    if pins.capacity() <= FEW {
+        PINS.set(pins);
+    }
 }
 
 /// Writes the transaction's record, alone or with others that commit now, and flushes it.

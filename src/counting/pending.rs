@@ -73,6 +73,8 @@ pub struct Pending {
     live: usize,
     /// As many entries as this, and it is worth looking for dead ones.
     look_for_dead_at: usize,
+    /// Empty: memory for what is taken out next.
+    spare: Vec<Delta>,
 }
 
 /// Fewer entries are not worth looking through, and their memory is kept for the next transaction.
@@ -336,11 +338,20 @@ impl Pending {
 
     /// Takes everything out; the map is empty afterwards.
     pub fn take(&mut self) -> Result<Vec<Delta>, OutOfMemory> {
-        let mut taken = fallible::with_room(self.live, WHAT)?;
+        let mut taken = std::mem::take(&mut self.spare);
+        fallible::reserve_exact(&mut taken, self.live, WHAT)?;
         let live = self.entries.drain(..).filter(|(_, entry)| entry.live);
         taken.extend(live.map(|(id, entry)| Delta { id, net: entry.net, increments: entry.increments }));
         self.clear();
         Ok(taken)
+    }
+
+    /// Keeps the memory of what was taken out, as far as it is small.
+    pub fn keep_memory(&mut self, mut taken: Vec<Delta>) {
+        taken.clear();
+        if taken.capacity() <= FEW {
+            self.spare = taken;
+        }
     }
 
     pub fn clear(&mut self) {

@@ -180,6 +180,11 @@ pub fn take_done() -> Option<Done> {
     change_if_dirty(State::take_done)
 }
 
+/// Keeps the memory of deltas that were taken out for those of the next transaction.
+pub fn keep_memory(taken: Vec<Delta>) {
+    STATE.with_borrow_mut(|state| state.pending.keep_memory(taken));
+}
+
 /// The transaction is over. The pending map keeps its memory, as far as it is small.
 pub fn reset() {
     if IS_DIRTY.replace(false) {

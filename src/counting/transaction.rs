@@ -397,12 +397,13 @@ fn commit() {
     let database = u32::from(catalog::my_database());
     let buffered = buffered::commit();
     let mut increments = done.spilled + buffered;
-    if let Some(settled) = &done.settled {
+    if let Some(settled) = done.settled {
         settings::stretch_commit_window();
         for delta in &settled.deltas {
             table::add(key(settled.relation, &delta.id), settled.xid, delta.net, delta.increments);
             increments += delta.increments;
         }
+        state::keep_memory(settled.deltas);
     }
     if let Some(touched) = &done.touched {
         invalidate(database, touched);

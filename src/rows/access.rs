@@ -205,7 +205,11 @@ fn lock_for_writing(nest_level: u32, to_slots: bool) -> Result<Tables, CounterEr
         }
         // Taking a lock also takes in what others changed: the tables may have been dropped, and made anew.
         let after = tables()?;
-        if before == after && lock::relation_exists(after.total) {
+        if before == after {
+            debug_assert!(
+                lock::relation_exists(after.total),
+                "what drops a table is told before its lock is free"
+            );
             note_lock(&LOCKED, nest_level);
             note_lock(&TOTAL_LOCKED, nest_level);
             if to_slots {
