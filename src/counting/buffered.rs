@@ -257,8 +257,9 @@ fn write_at_commit(database: u32, place: &Place) -> Lsn {
             })
         };
         wal::in_critical_section(|| {
+            let alone = wal::has_standbys_to_wait_for();
             let together =
-                group::commit(database, place.block(), record::deltas(own), write_group, wal::flush);
+                group::commit(database, place.block(), alone, record::deltas(own), write_group, wal::flush);
             together.unwrap_or_else(|| {
                 let lsn = write(own);
                 wal::flush(lsn);

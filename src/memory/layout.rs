@@ -92,7 +92,7 @@ pub(super) struct BackendCell {
     pub epoch: AtomicU64,
     /// A commit shared with others: see `group.rs`. The slot of the next member plus one.
     pub group_next: AtomicU32,
-    /// 1 until the leader is done.
+    /// `WAITS` or `WAITS_ALONE` until the leader is done, then 0.
     pub group_waits: AtomicU32,
     /// The block of the journal's table that it has room on.
     pub group_block: AtomicU32,

@@ -39,6 +39,16 @@ pub fn wait_for_standbys(lsn: Lsn) {
     }
 }
 
+/// Whether a commit of this transaction waits for synchronous standbys, as far as this process has read the settings.
+pub fn has_standbys_to_wait_for() -> bool {
+    const LOCAL: std::ffi::c_int = pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_LOCAL_FLUSH as std::ffi::c_int;
+    // SAFETY: plain reads of settings; the names are NULL or end with a zero.
+    unsafe {
+        let names = pg_sys::SyncRepStandbyNames;
+        pg_sys::synchronous_commit > LOCAL && pg_sys::max_wal_senders > 0 && !names.is_null() && *names != 0
+    }
+}
+
 /// What this backend wrote is flushed, or its flush is on its way: its next transaction need not see to it.
 pub fn forget_own_writes() {
     // SAFETY: a plain write of a backend variable; what RecordTransactionCommit does at its end.

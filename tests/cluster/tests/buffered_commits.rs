@@ -338,6 +338,35 @@ fn a_commit_waits_for_its_synchronous_standby_and_nothing_else_does() {
     primary.finish();
 }
 
+/// PostgreSQL's queue of those who wait for standbys takes no two for one position, which those of one record would have.
+#[test]
+fn each_commit_that_waits_for_a_standby_has_a_record_of_its_own() {
+    const CLIENTS: i64 = 8;
+    const EACH: i64 = 50;
+    let primary = Cluster::start(by_hand());
+    let mut session = buffered(&primary, "postgres");
+    let standby = primary.standby();
+    session.must("ALTER SYSTEM SET synchronous_standby_names = '*'");
+    session.must("SELECT pg_reload_conf()");
+    wait::until("the standby is synchronous", SOON, || {
+        session.value("SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'")
+    });
+    let records = "SELECT count(*) FROM counter_ext.journal_tail";
+    let before: i64 = session.value(records);
+    thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            let mut client = primary.connect();
+            client.must(BUFFERED);
+            scope.spawn(move || (0..EACH).for_each(|_| client.incr("a", 1).expect("increment")));
+        }
+    });
+    assert_eq!(session.value::<i64>(records) - before, CLIENTS * EACH);
+    session.compact().expect("compact");
+    session.assert_count("a", CLIENTS * EACH);
+    standby.finish();
+    primary.finish();
+}
+
 /// Between a fold's commit and the moment memory learns of it its deltas are in rows and in memory: counters that are
 /// evicted and read again in between must count them once.
 #[test]
