@@ -17,7 +17,7 @@ help: ## what there is to make
 setup: ## install what is missing for all of these: PostgreSQL with headers, libclang, the pinned cargo-pgrx
 	@bash scripts/setup.sh
 
-demo: ## half a minute: a hot counter under 32 clients beside a plain UPDATE, live, and a kill -9 in the middle (DEMO_SECONDS=6 a lane)
+demo: ## half a minute: a hot counter under 32 clients beside a plain UPDATE, live, and a kill -9 in the middle (DEMO_SECONDS=4 a lane)
 	@bash scripts/demo.sh
 
 gateway: ## examples/gateway on a throwaway server with simulated visitors: a page of live totals (GATEWAY_LISTEN=127.0.0.1:8080)
@@ -26,7 +26,7 @@ gateway: ## examples/gateway on a throwaway server with simulated visitors: a pa
 gateway-bench: ## the gateway under load, beside the same gateway on plain rows and on Redis
 	@bash scripts/gateway_bench.sh
 
-test: ## everything (STAGES="fmt clippy doc house sketches memory sql deb pgtest regress isolation cluster examples fuzz", FUZZ_SECONDS=60)
+test: ## everything (STAGES="fmt clippy doc house sketches memory sql deb pgtest regress isolation cluster examples fuzz", FUZZ_SECONDS=60 or FUZZ_RUNS=)
 	@bash scripts/test.sh
 
 test-cluster: ## of these, what is about several servers: nodes, Citus, standbys, failover, poolers

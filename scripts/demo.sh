@@ -2,7 +2,7 @@
 # make demo, half a minute: one hot counter under 32 clients, as a plain row and
 # as a counter in both modes, each in its turn on one throwaway cluster, while a
 # reader watches. Then the server is killed in the middle of the load and started
-# again; the clients' word and the counter must agree. DEMO_SECONDS (6, a lane) and
+# again; the clients' word and the counter must agree. DEMO_SECONDS (4, a lane) and
 # DEMO_CLIENTS (32) change the load.
 set -euo pipefail
 # shellcheck source=scripts/lib/cluster.sh
@@ -10,7 +10,7 @@ source "$(dirname "$0")/lib/cluster.sh"
 # shellcheck source=scripts/lib/demo_view.sh
 source "$root/scripts/lib/demo_view.sh"
 
-seconds=${DEMO_SECONDS:-6}
+seconds=${DEMO_SECONDS:-4}
 clients=${DEMO_CLIENTS:-32}
 redraw_every=0.5
 

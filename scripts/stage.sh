@@ -206,7 +206,7 @@ stage_deb() {
 
 cargo_fuzz_version=0.13.1
 
-# FUZZ_SECONDS=… fuzzes longer or shorter. What was found interesting is kept below
+# FUZZ_SECONDS=… fuzzes longer or shorter, FUZZ_RUNS=… so many inputs. What was found interesting is kept below
 # target/, so that each run goes on from the last; what crashes is kept in
 # tests/fuzz/artifacts and tried first from then on. No sanitizer: it has nothing to
 # find in code without `unsafe`, and without it stable Rust will do.

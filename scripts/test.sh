@@ -27,7 +27,13 @@ describe() {
     isolation) echo "isolation specs" ;;
     cluster) echo "cluster tests: crash, ledger, dump, database commands" ;;
     examples) echo "examples: each one's own tests" ;;
-    fuzz) echo "any bytes read as a sketch, for ${FUZZ_SECONDS:-60} s" ;;
+    fuzz)
+        if [ -n "${FUZZ_RUNS:-}" ]; then
+            echo "any bytes read as a sketch, $FUZZ_RUNS times"
+        else
+            echo "any bytes read as a sketch, for ${FUZZ_SECONDS:-60} s"
+        fi
+        ;;
     *) die "there is no stage '$1'; the stages are: $all_stages" ;;
     esac
 }

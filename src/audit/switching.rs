@@ -33,9 +33,8 @@ pub fn switch(prefix: &[u8], on: bool) -> Result<bool, CounterError> {
     let tables = access::tables()?;
     // Before the lock, which keeps everybody out, and after it.
     AUDITED.check_rights(AUDITED.find().ok_or(CounterError::NotInstalled)?, rights, needed)?;
-    // What recovery has still to fold it could not while we hold the lock.
     if on {
-        folding::ensure_recovered(tables)?;
+        folding::ensure_recovered_before(tables, Access::AgainstWriters)?;
     }
     lock::lock_table(tables.total, if on { Access::AgainstWriters } else { Access::Write });
     if access::find_tables() != Some(tables) {

@@ -25,8 +25,7 @@ pub fn declare(prefix: &[u8]) -> Result<bool, CounterError> {
     // Before the lock, which keeps everybody out, and after it.
     let table = BOARD.find().ok_or(CounterError::NotInstalled)?;
     BOARD.check_rights(table, Rights::INSERT, "INSERT")?;
-    // What recovery has still to fold it could not while we hold the lock.
-    folding::ensure_recovered(tables)?;
+    folding::ensure_recovered_before(tables, Access::AgainstWriters)?;
     following::keep_writers_out()?;
     let table = BOARD.enter_to_write(Rights::INSERT, "INSERT")?;
     if !xact::in_scratch_memory(|| board_rows::add(table, prefix))? {

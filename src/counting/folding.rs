@@ -217,6 +217,12 @@ pub fn is_recovery_needed() -> Result<bool, CounterError> {
 /// Proof that rows and memory hold everything. Where the journal has not been read back since the server started, and no worker does it
 /// soon, this transaction does.
 pub fn ensure_recovered(tables: Tables) -> Result<Recovered, CounterError> {
+    ensure_recovered_before(tables, Access::Write)
+}
+
+/// As `ensure_recovered`, for who is about to lock counter_ext.total in that way: it must not have a weaker lock first, which two of them
+/// would wait for each other with. What recovery has still to fold the worker could not while we hold the lock.
+pub fn ensure_recovered_before(tables: Tables, access: Access) -> Result<Recovered, CounterError> {
     let database = u32::from(catalog::my_database());
     let relation = u32::from(tables.total);
     let started = Instant::now();
@@ -242,6 +248,7 @@ pub fn ensure_recovered(tables: Tables) -> Result<Recovered, CounterError> {
     if !is_attached() && !is_recovery_needed()? {
         return Ok(Recovered::by_folding());
     }
+    lock::lock_table(tables.total, access);
     access::lock_to_fold(tables)?;
     // Waits for whoever reads it back at this moment.
     lock::lock_exclusive(tables.total, Subject::Compaction);

@@ -31,8 +31,7 @@ pub fn change_by_hand() -> Result<(), CounterError> {
 /// pass under way. Errors: 55006 somebody holds such a total; 22003 one would leave bigint; 55000 after a start, what is buffered
 /// could not be read back.
 pub fn gather(prefix: &[u8]) -> Result<Tables, CounterError> {
-    // What recovery has still to fold it could not while we hold the lock.
-    folding::ensure_recovered(access::tables()?)?;
+    folding::ensure_recovered_before(access::tables()?, Access::AgainstWriters)?;
     let tables = keep_writers_out()?;
     if is_attached() {
         let database = u32::from(catalog::my_database());

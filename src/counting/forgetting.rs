@@ -10,7 +10,8 @@ use crate::family;
 use crate::memory::is_attached;
 use crate::pg::privilege::{self, Rights};
 use crate::pg::spi::Spi;
-use crate::pg::{confined, table, xact};
+use crate::pg::table::{self, Access};
+use crate::pg::{confined, xact};
 use crate::rows::access::{self, Tables};
 use crate::rows::claims::CLAIMS;
 use crate::rows::{emptying, node};
@@ -37,7 +38,7 @@ pub fn forget_counters(tables: Tables) -> Result<(), CounterError> {
         }
     }
     // With a worker this waits for it, which could not come past the lock.
-    folding::ensure_recovered(tables)?;
+    folding::ensure_recovered_before(tables, Access::Alone)?;
     let owner = table::owner(tables.total);
     confined::as_owner(owner, |confined| {
         Spi::connect(confined)?

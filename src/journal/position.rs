@@ -42,14 +42,15 @@ thread_local! {
 
 /// The tables, if they are there and as they were made.
 pub fn find() -> Option<JournalTables> {
-    // The version is read before the look-up: a change in between makes the next call look again.
-    let version = WATCH.with(|watch| watch.version());
     if let Some((tables, known_at)) = KNOWN.get()
-        && known_at == version
+        && known_at == WATCH.with(|watch| watch.version())
     {
         return Some(tables);
     }
     KNOWN.set(None);
+    // A change of whatever tables are found makes the next call look again.
+    WATCH.with(|watch| watch.set(&[]));
+    let version = WATCH.with(|watch| watch.version());
     let tables = JournalTables {
         position: catalog::relation(c"counter_ext", c"journal")?,
         tail: catalog::relation(c"counter_ext", c"journal_tail")?,

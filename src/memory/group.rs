@@ -7,7 +7,7 @@
 //! done and wakes it. Those on another page it wakes at once, to write for themselves.
 //!
 //! Who waits for synchronous standbys afterwards gets a record of its own before that one, under the same flush: PostgreSQL's queue of those
-//! who wait takes no two for one position (a server with assertions looks).
+//! who wait is meant to have no two for one position. Two do no harm, but a server with assertions looks.
 //!
 //! A member sleeps on its process's semaphore, as in PostgreSQL's own group operations (ProcArrayGroupClearXid), and
 //! touches nothing of its cell until it is marked: until then the cell is the leader's. Everybody is in a COMMIT callback with interrupts

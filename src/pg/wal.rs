@@ -39,7 +39,8 @@ pub fn wait_for_standbys(lsn: Lsn) {
     }
 }
 
-/// Whether a commit of this transaction waits for synchronous standbys, as far as this process has read the settings.
+/// Whether a commit of this transaction waits for synchronous standbys, as far as this process has read the settings. PostgreSQL goes by what
+/// the checkpointer has read: for a moment after a reload, and for as long as a procedure commits without end, it may wait all the same.
 pub fn has_standbys_to_wait_for() -> bool {
     const LOCAL: std::ffi::c_int = pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_LOCAL_FLUSH as std::ffi::c_int;
     // SAFETY: plain reads of settings; the names are NULL or end with a zero.

@@ -135,7 +135,8 @@ pub fn find_tables() -> Option<Tables> {
     {
         return Some(known.tables);
     }
-    // The version is read before the look-up: a change in between makes the next call look again.
+    // The version is read before the look-up: a change in between, of whatever tables are found, makes the next call look again.
+    WATCH.with(|watch| watch.set(&[]));
     let relations_version = version();
     KNOWN.set(None);
     let tables = Tables {
@@ -228,7 +229,7 @@ fn note_lock(locked: &'static LocalKey<Cell<u32>>, nest_level: u32) {
     }
 }
 
-/// Locks both tables for writing, if the transaction has not: it folds, and may have entered for no purpose at all. Errors: 55000 these are
+/// Locks both tables for writing, if the transaction has not: who folds may have called nothing that locks them. Errors: 55000 these are
 /// not the tables any more.
 pub fn lock_to_fold(tables: Tables) -> Result<(), CounterError> {
     let locked = lock_for_writing(xact::nest_level(), true)?;
