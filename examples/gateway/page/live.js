@@ -8,8 +8,15 @@ const TICK = 950;
 /** A screen reader is told so often at most, in milliseconds. */
 const QUIET = 15000;
 
+/** After so many milliseconds without a frame the page says that it stands still. */
+const STALE = 6000;
+/** Until a stream that was refused is asked for again. */
+const AGAIN = 3000;
+
 let latest = null;
 let paused = false;
+let isLost = false;
+let heard = performance.now();
 
 /* ---- numbers that run from one value to the next ---- */
 
@@ -58,7 +65,7 @@ function list(id, make, fill) {
   place.addEventListener("pointerenter", (event) => { pointed = event.pointerType === "mouse"; });
   place.addEventListener("pointerleave", () => { pointed = false; });
   return (entries) => {
-    const held = place.childElementCount > 0 && (pointed || place.contains(document.activeElement));
+    const held = place.childElementCount > 0 && (pointed || place.querySelector(":focus-visible") !== null);
     const wanted = new Map(entries.map((entry) => [entry.id, entry]));
     if (held) {
       for (const [key, row] of rows) if (wanted.has(key)) fill(row, wanted.get(key), entries);
@@ -127,7 +134,8 @@ function showLikes(button, id, likes) {
 }
 
 async function addView(id) {
-  if (await ask("POST", `/v1/views/${encodeURIComponent(id)}`)) say(`Your view of ${id} is counted.`, true);
+  const done = await ask("POST", `/v1/views/${encodeURIComponent(id)}`);
+  if (done) say(`Your view of ${id} is ${done.status}.`, true);
 }
 
 /* ---- the three lists ---- */
@@ -192,6 +200,8 @@ function say(text, atOnce = false) {
   const now = performance.now();
   if (!atOnce && now - lastSaid < QUIET) return;
   lastSaid = now;
+  // The same sentence again is said again.
+  if (atOnce) one("said").textContent = "";
   write(one("said"), text);
 }
 
@@ -208,19 +218,38 @@ function setState(state, text) {
 one("pause").addEventListener("click", () => {
   paused = !paused;
   one("pause").setAttribute("aria-pressed", String(paused));
-  setState(paused ? "paused" : "live", paused ? "Paused" : "Live");
-  say(paused ? "Paused." : "Live again.", true);
+  if (paused) setState("paused", "Paused");
+  else if (isLost) setState("lost", "Connecting again");
+  else setState("live", "Live");
+  say(paused ? "Paused." : isLost ? "The connection is lost." : "Live again.", true);
   if (latest) show(latest);
 });
 
-const events = new EventSource("/v1/events");
-events.addEventListener("frame", ({ data }) => {
-  latest = JSON.parse(data);
-  if (paused) return;
-  setState("live", "Live");
-  show(latest);
-});
-events.addEventListener("error", () => {
-  if (one("status").dataset.state !== "lost") say("The connection is lost. It comes back by itself.", true);
-  setState("lost", "Connecting again");
-});
+function connect() {
+  const events = new EventSource("/v1/events");
+  events.addEventListener("frame", ({ data }) => {
+    latest = JSON.parse(data);
+    heard = performance.now();
+    isLost = false;
+    if (paused) return;
+    setState("live", "Live");
+    show(latest);
+  });
+  events.addEventListener("error", () => {
+    lose("The connection is lost. It comes back by itself.", "Connecting again");
+    // After an answer that is no stream a browser does not come again by itself.
+    if (events.readyState === EventSource.CLOSED) setTimeout(connect, AGAIN);
+  });
+}
+
+function lose(text, state) {
+  if (!isLost) say(text, true);
+  isLost = true;
+  setState("lost", state);
+}
+
+// Frames stop while the database is away, and the stream stays.
+setInterval(() => {
+  if (!isLost && !paused && performance.now() - heard > STALE) lose("These numbers stand still.", "Standing still");
+}, 1000);
+connect();

@@ -29,6 +29,7 @@ pub struct App {
     pub live: Option<Live>,
     /// The gateway stops: streams end, so that their connections do.
     pub stopping: CancellationToken,
+    pub tally: Arc<Tally>,
 }
 
 pub struct Gateway {
@@ -92,7 +93,16 @@ impl Gateway {
         };
         let stopping = CancellationToken::new();
         let direct = Semaphore::new(settings.queue);
-        let app = Arc::new(App { settings, store, views, questions, direct, live, stopping });
+        let app = Arc::new(App {
+            settings,
+            store,
+            views,
+            questions,
+            direct,
+            live,
+            stopping,
+            tally: Arc::clone(&tally),
+        });
         Ok(Gateway { app, listener, writers, beside, closing, giving_up, tally })
     }
 
@@ -126,18 +136,22 @@ impl Gateway {
         });
         tokio::select! {
             served = serving => served.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?,
-            // Clients that do not take their answers; what they sent is counted all the same.
-            () = self.giving_up.cancelled() => (),
+            // Clients that do not take their answers; what they sent is counted all the same, in the time that is left.
+            () = tokio::time::sleep(limit / 2) => (),
         }
         self.closing.cancel();
-        while self.writers.join_next().await.is_some() {}
+        let mut lost_writers = 0;
+        while let Some(ended) = self.writers.join_next().await {
+            lost_writers += u64::from(ended.is_err());
+        }
         timer.abort();
         self.beside.shutdown().await;
-        let Tally { counted, refused, given_up } = &*self.tally;
+        let Tally { counted, refused, given_up, .. } = &*self.tally;
         Ok(End {
             counted: counted.load(Relaxed),
             refused: refused.load(Relaxed),
-            given_up: given_up.load(Relaxed),
+            // Of a writer that has panicked nobody knows what it had taken.
+            given_up: given_up.load(Relaxed) + lost_writers,
         })
     }
 }

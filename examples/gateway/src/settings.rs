@@ -12,7 +12,7 @@ gateway --database 'host=… user=… dbname=…' [OPTION VALUE]…
   --queue N            most views that wait to be counted; past that the answer is 503 (10000)
   --batch N            most views that are counted in one transaction (1000)
   --writers N          transactions that count at once (4)
-  --connections N      connections for everything, writers included (8)
+  --connections N      connections for everything but writers, which have one each (8)
   --limit N            writes a minute that one client address may make; 0: any number (600)
   --trust-proxy        take the client's address from X-Forwarded-For, whose last entry a proxy of ours wrote
   --answer-within S    seconds until a view that is not counted yet is answered 202 instead of 200 (5)

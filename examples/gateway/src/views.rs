@@ -3,7 +3,7 @@
 use crate::store::{Batch, Error, Store};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -24,13 +24,15 @@ pub enum Outcome {
     Refused,
 }
 
-/// What is said when the gateway stops.
+/// What is said when the gateway stops, and how it stands meanwhile.
 #[derive(Default)]
 pub struct Tally {
     pub counted: AtomicU64,
     pub refused: AtomicU64,
     /// The store did not answer before the gateway had to stop: not counted, or counted and not known to be.
     pub given_up: AtomicU64,
+    /// The last attempt to write a batch failed in a way that is tried again.
+    pub is_failing: AtomicBool,
 }
 
 /// Writes batches, one after the other, each as often as it takes.
@@ -97,6 +99,7 @@ impl Writer {
                 result = self.store.count(batch) => result,
                 () = self.giving_up.cancelled() => return None,
             };
+            self.tally.is_failing.store(matches!(result, Err(Error::Away(_))), Relaxed);
             match result {
                 Ok(()) => return Some(Outcome::Counted),
                 Err(Error::Refused(message)) => {

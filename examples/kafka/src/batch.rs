@@ -30,7 +30,7 @@ pub struct Batch {
 }
 
 /// The arguments of one `counter_apply`.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     pub topic: String,
     pub partition: i32,
@@ -45,6 +45,26 @@ impl Call {
     /// One partition as one group of consumers counts it.
     pub fn source(&self, group: &str) -> String {
         format!("{group}:{}:{}", self.topic, self.partition)
+    }
+
+    /// The same offsets, of which no message counts anything.
+    pub fn without_messages(&self) -> Call {
+        Call { ids: Vec::new(), deltas: Vec::new(), offsets: Vec::new(), ..self.clone() }
+    }
+
+    /// Two calls with half of its messages each, of which the second goes on where the first ends. It has two messages or more.
+    pub fn halves(&self) -> [Call; 2] {
+        let middle = self.ids.len() / 2;
+        let last = self.offsets[middle - 1];
+        let part = |first, upto, from: usize, to: usize| Call {
+            first,
+            upto,
+            ids: self.ids[from..to].to_vec(),
+            deltas: self.deltas[from..to].to_vec(),
+            offsets: self.offsets[from..to].to_vec(),
+            ..self.without_messages()
+        };
+        [part(self.first, last, 0, middle), part(last + 1, self.upto, middle, self.ids.len())]
     }
 }
 
@@ -125,6 +145,7 @@ mod tests {
         };
         let calls = batch.into_calls();
         assert_eq!(calls, [call(0, 11, 14, &[12, 13], 2), call(1, 9, 9, &[9], 1)]);
+        assert_eq!(calls[0].halves(), [call(0, 11, 12, &[12], 2), call(0, 13, 14, &[13], 2)]);
         assert_eq!(calls[0].source("counting"), "counting:views:0");
     }
 }

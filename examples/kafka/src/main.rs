@@ -39,6 +39,12 @@ impl ClientContext for Watcher {
 }
 
 impl ConsumerContext for Watcher {
+    fn commit_callback(&self, result: KafkaResult<()>, _positions: &TopicPartitionList) {
+        if let Err(error) = result {
+            eprintln!("Kafka was not told how far the counters are: {error}");
+        }
+    }
+
     fn post_rebalance(&self, rebalance: &Rebalance) {
         match rebalance {
             Rebalance::Assign(partitions) => {
@@ -66,7 +72,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let stopping = || stop.load(Ordering::Relaxed);
     while !stopping() {
         let calls = poll(&consumer, most)?.into_calls();
-        if !calls.is_empty() && counters.apply(&calls, stopping)? {
+        if !calls.is_empty() && counters.apply(&calls, &stopping)? {
             remember(&consumer, &calls);
         }
     }

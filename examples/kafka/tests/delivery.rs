@@ -269,3 +269,17 @@ fn a_database_that_ends_sessions_loses_nothing_and_counts_nothing_twice() {
     drop(consumer);
     topic.assert_each_counted_once();
 }
+
+/// Two of one counter whose sum leaves bigint: delivered one by one they are counted, and so is what comes after them.
+#[test]
+fn messages_that_are_too_large_together_stop_nothing() {
+    let mut topic = Topic::new("huge");
+    for (key, amount) in [("big", i64::MAX), ("big", 1), ("small", 5)] {
+        topic.written.push((0, Some(format!("huge:{key}")), amount.to_string()));
+    }
+    produce(&topic.kafka, topic.name, &topic.written);
+    let _consumer = topic.consumer();
+    topic.wait_until_counted();
+    let row = topic.database.query_one("SELECT counter_get('huge:small')", &[]).expect("read a counter");
+    assert_eq!(row.get::<_, i64>(0), 5);
+}

@@ -20,6 +20,8 @@ pub enum Refusal {
     Full,
     /// The store does not answer.
     Away,
+    /// The gateway had to stop before the store answered: it may be done or not, and sent again it might be done twice.
+    Unknown,
     /// The store refuses this item.
     Unprocessable,
     /// This gateway's store does not do that.
@@ -51,6 +53,10 @@ impl IntoResponse for Refusal {
                 (StatusCode::SERVICE_UNAVAILABLE, "too many requests; nothing of this one was done")
             }
             Refusal::Away => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer"),
+            Refusal::Unknown => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "the gateway stopped before the database answered; it may be counted",
+            ),
             Refusal::Unprocessable => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "the database cannot count that item")
             }

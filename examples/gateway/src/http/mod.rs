@@ -12,6 +12,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::{get, post};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Bytes of a request's body: an item and an actor.
 const LONGEST_BODY: usize = 4096;
@@ -28,10 +29,13 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// 200 while it is worth sending requests here: the store answers, and the gateway is not about to stop.
+/// 200 while it is worth sending requests here: the store answers, views can be written to it, and the gateway is not about to stop.
 async fn health(State(app): State<Arc<App>>) -> Result<&'static str, answers::Refusal> {
     if app.stopping.is_cancelled() {
         return Err(answers::Refusal::Full);
+    }
+    if app.tally.is_failing.load(Relaxed) {
+        return Err(answers::Refusal::Away);
     }
     app.store.views("health").await?;
     Ok("ok\n")

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// 200: the view is committed. 202: it is queued, since the client asked not to wait, or since the database takes long. Every
-/// other answer: it is not counted, and trying again is right; only a gateway that has to stop while the database is away cannot know.
+/// 200: the view is committed. 202: it is queued, since the client asked not to wait, or since the database takes long. 504: the
+/// gateway had to stop while the database was away, and cannot know. Every other answer: it is not counted, and trying again is right.
 pub async fn count(
     State(app): State<Arc<App>>,
     Address(address): Address,
@@ -42,7 +42,7 @@ pub async fn count(
             }
             Ok(Ok(Outcome::Refused)) => return Err(Refusal::Unprocessable),
             // The gateway has given up, and says so when it ends.
-            Ok(Err(_)) => return Err(Refusal::Away),
+            Ok(Err(_)) => return Err(Refusal::Unknown),
             Err(_) => (),
         }
     }

@@ -95,7 +95,9 @@ pub async fn totals(pool: &Pool, known: impl Iterator<Item = &str>) -> Result<Ve
     ids.dedup();
     let statement = client.prepare_cached(TOTALS).await?;
     let rows = client.query(&statement, &[&ids]).await?;
-    Ok(rows.iter().map(|row| Total { id: row.get(0), value: row.get(1) }).collect())
+    // NULL: outside bigint, as where a change of it is heard.
+    let value = |row: &tokio_postgres::Row| row.get::<_, Option<i64>>(1).unwrap_or(i64::MAX);
+    Ok(rows.iter().map(|row| Total { id: row.get(0), value: value(row) }).collect())
 }
 
 fn rounded(rate: f64) -> f64 {

@@ -1,6 +1,7 @@
 //! The one connection that listens. Lost, it is made again; `counter_watch` itself is declared once, in setup.sql.
 
 use crate::store::counter::PREFIX;
+use crate::store::notice_a_lost_server;
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use std::time::Duration;
@@ -38,6 +39,7 @@ impl Total {
 }
 
 pub async fn listen(mut config: tokio_postgres::Config, heard: mpsc::Sender<Heard>) {
+    notice_a_lost_server(&mut config);
     config.application_name("gateway, listening").connect_timeout(CONNECTION_LIMIT);
     let mut has_failed = false;
     loop {

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 /// A rate is over this long.
 const WINDOW: Duration = Duration::from_secs(10);
-/// A total that has not changed for so long is forgotten. At most as many are held as change in that time.
+/// A total that has not changed for so long is forgotten.
 const IDLE: Duration = Duration::from_secs(120);
+/// Totals that are held; past it new ones are not noted until others are idle.
+const MOST: usize = 10_000;
 
 #[derive(Default)]
 pub struct Rates {
@@ -23,6 +25,9 @@ pub struct Rate {
 impl Rates {
     pub fn note(&mut self, id: &str, value: i64, now: Instant) {
         if !self.totals.contains_key(id) {
+            if self.totals.len() >= MOST {
+                return;
+            }
             self.totals.insert(id.to_owned(), VecDeque::new());
         }
         if let Some(samples) = self.totals.get_mut(id) {

@@ -1,7 +1,7 @@
 //! Views and likes in counters of counter_ext.
 
-use super::{Batch, Likes, Result};
-use deadpool_postgres::Pool;
+use super::{ANSWER_LIMIT, Batch, Error, Likes, Result};
+use deadpool_postgres::{Object, Pool};
 
 /// What an item's counter is called. Leaderboard, series and live totals are declared for this prefix: setup.sql.
 pub const PREFIX: &str = "view:";
@@ -24,6 +24,8 @@ const LIMITS: &str = "SELECT l.allowed, l.remaining, ceil(extract(epoch FROM l.r
 
 pub struct Counter {
     pool: Pool,
+    /// One for each writer.
+    writing: Pool,
 }
 
 /// What `counter_limit` said of a client.
@@ -37,23 +39,25 @@ pub struct Limit {
 }
 
 impl Counter {
-    pub fn new(pool: Pool) -> Counter {
-        Counter { pool }
+    pub fn new(pool: Pool, writing: Pool) -> Counter {
+        Counter { pool, writing }
     }
 
     pub fn pool(&self) -> &Pool {
         &self.pool
     }
 
+    /// Sent again after an error, a batch counts once.
     pub async fn count(&self, batch: &Batch) -> Result<()> {
-        let client = self.pool.get().await?;
-        let statement = client.prepare_cached(COUNT).await?;
-        let mut ids: Vec<String> = batch.ids.iter().map(|id| format!("{PREFIX}{id}")).collect();
-        let mut views = batch.views.clone();
-        ids.push(ALL_VIEWS.to_owned());
-        views.push(batch.views.iter().sum());
-        client.execute(&statement, &[&batch.source, &batch.number, &ids, &views]).await?;
-        Ok(())
+        let client = self.writing.get().await?;
+        match tokio::time::timeout(ANSWER_LIMIT, count_by(&client, batch)).await {
+            Ok(counted) => counted,
+            Err(_) => {
+                // Whatever it still waits for, nobody else is to wait behind it.
+                drop(Object::take(client));
+                Err(Error::Away(format!("no answer in {} s", ANSWER_LIMIT.as_secs())))
+            }
+        }
     }
 
     pub async fn views(&self, id: &str) -> Result<i64> {
@@ -89,4 +93,14 @@ impl Counter {
         };
         Ok(rows.iter().map(limit).collect())
     }
+}
+
+async fn count_by(client: &Object, batch: &Batch) -> Result<()> {
+    let statement = client.prepare_cached(COUNT).await?;
+    let mut ids: Vec<String> = batch.ids.iter().map(|id| format!("{PREFIX}{id}")).collect();
+    let mut views = batch.views.clone();
+    ids.push(ALL_VIEWS.to_owned());
+    views.push(batch.views.iter().sum());
+    client.execute(&statement, &[&batch.source, &batch.number, &ids, &views]).await?;
+    Ok(())
 }

@@ -15,6 +15,10 @@ use update::Update;
 
 /// A statement that takes longer is given up by the server: a batch is then sent again, all else is answered 503.
 const STATEMENT_LIMIT_SECONDS: u32 = 10;
+/// A batch that has no answer after this long is sent again on another connection: the server itself may be gone.
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+/// A connection whose other end says nothing for about twice as long is lost. By itself TCP notices after hours.
+const SILENCE: Duration = Duration::from_secs(10);
 /// How long a request waits for a connection.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(5);
 
@@ -78,15 +82,23 @@ impl From<PoolError> for Error {
 
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Connections to PostgreSQL that are made when they are first needed.
-pub fn pool(settings: &Settings) -> std::result::Result<Pool, String> {
+/// Has a connection fail soon where the other machine is gone without a word.
+pub fn notice_a_lost_server(config: &mut tokio_postgres::Config) {
+    config.keepalives(true).keepalives_idle(SILENCE).keepalives_interval(SILENCE / 3).keepalives_retries(3);
+    config.tcp_user_timeout(SILENCE * 2);
+}
+
+/// Connections to PostgreSQL, at most so many, that are made when they are first needed.
+pub fn pool(settings: &Settings, most: usize) -> std::result::Result<Pool, String> {
     let config = settings.database.parse::<tokio_postgres::Config>();
     let mut config = config.map_err(|error| format!("--database: {error}"))?;
+    notice_a_lost_server(&mut config);
     config.application_name("gateway").connect_timeout(CONNECTION_LIMIT);
-    config.options(format!("-c statement_timeout={STATEMENT_LIMIT_SECONDS}s"));
+    let own = config.get_options().unwrap_or_default().to_owned();
+    config.options(format!("-c statement_timeout={STATEMENT_LIMIT_SECONDS}s {own}"));
     let manager =
         Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
-    let pool = Pool::builder(manager).max_size(settings.connections).runtime(Runtime::Tokio1);
+    let pool = Pool::builder(manager).max_size(most).runtime(Runtime::Tokio1);
     pool.wait_timeout(Some(CONNECTION_LIMIT)).build().map_err(|error| error.to_string())
 }
 
@@ -104,8 +116,14 @@ macro_rules! each_store {
 impl Store {
     pub async fn open(settings: &Settings) -> std::result::Result<Store, String> {
         match settings.store {
-            StoreName::Counter => Ok(Store::Counter(Counter::new(pool(settings)?))),
-            StoreName::Update => Ok(Store::Update(Update::new(pool(settings)?))),
+            // Writers have connections of their own: they do not wait behind a crowd that reads.
+            StoreName::Counter => Ok(Store::Counter(Counter::new(
+                pool(settings, settings.connections)?,
+                pool(settings, settings.writers)?,
+            ))),
+            StoreName::Update => {
+                Ok(Store::Update(Update::new(pool(settings, settings.connections + settings.writers)?)))
+            }
             #[cfg(feature = "redis")]
             StoreName::Redis => redis::Redis::open(&settings.redis).await.map(Store::Redis),
             #[cfg(not(feature = "redis"))]
