@@ -68,6 +68,15 @@ pub fn wait_until_recovered(session: &mut Session) {
     });
 }
 
+/// Commits wait for the one standby that there is, from now on.
+pub fn make_standby_synchronous(session: &mut Session, within: Duration) {
+    session.must("ALTER SYSTEM SET synchronous_standby_names = '*'");
+    session.must("SELECT pg_reload_conf()");
+    wait::until("the standby is synchronous", within, || {
+        session.value("SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'")
+    });
+}
+
 /// Buffered mode has been asked for, and works from now on.
 pub fn wait_until_buffered(session: &mut Session) {
     wait::until("buffered mode is ready", RECOVERED_SOON, || {

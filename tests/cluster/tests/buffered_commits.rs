@@ -305,11 +305,7 @@ fn a_commit_waits_for_its_synchronous_standby_and_nothing_else_does() {
     let primary = Cluster::start(often());
     let mut session = buffered(&primary, "postgres");
     let mut standby = primary.standby();
-    session.must("ALTER SYSTEM SET synchronous_standby_names = '*'");
-    session.must("SELECT pg_reload_conf()");
-    wait::until("the standby is synchronous", SOON, || {
-        session.value("SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'")
-    });
+    watch::make_standby_synchronous(&mut session, SOON);
     for level in ["remote_write", "on", "remote_apply"] {
         session.must(&format!("SET synchronous_commit = {level}"));
         wait::in_time(level, Duration::from_secs(3), || session.incr("a", 1).expect("increment"));
@@ -347,11 +343,7 @@ fn each_commit_that_waits_for_a_standby_has_a_record_of_its_own() {
     let primary = Cluster::start(by_hand().with("autovacuum", "off"));
     let mut session = buffered(&primary, "postgres");
     let standby = primary.standby();
-    session.must("ALTER SYSTEM SET synchronous_standby_names = '*'");
-    session.must("SELECT pg_reload_conf()");
-    wait::until("the standby is synchronous", SOON, || {
-        session.value("SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'")
-    });
+    watch::make_standby_synchronous(&mut session, SOON);
     let records = "SELECT count(*) FROM counter_ext.journal_tail";
     let before: i64 = session.value(records);
     thread::scope(|scope| {

@@ -26,14 +26,6 @@ fn catch_up(primary: &mut Session, standby: &mut Session) {
     });
 }
 
-fn make_synchronous(session: &mut Session) {
-    session.must("ALTER SYSTEM SET synchronous_standby_names = '*'");
-    session.must("SELECT pg_reload_conf()");
-    wait::until("the standby is synchronous", SOON, || {
-        session.value("SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'")
-    });
-}
-
 /// Commits that the promoted standby does not take any more wait, and are never acknowledged; then the old primary dies.
 fn promote_under_load(primary: &mut Cluster, standby: &Cluster, mode: &str, ledger: &Ledger) {
     let traffic = Traffic {
@@ -62,7 +54,7 @@ fn promotion_under_load_loses_nothing_acknowledged_and_the_old_primary_comes_bac
     let mut standby = primary.standby();
     let ledger = Ledger::new("failover", 20);
     for mode in ["slotted", "buffered"] {
-        make_synchronous(&mut primary.connect());
+        watch::make_standby_synchronous(&mut primary.connect(), SOON);
         promote_under_load(&mut primary, &standby, mode, &ledger);
         let mut promoted = standby.connect();
         ledger.settle_buffered(&mut promoted, &format!("{mode}, promoted"));
