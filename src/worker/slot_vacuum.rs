@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 use super::transactions::{Obstacle, in_transaction};
 use crate::pg::Oid;
 use crate::pg::table::Table;
-use crate::pg::vacuum;
+use crate::pg::{process, vacuum};
 
 /// How often it is looked whether there is something to do; later each time, up to the longest, while a vacuum does not help.
 const INTERVAL: Duration = Duration::from_secs(15);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(600);
+/// Moments at which nobody may use the table, before its empty pages are given back.
+const LOOKS: u32 = 5;
+const BETWEEN_LOOKS_US: i64 = 4000;
 /// A table of fewer pages is left alone: a few hot counters have that many.
 const MIN_BLOCKS: u32 = 64;
 /// Rows that are inserted into a page, about: most of it is kept for their next versions. Where fewer were folded than fill a quarter of the
@@ -49,8 +52,7 @@ impl SlotVacuum {
             }
             return Ok(());
         }
-        let truncates = in_transaction(|_| Ok(vacuum::is_unused(table)))?;
-        vacuum::in_worker(table, truncates).map_err(Obstacle::Failed)?;
+        vacuum::in_worker(table, is_unused(table)?).map_err(Obstacle::Failed)?;
         let (_, after) = slot_blocks()?;
         self.last = Instant::now();
         if after <= before / 2 {
@@ -61,6 +63,20 @@ impl SlotVacuum {
         }
         Ok(())
     }
+}
+
+/// Whether nobody used the table at some moments, one soon after the other. While empty pages are given back the table is locked against
+/// everybody, so this is left for a time when hardly anybody comes.
+fn is_unused(table: Oid) -> Result<bool, Obstacle> {
+    for look in 0..LOOKS {
+        if look > 0 {
+            process::sleep_us(BETWEEN_LOOKS_US);
+        }
+        if !in_transaction(|_| Ok(vacuum::is_unused(table)))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn is_worth_it(blocks: u32, folded: u64) -> bool {

@@ -127,8 +127,17 @@ impl Session {
 
     /// The rows of an ad-hoc query, two columns each.
     pub fn pairs<A: for<'r> FromSql<'r>, B: for<'r> FromSql<'r>>(&mut self, sql: &str) -> Vec<(A, B)> {
-        let rows = self.client.query(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {}", describe(&error)));
-        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+        self.try_pairs(sql).unwrap_or_else(|error| panic!("{sql}: {}", describe(&error)))
+    }
+
+    /// As `pairs`, where the server may be killed meanwhile.
+    pub fn try_pairs<A, B>(&mut self, sql: &str) -> Result<Vec<(A, B)>, Error>
+    where
+        A: for<'r> FromSql<'r>,
+        B: for<'r> FromSql<'r>,
+    {
+        let rows = self.client.query(sql, &[])?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 
     /// Notifications, channel and payload, that have come or come within some time. Errors: the connection is lost.

@@ -5,8 +5,10 @@ use counter_ext_cluster_tests::processes::signal;
 use counter_ext_cluster_tests::session::{Address, Session, assert_excused};
 use counter_ext_cluster_tests::wait::{self, load_time};
 use counter_ext_cluster_tests::{Cluster, Settings, chance, watch};
+use postgres::Error;
 use rand::Rng;
 use rustix::process::Signal;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -18,10 +20,23 @@ const SOON: Duration = Duration::from_secs(60);
 
 type Heard = Mutex<HashMap<String, i64>>;
 
-fn totals(session: &mut Session, payload: &str) -> Vec<(String, i64)> {
-    session.pairs(&format!(
-        "SELECT e ->> 'id', (e ->> 'value')::bigint FROM json_array_elements($json${payload}$json$) AS e"
-    ))
+fn totals(payload: &str) -> Vec<(String, i64)> {
+    let elements: Vec<Value> = serde_json::from_str(payload).expect("an array of JSON");
+    let total = |element: &Value| Some((element["id"].as_str()?.to_owned(), element["value"].as_i64()?));
+    elements.iter().map(|element| total(element).expect("an id and a value")).collect()
+}
+
+/// LISTEN first, then what there is, after recovery. Errors: the server was killed, or is being recovered still.
+fn listen_and_read(
+    address: &Address,
+    channel: &str,
+    prefix: &str,
+) -> Result<(Session, Vec<(String, i64)>), Error> {
+    let mut session = address.try_connect()?;
+    session.run(&format!("LISTEN {channel}"))?;
+    session.run("SELECT counter_get('live:0')")?;
+    let known = session.try_pairs(&format!("SELECT id, value FROM counter_list('{prefix}', NULL, 1000)"))?;
+    Ok((session, known))
 }
 
 /// What a page does that shows totals: LISTEN first, then read what there is, then take what comes; after a lost connection all
@@ -35,31 +50,16 @@ fn listen(
     count: &AtomicU64,
 ) {
     let mut session: Option<Session> = None;
-    let mut parser: Option<Session> = None;
     while !stop.load(SeqCst) {
         if session.is_none() {
-            let Ok(mut connected) = address.try_connect() else {
+            let Ok((connected, known)) = listen_and_read(address, channel, prefix) else {
                 thread::sleep(Duration::from_millis(20));
                 continue;
             };
-            if connected.run(&format!("LISTEN {channel}")).is_err() {
-                continue;
-            }
             session = Some(connected);
-            parser = address.try_connect().ok();
-            let Some(parser) = &mut parser else {
-                session = None;
-                continue;
-            };
-            // Still to be recovered, perhaps.
-            if parser.run("SELECT counter_get('live:0')").is_err() {
-                session = None;
-                continue;
-            }
-            let known = parser.pairs(&format!("SELECT id, value FROM counter_list('{prefix}', NULL, 1000)"));
             heard.lock().expect("no panic").extend(known);
         }
-        let (Some(connected), Some(parser)) = (&mut session, &mut parser) else { continue };
+        let Some(connected) = &mut session else { continue };
         match connected.notifications(Duration::from_millis(100)) {
             Err(_) => session = None,
             Ok(notifications) => {
@@ -67,7 +67,7 @@ fn listen(
                     assert_eq!(name, channel);
                     assert!(payload.len() < 8000);
                     count.fetch_add(1, SeqCst);
-                    heard.lock().expect("no panic").extend(totals(parser, &payload));
+                    heard.lock().expect("no panic").extend(totals(&payload));
                 }
             }
         }
@@ -164,7 +164,7 @@ fn many_totals_are_split_and_come_in_time() {
         let notifications = listener.notifications(Duration::from_millis(100)).expect("a connection");
         for (_, payload) in notifications {
             assert!(payload.len() < 8000);
-            heard.extend(totals(&mut session, &payload));
+            heard.extend(totals(&payload));
         }
         heard.len() == 2500
     });
@@ -200,7 +200,7 @@ fn what_is_no_utf8_is_sent_too() {
         let mut heard = HashMap::new();
         wait::until("all is heard", SOON, || {
             for (_, payload) in listener.notifications(Duration::from_millis(100)).expect("a connection") {
-                heard.extend(totals(&mut cluster.connect(), &payload));
+                heard.extend(totals(&payload));
             }
             heard.len() == 501
         });
@@ -276,7 +276,7 @@ fn a_full_queue_stops_nothing_and_the_last_value_arrives() {
             "SELECT pg_notify_of_server('other', repeat('x', 7000) || n) FROM generate_series(1, 10) AS n",
         );
         for (_, payload) in listener.notifications(Duration::from_millis(1)).expect("a connection") {
-            heard.extend(totals(&mut cluster.connect(), &payload));
+            heard.extend(totals(&payload));
         }
         session.value::<f64>(usage) >= 1.0
     });
@@ -326,7 +326,7 @@ fn a_full_queue_stops_nothing_and_the_last_value_arrives() {
     holder.must("COMMIT");
     wait::until("the last values arrive", SOON, || {
         for (_, payload) in listener.notifications(Duration::from_millis(100)).expect("a connection") {
-            heard.extend(totals(&mut session, &payload));
+            heard.extend(totals(&payload));
         }
         // Whoever sends moves the queue's end on.
         session.must("SELECT pg_notify_of_server('other', '')");

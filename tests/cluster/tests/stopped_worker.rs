@@ -2,8 +2,9 @@
 //!
 //! The worker is stopped at random instants, thousands of times where `COUNTER_EXT_TEST_SECONDS` gives time for it. Whoever is at the
 //! same statement all through a stop waits for the worker; what the worker was doing then, and what the session waits for, is
-//! printed. PostgreSQL's own lightweight locks are the exception: a process that is stopped with one in its hands holds
-//! everybody up who needs it, and those who need what these hold.
+//! printed. PostgreSQL's own lightweight locks are the exception, and its lock on the end of a table, which whoever adds a page holds as
+//! briefly and which is handed over to a sleeper: a process that is stopped with one in its hands holds everybody up who needs it, and those
+//! who need what these hold.
 //!
 //! The worker takes our lightweight locks for microseconds. A stop meets it in between by chance, once in hundreds of times; more often, or
 //! while it sleeps, reads pages or takes other locks inside, is a fault.
@@ -80,10 +81,10 @@ struct Wait {
     is_slow: bool,
 }
 
-/// Waits on PostgreSQL's own lightweight locks, or on the disk.
+/// Waits on PostgreSQL's own lightweight locks, for the end of a table, or on the disk.
 fn is_postgresqls(call: &Call) -> bool {
     let is_lock = call.waits_for.starts_with("LWLock:") && !call.waits_for.contains("counter_ext");
-    is_lock || call.waits_for.starts_with("IO:")
+    is_lock || call.waits_for.starts_with("Lock:extend") || call.waits_for.starts_with("IO:")
 }
 
 /// Where the process is, as the debugger sees it, if there is one.
