@@ -5,8 +5,8 @@
 //! panic prints the log's end first.
 
 use crate::installation::{Installation, run};
-use crate::log::ServerLog;
-use crate::processes::{children, is_running, signal};
+use crate::log::{ServerLog, WORKERS};
+use crate::processes::{children, halt, is_running, signal, title};
 use crate::session::{Address, Session};
 use crate::settings::Settings;
 use crate::wait;
@@ -26,7 +26,10 @@ use tempfile::TempDir;
 pub(crate) const PORT: u16 = 5432;
 
 const START_LIMIT: Duration = Duration::from_secs(60);
-const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// Our workers hold up no shutdown.
+const WORKERS_END_LIMIT: Duration = Duration::from_secs(10);
+/// What PostgreSQL itself does in a shutdown, a checkpoint above all, is as slow as the machine.
+const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// A test whose server lives longer than this hangs, unless the load is stretched: no test has as many
 /// load phases as `MOST_LOADS`. Killing the server ends it.
 const LIFE_LIMIT: Duration = Duration::from_secs(300);
@@ -222,7 +225,15 @@ impl Cluster {
 
     /// Fast shutdown, in bounded time: no worker may hold it up.
     pub fn stop(&mut self) {
-        wait::in_time("fast shutdown", STOP_LIMIT, || self.end(Signal::INT));
+        let postmaster = self.postmaster_pid();
+        wait::in_time("fast shutdown", STOP_LIMIT, || {
+            signal(postmaster, Signal::INT);
+            let is_ours = |&pid: &i32| WORKERS.iter().any(|worker| title(pid).contains(worker));
+            wait::until("the extension's workers end in a shutdown", WORKERS_END_LIMIT, || {
+                !children(postmaster).iter().any(is_ours)
+            });
+            self.end(Signal::INT);
+        });
     }
 
     pub fn restart(&mut self) {
@@ -270,7 +281,7 @@ impl Cluster {
             Death::Immediate => self.end(Signal::QUIT),
             Death::Postmaster => {
                 // Stopped first, so that nobody is born after they were counted.
-                signal(postmaster, Signal::STOP);
+                halt(postmaster);
                 let orphans = children(postmaster);
                 self.end(Signal::KILL);
                 // The next start is refused while one of them still has the shared memory.
@@ -281,11 +292,11 @@ impl Cluster {
             Death::Everything => {
                 // Stopped first, so that it neither starts nor warns anyone while we go through its
                 // children.
-                signal(postmaster, Signal::STOP);
+                halt(postmaster);
                 let victims = children(postmaster);
                 victims.iter().for_each(|&pid| signal(pid, Signal::KILL));
                 self.end(Signal::KILL);
-                wait::until("killed processes are gone", STOP_LIMIT, || {
+                wait::until("killed processes are gone", START_LIMIT, || {
                     !victims.iter().any(|&pid| is_running(pid))
                 });
             }

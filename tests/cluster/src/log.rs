@@ -16,8 +16,8 @@ const FORBIDDEN: &[&str] = &[
     "Lock on tuple",
 ];
 
-/// As they stand in log lines, where `%b` says what a process is.
-const WORKERS: [&str; 2] = ["counter_ext launcher", "counter_ext compactor"];
+/// As they stand in log lines, where `%b` says what a process is, and in titles of processes.
+pub(crate) const WORKERS: [&str; 2] = ["counter_ext launcher", "counter_ext compactor"];
 
 const TAIL_LINES: usize = 60;
 

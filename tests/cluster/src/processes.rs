@@ -2,9 +2,11 @@
 //! knows its children.
 
 use crate::installation::{Installation, run};
+use crate::wait;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
+use std::time::Duration;
 
 /// Sends a signal; a process that is gone already is not an error.
 pub fn signal(pid: i32, signal: Signal) {
@@ -12,6 +14,30 @@ pub fn signal(pid: i32, signal: Signal) {
     match kill_process(target, signal) {
         Ok(()) | Err(Errno::SRCH) => {}
         Err(error) => panic!("signal {signal:?} to {pid}: {error}"),
+    }
+}
+
+/// Stops a process, and waits until it stands still: for a moment after the signal it may still fork.
+pub fn halt(pid: i32) {
+    signal(pid, Signal::STOP);
+    wait::until("the process stands still", Duration::from_secs(60), || {
+        state_and_parent(pid).is_none_or(|(state, _)| ['T', 'Z'].contains(&state))
+    });
+}
+
+/// A process that stands still and goes on when this is dropped, also in a panic: else whoever waits for it waits for ever.
+pub struct Halted(i32);
+
+impl Halted {
+    pub fn new(pid: i32) -> Halted {
+        halt(pid);
+        Halted(pid)
+    }
+}
+
+impl Drop for Halted {
+    fn drop(&mut self) {
+        signal(self.0, Signal::CONT);
     }
 }
 
@@ -29,6 +55,12 @@ pub fn children(parent: i32) -> Vec<i32> {
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|&pid| state_and_parent(pid).is_some_and(|(_, found)| found == parent))
         .collect()
+}
+
+/// What a process of PostgreSQL says that it is, as `ps` shows it; nothing, where it is gone.
+pub(crate) fn title(pid: i32) -> String {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Zombies do not count: they hold neither memory nor files.
