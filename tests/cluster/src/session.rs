@@ -87,7 +87,7 @@ pub fn assert_excused(error: &Error, sqlstates: &[&str], what: &str) {
 }
 
 /// How soon a worker folds what was counted.
-const FOLDED_SOON: std::time::Duration = std::time::Duration::from_secs(15);
+const FOLDED_SOON: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// A connection that keeps its prepared statements.
 pub struct Session {

@@ -106,7 +106,7 @@ pub fn wait_until_compactor_pauses(session: &mut Session) {
 /// Panics when some process keeps waiting for a lock.
 pub fn assert_no_lasting_wait(address: &Address) {
     let mut session = address.connect();
-    wait::until("nobody waits for a lock", Duration::from_secs(3), || {
+    wait::until("nobody waits for a lock", Duration::from_secs(15), || {
         session.value("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock')")
     });
 }

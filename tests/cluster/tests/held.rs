@@ -160,7 +160,7 @@ fn an_open_transaction_delays_no_compaction_of_others() {
     watch::wait_until_folded(&mut session);
     session.must("BEGIN; SELECT counter_incr('held'); PREPARE TRANSACTION 'holder'");
     session.must("SELECT counter_incr('held'), counter_incr('free')");
-    wait::until("the free counter is folded", Duration::from_secs(5), || {
+    wait::until("the free counter is folded", Duration::from_secs(15), || {
         session.value("SELECT value = 2 FROM counter_ext.total WHERE id = 'free'")
     });
     wait::in_time("counter_compact beside a held slot row", Duration::from_secs(5), || {

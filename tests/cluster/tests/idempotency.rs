@@ -231,10 +231,11 @@ fn forgetting_many_old_tokens_holds_up_no_pass() {
     for round in 1..=4 {
         session.incr("n", 1).expect("increment");
         let left = tokens(&mut session);
-        in_time("counter_compact beside a purge", Duration::from_secs(4), || {
+        in_time("counter_compact beside a purge", Duration::from_secs(15), || {
             session.compact().expect("counter_compact");
         });
         println!("round {round}: {left} tokens were left");
+        assert!(round > 1 || tokens(&mut session) > 0, "the first pass waited until all tokens were gone");
         assert_eq!(watch::unfolded(&mut session), 0, "slot rows left after counter_compact");
         session.assert_count("n", round);
     }
