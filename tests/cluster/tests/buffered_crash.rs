@@ -5,13 +5,12 @@ use counter_ext_cluster_tests::buffered::MIXED;
 use counter_ext_cluster_tests::chance;
 use counter_ext_cluster_tests::cluster::Death;
 use counter_ext_cluster_tests::load::pause;
-use counter_ext_cluster_tests::processes::signal;
+use counter_ext_cluster_tests::processes::Halted;
 use counter_ext_cluster_tests::wait;
-use counter_ext_cluster_tests::{Cluster, Ledger, Settings, Traffic, under_load, watch};
+use counter_ext_cluster_tests::{Cluster, Ledger, Session, Settings, Traffic, under_load, watch};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
-use rustix::process::Signal;
 use std::time::Duration;
 
 const ROUNDS_EACH: usize = 10;
@@ -119,23 +118,29 @@ fn acknowledged_increments_survive_a_crash_while_nothing_is_folded_and_checkpoin
         // A backend stopped in its commit keeps its epoch open.
         let mut session = cluster.connect();
         session.must(BUFFERED);
-        session.must("SET counter_ext.debug_commit_window_ms = 5000");
+        session.must("SET counter_ext.debug_commit_window_ms = 20000");
         let pid = session.backend_pid();
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 let _ = session.incr("stopped", 1);
             });
-            std::thread::sleep(Duration::from_millis(100));
-            signal(pid, Signal::STOP);
-            std::thread::sleep(Duration::from_millis(random.random_range(200..600)));
             let mut other = cluster.connect();
+            // The worker names it once it waits for it: then it is in its commit.
+            let await_its_name = |other: &mut Session| {
+                wait::until("counter_stats names the process that is waited for", VICTIM_SOON, || {
+                    other.value::<Option<i32>>("SELECT journal_delayed_by FROM counter_stats") == Some(pid)
+                });
+            };
+            await_its_name(&mut other);
+            // More passes come by, and fold nothing.
+            std::thread::sleep(Duration::from_millis(300));
+            let _halted = Halted::new(pid);
+            std::thread::sleep(Duration::from_millis(random.random_range(200..600)));
             for _ in 0..2 {
                 other.must("CHECKPOINT; SELECT pg_switch_wal()");
             }
             other.must("CHECKPOINT");
-            wait::until("counter_stats names the process that is waited for", VICTIM_SOON, || {
-                other.value::<Option<i32>>("SELECT journal_delayed_by FROM counter_stats") == Some(pid)
-            });
+            await_its_name(&mut other);
             drop(other);
             cluster.die(Death::Everything);
         });

@@ -55,6 +55,8 @@ fn seventy_databases_keep_their_increments_over_a_crash() {
     }
     for round in 1..=2 {
         let mut buffered = 0;
+        // Only then is there one that has to buffer.
+        watch::wait_until_buffered(&mut cluster.connect_to("d0"));
         for n in 0..DATABASES {
             let mut session = cluster.connect_to(&format!("d{n}"));
             session.must(BUFFERED);

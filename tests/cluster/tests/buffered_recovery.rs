@@ -198,11 +198,13 @@ fn compaction_raises_where_it_cannot_fold() {
     let mut session = buffered(&cluster, "postgres");
     let mut stopped = cluster.connect();
     stopped.must(BUFFERED);
-    stopped.must("SET counter_ext.debug_commit_window_ms = 9000");
+    stopped.must("SET counter_ext.debug_commit_window_ms = 15000");
     let pid = stopped.backend_pid();
+    let records = "SELECT count(*) FROM counter_ext.journal_tail";
+    let before: i64 = session.value(records);
     thread::scope(|scope| {
         let stopped = scope.spawn(move || stopped.incr("a", 1));
-        thread::sleep(Duration::from_millis(500));
+        wait::until("its record is written", SOON, || session.value::<i64>(records) > before);
         session.incr("a", 10).expect("increment");
         let error = session.compact().expect_err("a backend stands in its commit");
         let text = describe(&error);
@@ -297,12 +299,12 @@ fn a_read_before_recovery_has_finished_is_exact_at_once() {
     let mut session = buffered(&cluster, "postgres");
     session.incr("a", 7).expect("increment");
     session.incr("a", -2).expect("increment");
-    session.must("ALTER SYSTEM SET counter_ext.debug_recovery_window_ms = 4000");
+    session.must("ALTER SYSTEM SET counter_ext.debug_recovery_window_ms = 8000");
     drop(session);
     cluster.die(Death::Everything);
     cluster.start_again();
     let mut session = cluster.connect();
-    wait::in_time("reads", Duration::from_secs(2), || {
+    wait::in_time("reads", Duration::from_secs(6), || {
         assert_eq!(session.get("a").expect("get"), 5, "the first read after the start");
         let exact: bool = session.value("SELECT exact FROM counter_info('a')");
         assert!(exact);
@@ -319,6 +321,8 @@ fn a_read_before_recovery_has_finished_is_exact_at_once() {
     // Where the worker was first, set was buffered, and rows have it once it is folded.
     session.compact().expect("compact");
     session.assert_count("a", 50);
+    // It may still stand in its window, where nobody needs it.
+    watch::wait_until_compactor_pauses(&mut session);
     cluster.finish();
 }
 
@@ -431,7 +435,7 @@ fn tables_made_anew_during_recovery_start_from_nothing() {
     let mut cluster = Cluster::start(by_hand());
     let mut session = buffered(&cluster, "postgres");
     session.incr("a", 7).expect("increment");
-    session.must("ALTER SYSTEM SET counter_ext.debug_recovery_window_ms = 1500");
+    session.must("ALTER SYSTEM SET counter_ext.debug_recovery_window_ms = 8000");
     drop(session);
     cluster.die(Death::Everything);
     cluster.start_again();
@@ -448,5 +452,6 @@ fn tables_made_anew_during_recovery_start_from_nothing() {
     assert!(buffered_increments(&mut session) > before);
     session.compact().expect("compact");
     session.assert_count("a", 5);
+    watch::wait_until_compactor_pauses(&mut session);
     cluster.finish();
 }

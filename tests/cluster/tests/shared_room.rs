@@ -2,7 +2,7 @@
 
 use counter_ext_cluster_tests::buffered::{SOON, buffered, by_hand, in_rows};
 use counter_ext_cluster_tests::processes::signal;
-use counter_ext_cluster_tests::{Cluster, Session, wait};
+use counter_ext_cluster_tests::{Cluster, Session, wait, watch};
 use rustix::process::Signal;
 use std::thread;
 use std::time::Duration;
@@ -25,7 +25,8 @@ fn increments_of_one_database_that_nobody_folds_do_not_shut_out_another() {
     slotted.must("SET counter_ext.mode = 'slotted'");
 
     // The flooder's worker stands still, so what is buffered stays so.
-    let worker: i32 = flooder.value("SELECT worker_pid FROM counter_stats");
+    let worker = watch::wait_for_compactor(&mut flooder);
+    watch::wait_until_compactor_pauses(&mut flooder);
     signal(worker, Signal::STOP);
     for id in 0..3 * MAX_COUNTERS {
         flooder.incr(&format!("flood:{id}"), 1).expect("increment");
