@@ -28,6 +28,11 @@ pub fn until(what: &str, limit: Duration, mut ready: impl FnMut() -> bool) {
     for_some(what, limit, || ready().then_some(()));
 }
 
+/// Lets a load go on until it has done what the test asks of it: how much it does in a fixed time depends on the machine.
+pub fn until_enough_was_done(is_enough: impl FnMut() -> bool) {
+    until("enough was done", Duration::from_secs(60), is_enough);
+}
+
 /// Runs `action` and panics when it took longer than `limit`: for what must not be delayed.
 pub fn in_time<T>(what: &str, limit: Duration, action: impl FnOnce() -> T) -> T {
     let start = Instant::now();

@@ -2,18 +2,17 @@
 
 use counter_ext_cluster_tests::cluster::Death;
 use counter_ext_cluster_tests::load::Ending;
-use counter_ext_cluster_tests::processes::signal;
 use counter_ext_cluster_tests::session::{Address, Isolation, Session, assert_excused};
 use counter_ext_cluster_tests::wait::{self, load_time};
 use counter_ext_cluster_tests::{Cluster, Settings, chance, watch};
 use rand::Rng;
 use rand::seq::IndexedRandom;
-use rustix::process::Signal;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
 const IDS: [&str; 4] = ["audit:0", "audit:1", "audit:2", "audit:3"];
+const SOON: Duration = Duration::from_secs(30);
 
 fn assert_whole(session: &mut Session, id: &str, when: &str) {
     let (ok, problem): (Option<bool>, Option<String>) =
@@ -125,8 +124,7 @@ fn the_log_adds_up_under_load_and_crashes() {
         scope.spawn(move || verify(address, stop, verified));
         thread::sleep(load_time(1.5));
         // The worker alone: PostgreSQL takes that for a crash of all.
-        let worker: i32 = cluster.connect().value("SELECT worker_pid FROM counter_stats");
-        signal(worker, Signal::KILL);
+        cluster.kill_one(SOON, watch::compactor);
         cluster.wait_until_it_answers();
         for death in [Death::Postmaster, Death::Everything, Death::Immediate] {
             thread::sleep(load_time(1.0));
@@ -135,16 +133,16 @@ fn the_log_adds_up_under_load_and_crashes() {
             cluster.connect().finish_prepared();
         }
         thread::sleep(load_time(1.0));
+        wait::until_enough_was_done(|| committed.load(SeqCst) > 100 && verified.load(SeqCst) > 10);
     });
     let mut session = cluster.connect();
     session.finish_prepared();
     println!("{} transactions, {} verifications", committed.load(SeqCst), verified.load(SeqCst));
-    assert!(committed.load(SeqCst) > 100 && verified.load(SeqCst) > 10);
     for id in IDS {
         assert_whole(&mut session, id, "with entries not sealed yet, perhaps");
     }
     watch::fold_everything(&mut session);
-    wait::until("everything is sealed", Duration::from_secs(30), || {
+    wait::until("everything is sealed", SOON, || {
         session.value("SELECT count(*) = 0 FROM counter_ext.audit_pending")
     });
     for id in IDS {
@@ -187,7 +185,7 @@ fn a_restored_dump_and_a_standby_can_be_verified() {
     let prefixes: Vec<(String, bool)> =
         restored.pairs("SELECT prefix, since IS NOT NULL FROM counter_ext.audited");
     assert_eq!(prefixes, [("audit:".to_owned(), true)]);
-    wait::until("what was not sealed is", Duration::from_secs(30), || {
+    wait::until("what was not sealed is", SOON, || {
         restored.value("SELECT count(*) = 0 FROM counter_ext.audit_pending")
     });
     restored.must("SELECT counter_incr('audit:1', 5)");
@@ -202,7 +200,7 @@ fn a_restored_dump_and_a_standby_can_be_verified() {
     let standby = original.standby();
     session.must("SELECT counter_incr('audit:1', 5)");
     let mut reader = standby.connect();
-    wait::until("the standby has it", Duration::from_secs(30), || {
+    wait::until("the standby has it", SOON, || {
         reader.value("SELECT entries = 111 AND ok FROM counter_audit_verify('audit:1')")
     });
     drop(reader);

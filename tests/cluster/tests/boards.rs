@@ -133,8 +133,7 @@ fn ranks_are_right_after_load_and_crashes() {
         cluster.connect().must("SELECT counter_board('game:')");
         scope.spawn(move || look(address, stop, looks));
         thread::sleep(load_time(2.0));
-        let worker: i32 = cluster.connect().value("SELECT worker_pid FROM counter_stats");
-        signal(worker, Signal::KILL);
+        cluster.kill_one(SOON, watch::compactor);
         cluster.wait_until_it_answers();
         for death in [Death::Everything, Death::Immediate] {
             thread::sleep(load_time(1.0));
@@ -142,9 +141,9 @@ fn ranks_are_right_after_load_and_crashes() {
             cluster.start_again();
         }
         thread::sleep(load_time(1.0));
+        wait::until_enough_was_done(|| committed.load(SeqCst) > 100 && looks.load(SeqCst) > 10);
     });
     println!("{} transactions, {} looks", committed.load(SeqCst), looks.load(SeqCst));
-    assert!(committed.load(SeqCst) > 100 && looks.load(SeqCst) > 10);
     let mut session = cluster.connect();
     settle(&mut session);
     assert!(session.value::<i64>("SELECT count(*) FROM counter_board_top('game:', 1000)") > 100);
@@ -196,6 +195,7 @@ fn a_pass_beside_a_worker_that_stands_still_builds_no_board() {
     let mut session = cluster.connect();
     let worker = watch::wait_for_compactor(&mut session);
     session.must("SELECT count(counter_incr('late:' || n, n)) FROM generate_series(1, 60000) AS n; SELECT counter_compact()");
+    watch::wait_until_compactor_pauses(&mut session);
     signal(worker, Signal::STOP);
     session.must("SELECT counter_board('late:'); SELECT counter_incr('late:7', -100)");
     session.must("SELECT counter_compact()");

@@ -2,8 +2,9 @@
 //! and a restore.
 
 use counter_ext_cluster_tests::cluster::Death;
+use counter_ext_cluster_tests::load::{Ending, pause};
 use counter_ext_cluster_tests::session::{Address, Isolation, describe};
-use counter_ext_cluster_tests::{Cluster, Session, Settings, chance, load::pause, wait, watch};
+use counter_ext_cluster_tests::{Cluster, Session, Settings, chance, wait, watch};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -124,6 +125,7 @@ fn every_kind_of_cache_is_exact_under_load_and_through_crashes() {
     session.must(TABLES);
     let (stop, written) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
+        let _ending = Ending(&stop);
         for actor in 1..=WRITERS {
             let (address, stop, written) = (&address, &stop, &written);
             scope.spawn(move || write(address, actor, stop, written));
@@ -134,10 +136,9 @@ fn every_kind_of_cache_is_exact_under_load_and_through_crashes() {
             cluster.start_again();
             pause(&stop, Duration::from_millis(1000));
         }
-        stop.store(true, SeqCst);
+        wait::until_enough_was_done(|| written.load(SeqCst) > 100);
     });
     println!("{} transactions", written.load(SeqCst));
-    assert!(written.load(SeqCst) > 100);
     let mut session = cluster.connect();
     assert_right(&mut session, "after the load");
     watch::wait_for_compactor(&mut session);

@@ -1,9 +1,10 @@
 //! Counters of a table's rows are what the rows say, whatever is written while they are filled, and whoever is killed.
 
 use counter_ext_cluster_tests::cluster::Death;
+use counter_ext_cluster_tests::load::{Ending, pause};
 use counter_ext_cluster_tests::processes::signal;
 use counter_ext_cluster_tests::session::{Address, Isolation, assert_excused, describe};
-use counter_ext_cluster_tests::{Cluster, Session, Settings, chance, load::pause, wait, watch};
+use counter_ext_cluster_tests::{Cluster, Session, Settings, chance, wait, watch};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -130,6 +131,7 @@ fn a_backfill_under_load_and_through_crashes_is_exact() {
     session.must(TABLE);
     let (stop, written) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
+        let _ending = Ending(&stop);
         for actor in 1..=WRITERS {
             let (address, stop, written) = (&address, &stop, &written);
             scope.spawn(move || write(address, actor, stop, written));
@@ -161,10 +163,9 @@ fn a_backfill_under_load_and_through_crashes_is_exact() {
             cluster.start_again();
             pause(&stop, Duration::from_millis(1000));
         }
-        stop.store(true, SeqCst);
+        wait::until_enough_was_done(|| written.load(SeqCst) > 100);
     });
     println!("{} transactions", written.load(SeqCst));
-    assert!(written.load(SeqCst) > 100);
     let mut session = cluster.connect();
     // Drift that a killed repair had not mended yet is none: it rolled back with it.
     assert_right(&mut session, "after the load");

@@ -8,6 +8,7 @@ use counter_ext_cluster_tests::citus::{
     ARRIVES, ARRIVING, Citus, ON_THE_WAY, await_value, id_in, pretend, pretend_nodes,
 };
 use counter_ext_cluster_tests::cluster::Death;
+use counter_ext_cluster_tests::load::Ending;
 use counter_ext_cluster_tests::{Cluster, Session, Settings, assert_sqlstate, wait};
 
 const NOT_IN_STATE: &str = "55000";
@@ -420,6 +421,7 @@ fn counters_follow_their_shards() {
             (0..IDS).map(|number| session.value(&format!("SELECT counter_get('m:{number}')"))).collect();
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
+            let _ending = Ending(&is_over);
             for client in 0..3 {
                 let (citus, counted, is_over) = (&citus, &counted, &is_over);
                 scope.spawn(move || {
@@ -439,7 +441,6 @@ fn counters_follow_their_shards() {
                 let to = 3 - citus.node_of(&id);
                 citus.move_shard_of(&id, to).expect("a shard moves");
             }
-            is_over.store(true, Ordering::Relaxed);
         });
         if round % 2 == 1 {
             let node = 1 + round / 2;

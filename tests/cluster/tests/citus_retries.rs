@@ -9,6 +9,7 @@ use counter_ext_cluster_tests::citus::{
     ARRIVES, ARRIVING, Citus, ON_THE_WAY, await_value, id_in, pretend, pretend_nodes,
 };
 use counter_ext_cluster_tests::cluster::Death;
+use counter_ext_cluster_tests::load::Ending;
 use counter_ext_cluster_tests::{Cluster, Session, Settings, assert_sqlstate, wait};
 
 const NOT_IN_STATE: &str = "55000";
@@ -194,6 +195,7 @@ fn retries_follow_their_shards() {
     for round in 0..3 {
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
+            let _ending = Ending(&is_over);
             for client in 0..CLIENTS {
                 let (citus, counted, batches, is_over) = (&citus, &counted, &batches, &is_over);
                 scope.spawn(move || {
@@ -234,7 +236,6 @@ fn retries_follow_their_shards() {
                 let to = 3 - citus.node_of(&id);
                 citus.move_shard_of(&id, to).expect("a shard moves");
             }
-            is_over.store(true, Ordering::Relaxed);
         });
         if round == 1 {
             citus.nodes[1].die(Death::Everything);

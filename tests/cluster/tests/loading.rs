@@ -2,6 +2,7 @@
 //! double, never lost, never a dip (promise G4; DESIGN section 7).
 
 use counter_ext_cluster_tests::chance;
+use counter_ext_cluster_tests::load::Ending;
 use counter_ext_cluster_tests::wait::{self, load_time};
 use counter_ext_cluster_tests::{
     Address, Cluster, Ledger, Session, Settings, Traffic, assert_sqlstate, load_for, watch,
@@ -139,7 +140,7 @@ fn a_read_from_rows_is_not_followed_by_a_lower_one_from_memory() {
             reader.drop_counter(&id).expect("counter_drop");
             reader.must("ROLLBACK TO s");
             scope.spawn(|| committer.incr(&id, 7).expect("increment"));
-            wait::until("the commit is visible", Duration::from_secs(5), || {
+            wait::until("the commit is visible", Duration::from_secs(30), || {
                 reader.get(&id).expect("counter_get") == 107
             });
             reader.must("ROLLBACK");
@@ -182,7 +183,7 @@ fn what_rows_have_shown_memory_does_not_undercut_however_long_the_commit_takes()
         assert_eq!(reader.get(&id).expect("in memory"), 100);
         thread::scope(|scope| {
             let committer = scope.spawn(|| slow_committer(&address, 1500).incr(&id, 1));
-            let shown = wait::for_some("the commit is visible in rows", Duration::from_secs(5), || {
+            let shown = wait::for_some("the commit is visible in rows", Duration::from_secs(30), || {
                 let value: Option<i64> = reader.value(&shown_by.replace("ID", &id));
                 value.filter(|value| *value == 101)
             });
@@ -300,6 +301,7 @@ fn an_id_that_comes_again_in_an_array_does_not_fall() {
     watch::evict_everything(&mut session);
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _ending = Ending(&stop);
         scope.spawn(|| {
             let mut writer = address.connect();
             while !stop.load(Ordering::Relaxed) {
@@ -317,7 +319,6 @@ fn an_id_that_comes_again_in_an_array_does_not_fall() {
                 )
             })
             .sum();
-        stop.store(true, Ordering::Relaxed);
         assert_eq!(fallen, 0, "totals that fall within one array");
     });
     cluster.finish();

@@ -115,13 +115,12 @@ fn a_series_adds_up_to_the_total_after_load_and_crashes() {
         );
         thread::sleep(load_time(1.0));
         // Compaction pauses.
-        let worker: i32 = cluster.connect().value("SELECT worker_pid FROM counter_stats");
+        let worker = watch::wait_for_compactor(&mut cluster.connect());
         signal(worker, Signal::STOP);
         thread::sleep(load_time(1.0));
         signal(worker, Signal::CONT);
         thread::sleep(load_time(0.5));
-        let worker: i32 = cluster.connect().value("SELECT worker_pid FROM counter_stats");
-        signal(worker, Signal::KILL);
+        cluster.kill_one(SOON, watch::compactor);
         cluster.wait_until_it_answers();
         for death in [Death::Everything, Death::Immediate, Death::Everything] {
             thread::sleep(load_time(1.0));
@@ -130,9 +129,9 @@ fn a_series_adds_up_to_the_total_after_load_and_crashes() {
             cluster.connect().finish_prepared();
         }
         thread::sleep(load_time(1.0));
+        wait::until_enough_was_done(|| committed.load(SeqCst) > 100);
     });
     println!("{} transactions", committed.load(SeqCst));
-    assert!(committed.load(SeqCst) > 100);
     let mut session = cluster.connect();
     session.finish_prepared();
     assert_eq!(session.value::<i64>("SELECT count(*) FROM pg_prepared_xacts"), 0);

@@ -2,6 +2,7 @@
 //! and has the same bytes as its primary.
 
 use counter_ext_cluster_tests::buffered::{BUFFERED, SOON, buffered, by_hand, often};
+use counter_ext_cluster_tests::load::Ending;
 use counter_ext_cluster_tests::session::describe;
 use counter_ext_cluster_tests::wait::{self, load_time};
 use counter_ext_cluster_tests::{Address, Cluster, Session};
@@ -103,6 +104,7 @@ fn under_mixed_load(address: &Address, body: impl FnOnce()) {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let (address, stop) = (&address, &stop);
+        let _ending = Ending(stop);
         for client in 0..6 {
             scope.spawn(move || count(address, client, stop));
         }
@@ -116,7 +118,6 @@ fn under_mixed_load(address: &Address, body: impl FnOnce()) {
             }
         });
         body();
-        stop.store(true, SeqCst);
     });
 }
 
