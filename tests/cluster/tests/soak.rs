@@ -26,8 +26,8 @@ use rustix::process::Signal;
 const SOON: Duration = Duration::from_secs(30);
 const FIRST_ACTOR: u64 = 2_000_000;
 /// Statements of the soak that a fault may end otherwise than by the session's end: locks that a dead transaction still seems to hold,
-/// a database in use, a worker that is not there yet.
-const EXCUSED: &[&str] = &["55P03", "55006", "40P01", "57014", "55000"];
+/// a database in use, a worker that is not there yet. No deadlock: docs/limits.md says what may meet in one, and nothing of that is here.
+const EXCUSED: &[&str] = &["55P03", "55006", "57014", "55000"];
 const ITEMS: usize = 4;
 const PARENTS: i32 = 5;
 
