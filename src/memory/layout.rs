@@ -16,7 +16,7 @@ use super::guarded::Guarded;
 pub(super) use super::lifecycle::{COLD, FREE, LOADED, LOADING};
 
 /// Layout of the segment. It lives no longer than the server, but both sides of a mapping must agree.
-pub const FORMAT_VERSION: u32 = 4;
+pub const FORMAT_VERSION: u32 = 5;
 
 pub(super) const CACHE_LINE: usize = 64;
 /// Loads that can run at once; further ones are answered from rows.
@@ -92,12 +92,16 @@ pub(super) struct BackendCell {
     pub epoch: AtomicU64,
     /// A commit shared with others: see `group.rs`. The slot of the next member plus one.
     pub group_next: AtomicU32,
-    /// `WAITS` or `WAITS_ALONE` until the leader is done, then 0.
-    pub group_waits: AtomicU32,
+    /// Whether it waits, is done, or is to lead.
+    pub group_state: AtomicU32,
+    /// The first of those whom it is to lead, itself among them.
+    pub group_given: AtomicU32,
+    /// Whether its deltas are not to be in one record with others'.
+    pub group_alone: AtomicU32,
     /// The block of the journal's table that it has room on.
     pub group_block: AtomicU32,
     pub group_text_bytes: AtomicU32,
-    /// The end of the record that has its deltas; 0 when none has.
+    /// The end of the record that has its deltas.
     pub group_lsn: AtomicU64,
     pub group_text: UnsafeCell<[u8; GROUP_TEXT_BYTES]>,
 }
@@ -289,7 +293,7 @@ resettable! {
         pub folds_ended: AtomicU64,
         /// Where records go: see `cursor.rs`.
         pub cursors: Cursors,
-        /// Head of the queue of those who commit together.
+        /// The queue of those who commit together: see `queue.rs`.
         pub group_queue: AtomicU32,
         pub drains_begun: AtomicU64,
         pub drains_done: AtomicU64,
@@ -389,7 +393,7 @@ impl Geometry {
 
     /// Locks of the segment: one for databases, and two a database, for its journal and for its group commits.
     pub fn locks(&self) -> usize {
-        1 + 2 * self.database_cells
+        1 + self.database_cells
     }
 
     pub fn load_cells_at(&self) -> usize {

@@ -45,6 +45,7 @@ mod lwlock;
 mod marks;
 mod partition;
 mod places;
+mod queue;
 pub mod restore_guard;
 mod room;
 mod segment;

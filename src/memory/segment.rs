@@ -239,11 +239,4 @@ impl Segment {
         // SAFETY: as above.
         unsafe { lwlock::try_exclusive(self.lock(1 + database_cell)) }
     }
-
-    /// Held by the leader of a group commit in the database of a cell: see `group.rs`.
-    pub fn lock_flush(&self, database_cell: usize) -> LockGuard {
-        assert!(database_cell < self.database_cells());
-        // SAFETY: a lock of the segment; taken in COMMIT callbacks with no other of them held.
-        unsafe { lwlock::exclusive(self.lock(1 + self.database_cells() + database_cell)) }
-    }
 }

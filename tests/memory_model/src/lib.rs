@@ -20,6 +20,8 @@ pub mod filter;
 pub mod generation;
 #[path = "../../../src/memory/lifecycle.rs"]
 pub mod lifecycle;
+#[path = "../../../src/memory/queue.rs"]
+pub mod queue;
 pub mod simulated;
 #[path = "../../../src/memory/visibility.rs"]
 pub mod visibility;
