@@ -29,23 +29,32 @@ use crate::pg::process;
 const NEXT_TRY: Duration = Duration::from_secs(1);
 
 thread_local! {
-    static MINE: Cell<Option<(u32, usize)>> = const { Cell::new(None) };
+    static MINE: Cell<Option<Mine>> = const { Cell::new(None) };
     /// The database that had no cell, and how often cells had changed hands by then.
     static MISSED: Cell<Option<(u32, u64)>> = const { Cell::new(None) };
     static REFUSED_AT: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-#[inline]
-fn find(segment: &Segment, database: u32) -> Option<usize> {
-    if let Some((known, index)) = MINE.get()
-        && known == database
-        && segment.database_cell(index).database.load(Ordering::SeqCst) == database
-    {
-        return Some(index);
-    }
-    find_anew(segment, database)
+/// The cell of this process's database, as far as it is known.
+#[derive(Clone, Copy)]
+struct Mine {
+    database: u32,
+    index: usize,
+    cell: &'static DatabaseCell,
 }
 
+/// The cell that is known, while it is that database's. Every commit asks several times.
+#[inline(always)]
+fn mine(database: u32) -> Option<Mine> {
+    let mine = MINE.get().filter(|mine| mine.database == database)?;
+    (mine.cell.database.load(Ordering::SeqCst) == database).then_some(mine)
+}
+
+fn find(segment: &Segment, database: u32) -> Option<usize> {
+    mine(database).map_or_else(|| find_anew(segment, database), |mine| Some(mine.index))
+}
+
+#[cold]
 fn find_anew(segment: &Segment, database: u32) -> Option<usize> {
     let changes = segment.header().cell_changes.load(Ordering::SeqCst);
     if MISSED.get() == Some((database, changes)) {
@@ -54,7 +63,7 @@ fn find_anew(segment: &Segment, database: u32) -> Option<usize> {
     let found = look_for(segment, database);
     match found {
         Some(index) if u32::from(crate::pg::catalog::my_database()) == database => {
-            MINE.set(Some((database, index)));
+            MINE.set(Some(Mine { database, index, cell: segment.database_cell(index) }));
         }
         Some(_) => {}
         None => MISSED.set(Some((database, changes))),
@@ -73,8 +82,11 @@ pub(super) fn index_of(database: u32) -> Option<usize> {
 }
 
 pub(super) fn with<T>(database: u32, look: impl FnOnce(&'static DatabaseCell) -> T) -> Option<T> {
+    if let Some(mine) = mine(database) {
+        return Some(look(mine.cell));
+    }
     let segment = segment()?;
-    find(&segment, database).map(|index| look(segment.database_cell(index)))
+    find_anew(&segment, database).map(|index| look(segment.database_cell(index)))
 }
 
 /// As `with`, for who must not miss a cell that the database has been given, or given back, a moment ago.
@@ -88,10 +100,13 @@ pub(super) fn with_cell_of_now<T>(database: u32, look: impl FnOnce(&'static Data
 /// Gives the database a cell, if it has none: a free one, or one of a database that has nothing going on. False where there is
 /// none to be had. Cannot fail.
 pub fn register(database: u32) -> bool {
+    if mine(database).is_some() {
+        return true;
+    }
     let Some(segment) = segment() else {
         return false;
     };
-    if find(&segment, database).is_some() {
+    if find_anew(&segment, database).is_some() {
         return true;
     }
     if REFUSED_AT.get().is_some_and(|at| at.elapsed() < NEXT_TRY) && !has_free_cell() {
