@@ -1,7 +1,7 @@
 //! Group commit: transactions that commit at the same moment share one record and one flush.
 //!
 //! Contract: a member has room for its own record on a page of the journal's table, and a pin on that page. It writes its deltas into
-//! its own backend's cell, then joins its database's queue (`queue.rs`). Who finds that nobody leads, leads. It takes the
+//! its own backend's cell, then enters its database's queue (`queue.rs`). Who finds that nobody leads, leads. It takes the
 //! whole queue; those with room on its page are its party: together they have room for one record of all their deltas. The leader writes it, flushes, and
 //! only then marks each as done and wakes it.
 //!
@@ -66,7 +66,7 @@ pub fn commit(
     cell.group_alone.store(u32::from(alone), Ordering::Relaxed);
     cell.group_state.store(WAITS, Ordering::Relaxed);
     let mut given = NOBODY;
-    if !queue.join(slot as u32 + 1, &cell.group_next) {
+    if !queue.enter(slot as u32 + 1, &cell.group_next) {
         process::sleep_until(|| cell.group_state.load(Ordering::Acquire) != WAITS);
         if cell.group_state.load(Ordering::Relaxed) == DONE {
             return Some(cell.group_lsn.load(Ordering::Relaxed));

@@ -3,7 +3,7 @@
 //! Contract: one word says who came last, and whether somebody leads. Everybody who waits says in a word of its own who came
 //! before. Who finds that nobody leads, leads, and is in the queue himself; nobody else takes anything out of it. He leaves only
 //! where nobody has come meanwhile, or gives what he has taken to one of those in it, who leads from then on. So somebody leads wherever somebody
-//! waits. A member's words are the leader's from `join` until it is told.
+//! waits. A member's words are the leader's from `enter` until it is told.
 
 use super::sync::{AtomicU32, Ordering};
 
@@ -19,8 +19,8 @@ pub struct Queue<'q> {
 }
 
 impl Queue<'_> {
-    /// Joins the queue; `before` is told who came before. Whether the caller leads.
-    pub fn join(&self, member: u32, before: &AtomicU32) -> bool {
+    /// Enters the queue; `before` is told who came before. Whether the caller leads.
+    pub fn enter(&self, member: u32, before: &AtomicU32) -> bool {
         debug_assert!(member != NOBODY && member < LED);
         let mut found = self.word.load(Ordering::Relaxed);
         loop {

@@ -60,7 +60,7 @@ impl Group {
         let own = self.member(me);
         let queue = Queue { word: &self.word };
         own.state.store(WAITS, Ordering::Relaxed);
-        let given = if queue.join(me, &own.before) {
+        let given = if queue.enter(me, &own.before) {
             NOBODY
         } else {
             loop {
