@@ -13,6 +13,9 @@ class Post(Base):
 
     @property
     def counter(self):
+        """All posts without an id would share one counter, so a post that is not flushed has none."""
+        if self.id is None:
+            raise ValueError("a post has to be flushed before it is counted")
         return f"post:{self.id}"
 
 

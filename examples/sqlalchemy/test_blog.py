@@ -76,6 +76,18 @@ class BlogTest(unittest.TestCase):
         self.assertTrue(unlike(self.session, self.post, 1))
         self.assertEqual(self.counted(LIKES), 1)
 
+    def test_a_post_that_is_not_flushed_counts_nothing(self):
+        draft = Post(title="draft")
+        for use in (view, lambda *of: like(*of, 1), lambda *of: unlike(*of, 1)):
+            with self.assertRaises(ValueError):
+                use(self.session, draft)
+        self.assertEqual(self.session.execute(select(func.counter_get("post:None"))).scalar_one(), 0)
+        self.assertEqual(self.session.execute(select(func.counter_likes("post:None"))).scalar_one(), 0)
+        self.session.add(draft)
+        self.session.flush()
+        view(self.session, draft)
+        self.assertEqual(self.counted(VIEWS, draft.id), 1)
+
     def test_comments_are_counted_whatever_writes_them(self):
         self.session.add_all([Post(id=8, title="eight"), Comment(id=1, post_id=7, body="one")])
         self.session.flush()

@@ -36,6 +36,9 @@ class Post(models.Model):
 
     @property
     def counter(self):
+        """All posts without a key would share one counter, so a post that is not saved has none."""
+        if self.pk is None:
+            raise ValueError("a post has to be saved before it is counted")
         return f"post:{self.pk}"
 
     def view(self):

@@ -53,6 +53,13 @@ class PostTest(TestCase):
         self.assertTrue(self.post.unlike(1))
         self.assertEqual(self.counted().likes, 1)
 
+    def test_a_post_that_is_not_saved_counts_nothing(self):
+        for use in (Post.view, lambda post: post.like(1), lambda post: post.unlike(1)):
+            with self.assertRaises(ValueError):
+                use(Post(title="draft"))
+        self.assertEqual([call("counter_get", id) for id in ("post:None", "post:")], [0, 0])
+        self.assertEqual(call("counter_likes", "post:None"), 0)
+
     def test_comments_are_counted_whatever_writes_them(self):
         other = Post.objects.create(id=8, title="eight")
         comment = Comment.objects.create(post=self.post, body="one")
