@@ -1,6 +1,8 @@
 require "active_record"
 
 # A blog whose views, likes and comments are counted by counter_ext.
+# One handler for the connections of all roles. ActiveRecord 6.1 by itself has to be told; an application's `config.load_defaults 6.1` does it.
+ActiveRecord::Base.legacy_connection_handling = false if ActiveRecord.version < Gem::Version.new("7.0")
 ActiveRecord::Base.establish_connection(adapter: "postgresql", database: ENV.fetch("PGDATABASE", "blog"))
 
 module Counting
@@ -10,6 +12,11 @@ module Counting
     sql = ActiveRecord::Base.sanitize_sql_array(["SELECT #{function}(#{places})", *arguments])
     # Past the query cache of a request: the second call counts as well.
     ActiveRecord::Base.uncached { ActiveRecord::Base.connection.select_value(sql) }
+  end
+
+  # The same on the primary, also within a request that reads from a replica, which refuses to count.
+  def self.write(function, *arguments)
+    ActiveRecord::Base.connected_to(role: :writing) { call(function, *arguments) }
   end
 end
 
@@ -24,22 +31,24 @@ class Post < ActiveRecord::Base
            "counter_get('comments:' || posts.id) AS comments_count")
   }
 
+  # All posts without an id would share one counter, so a post that is not saved has none.
   def counter
+    raise ArgumentError, "a post has to be saved before it is counted" if id.nil?
     "post:#{id}"
   end
 
   # Waits for no other viewer, so it may be in the transaction of the request.
   def view
-    Counting.call("counter_incr", counter)
+    Counting.write("counter_incr", counter)
   end
 
   # Whether this call made the like; a second click makes none.
   def like(user_id)
-    Counting.call("counter_like", counter, user_id)
+    Counting.write("counter_like", counter, user_id)
   end
 
   def unlike(user_id)
-    Counting.call("counter_unlike", counter, user_id)
+    Counting.write("counter_unlike", counter, user_id)
   end
 
   # What `belongs_to :post, counter_cache: true` would keep in a column that writers queue behind. with_counts

@@ -75,6 +75,25 @@ class BlogTest < Minitest::Test
     assert_equal 1, counted.likes
   end
 
+  def test_a_post_that_is_not_saved_counts_nothing
+    draft = Post.new(title: "draft")
+    assert_raises(ArgumentError) { draft.view }
+    assert_raises(ArgumentError) { draft.like(1) }
+    assert_raises(ArgumentError) { draft.unlike(1) }
+    assert_equal [0, 0], [Counting.call("counter_get", "post:"), Counting.call("counter_likes", "post:")]
+  end
+
+  # Nothing here can be read by the role `reading`, which has no connection: what counts goes elsewhere.
+  def test_a_request_that_reads_from_a_replica_counts_on_the_primary
+    ActiveRecord::Base.connected_to(role: :reading) do
+      assert_raises(ActiveRecord::ConnectionNotEstablished) { counted }
+      @post.view
+      assert_equal true, @post.like(1)
+      assert_equal true, @post.unlike(1)
+    end
+    assert_equal 1, counted.views
+  end
+
   def test_comments_are_counted_whatever_writes_them
     other = Post.create!(id: 8, title: "eight")
     comment = @post.comments.create!(body: "one")
