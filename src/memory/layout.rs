@@ -94,8 +94,6 @@ pub(super) struct BackendCell {
     pub group_next: AtomicU32,
     /// Whether it waits, is done, or is to lead.
     pub group_state: AtomicU32,
-    /// The first of those whom it is to lead, itself among them.
-    pub group_given: AtomicU32,
     /// Whether its deltas are not to be in one record with others'.
     pub group_alone: AtomicU32,
     /// The block of the journal's table that it has room on.
@@ -391,7 +389,7 @@ impl Geometry {
         self.backend_cells.div_ceil(64)
     }
 
-    /// Locks of the segment: one for databases, and two a database, for its journal and for its group commits.
+    /// Locks of the segment: one for databases, and one a database, for its journal.
     pub fn locks(&self) -> usize {
         1 + self.database_cells
     }

@@ -3,12 +3,12 @@
 //! Contract: one word says who came last, and whether somebody leads. Everybody who waits says in a word of its own who came
 //! before. Who finds that nobody leads, leads, and is in the queue himself; nobody else takes anything out of it. He leaves only
 //! where nobody has come meanwhile, or gives what he has taken to one of those in it, who leads from then on. So somebody leads wherever somebody
-//! waits. A member's words are the leader's from `enter` until it is told.
+//! waits. A member's words are the leader's from `enter` until it is told, or the leader's whom he has given it to.
 
 use super::sync::{AtomicU32, Ordering};
 
 /// The end of a list, and a list of none. Members are numbers from 1 on.
-pub const NOBODY: u32 = 0;
+const NOBODY: u32 = 0;
 
 /// Somebody leads.
 const LED: u32 = 1 << 31;
@@ -33,12 +33,79 @@ impl Queue<'_> {
     }
 
     /// Takes all out who have come, the last first. For the leader.
-    pub fn take(&self) -> u32 {
-        self.word.swap(LED, Ordering::SeqCst) & !LED
+    pub fn take<'m, M: Members>(&self, members: &'m M) -> List<'m, M> {
+        List { members, first: self.word.swap(LED, Ordering::SeqCst) & !LED }
     }
 
     /// Whether the leader, who has nobody left, leads no more: nobody has come.
     pub fn leave(&self) -> bool {
         self.word.compare_exchange(LED, NOBODY, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// Where members say who came before them.
+pub trait Members {
+    fn before(&self, member: u32) -> &AtomicU32;
+}
+
+/// Members taken out of a queue. Their words are the caller's while this is there.
+pub struct List<'m, M> {
+    members: &'m M,
+    first: u32,
+}
+
+impl<'m, M: Members> List<'m, M> {
+    pub fn none(members: &'m M) -> List<'m, M> {
+        List { members, first: NOBODY }
+    }
+
+    /// Those that a member was given, of whom it is the first.
+    pub fn from(members: &'m M, first: u32) -> List<'m, M> {
+        List { members, first }
+    }
+
+    pub fn first(&self) -> Option<u32> {
+        (self.first != NOBODY).then_some(self.first)
+    }
+
+    pub fn each(&self) -> impl Iterator<Item = u32> + '_ {
+        let after = |member: &u32| {
+            let next = self.members.before(*member).load(Ordering::Relaxed);
+            (next != NOBODY).then_some(next)
+        };
+        std::iter::successors(self.first(), after)
+    }
+
+    /// These, and behind them others.
+    pub fn and(self, others: List<'m, M>) -> List<'m, M> {
+        match self.each().last() {
+            None => others,
+            Some(last) => {
+                self.members.before(last).store(others.first, Ordering::Relaxed);
+                self
+            }
+        }
+    }
+
+    /// Those that are meant, and the others, each from its last to its first.
+    pub fn split(self, is_meant: impl Fn(u32) -> bool) -> (List<'m, M>, List<'m, M>) {
+        let members = self.members;
+        let (mut meant, mut others) = (NOBODY, NOBODY);
+        self.end_each(|member| {
+            let list = if is_meant(member) { &mut meant } else { &mut others };
+            members.before(member).store(*list, Ordering::Relaxed);
+            *list = member;
+        });
+        (List { members, first: meant }, List { members, first: others })
+    }
+
+    /// Shows each member, whose words may be its own again when `see` returns.
+    pub fn end_each(self, mut see: impl FnMut(u32)) {
+        let mut next = self.first;
+        while next != NOBODY {
+            let member = next;
+            next = self.members.before(member).load(Ordering::Relaxed);
+            see(member);
+        }
     }
 }

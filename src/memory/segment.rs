@@ -217,7 +217,7 @@ impl Segment {
 
     fn lock(&self, index: usize) -> *mut pg_sys::LWLock {
         assert!(index < self.geometry().locks());
-        // SAFETY: the tranche has one lock for databases, and two a database: for its journal and for its group commits.
+        // SAFETY: the tranche has one lock for databases, and one a database, for its journal.
         unsafe { &raw mut (*self.header().locks.add(index)).lock }
     }
 

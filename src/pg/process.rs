@@ -100,7 +100,7 @@ pub fn sleep_until(is_over: impl Fn() -> bool) {
 
 /// Wakes the process in a slot, which sleeps in `sleep_until`.
 pub fn wake_sleeper(slot: usize) {
-    // SAFETY: callers pass what that process's `my_slot` gave; it is alive, since it sleeps.
+    // SAFETY: callers pass what that process's `my_slot` gave. Its semaphore stays for the server's life, and a wake-up too many does no harm.
     unsafe { unguarded::PGSemaphoreUnlock((*(*pg_sys::ProcGlobal).allProcs.add(slot)).sem) }
 }
 

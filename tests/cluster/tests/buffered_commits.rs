@@ -7,7 +7,7 @@ use counter_ext_cluster_tests::buffered::{
 use counter_ext_cluster_tests::cluster::Death;
 use counter_ext_cluster_tests::processes::{Halted, signal};
 use counter_ext_cluster_tests::session::describe;
-use counter_ext_cluster_tests::wait;
+use counter_ext_cluster_tests::wait::{self, load_time};
 use counter_ext_cluster_tests::{Cluster, Session, Settings, watch};
 use rustix::process::Signal;
 use std::thread;
@@ -368,6 +368,45 @@ fn each_commit_that_waits_for_a_standby_has_a_record_of_its_own() {
 
 /// Between a fold's commit and the moment memory learns of it its deltas are in rows and in memory: counters that are
 /// evicted and read again in between must count them once.
+/// So many commits at once that what they write needs many pages: nobody is passed over by those who come later.
+#[test]
+fn everybody_gets_on_where_commits_need_many_pages() {
+    const CLIENTS: usize = 100;
+    const COUNTERS: usize = 11;
+    // A flush takes time, so that nearly all of them wait for one.
+    let cluster = Cluster::start(Settings::preloaded().with("max_connections", "150").with("fsync", "on"));
+    let mut session = buffered(&cluster, "postgres");
+    let (address, end) = (cluster.address(), Instant::now() + load_time(8.0));
+    let clients: Vec<(u64, Duration)> = thread::scope(|scope| {
+        let spawn = |client| {
+            let address = &address;
+            scope.spawn(move || {
+                let mut session = address.connect();
+                session.must(BUFFERED);
+                let ids = format!("'many:' || repeat('x', 24) || '{client:03}:' || n");
+                let sql = format!("SELECT counter_incr({ids}) FROM generate_series(1, {COUNTERS}) AS n");
+                let (mut commits, mut longest) = (0, Duration::ZERO);
+                while Instant::now() < end {
+                    let began = Instant::now();
+                    session.must(&sql);
+                    longest = longest.max(began.elapsed());
+                    commits += 1;
+                }
+                (commits, longest)
+            })
+        };
+        let clients: Vec<_> = (0..CLIENTS).map(spawn).collect();
+        clients.into_iter().map(|client| client.join().expect("no panic")).collect()
+    });
+    let commits: u64 = clients.iter().map(|(commits, _)| commits).sum();
+    let longest = clients.iter().map(|(_, longest)| *longest).max().expect("clients");
+    println!("{commits} commits, the longest took {longest:?}");
+    assert!(longest < load_time(8.0) / 2, "somebody waited for {longest:?} beside {commits} commits");
+    let counted: i64 = session.value("SELECT sum(value)::bigint FROM counters WHERE id LIKE 'many:%'");
+    assert_eq!(counted, commits as i64 * COUNTERS as i64);
+    cluster.finish();
+}
+
 #[test]
 fn reads_while_a_fold_becomes_visible_count_once() {
     let settings =

@@ -1,22 +1,25 @@
-//! The queue of a group commit: everybody is served once, by one leader at a time, whoever leads on or hands over.
+//! The queue of a group commit: everybody is served once, whoever leads, leads on, hands over, or has others led apart.
 
-use counter_ext_memory_model::queue::{NOBODY, Queue};
+use counter_ext_memory_model::queue::{List, Members, Queue};
+use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::sync::{Arc, Notify};
 use loom::thread;
 
 const WAITS: u32 = 1;
 const LEADS: u32 = 2;
-const DONE: u32 = 3;
+const LEADS_APART: u32 = 3;
+const DONE: u32 = 4;
 
 struct Member {
     before: AtomicU32,
     state: AtomicU32,
     /// It sleeps until somebody has set its state.
     told: Notify,
-    /// What it is given to lead.
-    given: AtomicU32,
-    served: AtomicU32,
+    block: AtomicU32,
+    /// Its deltas, and how often they were written. Neither is an atomic: loom looks whether two touch it at once.
+    text: UnsafeCell<u32>,
+    served: UnsafeCell<u32>,
 }
 
 impl Member {
@@ -25,8 +28,9 @@ impl Member {
             before: AtomicU32::new(0),
             state: AtomicU32::new(0),
             told: Notify::new(),
-            given: AtomicU32::new(0),
-            served: AtomicU32::new(0),
+            block: AtomicU32::new(0),
+            text: UnsafeCell::new(0),
+            served: UnsafeCell::new(0),
         }
     }
 
@@ -40,14 +44,23 @@ struct Group {
     word: AtomicU32,
     members: Vec<Member>,
     leading: AtomicU32,
+    /// A leader leads so many groups.
+    groups: u32,
+}
+
+impl Members for Group {
+    fn before(&self, member: u32) -> &AtomicU32 {
+        &self.member(member).before
+    }
 }
 
 impl Group {
-    fn of(members: usize) -> Arc<Group> {
+    fn of(members: usize, groups: u32) -> Arc<Group> {
         Arc::new(Group {
             word: AtomicU32::new(0),
             members: (0..members).map(|_| Member::new()).collect(),
             leading: AtomicU32::new(0),
+            groups,
         })
     }
 
@@ -55,106 +68,127 @@ impl Group {
         &self.members[number as usize - 1]
     }
 
-    /// Comes, and is served, or serves others too: at most `groups` of them, then it hands over.
-    fn commit(&self, me: u32, groups: u32) {
+    fn block_of(&self, member: u32) -> u32 {
+        self.member(member).block.load(Ordering::Relaxed)
+    }
+
+    /// As `commit` of `src/memory/group.rs`, for one who has room on this block.
+    fn commit(&self, me: u32, block: u32) {
         let own = self.member(me);
         let queue = Queue { word: &self.word };
+        // SAFETY: its own until it enters the queue.
+        own.text.with_mut(|text| unsafe { *text += 1 });
+        own.block.store(block, Ordering::Relaxed);
         own.state.store(WAITS, Ordering::Relaxed);
-        let given = if queue.enter(me, &own.before) {
-            NOBODY
-        } else {
-            loop {
-                match own.state.load(Ordering::Acquire) {
-                    DONE => return,
-                    LEADS => break own.given.load(Ordering::Relaxed),
-                    _ => own.told.wait(),
-                }
-            }
-        };
-        assert_eq!(self.leading.fetch_add(1, Ordering::Relaxed), 0, "one leads at a time");
-        let mut led = 0;
-        let mut first = given;
+        if queue.enter(me, &own.before) {
+            self.lead(me, block, List::none(self), &queue);
+            return;
+        }
         loop {
-            self.serve(me, first);
-            self.serve(me, queue.take());
-            led += 1;
+            match own.state.load(Ordering::Acquire) {
+                WAITS => own.told.wait(),
+                LEADS => return self.lead(me, block, List::from(self, me), &queue),
+                LEADS_APART => return self.serve(me, List::from(self, me)),
+                _ => return,
+            }
+        }
+    }
+
+    fn lead(&self, me: u32, block: u32, given: List<'_, Group>, queue: &Queue<'_>) {
+        assert_eq!(self.leading.fetch_add(1, Ordering::Relaxed), 0, "one leads at a time");
+        let mut all = given.and(queue.take(self));
+        for groups in 1.. {
+            let (party, mut others) = all.split(|member| self.block_of(member) == block);
+            while let Some(first) = others.first() {
+                let block = self.block_of(first);
+                let (apart, rest) = others.split(|member| self.block_of(member) == block);
+                let leader = apart.first().expect("the first has its own block");
+                self.member(leader).tell(LEADS_APART);
+                others = rest;
+            }
+            self.serve(me, party);
             self.leading.fetch_sub(1, Ordering::Relaxed);
             if queue.leave() {
                 return;
             }
-            first = queue.take();
-            assert_ne!(first, NOBODY);
-            if led == groups {
-                let next = self.member(first);
-                next.given.store(first, Ordering::Relaxed);
-                next.tell(LEADS);
+            assert_eq!(self.leading.fetch_add(1, Ordering::Relaxed), 0, "one leads at a time");
+            all = queue.take(self);
+            let here = all.each().filter(|member| self.block_of(*member) == block).count();
+            if groups == self.groups || here == 0 {
+                self.leading.fetch_sub(1, Ordering::Relaxed);
+                self.member(all.first().expect("somebody has come")).tell(LEADS);
                 return;
             }
-            assert_eq!(self.leading.fetch_add(1, Ordering::Relaxed), 0);
         }
     }
 
-    fn serve(&self, me: u32, list: u32) {
-        let mut next = list;
-        while next != NOBODY {
-            let (number, member) = (next, self.member(next));
-            next = member.before.load(Ordering::Relaxed);
-            member.served.fetch_add(1, Ordering::Relaxed);
-            if number != me {
-                member.tell(DONE);
-            }
+    fn serve(&self, me: u32, party: List<'_, Group>) {
+        for number in party.each() {
+            let member = self.member(number);
+            // SAFETY: the member's words are its leader's.
+            member.text.with(|text| member.served.with_mut(|served| unsafe { *served = *text }));
         }
+        party.end_each(|number| {
+            if number != me {
+                self.member(number).tell(DONE);
+            }
+        });
+    }
+
+    /// How often each has been served, once all are done.
+    fn served(&self) -> Vec<u32> {
+        assert_eq!(self.word.load(Ordering::Relaxed), 0, "nobody leads, nobody waits");
+        // SAFETY: every other thread was waited for.
+        self.members.iter().map(|member| member.served.with(|served| unsafe { *served })).collect()
     }
 }
 
-fn all_are_served(members: usize, groups: u32) {
+/// Members come at once, each with room on its block; as many times as it has blocks.
+fn all_are_served(groups: u32, blocks: &'static [&'static [u32]]) {
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
+    model.preemption_bound = Some(2);
     model.check(move || {
-        let group = Group::of(members);
-        let others: Vec<_> = (2..=members as u32)
-            .map(|me| {
+        let group = Group::of(blocks.len(), groups);
+        let others: Vec<_> = (1..blocks.len())
+            .map(|other| {
                 let group = group.clone();
-                thread::spawn(move || group.commit(me, groups))
+                thread::spawn(move || {
+                    blocks[other].iter().for_each(|block| group.commit(other as u32 + 1, *block))
+                })
             })
             .collect();
-        group.commit(1, groups);
+        blocks[0].iter().for_each(|block| group.commit(1, *block));
         for other in others {
             other.join().expect("no panic");
         }
-        assert!(group.members.iter().all(|member| member.served.load(Ordering::Relaxed) == 1));
-        assert_eq!(group.word.load(Ordering::Relaxed), 0, "nobody leads, nobody waits");
+        let expected: Vec<u32> = blocks.iter().map(|blocks| blocks.len() as u32).collect();
+        assert_eq!(group.served(), expected);
     });
 }
 
 #[test]
 fn everybody_is_served_where_each_leader_hands_over() {
-    all_are_served(3, 1);
+    all_are_served(1, &[&[7], &[7], &[7]]);
 }
 
 #[test]
 fn everybody_is_served_where_a_leader_leads_on() {
-    all_are_served(3, 2);
+    all_are_served(2, &[&[7], &[7], &[7]]);
+}
+
+#[test]
+fn who_has_room_elsewhere_is_led_apart() {
+    all_are_served(2, &[&[7], &[8], &[8]]);
+}
+
+#[test]
+fn each_may_have_room_on_another_page() {
+    all_are_served(1, &[&[7], &[8], &[9]]);
 }
 
 /// The same member comes twice: its words are its own again once it is told.
 #[test]
 fn who_is_told_may_come_again() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.check(|| {
-        let group = Group::of(2);
-        let other = {
-            let group = group.clone();
-            thread::spawn(move || {
-                group.commit(2, 1);
-                group.commit(2, 1);
-            })
-        };
-        group.commit(1, 1);
-        other.join().expect("no panic");
-        let served: Vec<u32> =
-            group.members.iter().map(|member| member.served.load(Ordering::Relaxed)).collect();
-        assert_eq!(served, [1, 2]);
-    });
+    all_are_served(1, &[&[7], &[7, 7]]);
+    all_are_served(2, &[&[7], &[7, 8]]);
 }
