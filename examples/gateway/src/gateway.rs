@@ -5,6 +5,7 @@ use crate::live::{self, Live};
 use crate::queue::{self, Queue};
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::streams::Streams;
 use crate::views::{Tally, View, Writer};
 use crate::{http, token};
 use axum::serve::ListenerExt;
@@ -27,6 +28,7 @@ pub struct App {
     pub direct: Semaphore,
     /// `None`: the store says nothing of its own accord.
     pub live: Option<Live>,
+    pub streams: Arc<Streams>,
     /// The gateway stops: streams end, so that their connections do.
     pub stopping: CancellationToken,
     pub tally: Arc<Tally>,
@@ -93,6 +95,7 @@ impl Gateway {
         };
         let stopping = CancellationToken::new();
         let direct = Semaphore::new(settings.queue);
+        let streams = Streams::new(settings.streams);
         let app = Arc::new(App {
             settings,
             store,
@@ -100,6 +103,7 @@ impl Gateway {
             questions,
             direct,
             live,
+            streams,
             stopping,
             tally: Arc::clone(&tally),
         });

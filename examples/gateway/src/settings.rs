@@ -14,6 +14,7 @@ gateway --database 'host=… user=… dbname=…' [OPTION VALUE]…
   --writers N          transactions that count at once (4)
   --connections N      connections for everything but writers, which have one each (8)
   --limit N            writes a minute that one client address may make; 0: any number (600)
+  --streams N          live pages that one client address may have open at once; 0: any number (10)
   --trust-proxy        take the client's address from X-Forwarded-For, whose last entry a proxy of ours wrote
   --answer-within S    seconds until a view that is not counted yet is answered 202 instead of 200 (5)
   --drain S            seconds that counting what is queued may take after SIGTERM (25)
@@ -29,6 +30,7 @@ pub struct Settings {
     pub writers: usize,
     pub connections: usize,
     pub limit: i64,
+    pub streams: usize,
     pub trust_proxy: bool,
     pub answer_within: Duration,
     pub drain: Duration,
@@ -66,6 +68,7 @@ impl Settings {
             writers: 4,
             connections: 8,
             limit: 600,
+            streams: 10,
             trust_proxy: false,
             answer_within: Duration::from_secs(5),
             drain: Duration::from_secs(25),
@@ -107,6 +110,7 @@ impl Settings {
             "--writers" => self.writers = read(option, value())?,
             "--connections" => self.connections = read(option, value())?,
             "--limit" => self.limit = read(option, value())?,
+            "--streams" => self.streams = read(option, value())?,
             "--answer-within" => self.answer_within = seconds(value())?,
             "--drain" => self.drain = seconds(value())?,
             "--store" => self.store = value()?.parse()?,
@@ -171,6 +175,7 @@ mod tests {
             (&["--drain", "-1"], "--drain cannot be"),
             (&["--drain", "inf"], "--drain cannot be"),
             (&["--limit", "-1"], "--limit must be"),
+            (&["--streams", "-1"], "--streams cannot be '-1'"),
             (&["--store", "paper"], "no store 'paper'"),
             (&["--store", "redis"], "where Redis is"),
             (&["--colour", "red"], "no option --colour"),

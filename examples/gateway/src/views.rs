@@ -1,5 +1,6 @@
 //! Views on their way from a request to the store.
 
+use crate::outage::Outage;
 use crate::store::{Batch, Error, Store};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// One for all writers.
+static OUTAGE: Outage =
+    Outage::new("views are not counted yet, and are sent again", "views are counted again");
 
 /// One view of an item, and who is to be told when it is counted.
 pub struct View {
@@ -100,16 +105,14 @@ impl Writer {
                 () = self.giving_up.cancelled() => return None,
             };
             self.tally.is_failing.store(matches!(result, Err(Error::Away(_))), Relaxed);
+            OUTAGE.note(&result);
             match result {
                 Ok(()) => return Some(Outcome::Counted),
                 Err(Error::Refused(message)) => {
                     eprintln!("gateway: the store refuses {} items: {message}", batch.ids.len());
                     return Some(Outcome::Refused);
                 }
-                Err(Error::Away(message)) => {
-                    if pause == FIRST_PAUSE {
-                        eprintln!("gateway: a batch is not counted yet, and is sent again: {message}");
-                    }
+                Err(Error::Away(_)) => {
                     tokio::select! {
                         () = tokio::time::sleep(pause) => (),
                         () = self.giving_up.cancelled() => return None,

@@ -10,12 +10,16 @@ use serde_json::json;
 
 /// Seconds after which a client whom we could not serve may try again.
 const SOON: i64 = 1;
+/// Seconds after which a client that has too many streams may ask for another: somebody has to close one.
+const LATER: i64 = 10;
 
 pub enum Refusal {
     /// The request makes no sense as it is.
     Invalid(String),
     /// This client has made too many requests.
     Limited(Limit),
+    /// This client has as many streams open as it may have.
+    Streams,
     /// There are too many requests. Nothing of this one was done.
     Full,
     /// The store does not answer.
@@ -36,9 +40,12 @@ impl From<Full> for Refusal {
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
-        eprintln!("gateway: {error}");
         match error {
-            Error::Refused(_) => Refusal::Unprocessable,
+            Error::Refused(message) => {
+                eprintln!("gateway: the store refuses: {message}");
+                Refusal::Unprocessable
+            }
+            // The store has said it.
             Error::Away(_) => Refusal::Away,
         }
     }
@@ -49,6 +56,9 @@ impl IntoResponse for Refusal {
         let (status, message) = match &self {
             Refusal::Invalid(message) => (StatusCode::BAD_REQUEST, message.as_str()),
             Refusal::Limited(_) => (StatusCode::TOO_MANY_REQUESTS, "too many requests of this client"),
+            Refusal::Streams => {
+                (StatusCode::TOO_MANY_REQUESTS, "this client has too many streams open; close one")
+            }
             Refusal::Full => {
                 (StatusCode::SERVICE_UNAVAILABLE, "too many requests; nothing of this one was done")
             }
@@ -67,6 +77,9 @@ impl IntoResponse for Refusal {
             Refusal::Limited(limit) => {
                 headers = limit_headers(Some(limit));
                 headers.insert(RETRY_AFTER, HeaderValue::from(limit.retry_seconds));
+            }
+            Refusal::Streams => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(LATER));
             }
             Refusal::Full | Refusal::Away => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(SOON));

@@ -4,12 +4,12 @@
 //! answer can be sent again, and changes nothing then.
 
 use super::answers::{Refusal, limit_headers};
-use super::visitor::{Address, checked};
+use super::visitor::{Address, Item, checked};
 use crate::gateway::App;
 use crate::limits;
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -61,11 +61,10 @@ async fn change(app: &App, address: IpAddr, like: Like, wanted: bool) -> Result<
 
 pub async fn total(
     State(app): State<Arc<App>>,
-    Path(item): Path<String>,
+    Item(item): Item,
     query: Result<Query<Who>, QueryRejection>,
 ) -> Result<Json<Value>, Refusal> {
     let Query(who) = query.map_err(|rejection| Refusal::Invalid(rejection.body_text()))?;
-    let item = checked("an item", item)?;
     let actor = who.actor.map(|actor| checked("an actor", actor)).transpose()?;
     let _turn = app.direct.try_acquire().map_err(|_| Refusal::Full)?;
     let found = app.store.likes(&item, actor.as_deref()).await?;

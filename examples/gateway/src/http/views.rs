@@ -1,12 +1,12 @@
 //! POST and GET /v1/views/{id}.
 
 use super::answers::{Refusal, limit_headers};
-use super::visitor::{Address, checked};
+use super::visitor::{Address, Item};
 use crate::gateway::App;
 use crate::limits;
 use crate::views::{Outcome, View};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -18,10 +18,9 @@ use tokio::sync::oneshot;
 pub async fn count(
     State(app): State<Arc<App>>,
     Address(address): Address,
-    Path(id): Path<String>,
+    Item(id): Item,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let id = checked("an item", id)?;
     // First a place: a client that finds none has not used up anything of its limit.
     let place = app.views.reserve()?;
     let limit = limits::take(app.questions.as_ref(), address.to_string()).await?;
@@ -60,8 +59,7 @@ fn wants_no_wait(headers: &HeaderMap) -> bool {
         .any(|preference| preference.trim().eq_ignore_ascii_case("respond-async"))
 }
 
-pub async fn total(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
-    let id = checked("an item", id)?;
+pub async fn total(State(app): State<Arc<App>>, Item(id): Item) -> Result<Json<Value>, Refusal> {
     let _turn = app.direct.try_acquire().map_err(|_| Refusal::Full)?;
     let views = app.store.views(&id).await?;
     Ok(Json(json!({ "item": id, "views": views })))

@@ -3,7 +3,7 @@
 use super::answers::Refusal;
 use crate::gateway::App;
 use crate::store::counter::PREFIX;
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::{ConnectInfo, FromRequestParts, Path};
 use axum::http::request::Parts;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -30,6 +30,19 @@ impl FromRequestParts<Arc<App>> for Address {
             Some(ConnectInfo(address)) => Ok(Address(address.ip())),
             None => Err(Refusal::Invalid("there is no client address".to_owned())),
         }
+    }
+}
+
+/// The item that the path names.
+pub struct Item(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Item {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Item, Refusal> {
+        let path = Path::from_request_parts(parts, state).await;
+        let Path(item) = path.map_err(|rejection| Refusal::Invalid(rejection.body_text()))?;
+        checked("an item", item).map(Item)
     }
 }
 

@@ -1,7 +1,8 @@
 //! The one connection that listens. Lost, it is made again; `counter_watch` itself is declared once, in setup.sql.
 
+use crate::outage::Outage;
 use crate::store::counter::PREFIX;
-use crate::store::notice_a_lost_server;
+use crate::store::{Error, notice_a_lost_server};
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use std::time::Duration;
@@ -12,6 +13,8 @@ use tokio_postgres::{AsyncMessage, NoTls};
 const LISTEN: &str = "LISTEN gateway_views";
 const PAUSE: Duration = Duration::from_secs(1);
 const CONNECTION_LIMIT: Duration = Duration::from_secs(5);
+
+static OUTAGE: Outage = Outage::new("the page hears of no change", "the page hears of changes again");
 
 pub enum Heard {
     /// From now on every change is heard; what changed before is to be read.
@@ -41,16 +44,11 @@ impl Total {
 pub async fn listen(mut config: tokio_postgres::Config, heard: mpsc::Sender<Heard>) {
     notice_a_lost_server(&mut config);
     config.application_name("gateway, listening").connect_timeout(CONNECTION_LIMIT);
-    let mut has_failed = false;
     loop {
-        match listen_once(&config, &heard, &mut has_failed).await {
+        match listen_once(&config, &heard).await {
             Ok(Ended::NobodyHears) => return,
             Ok(Ended::ConnectionLost) => (),
-            Err(error) if !has_failed => {
-                has_failed = true;
-                eprintln!("gateway: listening begins again when the database is back: {error}");
-            }
-            Err(_) => (),
+            Err(error) => OUTAGE.failed(&Error::from(error)),
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -64,7 +62,6 @@ enum Ended {
 async fn listen_once(
     config: &tokio_postgres::Config,
     heard: &mpsc::Sender<Heard>,
-    has_failed: &mut bool,
 ) -> Result<Ended, tokio_postgres::Error> {
     let (client, mut connection) = config.connect(NoTls).await?;
     let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
@@ -77,7 +74,7 @@ async fn listen_once(
             result = &mut begin, if !begun => {
                 result?;
                 begun = true;
-                *has_failed = false;
+                OUTAGE.over();
                 Heard::Begun
             }
             message = messages.next() => match message {

@@ -4,6 +4,7 @@ mod frame;
 mod listening;
 mod rates;
 
+use crate::outage::Outage;
 use crate::settings::Settings;
 use crate::store::counter::ALL_VIEWS;
 use deadpool_postgres::Pool;
@@ -21,6 +22,12 @@ const TICK: Duration = Duration::from_secs(1);
 const HISTORY: usize = 60;
 /// Batches of changed totals that are heard and not looked at yet.
 const HEARD: usize = 1000;
+
+static STANDSTILL: Outage = Outage::new("the page stands still", "the page ticks again");
+static MISSED: Outage = Outage::new(
+    "the page does not show yet what changed while it heard nothing",
+    "the page shows what changed while it heard nothing",
+);
 
 /// The newest frame, as JSON; empty before the first.
 pub struct Live {
@@ -53,18 +60,19 @@ async fn tick(pool: Pool, mut heard: mpsc::Receiver<Heard>, frames: watch::Sende
     let mut history = vec![0.0; HISTORY];
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut has_failed = false;
+    // What changed while nobody listened is to be read, as often as it takes.
+    let mut has_missed = false;
     loop {
         tokio::select! {
             one = heard.recv() => match one {
                 Some(Heard::Changed(totals)) => note(totals, &mut all, &mut items),
-                Some(Heard::Begun) => match frame::totals(&pool, items.ids()).await {
-                    Ok(totals) => note(totals, &mut all, &mut items),
-                    Err(error) => eprintln!("gateway: the page shows what changes from now on: {error}"),
-                },
+                Some(Heard::Begun) => has_missed = !read(&pool, &mut all, &mut items).await,
                 None => return,
             },
             _ = ticks.tick() => {
+                if has_missed {
+                    has_missed = !read(&pool, &mut all, &mut items).await;
+                }
                 let now = Instant::now();
                 let (views, rate) = all.of(ALL_VIEWS, now);
                 history.rotate_left(1);
@@ -74,20 +82,21 @@ async fn tick(pool: Pool, mut heard: mpsc::Receiver<Heard>, frames: watch::Sende
                 if frames.receiver_count() == 0 {
                     continue;
                 }
-                match Frame::make(&pool, views, rate, &history, &items.fastest(frame::ROWS, now)).await {
-                    Ok(frame) => {
-                        has_failed = false;
-                        frames.send_replace(frame.into());
-                    }
-                    Err(error) if !has_failed => {
-                        has_failed = true;
-                        eprintln!("gateway: the page stands still: {error}");
-                    }
-                    Err(_) => (),
+                let frame = Frame::make(&pool, views, rate, &history, &items.fastest(frame::ROWS, now)).await;
+                STANDSTILL.note(&frame);
+                if let Ok(frame) = frame {
+                    frames.send_replace(frame.into());
                 }
             }
         }
     }
+}
+
+/// Whether the totals could be read.
+async fn read(pool: &Pool, all: &mut Rates, items: &mut Rates) -> bool {
+    let totals = frame::totals(pool, items.ids()).await;
+    MISSED.note(&totals);
+    totals.map(|totals| note(totals, all, items)).is_ok()
 }
 
 fn note(totals: Vec<Total>, all: &mut Rates, items: &mut Rates) {

@@ -5,6 +5,7 @@ pub mod counter;
 mod redis;
 mod update;
 
+use crate::outage::Outage;
 use crate::settings::{Settings, StoreName};
 use counter::Counter;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
@@ -21,6 +22,9 @@ pub const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 const SILENCE: Duration = Duration::from_secs(10);
 /// How long a request waits for a connection.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(5);
+
+static REQUESTS: Outage =
+    Outage::new("reads and likes are answered 503", "reads and likes are answered again");
 
 pub enum Store {
     Counter(Counter),
@@ -136,15 +140,21 @@ impl Store {
     }
 
     pub async fn views(&self, id: &str) -> Result<i64> {
-        each_store!(self, store => store.views(id).await)
+        said(each_store!(self, store => store.views(id).await))
     }
 
     /// Makes a like, or takes it back; true when this call did.
     pub async fn like(&self, item: &str, actor: &str, like: bool) -> Result<bool> {
-        each_store!(self, store => store.like(item, actor, like).await)
+        said(each_store!(self, store => store.like(item, actor, like).await))
     }
 
     pub async fn likes(&self, item: &str, actor: Option<&str>) -> Result<Likes> {
-        each_store!(self, store => store.likes(item, actor).await)
+        said(each_store!(self, store => store.likes(item, actor).await))
     }
+}
+
+/// What becomes of a batch its writer says.
+fn said<T>(result: Result<T>) -> Result<T> {
+    REQUESTS.note(&result);
+    result
 }

@@ -2,4 +2,5 @@
 
 mod page;
 mod serving;
+mod streams;
 mod support;

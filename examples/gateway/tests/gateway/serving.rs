@@ -1,16 +1,15 @@
 //! The gateway's program against a throwaway server: what it answers, what it refuses, and that what was acknowledged is counted.
 
-use crate::support::{Gateway, Http, cluster, counted};
+use crate::support::{Gateway, Http, SOON, cluster, counted};
 use counter_ext_cluster_tests::cluster::Death;
 use counter_ext_cluster_tests::{Session, wait};
-use std::io::{BufRead, BufReader, Write};
+use counter_gateway::client::Answer;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
 const ASYNC: [(&str, &str); 1] = [("prefer", "respond-async")];
-const SOON: Duration = Duration::from_secs(30);
 
 #[test]
 fn views_and_likes_are_counted_and_limited() {
@@ -23,7 +22,6 @@ fn views_and_likes_are_counted_and_limited() {
     views(&mut http, &mut session);
     likes(&mut http, &mut session);
     nonsense(&mut http);
-    live(&gateway, &mut http, &mut session);
     limits(&mut http, &mut session);
 
     gateway.terminate();
@@ -78,18 +76,30 @@ fn likes(http: &mut Http, session: &mut Session) {
 fn nonsense(http: &mut Http) {
     let long = "x".repeat(251);
     for path in [format!("/v1/views/{long}"), "/v1/views/%00".to_owned(), "/v1/views/%FF".to_owned()] {
-        assert_eq!(http.send("POST", &path).status, 400, "{path}");
+        said(&http.send("POST", &path), 400);
+        said(&http.send("GET", &path), 400);
     }
     assert_eq!(http.send("POST", "/v1/views/").status, 404);
     assert_eq!(http.send("PUT", "/v1/views/a").status, 405);
     for body in ["", "{", "{}", r#"{"item":"","actor":"b"}"#, r#"{"item":"a","actor":"\u0000"}"#, "[1]"] {
-        let answer = http.json("POST", "/v1/likes", body);
-        assert_eq!(answer.status, 400, "{body}: {answer:?}");
-        assert!(answer.json()["error"].is_string(), "{body}: {answer:?}");
+        said(&http.json("POST", "/v1/likes", body), 400);
     }
-    assert_eq!(http.send("DELETE", "/v1/likes?item=a").status, 400);
+    said(&http.send_with("POST", "/v1/likes", &[], r#"{"item":"a","actor":"b"}"#), 400);
+    said(&http.send("DELETE", "/v1/likes?item=a"), 400);
+    for path in ["/v1/likes/%FF", "/v1/likes/a?actor=a&actor=b", "/v1/likes/a?actor=%00"] {
+        said(&http.send("GET", path), 400);
+    }
     let huge = format!(r#"{{"item":"{}","actor":"b"}}"#, "x".repeat(10_000));
-    assert_eq!(http.json("POST", "/v1/likes", &huge).status, 400);
+    said(&http.json("POST", "/v1/likes", &huge), 400);
+}
+
+/// Whatever finds the fault, a refusal is JSON of one shape.
+fn said(answer: &Answer, status: u16) {
+    assert_eq!(answer.status, status, "{answer:?}");
+    assert_eq!(answer.header("content-type"), Some("application/json"), "{answer:?}");
+    let body = answer.json();
+    assert!(body["error"].as_str().is_some_and(|said| !said.is_empty()), "{answer:?}");
+    assert_eq!(body.as_object().map(serde_json::Map::len), Some(1), "{answer:?}");
 }
 
 fn limits(http: &mut Http, session: &mut Session) {
@@ -109,40 +119,6 @@ fn limits(http: &mut Http, session: &mut Session) {
     let refused = http.json("POST", "/v1/likes", r#"{"item":"a","actor":"b"}"#);
     assert_eq!(refused.status, 429, "likes are writes too");
     assert_eq!(http.send("GET", "/v1/views/limited").status, 200, "reads are not limited");
-}
-
-/// The stream of the page: the newest total comes, and the stream ends when the gateway stops.
-fn live(gateway: &Gateway, http: &mut Http, session: &mut Session) {
-    let mut stream = TcpStream::connect(gateway.address).expect("connect");
-    stream.set_read_timeout(Some(SOON)).expect("a time-out");
-    stream.write_all(b"GET /v1/events HTTP/1.1\r\nhost: gateway\r\n\r\n").expect("ask");
-    let mut frames = BufReader::new(stream)
-        .lines()
-        .map_while(Result::ok)
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line.strip_prefix("data: ")?).ok());
-    assert_eq!(http.send("POST", "/v1/views/ticking").status, 200);
-    let all: i64 = session.value("SELECT counter_get('views')");
-    let shown = |frame: &serde_json::Value| {
-        let has = |list: &str, key: &str| {
-            let entries = frame[list].as_array().expect("a list");
-            entries.iter().any(|entry| entry["id"] == "ticking" && entry[key] == 1)
-        };
-        has("items", "views") && has("board", "views") && has("trending", "gained") && frame["views"] == all
-    };
-    let frame = frames.by_ref().take(30).find(shown).expect("a frame with the new view");
-    assert_eq!(frame["history"].as_array().expect("rates").len(), 60);
-    // What changes while nobody listens is not missed either.
-    session.must(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'gateway, listening'",
-    );
-    assert_eq!(http.send("POST", "/v1/views/ticking").status, 200);
-    let shown = |frame: &serde_json::Value| {
-        let items = frame["items"].as_array().expect("a list");
-        items.iter().any(|item| item["id"] == "ticking" && item["views"] == 2) && frame["views"] == all + 1
-    };
-    frames.by_ref().take(30).find(shown).expect("a frame with both views");
-    // This connection stays open: what ends it is the gateway's end.
-    thread::spawn(move || frames.for_each(drop));
 }
 
 /// Everything that counts waits until this session commits.

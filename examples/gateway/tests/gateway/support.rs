@@ -3,15 +3,16 @@
 use counter_ext_cluster_tests::installation::run;
 use counter_ext_cluster_tests::{Cluster, Session, Settings, wait};
 use counter_gateway::client::{Answer, Client};
-use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(30);
 
 /// Says why a test does nothing, past the harness, which shows the output of failed tests only.
 pub fn skip(why: &str) {
@@ -45,7 +46,23 @@ pub fn cluster() -> Option<Cluster> {
 pub struct Gateway {
     child: Child,
     pub address: SocketAddr,
-    said: Arc<Mutex<Vec<String>>>,
+    said: Said,
+    complained: Said,
+}
+
+type Said = Arc<Mutex<Vec<String>>>;
+
+/// The lines of an output, as they come, each of which is also handed on.
+fn hear(output: impl Read + Send + 'static, pass_on: impl Fn(&str) + Send + 'static) -> Said {
+    let said = Said::default();
+    let heard = Arc::clone(&said);
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            pass_on(&line);
+            heard.lock().expect("lines").push(line);
+        }
+    });
+    said
 }
 
 impl Gateway {
@@ -53,20 +70,20 @@ impl Gateway {
         let database = format!("host={} port=5432 user=gateway dbname=postgres", cluster.file("."));
         let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
         command.args(["--database", &database, "--listen", "127.0.0.1:0"]).args(options);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("start the gateway");
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
-        let heard = Arc::clone(&said);
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                heard.lock().expect("lines").push(line);
-            }
-        });
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("start the gateway");
+        let said = hear(child.stdout.take().expect("its output"), |_| ());
+        let complained = hear(child.stderr.take().expect("its errors"), |line| eprintln!("{line}"));
         let address = wait::for_some("the gateway listens", SOON, || {
             let lines = said.lock().expect("lines");
             lines.iter().find_map(|line| line.strip_prefix("listening on http://")?.parse().ok())
         });
-        Gateway { child, address, said }
+        Gateway { child, address, said, complained }
+    }
+
+    /// How many lines with this it has written to stderr.
+    pub fn complaints(&self, of: &str) -> usize {
+        self.complained.lock().expect("lines").iter().filter(|line| line.contains(of)).count()
     }
 
     pub fn terminate(&self) {
@@ -129,6 +146,46 @@ impl Http {
 
     pub fn json(&mut self, method: &str, path: &str, body: &str) -> Answer {
         self.send_with(method, path, &[("content-type", "application/json")], body)
+    }
+}
+
+/// GET /v1/events, until it is dropped.
+pub struct Stream {
+    pub status: u16,
+    /// Of the answer, in lower case.
+    pub head: Vec<String>,
+    rest: Lines<BufReader<TcpStream>>,
+}
+
+impl Stream {
+    /// From this address, where the gateway trusts a proxy.
+    pub fn open(gateway: &Gateway, address: &str) -> Stream {
+        let mut stream = TcpStream::connect(gateway.address).expect("connect");
+        stream.set_read_timeout(Some(SOON)).expect("a time-out");
+        let request = format!(
+            "GET /v1/events HTTP/1.1\r\nhost: gateway\r\nx-forwarded-for: {address}\r\nconnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).expect("ask");
+        let mut rest = BufReader::new(stream).lines();
+        let lines = rest.by_ref().map_while(Result::ok).take_while(|line| !line.is_empty());
+        let head: Vec<String> = lines.map(|line| line.to_lowercase()).collect();
+        let status = head.first().and_then(|line| line.split(' ').nth(1)?.parse().ok());
+        Stream { status: status.expect("a status"), head, rest }
+    }
+
+    /// The next line after the head.
+    pub fn body(&mut self) -> String {
+        self.rest.next().expect("a line").expect("a line")
+    }
+
+    pub fn frames(&mut self) -> impl Iterator<Item = Value> {
+        let lines = self.rest.by_ref().map_while(Result::ok);
+        lines.filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok())
+    }
+
+    /// A frame of the next half minute that is as wanted.
+    pub fn shows(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.frames().take(30).find(wanted).unwrap_or_else(|| panic!("no frame: {what}"))
     }
 }
 
