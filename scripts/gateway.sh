@@ -32,10 +32,17 @@ main() {
     printf '    curl -X POST http://%s/v1/views/mine\n    curl http://%s/v1/views/mine\n' "$gateway_address" "$gateway_address"
     printf "    %s -h %s -p %s -U postgres -c 'TABLE counters'\n\n" "$PG_BIN/psql" "$PGHOST" "$PGPORT"
     say "  Ctrl-C ends it: what was acknowledged is counted first."
-    trap 'exit 0' INT
-    if [ -n "${GATEWAY_SECONDS:-}" ]; then sleep "$GATEWAY_SECONDS"; else wait "$gateway_pid"; fi
+    # It ends the wait and nothing else. Then the status is the gateway's, which says whether all was counted.
+    trap : INT
+    if [ -n "${GATEWAY_SECONDS:-}" ]; then sleep "$GATEWAY_SECONDS" || true; else wait "$gateway_pid" || true; fi
+    trap '' INT
+    stop_visitors
+    gateway_stop
 }
 
-stop_visitors() { if [ -n "${visitors_pid:-}" ]; then kill "$visitors_pid" 2>/dev/null; fi; }
+stop_visitors() {
+    if [ -n "${visitors_pid:-}" ]; then kill "$visitors_pid" 2>/dev/null || true; fi
+    visitors_pid=
+}
 
 main

@@ -17,16 +17,19 @@ rate=${BENCH_RATE:-1000}
 
 # lane TITLE OPTION...: the gateway so, under each of the loads.
 lane() {
-    local title=$1 load
+    local title=$1 load figures
     shift
     progress "$title"
     gateway_start --listen 127.0.0.1:0 --trust-proxy --connections 16 "$@"
     printf '%s\n' "$title"
     for load in "1000" "1" "1000 $rate"; do
         # shellcheck disable=SC2086 # items, and a rate
-        printf '  %-24s %s\n' "$(describe_load $load)" "$("$gateway_built/visitors" "$gateway_address" "$clients" "$seconds" $load)"
+        figures=$("$gateway_built/visitors" "$gateway_address" "$clients" "$seconds" $load) ||
+            die "$title: visitors were not answered: $figures"
+        # shellcheck disable=SC2086
+        printf '  %-24s %s\n' "$(describe_load $load)" "$figures"
     done
-    gateway_stop >&2
+    gateway_stop >&2 || die "$title: the gateway has not counted all that it took in"
 }
 
 describe_load() {

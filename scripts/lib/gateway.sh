@@ -26,12 +26,15 @@ gateway_start() {
     die "the gateway does not listen after $((tries / 10)) s"
 }
 
-# It counts what is queued before it ends; what it says then is shown.
+# It counts what is queued before it ends; what it says then is shown. The status is the gateway's: not 0 where it has given up
+# views, or had died before.
 gateway_stop() {
+    local status=0
     if [ -z "${gateway_pid:-}" ]; then return; fi
-    kill "$gateway_pid" 2>/dev/null
-    wait "$gateway_pid"
+    kill "$gateway_pid" 2>/dev/null || true
+    wait "$gateway_pid" || status=$?
     gateway_pid=
     tail -n 1 "$gateway_log"
     rm -f "$gateway_log"
+    return "$status"
 }

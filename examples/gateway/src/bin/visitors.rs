@@ -4,6 +4,10 @@
 //! clients, each of which sends its next request when it has its answer. With a rate, requests a second altogether, a request has a
 //! time at which it is due, and its latency counts from there: waits for a busy server are in it. Without one it prints how
 //! many requests a second there can be. With `likes` they like something now and then. SECONDS 0 means until it is ended.
+//!
+//! A view is answered (2xx), refused (429 or 503: nothing of it was done), or failed (any other answer, or none). Requests a second
+//! and latencies are of what was answered, since it takes little time to refuse. It ends with status 1 when something failed or
+//! nothing was answered.
 
 use counter_gateway::client::Client;
 use std::net::SocketAddr;
@@ -29,9 +33,10 @@ struct Load {
 
 #[derive(Default)]
 struct Tally {
+    /// Of each view that was answered.
     microseconds: Vec<u32>,
-    by_status: [u64; 6],
-    errors: u64,
+    refused: u64,
+    failed: u64,
 }
 
 /// xorshift64*: one generator a client, seeded by its number, so that a run can be repeated.
@@ -80,7 +85,7 @@ async fn main() -> ExitCode {
         }
     }
     all.print(start.elapsed());
-    if all.errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if all.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn load(arguments: &[String]) -> Option<Load> {
@@ -139,18 +144,20 @@ async fn visit(load: Load, number: u64, start: Instant) -> Tally {
 impl Tally {
     fn note(&mut self, status: Result<u16, String>, took: Duration) {
         match status {
-            Ok(status) => {
-                self.by_status[usize::from(status / 100).min(5)] += 1;
-                self.microseconds.push(took.as_micros().try_into().unwrap_or(u32::MAX));
-            }
-            Err(_) => self.errors += 1,
+            Ok(200..=299) => self.microseconds.push(took.as_micros().try_into().unwrap_or(u32::MAX)),
+            Ok(429 | 503) => self.refused += 1,
+            Ok(_) | Err(_) => self.failed += 1,
         }
     }
 
     fn add(&mut self, other: Tally) {
         self.microseconds.extend(other.microseconds);
-        self.by_status.iter_mut().zip(other.by_status).for_each(|(own, more)| *own += more);
-        self.errors += other.errors;
+        self.refused += other.refused;
+        self.failed += other.failed;
+    }
+
+    fn is_well(&self) -> bool {
+        self.failed == 0 && !self.microseconds.is_empty()
     }
 
     fn print(&mut self, elapsed: Duration) {
@@ -163,15 +170,33 @@ impl Tally {
                 .map_or(0.0, |&us| f64::from(us) / 1000.0)
         };
         println!(
-            "{:.0} requests/s, p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms; 2xx {}, 4xx {}, 5xx {}, no answer {}",
+            "{:.0} requests/s, p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms; answered {answered}, refused {}, failed {}",
             answered as f64 / elapsed.as_secs_f64(),
             quantile(0.5),
             quantile(0.99),
             quantile(0.999),
-            self.by_status[2],
-            self.by_status[4],
-            self.by_status[5],
-            self.errors
+            self.refused,
+            self.failed,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(answers: impl IntoIterator<Item = Result<u16, String>>) -> Tally {
+        let mut tally = Tally::default();
+        answers.into_iter().for_each(|status| tally.note(status, Duration::from_millis(1)));
+        tally
+    }
+
+    #[test]
+    fn a_refusal_is_no_answer_and_no_failure() {
+        let all = tally([Ok(200), Ok(202), Ok(429), Ok(503), Ok(400), Ok(504), Err("lost".to_owned())]);
+        assert_eq!((all.microseconds.len(), all.refused, all.failed), (2, 2, 3));
+        assert!(!all.is_well());
+        assert!(tally([Ok(200), Ok(429)]).is_well());
+        assert!(!tally([Ok(429)]).is_well(), "nothing was measured");
     }
 }

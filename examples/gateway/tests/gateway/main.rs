@@ -4,3 +4,4 @@ mod page;
 mod serving;
 mod streams;
 mod support;
+mod visitors;
