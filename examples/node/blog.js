@@ -20,17 +20,26 @@ async function value(client, text, values) {
   return rows[0][0]
 }
 
+// The id of a post's counter. A post that is not saved has no id, and all of those would share one counter.
+function counter(postId) {
+  if (postId === undefined || postId === null) throw new TypeError('a post that is not saved has no counter')
+  return `post:${postId}`
+}
+
 // Waits for no other viewer, so it may be in the transaction of the request.
-const view = (client, postId) => client.query('SELECT counter_incr($1)', [`post:${postId}`])
+const view = async (client, postId) => client.query('SELECT counter_incr($1)', [counter(postId)])
 
 // One statement for all views that were gathered; an id may be there several times.
-const viewMany = (client, postIds) =>
-  client.query('SELECT counter_incr_many($1)', [postIds.map((id) => `post:${id}`)])
+const viewMany = async (client, postIds) =>
+  client.query('SELECT counter_incr_many($1)', [postIds.map(counter)])
 
 // Whether this call made the like; a second click makes none.
-const like = (client, postId, userId) => value(client, 'SELECT counter_like($1, $2)', [`post:${postId}`, userId])
-const unlike = (client, postId, userId) => value(client, 'SELECT counter_unlike($1, $2)', [`post:${postId}`, userId])
-const liked = (client, postId, userId) => value(client, 'SELECT counter_liked($1, $2)', [`post:${postId}`, userId])
+const like = async (client, postId, userId) =>
+  value(client, 'SELECT counter_like($1, $2)', [counter(postId), userId])
+const unlike = async (client, postId, userId) =>
+  value(client, 'SELECT counter_unlike($1, $2)', [counter(postId), userId])
+const liked = async (client, postId, userId) =>
+  value(client, 'SELECT counter_liked($1, $2)', [counter(postId), userId])
 
 // Posts with their numbers, all in the one statement that reads the posts. A bigint comes as a string: JavaScript's
 // numbers are exact up to 2^53 only, so whoever wants numbers says that these counts stay below.

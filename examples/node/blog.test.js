@@ -39,6 +39,15 @@ test('views come in batches', async () => {
   assert.equal((await counted()).views, 2)
 })
 
+test('a post that is not saved has no counter', async () => {
+  for (const missing of [undefined, null]) {
+    await assert.rejects(() => blog.view(client, missing), TypeError)
+    await assert.rejects(() => blog.viewMany(client, [7, missing]), TypeError)
+    await assert.rejects(() => blog.like(client, missing, 1), TypeError)
+  }
+  assert.equal((await counted()).views, 0)
+})
+
 test('a page of 50 posts is one statement', async () => {
   const ids = Array.from({ length: 50 }, (_, n) => 100 + n)
   await client.query('INSERT INTO posts (id, title) SELECT id, id FROM unnest($1::bigint[]) AS id', [ids])
