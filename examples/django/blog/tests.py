@@ -1,5 +1,8 @@
-from django.db import transaction
+from django.core.management import call_command
+from django.core.paginator import Paginator
+from django.db import connection, transaction
 from django.test import TestCase
+from django.test.utils import CaptureQueriesContext
 
 from .models import Comment, Post, call
 
@@ -59,6 +62,45 @@ class PostTest(TestCase):
                 use(Post(title="draft"))
         self.assertEqual([call("counter_get", id) for id in ("post:None", "post:")], [0, 0])
         self.assertEqual(call("counter_likes", "post:None"), 0)
+
+    def test_a_post_that_is_not_saved_counts_nothing_under_the_key_it_will_have(self):
+        for use in (Post.view, lambda post: post.like(1), lambda post: post.unlike(1)):
+            with self.assertRaises(ValueError):
+                use(Post(id=7, title="draft"))
+        counted = self.counted()
+        self.assertEqual((counted.views, counted.likes), (0, 0))
+        self.post.delete()
+        with self.assertRaises(ValueError):
+            self.post.view()
+
+    def test_nobody_likes_nothing(self):
+        for use in (self.post.like, self.post.unlike):
+            with self.assertRaises(ValueError):
+                use(None)
+        self.assertEqual(self.counted().likes, 0)
+
+    def test_pages_ask_for_the_numbers_of_their_own_posts_only(self):
+        Post.objects.bulk_create(Post(id=100 + n, title=str(n)) for n in range(20))
+        for post in Post.objects.filter(id__gte=100):
+            call("counter_incr", post.counter, post.id)
+        paginator = Paginator(Post.objects.filter(id__gte=100).order_by("-id"), 5)
+        with CaptureQueriesContext(connection) as queries:
+            page = paginator.page(2).object_list.with_counts()
+            shown = [post.views for post in page]
+        self.assertEqual(shown, [114, 113, 112, 111, 110])
+        counting, reading = (query["sql"] for query in queries)
+        self.assertNotIn("counter_get", counting)
+        before, within = reading.split(" IN (SELECT ")
+        self.assertIn("counter_get", before)
+        self.assertNotIn("counter_get", within)
+        self.assertIn("OFFSET 5", within)
+
+    def test_to_migrate_back_leaves_the_counters(self):
+        self.post.view()
+        call_command("migrate", "blog", "0001", verbosity=0)
+        self.assertEqual(call("counter_get", "post:7"), 1)
+        call_command("migrate", "blog", verbosity=0)
+        self.assertEqual(self.counted().views, 1)
 
     def test_comments_are_counted_whatever_writes_them(self):
         other = Post.objects.create(id=8, title="eight")
