@@ -1,6 +1,6 @@
 """A blog whose views, likes and comments are counted by counter_ext. For SQLAlchemy 1.4 and 2."""
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Text, cast, func, literal, select, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Text, cast, func, inspect, literal, select, text
 from sqlalchemy.orm import declarative_base
 
 Base = declarative_base()
@@ -13,8 +13,8 @@ class Post(Base):
 
     @property
     def counter(self):
-        """All posts without an id would share one counter, so a post that is not flushed has none."""
-        if self.id is None:
+        """A post that is not flushed has none: without an id all would share one, and with an id it may never be saved."""
+        if not inspect(self).has_identity:
             raise ValueError("a post has to be flushed before it is counted")
         return f"post:{self.id}"
 
@@ -36,7 +36,7 @@ def install(connection):
 
 
 def view(session, post):
-    """Waits for no other viewer, so it may be in the transaction of the request."""
+    """Waits for no other viewer, so it may be in the transaction of the request. That has to commit, also where it only reads."""
     session.execute(select(func.counter_incr(post.counter)))
 
 
@@ -45,13 +45,20 @@ def view_many(session, counters):
     session.execute(select(func.counter_incr_many(counters)))
 
 
+def somebody(user_id):
+    """To the extension nobody's like is NULL, which looks like one that was there."""
+    if user_id is None:
+        raise ValueError("a like is somebody's")
+    return user_id
+
+
 def like(session, post, user_id):
     """Whether this call made the like; a second click makes none."""
-    return session.execute(select(func.counter_like(post.counter, user_id))).scalar_one()
+    return session.execute(select(func.counter_like(post.counter, somebody(user_id)))).scalar_one()
 
 
 def unlike(session, post, user_id):
-    return session.execute(select(func.counter_unlike(post.counter, user_id))).scalar_one()
+    return session.execute(select(func.counter_unlike(post.counter, somebody(user_id)))).scalar_one()
 
 
 def of_post(function, prefix):

@@ -1,6 +1,7 @@
 import unittest
 
 from blog import COMMENTS, LIKES, VIEWS, Comment, Post, install, like, posts_with_counts, unlike, view, view_many
+from sqlalchemy import __version__ as version
 from sqlalchemy import create_engine, delete, event, func, select, update
 from sqlalchemy.orm import Session
 
@@ -12,19 +13,35 @@ def setUpModule():
         install(connection)
 
 
+def session_within(connection):
+    """A session whose commits and rollbacks are of savepoints, so that none of them ends the connection's own transaction."""
+    if version >= "2":
+        return Session(bind=connection, join_transaction_mode="create_savepoint")
+    session = Session(bind=connection, future=True)
+    savepoint = connection.begin_nested()
+
+    @event.listens_for(session, "after_transaction_end")
+    def go_on(*_):
+        nonlocal savepoint
+        if not savepoint.is_active:
+            savepoint = connection.begin_nested()
+
+    return session
+
+
 class BlogTest(unittest.TestCase):
-    """Each test has one transaction, whatever its session commits; the end of the test rolls it back, and what it counted."""
+    """Each test has one transaction, whatever its session commits or rolls back; its end rolls it back, and what it counted."""
 
     def setUp(self):
         self.connection = engine.connect()
         self.addCleanup(self.connection.close)
         transaction = self.connection.begin()
         self.addCleanup(transaction.rollback)
-        self.session = Session(bind=self.connection, future=True)
+        self.session = session_within(self.connection)
         self.addCleanup(self.session.close)
         self.post = Post(id=7, title="seven")
         self.session.add(self.post)
-        self.session.flush()
+        self.session.commit()
 
     def counted(self, column, post_id=7):
         return self.session.execute(select(column).where(Post.id == post_id)).scalar_one()
@@ -51,7 +68,7 @@ class BlogTest(unittest.TestCase):
         for n in range(50):
             self.session.execute(select(func.counter_incr(f"post:{100 + n}", 100 + n)))
         self.session.add_all(Comment(post_id=100 + n, body="…") for n in range(50) for _ in range(n % 3))
-        self.session.commit()
+        self.session.flush()
         self.session.expunge_all()
         statements = []
         event.listen(self.connection, "before_cursor_execute", lambda *event: statements.append(event[2]))
@@ -63,6 +80,7 @@ class BlogTest(unittest.TestCase):
     def test_the_most_viewed_come_first(self):
         other = Post(id=8, title="eight")
         self.session.add(other)
+        self.session.flush()
         view(self.session, other)
         rows = self.session.execute(posts_with_counts().order_by(VIEWS.desc())).scalars().all()
         self.assertEqual(rows, [other, self.post])
@@ -75,6 +93,18 @@ class BlogTest(unittest.TestCase):
         self.assertTrue(self.session.execute(select(func.counter_liked("post:7", 1))).scalar_one())
         self.assertTrue(unlike(self.session, self.post, 1))
         self.assertEqual(self.counted(LIKES), 1)
+
+    def test_a_post_that_is_not_flushed_counts_nothing_under_the_id_it_will_have(self):
+        for use in (view, lambda *of: like(*of, 1), lambda *of: unlike(*of, 1)):
+            with self.assertRaises(ValueError):
+                use(self.session, Post(id=7, title="draft"))
+        self.assertEqual([self.counted(VIEWS), self.counted(LIKES)], [0, 0])
+
+    def test_nobody_likes_nothing(self):
+        for use in (like, unlike):
+            with self.assertRaises(ValueError):
+                use(self.session, self.post, None)
+        self.assertEqual(self.counted(LIKES), 0)
 
     def test_a_post_that_is_not_flushed_counts_nothing(self):
         draft = Post(title="draft")
@@ -100,6 +130,21 @@ class BlogTest(unittest.TestCase):
         self.assertEqual(self.counted(COMMENTS, 8), 1)
         self.session.execute(delete(Post).where(Post.id == 8))
         self.assertEqual(self.session.execute(select(func.counter_get("comments:8"))).scalar_one(), 0)
+
+    def roll_back_and_go_on(self):
+        self.assertEqual([self.counted(column) for column in (VIEWS, LIKES, COMMENTS)], [0, 0, 0])
+        view(self.session, self.post)
+        self.session.rollback()
+        self.session.add(Comment(post_id=7, body="one"))
+        view(self.session, self.post)
+        self.session.commit()
+        self.assertEqual([self.counted(column) for column in (VIEWS, LIKES, COMMENTS)], [1, 0, 1])
+
+    def test_what_rolls_back_and_goes_on_leaves_nothing(self):
+        self.roll_back_and_go_on()
+
+    def test_what_rolls_back_and_goes_on_leaves_nothing_again(self):
+        self.roll_back_and_go_on()
 
     def count_from_nothing(self):
         self.assertEqual([self.counted(column) for column in (VIEWS, LIKES, COMMENTS)], [0, 0, 0])
