@@ -26,6 +26,12 @@ function counter(postId) {
   return `post:${postId}`
 }
 
+// Who is not logged in has no id, and to the extension nobody's like is NULL, which looks like one that was there.
+function somebody(userId) {
+  if (userId === undefined || userId === null) throw new TypeError("a like is somebody's")
+  return userId
+}
+
 // Waits for no other viewer, so it may be in the transaction of the request.
 const view = async (client, postId) => client.query('SELECT counter_incr($1)', [counter(postId)])
 
@@ -35,11 +41,11 @@ const viewMany = async (client, postIds) =>
 
 // Whether this call made the like; a second click makes none.
 const like = async (client, postId, userId) =>
-  value(client, 'SELECT counter_like($1, $2)', [counter(postId), userId])
+  value(client, 'SELECT counter_like($1, $2)', [counter(postId), somebody(userId)])
 const unlike = async (client, postId, userId) =>
-  value(client, 'SELECT counter_unlike($1, $2)', [counter(postId), userId])
+  value(client, 'SELECT counter_unlike($1, $2)', [counter(postId), somebody(userId)])
 const liked = async (client, postId, userId) =>
-  value(client, 'SELECT counter_liked($1, $2)', [counter(postId), userId])
+  value(client, 'SELECT counter_liked($1, $2)', [counter(postId), somebody(userId)])
 
 // Posts with their numbers, all in the one statement that reads the posts. A bigint comes as a string: JavaScript's
 // numbers are exact up to 2^53 only, so whoever wants numbers says that these counts stay below.

@@ -48,6 +48,15 @@ test('a post that is not saved has no counter', async () => {
   assert.equal((await counted()).views, 0)
 })
 
+test('nobody likes nothing', async () => {
+  for (const nobody of [undefined, null]) {
+    for (const use of [blog.like, blog.unlike, blog.liked]) {
+      await assert.rejects(() => use(client, 7, nobody), TypeError)
+    }
+  }
+  assert.equal((await counted()).likes, 0)
+})
+
 test('a page of 50 posts is one statement', async () => {
   const ids = Array.from({ length: 50 }, (_, n) => 100 + n)
   await client.query('INSERT INTO posts (id, title) SELECT id, id FROM unnest($1::bigint[]) AS id', [ids])

@@ -31,9 +31,15 @@ class Post < ActiveRecord::Base
            "counter_get('comments:' || posts.id) AS comments_count")
   }
 
-  # All posts without an id would share one counter, so a post that is not saved has none.
+  # Pages from 0 on. OFFSET reads the numbers of what it passes, so it passes ids alone.
+  scope :numbered_page, ->(number, length = 50) {
+    ids = order(:id).offset(number * length).limit(length).select(:id)
+    unscoped.with_counts.where(id: ids).order(:id)
+  }
+
+  # A post that is not saved has none: without an id all would share one, and with an id it may never be saved. Nor has one whose id was not selected.
   def counter
-    raise ArgumentError, "a post has to be saved before it is counted" if id.nil?
+    raise ArgumentError, "a post has to be saved before it is counted" if new_record? || id.nil?
     "post:#{id}"
   end
 
@@ -44,17 +50,25 @@ class Post < ActiveRecord::Base
 
   # Whether this call made the like; a second click makes none.
   def like(user_id)
-    Counting.write("counter_like", counter, user_id)
+    Counting.write("counter_like", counter, somebody(user_id))
   end
 
   def unlike(user_id)
-    Counting.write("counter_unlike", counter, user_id)
+    Counting.write("counter_unlike", counter, somebody(user_id))
   end
 
   # What `belongs_to :post, counter_cache: true` would keep in a column that writers queue behind. with_counts
   # has read it already; else it is asked for.
   def comments_count
     self[:comments_count] || Counting.call("counter_get", "comments:#{id}")
+  end
+
+  private
+
+  # Who is not logged in has no id, and to the extension nobody's like is NULL, which looks like one that was there.
+  def somebody(user_id)
+    raise ArgumentError, "a like is somebody's" if user_id.nil?
+    user_id
   end
 end
 

@@ -83,6 +83,36 @@ class BlogTest < Minitest::Test
     assert_equal [0, 0], [Counting.call("counter_get", "post:"), Counting.call("counter_likes", "post:")]
   end
 
+  def test_a_post_that_is_not_saved_counts_nothing_under_the_id_it_will_have
+    draft = Post.new(id: 7, title: "draft")
+    assert_raises(ArgumentError) { draft.view }
+    assert_raises(ArgumentError) { draft.like(1) }
+    assert_raises(ArgumentError) { draft.unlike(1) }
+    assert_raises(ArgumentError) { Post.select(:title).find_by(title: "seven").view }
+    assert_equal [0, 0], [counted.views, counted.likes]
+  end
+
+  def test_nobody_likes_nothing
+    assert_raises(ArgumentError) { @post.like(nil) }
+    assert_raises(ArgumentError) { @post.unlike(nil) }
+    assert_equal 0, counted.likes
+  end
+
+  def test_a_numbered_page_asks_for_the_numbers_of_its_own_posts_only
+    Post.insert_all((0...20).map { |n| { id: 100 + n, title: n.to_s } })
+    Post.where(id: 100..).each { |post| Counting.call("counter_incr", post.counter, post.id) }
+    shown = nil
+    seen = statements { shown = Post.where(id: 100..).numbered_page(1, 5).map(&:views) }
+    assert_equal [105, 106, 107, 108, 109], shown
+    assert_equal 1, seen.size, seen.inspect
+    before, within = seen.first.split("IN (SELECT ")
+    assert_includes before, "counter_get"
+    refute_includes within, "counter_get"
+    assert_includes within, "OFFSET"
+    counting = statements { assert_equal 20, Post.with_counts.where(id: 100..).count(:all) }
+    refute_includes counting.first, "counter_get"
+  end
+
   # Nothing here can be read by the role `reading`, which has no connection: what counts goes elsewhere.
   def test_a_request_that_reads_from_a_replica_counts_on_the_primary
     ActiveRecord::Base.connected_to(role: :reading) do

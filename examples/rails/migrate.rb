@@ -17,6 +17,7 @@ class CountComments < ActiveRecord::Migration[6.1]
     execute "SELECT counter_cache('comments', 'comments:', 'post_id')"
   end
 
+  # Without disable_extension, as which `change` would reverse the above: it drops all counters of the database.
   def down
     execute "SELECT counter_uncache('comments', 'comments:')"
   end
