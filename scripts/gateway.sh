@@ -12,6 +12,7 @@ source "$root/scripts/lib/gateway.sh"
 visitors=50
 
 main() {
+    local status=0
     bash "$root/scripts/setup.sh" build
     use_cargo
     use_postgres
@@ -37,7 +38,9 @@ main() {
     if [ -n "${GATEWAY_SECONDS:-}" ]; then sleep "$GATEWAY_SECONDS" || true; else wait "$gateway_pid" || true; fi
     trap '' INT
     stop_visitors
-    gateway_stop
+    gateway_stop || status=$?
+    say "the database has $(cluster_psql -c "SELECT counter_get('views')") views"
+    return "$status"
 }
 
 stop_visitors() {

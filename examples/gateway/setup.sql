@@ -1,8 +1,9 @@
--- What the gateway needs of a database, once, by a superuser: psql -f setup.sql. Each statement is a transaction of its own.
-CREATE EXTENSION counter_ext;
+-- What the gateway needs of a database, by a superuser: psql -d app -v ON_ERROR_STOP=1 -f setup.sql. A second time changes nothing.
+-- Each statement is a transaction of its own.
+CREATE EXTENSION IF NOT EXISTS counter_ext;
 
--- The gateway connects as a role that may count, like and read, and nothing else.
-CREATE ROLE gateway LOGIN;
+-- The gateway connects as a role that may count, like and read, and nothing else. It has no password: \password gateway gives it one.
+DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'gateway') THEN CREATE ROLE gateway LOGIN; END IF; END $$;
 GRANT SELECT, INSERT, UPDATE ON counter_ext.total TO gateway;
 GRANT SELECT, INSERT, DELETE ON counter_ext.liked TO gateway;
 GRANT INSERT, UPDATE ON counter_ext.source_offset TO gateway;

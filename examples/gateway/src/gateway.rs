@@ -48,6 +48,7 @@ pub struct Gateway {
 #[derive(Debug)]
 pub struct End {
     pub counted: u64,
+    /// By the database. What found the queue full, or its client over his limit, was not taken in.
     pub refused: u64,
     pub given_up: u64,
 }

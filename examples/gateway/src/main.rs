@@ -33,6 +33,9 @@ async fn run(arguments: Vec<String>) -> Result<ExitCode, String> {
         println!("stopping: what is queued is counted first");
     });
     let end = end.await?;
-    println!("counted {} views, refused {}, given up {}", end.counted, end.refused, end.given_up);
+    println!(
+        "counted {} views, refused by the database {}, given up {}",
+        end.counted, end.refused, end.given_up
+    );
     Ok(if end.given_up == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -5,7 +5,7 @@
 //! time at which it is due, and its latency counts from there: waits for a busy server are in it. Without one it prints how
 //! many requests a second there can be. With `likes` they like something now and then. SECONDS 0 means until it is ended.
 //!
-//! A view is answered (2xx), refused (429 or 503: nothing of it was done), or failed (any other answer, or none). Requests a second
+//! A view is answered (2xx), refused by the gateway (429 or 503: nothing of it was done), or failed (any other answer, or none). Requests a second
 //! and latencies are of what was answered, since it takes little time to refuse. It ends with status 1 when something failed or
 //! nothing was answered.
 

@@ -20,8 +20,14 @@ pub enum Refusal {
     Limited(Limit),
     /// This client has as many streams open as it may have.
     Streams,
+    /// There is no such path.
+    Nowhere,
+    /// The path is there, and does not take this method.
+    Method,
     /// There are too many requests. Nothing of this one was done.
     Full,
+    /// The gateway is about to end.
+    Stopping,
     /// The store does not answer.
     Away,
     /// The gateway had to stop before the store answered: it may be done or not, and sent again it might be done twice.
@@ -59,9 +65,12 @@ impl IntoResponse for Refusal {
             Refusal::Streams => {
                 (StatusCode::TOO_MANY_REQUESTS, "this client has too many streams open; close one")
             }
+            Refusal::Nowhere => (StatusCode::NOT_FOUND, "there is no such path"),
+            Refusal::Method => (StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method"),
             Refusal::Full => {
-                (StatusCode::SERVICE_UNAVAILABLE, "too many requests; nothing of this one was done")
+                (StatusCode::SERVICE_UNAVAILABLE, "the queue is full; nothing of this one was done")
             }
+            Refusal::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "the gateway is about to end"),
             Refusal::Away => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer"),
             Refusal::Unknown => (
                 StatusCode::GATEWAY_TIMEOUT,
@@ -81,7 +90,7 @@ impl IntoResponse for Refusal {
             Refusal::Streams => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(LATER));
             }
-            Refusal::Full | Refusal::Away => {
+            Refusal::Full | Refusal::Stopping | Refusal::Away => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(SOON));
             }
             _ => (),

@@ -11,15 +11,31 @@ use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 #[derive(Deserialize)]
 pub struct Like {
+    #[serde(deserialize_with = "id")]
     item: String,
+    #[serde(deserialize_with = "id")]
     actor: String,
+}
+
+/// 7 and "7" are the same one, as everywhere in counter_ext.
+fn id<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "an id is a text or an integer")]
+    enum Id {
+        Integer(i64),
+        Text(String),
+    }
+    Ok(match Id::deserialize(from)? {
+        Id::Integer(number) => number.to_string(),
+        Id::Text(text) => text,
+    })
 }
 
 #[derive(Deserialize)]

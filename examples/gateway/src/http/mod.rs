@@ -8,6 +8,7 @@ mod views;
 mod visitor;
 
 use crate::gateway::App;
+use answers::Refusal;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::{get, post};
@@ -25,17 +26,19 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/events", get(events::stream))
         .route("/healthz", get(health))
         .merge(page::router())
+        .fallback(async || Refusal::Nowhere)
+        .method_not_allowed_fallback(async || Refusal::Method)
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .with_state(app)
 }
 
 /// 200 while it is worth sending requests here: the store answers, views can be written to it, and the gateway is not about to stop.
-async fn health(State(app): State<Arc<App>>) -> Result<&'static str, answers::Refusal> {
+async fn health(State(app): State<Arc<App>>) -> Result<&'static str, Refusal> {
     if app.stopping.is_cancelled() {
-        return Err(answers::Refusal::Full);
+        return Err(Refusal::Stopping);
     }
     if app.tally.is_failing.load(Relaxed) {
-        return Err(answers::Refusal::Away);
+        return Err(Refusal::Away);
     }
     app.store.views("health").await?;
     Ok("ok\n")

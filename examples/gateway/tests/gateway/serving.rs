@@ -71,6 +71,12 @@ fn likes(http: &mut Http, session: &mut Session) {
         assert_eq!((&answer["changed"], &answer["likes"]), (&changed.into(), &0.into()), "{answer}");
     }
     assert!(http.send("GET", "/v1/likes/a").json()["liked"].is_null(), "nobody was asked for");
+
+    for (like, changed) in [(r#"{"item":7,"actor":7}"#, true), (r#"{"item":"7","actor":"7"}"#, false)] {
+        let answer = http.json("POST", "/v1/likes", like).json();
+        assert_eq!((&answer["item"], &answer["changed"]), (&"7".into(), &changed.into()), "{answer}");
+    }
+    assert_eq!(http.send("DELETE", "/v1/likes?item=7&actor=7").json()["changed"], true);
 }
 
 fn nonsense(http: &mut Http) {
@@ -79,10 +85,17 @@ fn nonsense(http: &mut Http) {
         said(&http.send("POST", &path), 400);
         said(&http.send("GET", &path), 400);
     }
-    assert_eq!(http.send("POST", "/v1/views/").status, 404);
-    assert_eq!(http.send("PUT", "/v1/views/a").status, 405);
+    said(&http.send("POST", "/v1/views/"), 404);
+    said(&http.send("GET", "/nowhere"), 404);
+    let answer = http.send("PUT", "/v1/views/a");
+    said(&answer, 405);
+    assert!(answer.header("allow").is_some_and(|allowed| allowed.contains("POST")), "{answer:?}");
+    said(&http.send("POST", "/"), 405);
     for body in ["", "{", "{}", r#"{"item":"","actor":"b"}"#, r#"{"item":"a","actor":"\u0000"}"#, "[1]"] {
         said(&http.json("POST", "/v1/likes", body), 400);
+    }
+    for actor in ["null", "1.5", "9223372036854775808", "true"] {
+        said(&http.json("POST", "/v1/likes", &format!(r#"{{"item":"a","actor":{actor}}}"#)), 400);
     }
     said(&http.send_with("POST", "/v1/likes", &[], r#"{"item":"a","actor":"b"}"#), 400);
     said(&http.send("DELETE", "/v1/likes?item=a"), 400);
@@ -147,6 +160,7 @@ fn a_full_queue_answers_503_and_what_was_taken_in_is_counted_before_the_end() {
             return false;
         }
         assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, Some("1")), "{answer:?}");
+        assert_eq!(answer.json()["error"], "the queue is full; nothing of this one was done");
         true
     });
     let refused = refused.count();
@@ -160,7 +174,7 @@ fn a_full_queue_answers_503_and_what_was_taken_in_is_counted_before_the_end() {
     holder.must("COMMIT");
     let (well, said) = gateway.ended();
     assert!(well, "{said}");
-    assert_eq!(said, format!("counted {taken} views, refused 0, given up 0"));
+    assert_eq!(said, format!("counted {taken} views, refused by the database 0, given up 0"));
     assert_eq!(counted(&mut session, "held"), taken);
     assert_eq!(session.value::<i64>("SELECT counter_get_exact('views')"), taken);
 
@@ -174,7 +188,7 @@ fn a_full_queue_answers_503_and_what_was_taken_in_is_counted_before_the_end() {
     }
     gateway.terminate();
     let (well, said) = gateway.ended();
-    assert_eq!((well, said.as_str()), (false, "counted 1 views, refused 0, given up 5"));
+    assert_eq!((well, said.as_str()), (false, "counted 1 views, refused by the database 0, given up 5"));
     holder.must("ROLLBACK");
 }
 
@@ -250,7 +264,7 @@ fn what_was_acknowledged_is_counted_once_through_crashes_and_a_stop_under_load()
     let (acknowledged, counted) = (acknowledged + more, counted(&mut session, "load"));
     println!("{acknowledged} acknowledged, {counted} counted, {in_doubt} without an answer");
     assert!(well, "{said}");
-    assert_eq!(said, format!("counted {counted} views, refused 0, given up 0"));
+    assert_eq!(said, format!("counted {counted} views, refused by the database 0, given up 0"));
     assert!(
         (acknowledged..=acknowledged + in_doubt).contains(&counted),
         "{acknowledged} acknowledged, {counted} counted, {in_doubt} without an answer"
