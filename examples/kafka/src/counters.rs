@@ -25,8 +25,10 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub fn new(url: String, group: String) -> Counters {
-        Counters { url, group, client: None }
+    /// Connects once, so that an address that is wrong is found before there is a message.
+    pub fn open(url: String, group: String) -> Result<Counters, Error> {
+        let client = Some(connect(&url)?);
+        Ok(Counters { url, group, client })
     }
 
     /// Counts a batch, and waits where the database is away. What comes after the batch must not be delivered before the batch is, so

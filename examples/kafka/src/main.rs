@@ -61,7 +61,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let topic = setting("KAFKA_TOPIC", None)?;
     let group = setting("KAFKA_GROUP", None)?;
     let most: usize = setting("BATCH_MESSAGES", Some("1000"))?.parse()?;
-    let mut counters = Counters::new(setting("DATABASE_URL", None)?, group.clone());
+    let counters = Counters::open(setting("DATABASE_URL", None)?, group.clone());
+    let mut counters = counters.map_err(|error| format!("DATABASE_URL: {error}"))?;
     let consumer = connect(&group)?;
     consumer.subscribe(&[&topic])?;
 

@@ -283,3 +283,21 @@ fn messages_that_are_too_large_together_stop_nothing() {
     let row = topic.database.query_one("SELECT counter_get('huge:small')", &[]).expect("read a counter");
     assert_eq!(row.get::<_, i64>(0), 5);
 }
+
+/// Before there is any message: else it would be found when the first one comes.
+#[test]
+fn a_database_that_is_not_there_ends_the_consumer_at_its_start() {
+    let kafka = brokers("early");
+    for (url, part) in
+        [("host=/nowhere user=nobody", "error connecting"), ("host", "invalid connection string")]
+    {
+        let mut command = Command::new("timeout");
+        command.arg(PATIENCE.as_secs().to_string()).arg(env!("CARGO_BIN_EXE_count-topic"));
+        command.env("DATABASE_URL", url).env("KAFKA_BROKERS", kafka.bootstrap_servers());
+        let output = command.env("KAFKA_TOPIC", "early").env("KAFKA_GROUP", "counting").output();
+        let output = output.expect("run a consumer");
+        let said = String::from_utf8(output.stderr).expect("a text");
+        assert_eq!(output.status.code(), Some(1), "{url}: {said}");
+        assert!(said.contains("DATABASE_URL") && said.contains(part), "{url}: {said}");
+    }
+}
