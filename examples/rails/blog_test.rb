@@ -138,6 +138,14 @@ class BlogTest < Minitest::Test
     assert_equal 0, other.comments_count
   end
 
+  def test_to_migrate_back_leaves_the_counters
+    @post.view
+    CountComments.migrate(:down)
+    assert_equal 1, Counting.call("counter_get", "post:7")
+    CountComments.migrate(:up)
+    assert_equal 1, counted.views
+  end
+
   def count_from_nothing
     assert_equal [0, 0, 0], numbers(counted)
     @post.view
