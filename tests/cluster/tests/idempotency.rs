@@ -5,7 +5,7 @@ use counter_ext_cluster_tests::cluster::Death;
 use counter_ext_cluster_tests::delivery::deliver;
 use counter_ext_cluster_tests::session::Address;
 use counter_ext_cluster_tests::wait::{self, in_time};
-use counter_ext_cluster_tests::{Cluster, Session, Settings, chance, watch};
+use counter_ext_cluster_tests::{Cluster, Settings, chance, watch};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use std::collections::HashSet;
