@@ -29,46 +29,48 @@ use crate::pg::process;
 const NEXT_TRY: Duration = Duration::from_secs(1);
 
 thread_local! {
-    static MINE: Cell<Option<Mine>> = const { Cell::new(None) };
+    static MINE: Cell<Option<Found>> = const { Cell::new(None) };
     /// The database that had no cell, and how often cells had changed hands by then.
     static MISSED: Cell<Option<(u32, u64)>> = const { Cell::new(None) };
     static REFUSED_AT: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// The cell of this process's database, as far as it is known.
+/// Where a database's cell is.
 #[derive(Clone, Copy)]
-struct Mine {
+struct Found {
     database: u32,
     index: usize,
     cell: &'static DatabaseCell,
 }
 
-/// The cell that is known, while it is that database's. Every commit asks several times.
+/// The cell that is known, while it is that database's; every commit asks several times. Else it is looked for.
 #[inline(always)]
-fn mine(database: u32) -> Option<Mine> {
-    let mine = MINE.get().filter(|mine| mine.database == database)?;
-    (mine.cell.database.load(Ordering::SeqCst) == database).then_some(mine)
-}
-
-fn find(segment: &Segment, database: u32) -> Option<usize> {
-    mine(database).map_or_else(|| find_anew(segment, database), |mine| Some(mine.index))
+fn find(database: u32) -> Option<Found> {
+    if let Some(mine) = MINE.get()
+        && mine.database == database
+        && mine.cell.database.load(Ordering::SeqCst) == database
+    {
+        return Some(mine);
+    }
+    find_anew(database)
 }
 
 #[cold]
-fn find_anew(segment: &Segment, database: u32) -> Option<usize> {
+fn find_anew(database: u32) -> Option<Found> {
+    let segment = segment()?;
     let changes = segment.header().cell_changes.load(Ordering::SeqCst);
     if MISSED.get() == Some((database, changes)) {
         return None;
     }
-    let found = look_for(segment, database);
-    match found {
-        Some(index) if u32::from(crate::pg::catalog::my_database()) == database => {
-            MINE.set(Some(Mine { database, index, cell: segment.database_cell(index) }));
-        }
-        Some(_) => {}
-        None => MISSED.set(Some((database, changes))),
+    let Some(index) = look_for(&segment, database) else {
+        MISSED.set(Some((database, changes)));
+        return None;
+    };
+    let found = Found { database, index, cell: segment.database_cell(index) };
+    if u32::from(crate::pg::catalog::my_database()) == database {
+        MINE.set(Some(found));
     }
-    found
+    Some(found)
 }
 
 fn look_for(segment: &Segment, database: u32) -> Option<usize> {
@@ -78,21 +80,17 @@ fn look_for(segment: &Segment, database: u32) -> Option<usize> {
 
 /// Where the database's cell is.
 pub(super) fn index_of(database: u32) -> Option<usize> {
-    find(&segment()?, database)
+    find(database).map(|found| found.index)
 }
 
 pub(super) fn with<T>(database: u32, look: impl FnOnce(&'static DatabaseCell) -> T) -> Option<T> {
-    if let Some(mine) = mine(database) {
-        return Some(look(mine.cell));
-    }
-    let segment = segment()?;
-    find_anew(&segment, database).map(|index| look(segment.database_cell(index)))
+    find(database).map(|found| look(found.cell))
 }
 
 /// As `with`, for who must not miss a cell that the database has been given, or given back, a moment ago.
 pub(super) fn with_cell_of_now<T>(database: u32, look: impl FnOnce(&'static DatabaseCell) -> T) -> Option<T> {
     let segment = segment()?;
-    let index = find(&segment, database).or_else(|| look_for(&segment, database))?;
+    let index = index_of(database).or_else(|| look_for(&segment, database))?;
     MISSED.set(None);
     Some(look(segment.database_cell(index)))
 }
@@ -100,15 +98,12 @@ pub(super) fn with_cell_of_now<T>(database: u32, look: impl FnOnce(&'static Data
 /// Gives the database a cell, if it has none: a free one, or one of a database that has nothing going on. False where there is
 /// none to be had. Cannot fail.
 pub fn register(database: u32) -> bool {
-    if mine(database).is_some() {
+    if find(database).is_some() {
         return true;
     }
     let Some(segment) = segment() else {
         return false;
     };
-    if find_anew(&segment, database).is_some() {
-        return true;
-    }
     if REFUSED_AT.get().is_some_and(|at| at.elapsed() < NEXT_TRY) && !has_free_cell() {
         return false;
     }
@@ -129,12 +124,12 @@ pub fn register(database: u32) -> bool {
 
 /// As `register`, for those who ask only in case that the database will count: takes a cell from no other.
 pub fn register_if_free(database: u32) -> bool {
+    if find(database).is_some() {
+        return true;
+    }
     let Some(segment) = segment() else {
         return false;
     };
-    if find(&segment, database).is_some() {
-        return true;
-    }
     let _held = segment.lock_databases();
     if look_for(&segment, database).is_some() {
         MISSED.set(None);
