@@ -23,18 +23,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::databases;
 use super::layout::*;
-use super::queue::{List, Members, Queue};
+use super::queue::{DONE, LEADS, LEADS_APART, List, Members, Queue, WAITS};
 use super::segment::{Segment, segment};
 use crate::pg::process;
-
-/// A member is done: its deltas are flushed.
-const DONE: u32 = 0;
-/// A member waits for the leader.
-const WAITS: u32 = 1;
-/// A member leads, itself and those behind it first.
-const LEADS: u32 = 2;
-/// A member leads itself and those behind it, once.
-const LEADS_APART: u32 = 3;
 
 /// A leader leads so many groups at most: its own client waits meanwhile.
 const MOST_GROUPS: u32 = 4;
@@ -69,14 +60,14 @@ pub fn commit(
     cell.group_block.store(block, Ordering::Relaxed);
     cell.group_alone.store(u32::from(alone), Ordering::Relaxed);
     cell.group_state.store(WAITS, Ordering::Relaxed);
-    let mut group = Group { segment: &segment, me: slot as u32 + 1, block, write, flush };
+    let mut group = Group { segment: &segment, me: slot as u32 + 1, write, flush };
     if queue.enter(group.me, &cell.group_next) {
-        group.lead(List::none(&segment), &queue);
+        queue.lead(List::none(&segment), block, MOST_GROUPS, MANY, |party| group.commit(party));
     } else {
         process::sleep_until(|| cell.group_state.load(Ordering::Acquire) != WAITS);
         let given = List::from(&segment, group.me);
         match cell.group_state.load(Ordering::Relaxed) {
-            LEADS => group.lead(given, &queue),
+            LEADS => queue.lead(given, block, MOST_GROUPS, MANY, |party| group.commit(party)),
             LEADS_APART => group.commit(given),
             _ => {}
         }
@@ -87,6 +78,15 @@ pub fn commit(
 impl Members for Segment {
     fn before(&self, member: u32) -> &AtomicU32 {
         &member_cell(self, member).group_next
+    }
+
+    fn block(&self, member: u32) -> u32 {
+        member_cell(self, member).group_block.load(Ordering::Relaxed)
+    }
+
+    fn tell(&self, member: u32, state: u32) {
+        member_cell(self, member).group_state.store(state, Ordering::Release);
+        process::wake_sleeper(member as usize - 1);
     }
 }
 
@@ -101,70 +101,31 @@ type Party<'s> = List<'s, Segment>;
 struct Group<'s, W, F> {
     segment: &'s Segment,
     me: u32,
-    /// It has room here.
-    block: u32,
     write: W,
     flush: F,
 }
 
 impl<'s, W: FnMut(&mut Texts<'_>) -> u64, F: FnMut(u64)> Group<'s, W, F> {
-    /// Leads those who are given and those in the queue, itself among them, and then who comes, a few times.
-    fn lead(&mut self, given: Party<'s>, queue: &Queue<'_>) {
-        let mut all = given.and(queue.take(self.segment));
-        for groups in 1.. {
-            let (party, others) = all.split(|member| self.block_of(member) == self.block);
-            self.have_led_apart(others);
-            self.commit(party);
-            if queue.leave() {
-                return;
-            }
-            all = queue.take(self.segment);
-            let here = all.each().filter(|member| self.block_of(*member) == self.block).count();
-            if groups == MOST_GROUPS || here < MANY {
-                self.hand_over(all, LEADS);
-                return;
-            }
-        }
-    }
-
-    /// Has those on each other page led by one of them.
-    fn have_led_apart(&self, mut others: Party<'s>) {
-        while let Some(first) = others.first() {
-            let block = self.block_of(first);
-            let (party, rest) = others.split(|member| self.block_of(member) == block);
-            self.hand_over(party, LEADS_APART);
-            others = rest;
-        }
-    }
-
-    /// Has the first of them lead them all, if there is any.
-    fn hand_over(&self, party: Party<'s>, how: u32) {
-        if let Some(first) = party.first() {
-            self.tell(first, how);
-        }
-    }
-
     /// Writes what the members of a party have, flushes it and tells them. All have room on the leader's page.
     fn commit(&mut self, party: Party<'s>) {
         debug_assert!(party.first().is_some());
+        let (segment, me) = (self.segment, self.me);
         let (apart, together) =
             party.split(|member| self.cell(member).group_alone.load(Ordering::Relaxed) != 0);
         let mut last = 0;
         for member in apart.each() {
-            last = (self.write)(&mut std::iter::once(text(self.segment, member)));
+            last = (self.write)(&mut std::iter::once(text(segment, member)));
             self.cell(member).group_lsn.store(last, Ordering::Relaxed);
         }
         if together.first().is_some() {
-            let segment = self.segment;
             last = (self.write)(&mut together.each().map(|member| text(segment, member)));
             together.each().for_each(|member| self.cell(member).group_lsn.store(last, Ordering::Relaxed));
         }
         (self.flush)(last);
-        let me = self.me;
         for told in [apart, together] {
             told.end_each(|member| {
                 if member != me {
-                    self.tell(member, DONE);
+                    segment.tell(member, DONE);
                 }
             });
         }
@@ -172,16 +133,6 @@ impl<'s, W: FnMut(&mut Texts<'_>) -> u64, F: FnMut(u64)> Group<'s, W, F> {
 
     fn cell(&self, member: u32) -> &'s BackendCell {
         member_cell(self.segment, member)
-    }
-
-    fn block_of(&self, member: u32) -> u32 {
-        self.cell(member).group_block.load(Ordering::Relaxed)
-    }
-
-    /// Gives a member its cell back, and those behind it where it is to lead them.
-    fn tell(&self, member: u32, state: u32) {
-        self.cell(member).group_state.store(state, Ordering::Release);
-        process::wake_sleeper(member as usize - 1);
     }
 }
 

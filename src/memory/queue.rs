@@ -41,11 +41,59 @@ impl Queue<'_> {
     pub fn leave(&self) -> bool {
         self.word.compare_exchange(LED, NOBODY, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
+
+    /// Leads those who are given and those in the queue, among them a member with room on this block, and then who comes, `most` groups in all while
+    /// `many` have room there too. `commit` is given each group, and tells those in it. Those with room on another block are led
+    /// by one of them beside that.
+    pub fn lead<'m, M: Members>(
+        &self,
+        given: List<'m, M>,
+        block: u32,
+        most: u32,
+        many: usize,
+        mut commit: impl FnMut(List<'m, M>),
+    ) {
+        let members = given.members;
+        let mut all = given.and(self.take(members));
+        for groups in 1.. {
+            let (party, mut others) = all.split(|member| members.block(member) == block);
+            while let Some(first) = others.first() {
+                let block = members.block(first);
+                let (apart, rest) = others.split(|member| members.block(member) == block);
+                apart.hand_over(LEADS_APART);
+                others = rest;
+            }
+            commit(party);
+            if self.leave() {
+                return;
+            }
+            all = self.take(members);
+            let here = all.each().filter(|member| members.block(*member) == block).count();
+            if groups == most || here < many {
+                all.hand_over(LEADS);
+                return;
+            }
+        }
+    }
 }
 
-/// Where members say who came before them.
+/// A member's state: it is done, and its words are its own.
+pub const DONE: u32 = 0;
+/// It waits to be told.
+pub const WAITS: u32 = 1;
+/// It leads, those behind it in its list first.
+pub const LEADS: u32 = 2;
+/// It leads those behind it in its list, once.
+pub const LEADS_APART: u32 = 3;
+
+/// What members say, and how they are told.
 pub trait Members {
+    /// Who came before it.
     fn before(&self, member: u32) -> &AtomicU32;
+    /// Where it has room.
+    fn block(&self, member: u32) -> u32;
+    /// Tells it its state; from then on its words are its own.
+    fn tell(&self, member: u32, state: u32);
 }
 
 /// Members taken out of a queue. Their words are the caller's while this is there.
@@ -97,6 +145,12 @@ impl<'m, M: Members> List<'m, M> {
             *list = member;
         });
         (List { members, first: meant }, List { members, first: others })
+    }
+
+    /// Has the first of them lead them all. There is one.
+    fn hand_over(self, how: u32) {
+        debug_assert!(self.first != NOBODY);
+        self.members.tell(self.first, how);
     }
 
     /// Shows each member, whose words may be its own again when `see` returns.

@@ -1,15 +1,10 @@
 //! The queue of a group commit: everybody is served once, whoever leads, leads on, hands over, or has others led apart.
 
-use counter_ext_memory_model::queue::{List, Members, Queue};
+use counter_ext_memory_model::queue::{DONE, LEADS, LEADS_APART, List, Members, Queue, WAITS};
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::sync::{Arc, Notify};
 use loom::thread;
-
-const WAITS: u32 = 1;
-const LEADS: u32 = 2;
-const LEADS_APART: u32 = 3;
-const DONE: u32 = 4;
 
 struct Member {
     before: AtomicU32,
@@ -33,17 +28,13 @@ impl Member {
             served: UnsafeCell::new(0),
         }
     }
-
-    fn tell(&self, state: u32) {
-        self.state.store(state, Ordering::Release);
-        self.told.notify();
-    }
 }
 
 struct Group {
     word: AtomicU32,
     members: Vec<Member>,
-    leading: AtomicU32,
+    /// Only who leads touches it, and no atomic: loom looks whether two lead at once, or one does not see what the one before did.
+    leading: UnsafeCell<u32>,
     /// A leader leads so many groups.
     groups: u32,
 }
@@ -52,6 +43,17 @@ impl Members for Group {
     fn before(&self, member: u32) -> &AtomicU32 {
         &self.member(member).before
     }
+
+    fn block(&self, member: u32) -> u32 {
+        self.note_leading();
+        self.member(member).block.load(Ordering::Relaxed)
+    }
+
+    fn tell(&self, member: u32, state: u32) {
+        let member = self.member(member);
+        member.state.store(state, Ordering::Release);
+        member.told.notify();
+    }
 }
 
 impl Group {
@@ -59,7 +61,7 @@ impl Group {
         Arc::new(Group {
             word: AtomicU32::new(0),
             members: (0..members).map(|_| Member::new()).collect(),
-            leading: AtomicU32::new(0),
+            leading: UnsafeCell::new(0),
             groups,
         })
     }
@@ -68,8 +70,10 @@ impl Group {
         &self.members[number as usize - 1]
     }
 
-    fn block_of(&self, member: u32) -> u32 {
-        self.member(member).block.load(Ordering::Relaxed)
+    /// One leads at a time.
+    fn note_leading(&self) {
+        // SAFETY: who leads is the only one here.
+        self.leading.with_mut(|times| unsafe { *times += 1 });
     }
 
     /// As `commit` of `src/memory/group.rs`, for one who has room on this block.
@@ -95,31 +99,10 @@ impl Group {
     }
 
     fn lead(&self, me: u32, block: u32, given: List<'_, Group>, queue: &Queue<'_>) {
-        assert_eq!(self.leading.fetch_add(1, Ordering::Relaxed), 0, "one leads at a time");
-        let mut all = given.and(queue.take(self));
-        for groups in 1.. {
-            let (party, mut others) = all.split(|member| self.block_of(member) == block);
-            while let Some(first) = others.first() {
-                let block = self.block_of(first);
-                let (apart, rest) = others.split(|member| self.block_of(member) == block);
-                let leader = apart.first().expect("the first has its own block");
-                self.member(leader).tell(LEADS_APART);
-                others = rest;
-            }
+        queue.lead(given, block, self.groups, 1, |party| {
+            self.note_leading();
             self.serve(me, party);
-            self.leading.fetch_sub(1, Ordering::Relaxed);
-            if queue.leave() {
-                return;
-            }
-            assert_eq!(self.leading.fetch_add(1, Ordering::Relaxed), 0, "one leads at a time");
-            all = queue.take(self);
-            let here = all.each().filter(|member| self.block_of(*member) == block).count();
-            if groups == self.groups || here == 0 {
-                self.leading.fetch_sub(1, Ordering::Relaxed);
-                self.member(all.first().expect("somebody has come")).tell(LEADS);
-                return;
-            }
-        }
+        });
     }
 
     fn serve(&self, me: u32, party: List<'_, Group>) {
@@ -130,7 +113,7 @@ impl Group {
         }
         party.end_each(|number| {
             if number != me {
-                self.member(number).tell(DONE);
+                self.tell(number, DONE);
             }
         });
     }
