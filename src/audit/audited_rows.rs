@@ -17,6 +17,7 @@ use crate::family::followed;
 use crate::family::prefixes::Prefixes;
 use crate::pg::catalog::Watch;
 use crate::pg::id_scan::Range;
+use crate::pg::session::session_local;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::write::{self, Value};
@@ -39,7 +40,7 @@ pub const AUDITED: FamilyTable = FamilyTable {
     hint: "GRANT it on counter_ext.audited: to begin auditing takes INSERT, to end it DELETE.",
 };
 
-thread_local! {
+session_local! {
     static WATCH: &'static Watch = Watch::begin();
     static KNOWN_VERSION: Cell<u64> = const { Cell::new(u64::MAX) };
     static ANY: Cell<bool> = const { Cell::new(false) };
@@ -86,7 +87,7 @@ fn load() -> Result<(), CounterError> {
     }
     let prefixes = Prefixes::new(found);
     ANY.set(!prefixes.is_empty());
-    PREFIXES.replace(prefixes);
+    PREFIXES.set(prefixes);
     KNOWN_VERSION.set(version);
     Ok(())
 }

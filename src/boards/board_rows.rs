@@ -21,6 +21,7 @@ use crate::fallible;
 use crate::family::followed;
 use crate::pg::catalog::Watch;
 use crate::pg::id_scan::Range;
+use crate::pg::session::session_local;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::write::{self, Value};
@@ -125,7 +126,7 @@ impl Board {
     }
 }
 
-thread_local! {
+session_local! {
     static WATCH: &'static Watch = Watch::begin();
     static KNOWN_VERSION: Cell<u64> = const { Cell::new(u64::MAX) };
     static BOARDS: RefCell<Rc<[Board]>> = RefCell::new(Rc::new([]));

@@ -17,6 +17,7 @@ use crate::fallible::{self, OutOfMemory};
 use crate::journal::position;
 use crate::memory::{buffer, epochs, is_attached};
 use crate::pg::id_scan::Range;
+use crate::pg::session::session_local;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::{catalog, xact};
@@ -66,7 +67,7 @@ struct TooHot {
     at: Instant,
 }
 
-thread_local! {
+session_local! {
     static TOO_HOT_BOARD: RefCell<Option<TooHot>> = const { RefCell::new(None) };
 }
 

@@ -20,6 +20,7 @@ use crate::errors::CounterError;
 use crate::fallible::{self, OutOfMemory};
 use crate::family::followed::{self, Followed};
 use crate::memory::{generations, is_attached};
+use crate::pg::session::session_local;
 use crate::pg::snapshot::Taken;
 use crate::pg::{lock, xact};
 use crate::rows::access::Tables;
@@ -111,7 +112,7 @@ struct Read {
     hot: Vec<Id>,
 }
 
-thread_local! {
+session_local! {
     /// The one that was read last comes first.
     static LAST_READ: RefCell<Vec<Read>> = const { RefCell::new(Vec::new()) };
     /// The one that was read last comes first.

@@ -31,6 +31,7 @@ use crate::fallible;
 use crate::family::Family;
 use crate::family::followed::{Amount, Follower};
 use crate::memory::{generations, workers};
+use crate::pg::session::session_local;
 use crate::pg::table::Access;
 use crate::pg::{catalog, xact};
 use crate::rows::access::Tables;
@@ -56,7 +57,7 @@ pub static FAMILY: Family = Family {
     ..Family::NONE
 };
 
-thread_local! {
+session_local! {
     /// The running transaction leaves work to the worker.
     static WAKES: Cell<bool> = const { Cell::new(false) };
 }

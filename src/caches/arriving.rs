@@ -17,6 +17,7 @@ use super::registry;
 use crate::errors::CounterError;
 use crate::fallible;
 use crate::pg::key_form::KeyForm;
+use crate::pg::session::session_local;
 use crate::pg::source::Source;
 use crate::pg::spi::Spi;
 use crate::pg::{Oid, catalog, confined, xact};
@@ -34,7 +35,7 @@ impl Arriving {
     }
 }
 
-thread_local! {
+session_local! {
     /// As the running INSERT found it when it began.
     static ARRIVING: RefCell<Vec<Arriving>> = const { RefCell::new(Vec::new()) };
     /// Caches whose rows are subscribed to, as the transaction that began at this time found it.

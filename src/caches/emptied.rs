@@ -24,6 +24,7 @@ use crate::fallible;
 use crate::pg::Oid;
 use crate::pg::confined::{self, Confined};
 use crate::pg::counted::Counted;
+use crate::pg::session::session_local;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::spi::{Spi, whole_number};
 use crate::pg::trigger::Fired;
@@ -40,7 +41,7 @@ struct Emptied {
     side: Side,
 }
 
-thread_local! {
+session_local! {
     static EMPTIED: RefCell<Vec<Emptied>> = const { RefCell::new(Vec::new()) };
 }
 

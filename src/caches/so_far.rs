@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use super::overlay::Overlay;
 use crate::errors::CounterError;
 use crate::fallible;
+use crate::pg::session::session_local;
 use crate::pg::truncation::Truncation;
 use crate::pg::xact::{self, Hooks, Participant};
 
@@ -36,7 +37,7 @@ pub enum Side {
     Middles,
 }
 
-thread_local! {
+session_local! {
     static CACHES: RefCell<Vec<(Vec<u8>, SoFar)>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -12,6 +12,7 @@ use crate::counting::zeroes;
 use crate::errors::CounterError;
 use crate::fallible;
 use crate::family::pass::How;
+use crate::pg::session::session_local;
 use crate::pg::{process, xact};
 use crate::rows::access::{Tables, as_owner};
 use crate::rows::idle::{self, Bounds};
@@ -29,7 +30,7 @@ const PIECE: Bounds = Bounds { found: 256, versions: 10_000, time: Duration::fro
 /// How long after its start a worker sweeps: those that have a turn among many databases do not live that long.
 const AFTER_START: Duration = Duration::from_secs(10);
 
-thread_local! {
+session_local! {
     static STARTED: Instant = Instant::now();
     static HAS_SWEPT: Cell<bool> = const { Cell::new(false) };
 }

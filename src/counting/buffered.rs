@@ -24,6 +24,7 @@ use crate::memory::buffer::{self, Pin};
 use crate::memory::epochs;
 use crate::memory::table::Key;
 use crate::memory::{group, is_attached, workers};
+use crate::pg::session::session_local;
 use crate::pg::wal::{self, Lsn};
 use crate::pg::{catalog, process, xact};
 use crate::rows::access::{self, Tables};
@@ -52,7 +53,7 @@ struct BufferedCommit {
     plan: Plan,
 }
 
-thread_local! {
+session_local! {
     static BATCH: RefCell<Option<BufferedCommit>> = const { RefCell::new(None) };
     /// The memory of the last transaction's pins, as far as it is small.
     static PINS: RefCell<Vec<Pin>> = const { RefCell::new(Vec::new()) };

@@ -8,11 +8,12 @@ use std::cell::Cell;
 use super::state;
 use crate::journal::position;
 use crate::memory::epochs::{self, Cut, Opening};
+use crate::pg::session::session_local;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::{catalog, process, xact};
 use crate::settings;
 
-thread_local! {
+session_local! {
     /// The nest level that what is noted goes with.
     static LEVEL: Cell<u32> = const { Cell::new(0) };
 }

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 
 use crate::errors::CounterError;
+use crate::pg::session::session_local;
 use crate::pg::xact;
 use crate::rows::access::Tables;
 use crate::rows::claims::{self, How};
@@ -21,7 +22,7 @@ struct Held {
     level: u32,
 }
 
-thread_local! {
+session_local! {
     /// BOUND: `MAX_LOCKS`.
     static HELD: RefCell<Vec<Held>> = const { RefCell::new(Vec::new()) };
 }

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use super::pending::{Delta, Pending};
 use crate::fallible;
 use crate::memory::epochs::{Cut, Opening};
+use crate::pg::session::session_local;
 use crate::pg::xact;
 
 const WHAT: &str = "ids changed in rows";
@@ -85,11 +86,9 @@ pub struct State {
     pub opens: Option<Opening>,
 }
 
-/// What the COMMIT callback has still to tell shared memory. Pending deltas are written by then: they stay where they are.
-pub struct Done {
+/// What few transactions have done besides counting, and the COMMIT callback has still to tell shared memory.
+pub struct Rest {
     pub touched: Option<Touched>,
-    pub settled: Option<Settled>,
-    pub spilled: u64,
     pub drops_extension: u32,
     pub creates_extension: bool,
     pub forgets_all: u32,
@@ -99,11 +98,19 @@ pub struct Done {
 }
 
 impl State {
-    fn take_done(&mut self) -> Done {
-        Done {
+    fn has_rest(&self) -> bool {
+        !self.touched.is_empty()
+            || self.drops_extension != 0
+            || self.creates_extension
+            || self.forgets_all != 0
+            || self.restores
+            || self.folds.is_some()
+            || self.opens.is_some()
+    }
+
+    fn take_rest(&mut self) -> Rest {
+        Rest {
             touched: (!self.touched.is_empty()).then(|| std::mem::take(&mut self.touched)),
-            settled: self.settled.take(),
-            spilled: self.spilled,
             drops_extension: self.drops_extension,
             creates_extension: self.creates_extension,
             forgets_all: self.forgets_all,
@@ -148,7 +155,7 @@ impl State {
     }
 }
 
-thread_local! {
+session_local! {
     static STATE: RefCell<State> = RefCell::new(State::default());
     /// The transaction has changed `STATE`.
     static IS_DIRTY: Cell<bool> = const { Cell::new(false) };
@@ -175,9 +182,14 @@ pub fn change_if_dirty<T>(change: impl FnOnce(&mut State) -> T) -> Option<T> {
     IS_DIRTY.get().then(|| STATE.with_borrow_mut(change))
 }
 
-/// Takes out what a COMMIT callback works from, if the transaction has done anything.
-pub fn take_done() -> Option<Done> {
-    change_if_dirty(State::take_done)
+/// Takes out the deltas that went to rows, for a COMMIT callback.
+pub fn take_settled() -> Option<Settled> {
+    change_if_dirty(|state| state.settled.take()).flatten()
+}
+
+/// Takes out what else a COMMIT callback has to tell, if there is anything.
+pub fn take_rest() -> Option<Rest> {
+    change_if_dirty(|state| state.has_rest().then(|| state.take_rest())).flatten()
 }
 
 /// Keeps the memory of deltas that were taken out for those of the next transaction.

@@ -9,7 +9,7 @@
 
 use super::pending::{Delta, NotAdded, Pending};
 use super::settle::Rows;
-use super::state::{self, Settled, Touched};
+use super::state::{self, Rest, Settled, Touched};
 use super::{buffered, fold_end, id_locks, prepared, settle};
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible::{self, OutOfMemory};
@@ -390,14 +390,14 @@ fn settle_pending() {
 }
 
 fn commit() {
-    let Some(done) = state::take_done() else {
+    if !state::is_dirty() {
         reset();
         return;
-    };
+    }
     let database = u32::from(catalog::my_database());
     let buffered = buffered::commit();
-    let mut increments = done.spilled + buffered;
-    if let Some(settled) = done.settled {
+    let mut increments = buffered + state::look(|state| state.spilled).unwrap_or(0);
+    if let Some(settled) = state::take_settled() {
         settings::stretch_commit_window();
         for delta in &settled.deltas {
             table::add(key(settled.relation, &delta.id), settled.xid, delta.net, delta.increments);
@@ -405,30 +405,39 @@ fn commit() {
         }
         state::keep_memory(settled.deltas);
     }
-    if let Some(touched) = &done.touched {
+    let rest = state::take_rest();
+    if let Some(touched) = rest.as_ref().and_then(|rest| rest.touched.as_ref()) {
         invalidate(database, touched);
     }
     cells::withdraw();
-    fold_end::commit(database, done.folds, done.opens);
     if increments > 0 && databases::register(database) {
         cells::count_increments(database, increments, buffered);
         workers::want_worker(database);
     }
-    if done.drops_extension != 0 {
+    if let Some(rest) = rest {
+        tell_rest(database, rest);
+    }
+    reset();
+}
+
+/// What few transactions have to tell.
+#[cold]
+fn tell_rest(database: u32, rest: Rest) {
+    fold_end::commit(database, rest.folds, rest.opens);
+    if rest.drops_extension != 0 {
         epochs::close(database);
         memory::purge_extension(database);
         workers::extension_dropped(database);
     }
-    if done.forgets_all > 0 {
+    if rest.forgets_all > 0 {
         family::all_forgotten(database);
     }
-    if done.restores {
+    if rest.restores {
         restore_guard::note(database);
     }
-    if done.creates_extension {
+    if rest.creates_extension {
         workers::extension_created(database);
     }
-    reset();
 }
 
 /// Has memory forget the ids.

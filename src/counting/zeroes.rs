@@ -10,6 +10,7 @@ use std::cell::{Cell, RefCell};
 use super::{change, folding, read, transaction};
 use crate::errors::CounterError;
 use crate::fallible;
+use crate::pg::session::session_local;
 use crate::rows::access::Tables;
 use crate::rows::list::Id;
 
@@ -17,7 +18,7 @@ use crate::rows::list::Id;
 const MOST: usize = 65_536;
 const WHAT: &str = "counters at 0";
 
-thread_local! {
+session_local! {
     static LESSENED: RefCell<Vec<Id>> = const { RefCell::new(Vec::new()) };
     /// Some could not be kept.
     static FORGOTTEN: Cell<bool> = const { Cell::new(false) };

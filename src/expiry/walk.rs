@@ -18,6 +18,7 @@ use crate::family;
 use crate::family::pass::{How, Progress, Step, Work};
 use crate::memory::epochs::{self, Recovered};
 use crate::memory::restore_guard::NewRows;
+use crate::pg::session::session_local;
 use crate::pg::table::Access;
 use crate::pg::{Oid, catalog, lock, process};
 use crate::rows::access::{Tables, as_owner};
@@ -70,7 +71,7 @@ struct Known {
     failed: Vec<Id>,
 }
 
-thread_local! {
+session_local! {
     static KNOWN: RefCell<Known> = RefCell::new(Known::default());
 }
 

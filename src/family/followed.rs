@@ -21,6 +21,7 @@ use crate::fallible;
 use crate::memory::generations;
 use crate::pg::catalog::{self, Watch};
 use crate::pg::id_scan::Range;
+use crate::pg::session::session_local;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::{Oid, lock, xact};
@@ -64,7 +65,7 @@ struct Lists {
     of_each: Vec<Prefixes>,
 }
 
-thread_local! {
+session_local! {
     static WATCH: &'static Watch = Watch::begin();
     static KNOWN_VERSION: Cell<u64> = const { Cell::new(u64::MAX) };
     static ANY: Cell<bool> = const { Cell::new(false) };
@@ -130,7 +131,7 @@ fn load(lock: impl Fn(Oid) -> bool) -> Result<(), CounterError> {
     let database = u32::from(catalog::my_database());
     let numbers = any.each().map(|prefix| generations::number_of(database, prefix));
     let generations = fallible::collect(numbers, WHAT)?;
-    LISTS.replace(Lists { any, generations, of_each });
+    LISTS.set(Lists { any, generations, of_each });
     KNOWN_VERSION.set(version);
     Ok(())
 }

@@ -11,6 +11,7 @@ use super::record;
 use crate::errors::CounterError;
 use crate::pg::catalog::{self, Watch};
 use crate::pg::page::{self, Page, Status};
+use crate::pg::session::session_local;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::{Access, Table};
 use crate::pg::write::{Candidate, Value};
@@ -35,7 +36,7 @@ mod tail_columns {
     pub const RECORD: usize = 1;
 }
 
-thread_local! {
+session_local! {
     static WATCH: &'static Watch = Watch::begin();
     static KNOWN: Cell<Option<(JournalTables, u64)>> = const { Cell::new(None) };
 }

@@ -14,6 +14,7 @@ use super::policy_rows::{self, PolicyRow, PolicyTables};
 use crate::errors::CounterError;
 use crate::fallible;
 use crate::pg::catalog::{self, Watch};
+use crate::pg::session::session_local;
 use crate::pg::short_name::ShortName;
 use crate::pg::{Oid, process};
 
@@ -108,7 +109,7 @@ struct Blocked {
     until_us: Map<Option<i64>>,
 }
 
-thread_local! {
+session_local! {
     static WATCH: &'static Watch = Watch::begin();
     static KNOWN: RefCell<Option<CachedPolicies>> = const { RefCell::new(None) };
     /// The version at which there was no policy, and nobody blocked.

@@ -17,6 +17,7 @@ use crate::pg::catalog::Watch as Invalidations;
 use crate::pg::id_scan::Range;
 use crate::pg::interval::Interval;
 use crate::pg::page::Columns;
+use crate::pg::session::session_local;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::write::{self, Candidate, Value};
@@ -76,7 +77,7 @@ impl Watch {
     }
 }
 
-thread_local! {
+session_local! {
     static INVALIDATIONS: &'static Invalidations = Invalidations::begin();
     static KNOWN_VERSION: Cell<u64> = const { Cell::new(u64::MAX) };
     static WATCHES: RefCell<Rc<[Watch]>> = RefCell::new(Rc::new([]));

@@ -18,6 +18,7 @@ use super::databases;
 use super::segment::{Segment, segment};
 use super::visibility;
 use crate::pg::process;
+use crate::pg::session::session_local;
 use crate::pg::snapshot::Snapshot;
 
 /// Counts committed increments in this process's own cell: a shared counter's line would go from core to core with
@@ -157,7 +158,7 @@ pub fn sees_any(snapshot: &Snapshot, announced: &[Announced]) -> bool {
     announced.iter().any(|commit| commit.is_seen_by(snapshot))
 }
 
-thread_local! {
+session_local! {
     /// Commits that took longer than anyone waits: waited for once, and not by every read that follows.
     static GIVEN_UP: RefCell<VecDeque<Announced>> = const { RefCell::new(VecDeque::new()) };
 }

@@ -24,11 +24,12 @@ use super::layout::*;
 use super::room::places::Head;
 use super::segment::{Segment, segment};
 use crate::pg::process;
+use crate::pg::session::session_local;
 
 /// How long a process that got no cell for its database waits before it looks for one that could be taken from another.
 const NEXT_TRY: Duration = Duration::from_secs(1);
 
-thread_local! {
+session_local! {
     static MINE: Cell<Option<Found>> = const { Cell::new(None) };
     /// The database that had no cell, and how often cells had changed hands by then.
     static MISSED: Cell<Option<(u32, u64)>> = const { Cell::new(None) };

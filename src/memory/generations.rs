@@ -10,6 +10,7 @@ use std::cell::Cell;
 
 use super::layout::GENERATIONS;
 use super::segment::segment;
+use crate::pg::session::session_local;
 use crate::pg::xact;
 
 const WORDS: usize = GENERATIONS / 64;
@@ -23,7 +24,7 @@ struct Noted {
 
 const NOTHING: Noted = Noted { bits: [0; WORDS], begun: [0; WORDS] };
 
-thread_local! {
+session_local! {
     static ANY: Cell<bool> = const { Cell::new(false) };
     static NOTED: Cell<Noted> = const { Cell::new(NOTHING) };
 }

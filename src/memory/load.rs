@@ -30,6 +30,7 @@ use super::segment::{Segment, segment};
 use super::table::{self, Found};
 use super::{buffer, cells, databases};
 use crate::pg::process;
+use crate::pg::session::session_local;
 use crate::pg::snapshot::{Snapshot, Taken};
 
 /// How long a reader waits for another backend's load or commit before it reads rows instead.
@@ -52,7 +53,7 @@ struct Unfinished {
     cell: u8,
 }
 
-thread_local! {
+session_local! {
     /// For the abort callback: neither ERROR nor FATAL drops the ticket.
     static UNFINISHED: Cell<Option<Unfinished>> = const { Cell::new(None) };
 }

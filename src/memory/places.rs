@@ -9,6 +9,7 @@ const WHAT: &str = "places of counters";
 
 use super::key::Hashed;
 use crate::fallible;
+use crate::pg::session::session_local;
 
 /// Counters a backend remembers; two that fall on one place take turns.
 const PLACES: usize = 128;
@@ -28,7 +29,7 @@ struct Remembered {
     place: Place,
 }
 
-thread_local! {
+session_local! {
     static REMEMBERED: RefCell<Vec<Option<Remembered>>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -26,6 +26,7 @@ use super::layout::WorkerPlace;
 use super::segment::segment;
 use super::statistics::{self, Pass};
 use crate::pg::process;
+use crate::pg::session::session_local;
 
 /// What a database's worker is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +132,7 @@ pub enum Progress {
     Gone,
 }
 
-thread_local! {
+session_local! {
     static MY_PLACE: Cell<Option<Place>> = const { Cell::new(None) };
 }
 

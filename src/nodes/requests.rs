@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::dropping::REQUEST;
 use crate::errors::CounterError;
 use crate::family::pass::{How, Progress, Step, Work};
+use crate::pg::session::session_local;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::spi::{Parameter, Spi};
 use crate::pg::table::{Access, Table};
@@ -23,7 +24,7 @@ struct Place {
     xid: Vec<u8>,
 }
 
-thread_local! {
+session_local! {
     /// BOUND: two short texts.
     static NOTED: RefCell<Option<Place>> = const { RefCell::new(None) };
 }

@@ -14,6 +14,7 @@ use super::ranges::{Map, Shard};
 use crate::errors::CounterError;
 use crate::pg::Oid;
 use crate::pg::catalog::{self, Watch};
+use crate::pg::session::session_local;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::spi::Spi;
 use crate::pg::xact;
@@ -24,7 +25,7 @@ const SHARDS: &str = "SELECT s.least_hash, s.most_hash, s.node_group, s.own_grou
 /// No version is as high.
 const NEVER: u64 = u64::MAX;
 
-thread_local! {
+session_local! {
     static WATCH: &'static Watch = Watch::begin();
     /// The version at which ids were found not to be spread.
     static ALL_HERE_AT: Cell<u64> = const { Cell::new(NEVER) };

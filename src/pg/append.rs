@@ -23,6 +23,7 @@
 //!   WAL does not have, and a generic record's page is compared with nothing left out (`wal_consistency_checking`).
 //! - Lock order: after all of our lightweight locks; a page's lock is held for the time of one copy and one WAL insert.
 
+use crate::pg::session::session_local;
 use std::cell::{Cell, OnceCell};
 use std::mem::{MaybeUninit, offset_of, size_of};
 
@@ -162,7 +163,7 @@ struct KnownFile {
     version: u64,
 }
 
-thread_local! {
+session_local! {
     static WATCH: &'static Watch = Watch::begin();
     static KNOWN: Cell<Option<KnownFile>> = const { Cell::new(None) };
 }
@@ -335,7 +336,7 @@ struct Recent {
     buffer: pg_sys::Buffer,
 }
 
-thread_local! {
+session_local! {
     static RECENT: Cell<Recent> = const { Cell::new(Recent { file: 0, block: 0, buffer: 0 }) };
 }
 

@@ -1,5 +1,6 @@
 //! Background workers: registration, their main loop's primitives, what pg_stat_activity shows of them.
 
+use crate::pg::session::session_local;
 use std::cell::Cell;
 use std::ffi::CString;
 use std::time::Duration;
@@ -206,7 +207,7 @@ pub fn exit_to_be_restarted() -> ! {
     }
 }
 
-thread_local! {
+session_local! {
     /// This worker was asked to end. pgrx forgets that once it was asked about.
     static ENDING: Cell<bool> = const { Cell::new(false) };
 }

@@ -2,6 +2,7 @@
 //!
 //! BOUND: some bytes for each database, each partition or each watch: as many as the catalogs hold.
 
+use crate::pg::session::session_local;
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 
@@ -10,7 +11,7 @@ use pgrx::prelude::*;
 
 use super::Oid;
 
-thread_local! {
+session_local! {
     static WATCHES: RefCell<Vec<&'static Watch>> = const { RefCell::new(Vec::new()) };
     static ANY_RELATION: Cell<u64> = const { Cell::new(0) };
     static ROLES: Cell<u64> = const { Cell::new(0) };

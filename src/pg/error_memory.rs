@@ -6,6 +6,7 @@
 //! their own, whose memory has been there since the library was loaded. `build.rs` has the linker put these functions in place
 //! of PostgreSQL's, for this library alone.
 
+use crate::pg::session::session_local;
 use std::cell::Cell;
 use std::ffi::{c_char, c_int};
 
@@ -14,7 +15,7 @@ use pgrx::pg_sys;
 /// More than two copies of an error, of which each has a message, a hint and the names of a function and a file.
 const BYTES: usize = 16 * 1024;
 
-thread_local! {
+session_local! {
     static CONTEXT: Cell<pg_sys::MemoryContext> = const { Cell::new(std::ptr::null_mut()) };
 }
 

@@ -19,6 +19,7 @@ use super::errors::SourceError;
 use super::type_ids;
 use crate::errors::CounterError;
 use crate::hll::murmur;
+use crate::pg::session::{SessionLocal, session_local};
 
 /// How values of one type are hashed.
 #[derive(Clone, Copy)]
@@ -44,7 +45,7 @@ pub enum Hasher {
     },
 }
 
-thread_local! {
+session_local! {
     static LAST: Cell<Option<(u32, Hasher)>> = const { Cell::new(None) };
 }
 
@@ -192,12 +193,12 @@ pub(super) fn without_trailing_blanks(bytes: &[u8]) -> &[u8] {
 /// A built-in function's call information, kept for the life of the process.
 type Kept = Cell<*mut pg_sys::FmgrInfo>;
 
-thread_local! {
+session_local! {
     static ENUM_OUTPUT: Kept = const { Cell::new(std::ptr::null_mut()) };
     static RECORD_HASH: Kept = const { Cell::new(std::ptr::null_mut()) };
 }
 
-fn kept_function(place: &'static std::thread::LocalKey<Kept>, function: u32) -> *mut pg_sys::FmgrInfo {
+fn kept_function(place: &'static SessionLocal<Kept>, function: u32) -> *mut pg_sys::FmgrInfo {
     if place.get().is_null() {
         // SAFETY: the structure is made in the longest-lived context, and filled for a built-in function.
         unsafe {

@@ -17,11 +17,12 @@ use pgrx::pg_sys;
 
 use super::catalog::{self, Watch};
 use crate::errors::CounterError;
+use crate::pg::session::session_local;
 
 /// What this library is the library of.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-thread_local! {
+session_local! {
     static WATCH: &'static Watch = Watch::begin();
     /// The watch's version at which the two were found to be the same.
     static SAME_AT: Cell<Option<u64>> = const { Cell::new(None) };

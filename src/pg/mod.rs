@@ -36,6 +36,7 @@ pub mod privilege;
 pub mod process;
 pub mod random;
 mod report;
+pub mod session;
 pub mod shard_hash;
 pub mod short_name;
 pub mod snapshot;

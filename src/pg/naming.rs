@@ -17,6 +17,7 @@ use super::short_name::ShortName;
 use super::{Oid, type_ids};
 use crate::errors::CounterError;
 use crate::fallible;
+use crate::pg::session::session_local;
 
 /// The bytes of the name that an argument of any type stands for.
 ///
@@ -75,7 +76,7 @@ impl Name<'_> {
     }
 }
 
-thread_local! {
+session_local! {
     /// The type that was last asked for its base type, and that.
     static LAST_BASE: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
 }

@@ -1,5 +1,6 @@
 //! Random numbers of this process.
 
+use crate::pg::session::session_local;
 use std::cell::RefCell;
 
 use rand::rngs::SmallRng;
@@ -7,7 +8,7 @@ use rand::{Rng, SeedableRng};
 
 use super::process;
 
-thread_local! {
+session_local! {
     static GENERATOR: RefCell<Option<(i32, SmallRng)>> = const { RefCell::new(None) };
 }
 

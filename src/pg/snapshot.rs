@@ -4,6 +4,7 @@
 //! error passes by, the resource owner lets go of them. They are never registered with the predicate lock manager: rows read
 //! through them leave no SIREAD lock, so no serialization failure can come from a counter.
 
+use crate::pg::session::session_local;
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -43,7 +44,7 @@ impl Bounds {
     }
 }
 
-thread_local! {
+session_local! {
     /// Where the next snapshot is taken: GetSnapshotData allocates a buffer's arrays once. Null where there is none to be had.
     static BUFFER: Cell<pg_sys::Snapshot> = const { Cell::new(std::ptr::null_mut()) };
 }

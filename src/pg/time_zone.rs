@@ -1,5 +1,6 @@
 //! A setting that is a time zone, taken and refused as PostgreSQL's own `TimeZone` is, and the days of that zone.
 
+use crate::pg::session::session_local;
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -20,7 +21,7 @@ static NAME: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(So
 /// The zone that is set; null for UTC. PostgreSQL keeps every zone that it has loaded as long as the process lives.
 static ZONE: AtomicPtr<pg_sys::pg_tz> = AtomicPtr::new(std::ptr::null_mut());
 
-thread_local! {
+session_local! {
     /// The zone and the second that were last asked for, and their day.
     static LAST: Cell<(*const pg_sys::pg_tz, i64, i32)> = const { Cell::new((std::ptr::null(), 0, 0)) };
 }

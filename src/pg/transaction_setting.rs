@@ -6,6 +6,7 @@
 //!
 //! Where each client has its connection for itself the administrator may say so. Then the setting is like any other.
 
+use crate::pg::session::session_local;
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_void};
 
@@ -27,7 +28,7 @@ pub struct Described {
     pub holds_for_session: fn() -> bool,
 }
 
-thread_local! {
+session_local! {
     static DESCRIBED: Cell<Option<&'static Described>> = const { Cell::new(None) };
     /// The library is just being loaded.
     static IS_DEFINING: Cell<bool> = const { Cell::new(false) };

@@ -9,12 +9,13 @@ use pgrx::pg_sys;
 
 use crate::errors::CounterError;
 use crate::fallible;
+use crate::pg::session::session_local;
 
 /// One TRUNCATE of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Truncation(usize);
 
-thread_local! {
+session_local! {
     static RUNNING: RefCell<Vec<(pg_sys::MemoryContext, Truncation)>> = const { RefCell::new(Vec::new()) };
     static LAST: Cell<usize> = const { Cell::new(0) };
 }

@@ -1,5 +1,6 @@
 //! Transaction state and callbacks.
 
+use crate::pg::session::session_local;
 use std::cell::Cell;
 use std::sync::OnceLock;
 
@@ -38,7 +39,7 @@ pub enum Participant {
     Setting = 16,
 }
 
-thread_local! {
+session_local! {
     /// Who has joined the running transaction, as a sum.
     static JOINED: Cell<u32> = const { Cell::new(0) };
     /// Who joins each one.

@@ -9,7 +9,6 @@
 //! BOUND: as many tables as families have.
 
 use std::cell::{Cell, RefCell};
-use std::thread::LocalKey;
 use std::time::{Duration, Instant};
 
 use super::column_types::*;
@@ -17,6 +16,7 @@ use crate::errors::CounterError;
 use crate::pg::catalog::{self, Watch};
 use crate::pg::confined::{self, Confined};
 use crate::pg::privilege::{self, Rights};
+use crate::pg::session::{SessionLocal, session_local};
 use crate::pg::table::{self, Access, Index, Table};
 use crate::pg::xact::{self, Participant};
 use crate::pg::{Oid, installed, lock, partition, process};
@@ -106,7 +106,7 @@ impl Allowed {
 const NOBODY: Allowed =
     Allowed { tables: None, user: 0, purposes: 0, relations_version: 0, roles_version: 0 };
 
-thread_local! {
+session_local! {
     static WATCH: &'static Watch = Watch::begin();
     static KNOWN: Cell<Option<FoundTables>> = const { Cell::new(None) };
     static ALLOWED: Cell<Allowed> = const { Cell::new(NOBODY) };
@@ -222,7 +222,7 @@ fn lock_for_writing(nest_level: u32, to_slots: bool) -> Result<Tables, CounterEr
 }
 
 /// Notes a lock that was taken at this level. One that an outer level has already stays that level's.
-fn note_lock(locked: &'static LocalKey<Cell<u32>>, nest_level: u32) {
+fn note_lock(locked: &'static SessionLocal<Cell<u32>>, nest_level: u32) {
     xact::join(Participant::Counting);
     if locked.get() == 0 {
         locked.set(nest_level);
@@ -369,7 +369,7 @@ struct KnownFamily {
     rights: Rights,
 }
 
-thread_local! {
+session_local! {
     static FAMILIES: RefCell<Vec<KnownFamily>> = const { RefCell::new(Vec::new()) };
     /// Partitions that were found to have the columns of the table that they belong to, until anything about any relation changes.
     static FIT_LEAVES: RefCell<(u64, Vec<Oid>)> = const { RefCell::new((0, Vec::new())) };

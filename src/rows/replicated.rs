@@ -13,11 +13,12 @@ use super::access::Tables;
 use super::members;
 use super::node::{self, NodeError, Whose};
 use crate::errors::CounterError;
+use crate::pg::session::session_local;
 use crate::pg::spi::{Parameter, Spi};
 use crate::pg::{catalog, confined, table};
 use crate::settings;
 
-thread_local! {
+session_local! {
     static HAS_WARNED: Cell<bool> = const { Cell::new(false) };
 }
 

@@ -16,6 +16,7 @@ use crate::fallible;
 use crate::memory::{restore_guard, slotted};
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::page::{self, Columns, Status, Tid};
+use crate::pg::session::session_local;
 use crate::pg::table::{Access, Table};
 use crate::pg::write::{self, Value};
 use crate::pg::{catalog, process, random};
@@ -44,7 +45,7 @@ pub struct Known {
     pub searched_at: Option<Instant>,
 }
 
-thread_local! {
+session_local! {
     static REMEMBERED: RefCell<Remembered> = RefCell::new(Remembered::default());
 }
 

@@ -17,6 +17,7 @@ use crate::errors::CounterError;
 use crate::memory::restore_guard::NewRows;
 use crate::pg::id_scan::Range;
 use crate::pg::page::{Columns, Tid};
+use crate::pg::session::session_local;
 use crate::pg::table::{Access, Table};
 use crate::pg::write::{self, Candidate, Value};
 use crate::pg::{catalog, process};
@@ -90,7 +91,7 @@ struct Places {
     hasher: foldhash::fast::RandomState,
 }
 
-thread_local! {
+session_local! {
     static PLACES_SEEN: RefCell<Places> = RefCell::new(Places {
         relations_version: 0,
         total_table: 0,

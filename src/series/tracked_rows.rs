@@ -15,6 +15,7 @@ use crate::family::followed;
 use crate::pg::catalog::Watch;
 use crate::pg::id_scan::Range;
 use crate::pg::page::Columns;
+use crate::pg::session::session_local;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::write::{self, Value};
@@ -76,7 +77,7 @@ impl Tracked {
 /// Series in the order of their prefixes, none of which begins another.
 pub type Series = Rc<Vec<Tracked>>;
 
-thread_local! {
+session_local! {
     static WATCH: &'static Watch = Watch::begin();
     static KNOWN_VERSION: Cell<u64> = const { Cell::new(u64::MAX) };
     static SERIES: RefCell<Series> = RefCell::new(Rc::default());

@@ -29,6 +29,7 @@ use crate::family::pass::{How, Progress, Step, Work};
 use crate::memory::{epochs, statistics};
 use crate::owners;
 use crate::owners::ranges::Owner;
+use crate::pg::session::session_local;
 use crate::pg::spi::{self, Parameter, Spi};
 use crate::pg::{catalog, process};
 use crate::rows::access::{Tables, as_owner};
@@ -108,7 +109,7 @@ fn is_recent(at: Option<Instant>, within: Duration) -> bool {
     at.is_some_and(|at| at.elapsed() < within)
 }
 
-thread_local! {
+session_local! {
     static MEMORY: Cell<Option<Memory>> = const { Cell::new(None) };
 }
 

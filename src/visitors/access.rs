@@ -6,6 +6,7 @@ use std::cell::Cell;
 
 use crate::errors::CounterError;
 use crate::pg::privilege::{self, Rights};
+use crate::pg::session::session_local;
 use crate::pg::table::Access;
 use crate::pg::{Oid, catalog, lock, xact};
 use crate::rows::access::{self, FamilyTable, Tables};
@@ -66,7 +67,7 @@ struct Entered {
     roles_version: u64,
 }
 
-thread_local! {
+session_local! {
     static ENTERED: Cell<Option<Entered>> = const { Cell::new(None) };
     /// Nest level at which the transaction locked the tables for writing; 0 when it has not.
     static LOCKED: Cell<u32> = const { Cell::new(0) };

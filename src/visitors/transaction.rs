@@ -17,6 +17,7 @@ use crate::memory::databases;
 use crate::memory::sketches::{self, SketchKey, parameters};
 use crate::memory::statistics;
 use crate::memory::workers;
+use crate::pg::session::session_local;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::xact::{self, Participant};
 use crate::pg::{catalog, lock, process};
@@ -33,7 +34,7 @@ struct SettledVisits {
     visits: Vec<(Key, Sketch)>,
 }
 
-thread_local! {
+session_local! {
     static PENDING: RefCell<Pending> = RefCell::new(Pending::default());
     static SETTLED: RefCell<Option<SettledVisits>> = const { RefCell::new(None) };
     /// The table that pending visits are meant for: the extension may be dropped and made anew meanwhile.

@@ -12,6 +12,7 @@ use crate::errors::CounterError;
 use crate::memory::epochs::{self, JournalState};
 use crate::memory::{buffer, databases, purge_database, workers};
 use crate::pg::hooks::{CommandKind, DatabaseCommand};
+use crate::pg::session::session_local;
 use crate::pg::xact::Ending;
 use crate::pg::{Oid, process, xact};
 
@@ -28,7 +29,7 @@ const TIME_TO_CONNECT: Duration = Duration::from_secs(1);
 /// How long a copy waits for the source's compactor.
 const COPY_PATIENCE: Duration = Duration::from_secs(20);
 
-thread_local! {
+session_local! {
     /// The database that this transaction drops.
     static DROPS: Cell<Option<u32>> = const { Cell::new(None) };
 }

@@ -16,6 +16,7 @@ use crate::family::followed;
 use crate::pg::catalog::Watch;
 use crate::pg::id_scan::Range;
 use crate::pg::page::Columns;
+use crate::pg::session::session_local;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::write::{self, Value};
@@ -86,7 +87,7 @@ impl Window {
 /// 4000 BC or so: PostgreSQL has no instants from long before that.
 const EARLIEST_US: i64 = -189_000_000_000_000_000;
 
-thread_local! {
+session_local! {
     static WATCH: &'static Watch = Watch::begin();
     static KNOWN_VERSION: Cell<u64> = const { Cell::new(u64::MAX) };
     static ALL: RefCell<Rc<[Window]>> = RefCell::new(Rc::new([]));

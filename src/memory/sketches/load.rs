@@ -11,6 +11,7 @@ use super::entry::State;
 use super::room::{Hashed, SketchKey, Sketches, room, visits_of};
 use crate::hll::Sketch;
 use crate::pg::process;
+use crate::pg::session::session_local;
 
 /// How long a load may take before another backend begins anew.
 const LOAD_PATIENCE_US: i64 = 1_000_000;
@@ -23,7 +24,7 @@ struct Mine {
     number: u64,
 }
 
-thread_local! {
+session_local! {
     static MY_LOAD: Cell<Option<Mine>> = const { Cell::new(None) };
 }
 

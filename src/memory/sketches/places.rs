@@ -7,6 +7,7 @@ use std::cell::RefCell;
 
 use super::room::{Hashed, SketchKey};
 use crate::fallible;
+use crate::pg::session::session_local;
 
 const WHAT: &str = "places of sketches";
 
@@ -29,7 +30,7 @@ struct Remembered {
     place: Place,
 }
 
-thread_local! {
+session_local! {
     static REMEMBERED: RefCell<Vec<Option<Remembered>>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -7,7 +7,7 @@
 use proc_macro2::{Delimiter, TokenTree};
 
 use crate::repository::TextFile;
-use crate::tokens::{children, group, ident, is_ident, is_punct, line, parse};
+use crate::tokens::{after_tests, children, group, ident, is_punct, line, parse};
 
 /// Methods and macros that allocate as much as they are given.
 const METHODS: [&str; 14] = [
@@ -105,16 +105,4 @@ fn grows(tokens: &[TokenTree], index: usize) -> Option<String> {
         // `vec![]` allocates nothing.
         && group(tokens.get(index + 2), Delimiter::Bracket).is_some_and(|group| !group.stream().is_empty());
     (is_method || is_function || is_macro).then_some(name)
-}
-
-/// Behind `#[cfg(test)] mod … {…}`, when that begins at `index`.
-fn after_tests(tokens: &[TokenTree], index: usize) -> Option<usize> {
-    if !is_punct(tokens.get(index), '#') {
-        return None;
-    }
-    let attribute = group(tokens.get(index + 1), Delimiter::Bracket)?.stream().to_string();
-    if attribute.replace(' ', "") != "cfg(test)" || !is_ident(tokens.get(index + 2), "mod") {
-        return None;
-    }
-    Some(index + 5)
 }

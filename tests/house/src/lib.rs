@@ -14,6 +14,7 @@ pub mod rights;
 mod rooms;
 pub mod script;
 pub mod shared_memory;
+pub mod threads;
 pub mod tokens;
 pub mod traces;
 pub mod unsafety;

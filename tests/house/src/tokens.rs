@@ -45,3 +45,15 @@ pub fn group(token: Option<&TokenTree>, delimiter: Delimiter) -> Option<&Group> 
         _ => None,
     }
 }
+
+/// Behind `#[cfg(test)] mod … {…}`, when that begins at `index`.
+pub fn after_tests(tokens: &[TokenTree], index: usize) -> Option<usize> {
+    if !is_punct(tokens.get(index), '#') {
+        return None;
+    }
+    let attribute = group(tokens.get(index + 1), Delimiter::Bracket)?.stream().to_string();
+    if attribute.replace(' ', "") != "cfg(test)" || !is_ident(tokens.get(index + 2), "mod") {
+        return None;
+    }
+    Some(index + 5)
+}

@@ -3,7 +3,7 @@
 use counter_ext_house::dependencies::{self, allowed_licences};
 use counter_ext_house::layers::{self, listed_exceptions};
 use counter_ext_house::repository::TextFile;
-use counter_ext_house::{growth, shared_memory, traces, unsafety};
+use counter_ext_house::{growth, shared_memory, threads, traces, unsafety};
 use serde_json::json;
 
 fn file(path: &str, text: &str) -> TextFile {
@@ -132,6 +132,17 @@ fn a_reference_for_writing_to_shared_memory_is_found() {
     );
     assert_clean(&found("src/memory/a.rs", "fn f(x: &mut u8) { g(&raw mut (*p).y); h(&mut x) }"));
     assert_clean(&found("src/pg/a.rs", "fn f() { unsafe { &mut *p } }"));
+}
+
+#[test]
+fn threads_and_what_is_kept_for_them_are_found() {
+    let found = |text| threads::violations(&file("src/rows/a.rs", text));
+    assert_finds(&found("fn f() { std::thread::spawn(g); }"), "a.rs:1: a thread");
+    assert_finds(&found("use std::thread::{self, Builder};"), "a thread");
+    assert_finds(&found("thread_local! { static A: Cell<u8> = const { Cell::new(0) }; }"), "a thread");
+    assert_clean(&found("session_local! { static A: Cell<u8> = const { Cell::new(0) }; }"));
+    assert_clean(&found("fn f() { if !std::thread::panicking() { let thread = 1; } }"));
+    assert_clean(&found("#[cfg(test)]\nmod tests { fn f() { std::thread::scope(g); } }"));
 }
 
 fn unsafe_findings(text: &str) -> Vec<String> {

@@ -6,7 +6,8 @@ use std::process::Command;
 
 use counter_ext_house::repository::{extension_sources, root, text_files};
 use counter_ext_house::{
-    RELEASED, dependencies, growth, layers, links, log_lines, rights, script, shared_memory, traces, unsafety,
+    RELEASED, dependencies, growth, layers, links, log_lines, rights, script, shared_memory, threads, traces,
+    unsafety,
 };
 
 /// A file longer than this is worth splitting, and past the second it has to be.
@@ -145,6 +146,11 @@ fn every_file_names_the_same_version() {
 #[test]
 fn shared_memory_is_borrowed_for_writing_in_one_place() {
     assert_none(&extension_sources().iter().flat_map(shared_memory::violations).collect::<Vec<_>>());
+}
+
+#[test]
+fn no_thread_is_begun_and_nothing_kept_for_one() {
+    assert_none(&extension_sources().iter().flat_map(threads::violations).collect::<Vec<_>>());
 }
 
 #[test]
