@@ -86,7 +86,7 @@ pub struct State {
     pub opens: Option<Opening>,
 }
 
-/// What few transactions have done besides counting, and the COMMIT callback has still to tell shared memory.
+/// What few transactions have done besides counting a little, and the COMMIT callback has still to tell shared memory.
 pub struct Rest {
     pub touched: Option<Touched>,
     pub drops_extension: u32,
@@ -99,13 +99,29 @@ pub struct Rest {
 
 impl State {
     fn has_rest(&self) -> bool {
-        !self.touched.is_empty()
-            || self.drops_extension != 0
-            || self.creates_extension
-            || self.forgets_all != 0
-            || self.restores
-            || self.folds.is_some()
-            || self.opens.is_some()
+        // Each field is named, so that none is forgotten.
+        let State {
+            touched,
+            drops_extension,
+            creates_extension,
+            forgets_all,
+            restores,
+            folds,
+            opens,
+            pending: _,
+            pending_for: _,
+            settled: _,
+            spilled: _,
+            needs_rows: _,
+            writes_by_hand: _,
+        } = self;
+        !touched.is_empty()
+            || *drops_extension != 0
+            || *creates_extension
+            || *forgets_all != 0
+            || *restores
+            || folds.is_some()
+            || opens.is_some()
     }
 
     fn take_rest(&mut self) -> Rest {

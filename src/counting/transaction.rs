@@ -420,7 +420,7 @@ fn commit() {
     reset();
 }
 
-/// What few transactions have to tell.
+/// Tells memory the rest, after what was touched. Cannot fail.
 #[cold]
 fn tell_rest(database: u32, rest: Rest) {
     fold_end::commit(database, rest.folds, rest.opens);

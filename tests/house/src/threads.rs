@@ -9,8 +9,10 @@ use crate::repository::TextFile;
 use crate::tokens::{after_tests, children, ident, is_ident, is_path_separator, line, parse};
 
 const DOOR: &str = "src/pg/session.rs";
+/// What is about threads whoever names it.
+const NAMES: [&str; 3] = ["LocalKey", "pthread_create", "thread_local"];
 
-/// Where `source` begins a thread, or keeps something for one.
+/// Where `source` uses what is about threads, but to ask whether this one panics.
 pub fn violations(source: &TextFile) -> Vec<String> {
     if source.path == DOOR {
         return Vec::new();
@@ -28,10 +30,11 @@ fn walk(tokens: &[TokenTree], path: &str, found: &mut Vec<String>) {
             continue;
         }
         let token = &tokens[index];
-        let of_a_thread = is_ident(Some(token), "thread")
-            && is_path_separator(tokens, index + 1)
-            && ident(tokens.get(index + 3)).as_deref() != Some("panicking");
-        if of_a_thread || is_ident(Some(token), "thread_local") || is_ident(Some(token), "LocalKey") {
+        let uses_threads = is_ident(Some(token), "thread")
+            && (is_ident(tokens.get(index + 1), "as")
+                || is_path_separator(tokens, index + 1)
+                    && ident(tokens.get(index + 3)).as_deref() != Some("panicking"));
+        if uses_threads || NAMES.iter().any(|name| is_ident(Some(token), name)) {
             found.push(format!("{path}:{}: a thread, or something of one, outside {DOOR}", line(token)));
         }
         if let TokenTree::Group(inner) = token {

@@ -139,6 +139,8 @@ fn threads_and_what_is_kept_for_them_are_found() {
     let found = |text| threads::violations(&file("src/rows/a.rs", text));
     assert_finds(&found("fn f() { std::thread::spawn(g); }"), "a.rs:1: a thread");
     assert_finds(&found("use std::thread::{self, Builder};"), "a thread");
+    assert_finds(&found("use std::{mem, thread as t};"), "a thread");
+    assert_finds(&found("fn f() { libc::pthread_create(a, b, c, d); }"), "a thread");
     assert_finds(&found("thread_local! { static A: Cell<u8> = const { Cell::new(0) }; }"), "a thread");
     assert_clean(&found("session_local! { static A: Cell<u8> = const { Cell::new(0) }; }"));
     assert_clean(&found("fn f() { if !std::thread::panicking() { let thread = 1; } }"));
