@@ -9,8 +9,8 @@ mod tests {
     use crate::pg::snapshot::Snapshot;
     use crate::pg::table::Access;
     use crate::pg::xact;
-    use crate::rows::access::FamilyTable;
     use crate::rows::column_types::*;
+    use crate::rows::family_table::FamilyTable;
     use crate::rows::noted;
 
     fn bigint(query: &str) -> i64 {

@@ -22,7 +22,8 @@ use crate::family::pass::{How, Progress, Step, Work};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::xact;
-use crate::rows::access::{Keyed, Tables, as_owner};
+use crate::rows::access::{Tables, as_owner};
+use crate::rows::keyed::Keyed;
 use crate::rows::list::{self, Id, Smallest};
 use crate::rows::total_columns;
 

@@ -18,7 +18,8 @@ use crate::pg::id_scan::Range;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::{lock, xact};
-use crate::rows::access::{Keyed, Tables};
+use crate::rows::access::Tables;
+use crate::rows::keyed::Keyed;
 use crate::rows::list::Id;
 use crate::rows::sum::{RowSum, for_each_visible};
 

@@ -16,8 +16,9 @@ use crate::pg::snapshot::Snapshot;
 use crate::pg::table::{Access, Table};
 use crate::pg::write::{self, Value};
 use crate::pg::{process, xact};
-use crate::rows::access::{FamilyTable, as_owner};
+use crate::rows::access::as_owner;
 use crate::rows::column_types::*;
+use crate::rows::family_table::FamilyTable;
 use crate::rows::sum::for_each_visible;
 
 const WHAT: &str = "members of a board";

@@ -25,7 +25,8 @@ use crate::pg::session::session_local;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::{Oid, lock, xact};
-use crate::rows::access::{self, FamilyTable, Tables};
+use crate::rows::access::{self, Tables};
+use crate::rows::family_table::FamilyTable;
 use crate::rows::list::Id;
 use crate::rows::sum::for_each_visible;
 

@@ -2,7 +2,7 @@
 //!
 //! A family (counting, visitors, likes, audit, …) fills in one `Family` in its own folder, and `lib.rs` lists them. The
 //! transaction callbacks, the worker's passes and `counter_compact()`, counter_drop and the settings go through that list;
-//! nothing else names a family. A family's errors implement `errors::Explain`, its tables are `rows::access::FamilyTable`s.
+//! nothing else names a family. A family's errors implement `errors::Explain`, its tables are `rows::family_table::FamilyTable`s.
 //!
 //! BOUND: as many as there are families, once, when the library is loaded.
 

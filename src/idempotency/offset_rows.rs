@@ -13,8 +13,9 @@ use crate::pg::page::Columns;
 use crate::pg::table::Access;
 use crate::pg::write::{self, Candidate, Value};
 use crate::pg::{Oid, privilege, xact};
-use crate::rows::access::{FamilyTable, Keyed};
 use crate::rows::column_types::*;
+use crate::rows::family_table::FamilyTable;
+use crate::rows::keyed::Keyed;
 use crate::rows::latest::{self, Latest};
 
 /// counter_ext.source_offset

@@ -10,8 +10,8 @@ use crate::pg::page::Columns;
 use crate::pg::table::{Access, Index, Table};
 use crate::pg::write::Value;
 use crate::pg::{Oid, catalog};
-use crate::rows::access::FamilyTable;
 use crate::rows::column_types::*;
+use crate::rows::family_table::FamilyTable;
 use crate::rows::latest;
 use crate::rows::pairs::{self, Pair};
 

@@ -15,8 +15,9 @@ use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::spi::{Parameter, Spi};
 use crate::pg::table::Access;
 use crate::pg::xact;
-use crate::rows::access::{FamilyTable, Tables, as_owner};
+use crate::rows::access::{Tables, as_owner};
 use crate::rows::column_types::*;
+use crate::rows::family_table::FamilyTable;
 use crate::rows::node;
 use crate::settings;
 

@@ -4,8 +4,9 @@ use crate::errors::CounterError;
 use crate::pg::Oid;
 use crate::pg::table::Access;
 use crate::pg::write::Value;
-use crate::rows::access::{FamilyTable, Keyed};
 use crate::rows::column_types::*;
+use crate::rows::family_table::FamilyTable;
+use crate::rows::keyed::Keyed;
 use crate::rows::pairs::{self, Pair};
 
 /// counter_ext.liked

@@ -12,8 +12,9 @@ use crate::pg::page::Columns;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::{Oid, lock};
-use crate::rows::access::{self, FamilyTable};
+use crate::rows::access;
 use crate::rows::column_types::*;
+use crate::rows::family_table::FamilyTable;
 use crate::rows::sum::for_each_visible;
 
 const WHAT: &str = "policies of limits";

@@ -18,8 +18,9 @@ use crate::pg::spi::{Parameter, Spi};
 use crate::pg::table::{Access, Table};
 use crate::pg::write::{self, Value};
 use crate::pg::{catalog, process, random, xact};
-use crate::rows::access::{FamilyTable, Tables, as_owner};
+use crate::rows::access::{Tables, as_owner};
 use crate::rows::column_types::*;
+use crate::rows::family_table::FamilyTable;
 use crate::rows::{node, noted};
 use crate::settings;
 

@@ -12,8 +12,9 @@
 
 use std::ops::ControlFlow;
 
-use super::access::{FamilyTable, Keyed};
 use super::column_types::*;
+use super::family_table::FamilyTable;
+use super::keyed::Keyed;
 use crate::errors::CounterError;
 use crate::pg::id_scan::{IdScan, Range};
 use crate::pg::lock::{self, Subject, Xid};

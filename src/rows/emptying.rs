@@ -1,6 +1,7 @@
 //! Emptying tables of ours, for whoever forgets everything.
 
-use super::access::{self, FamilyTable, Tables};
+use super::access::{self, Tables};
+use super::family_table::FamilyTable;
 use crate::errors::CounterError;
 use crate::pg::privilege::Rights;
 use crate::pg::snapshot::ActiveSnapshot;

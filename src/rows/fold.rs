@@ -6,7 +6,8 @@
 
 use std::ops::ControlFlow;
 
-use super::access::{Keyed, Tables};
+use super::access::Tables;
+use super::keyed::Keyed;
 use super::latest::{self, Latest};
 use super::{bigint_parts, slot_columns, slots, total_columns, totals};
 use crate::errors::{CounterError, OrRaise};

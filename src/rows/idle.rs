@@ -6,7 +6,8 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use super::access::{Keyed, Tables};
+use super::access::Tables;
+use super::keyed::Keyed;
 use super::remove::Removed;
 use super::{bigint_parts, latest, slot_columns, slots, total_columns};
 use crate::errors::CounterError;

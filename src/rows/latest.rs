@@ -6,7 +6,7 @@
 
 use std::ops::ControlFlow;
 
-use super::access::Keyed;
+use super::keyed::Keyed;
 use crate::errors::OrRaise;
 use crate::fallible;
 use crate::pg::id_scan::{IdScan, Range};

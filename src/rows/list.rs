@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use super::access::{Keyed, Tables};
+use super::access::Tables;
+use super::keyed::Keyed;
 use super::latest;
 use super::sum::{Reader, RowSum, for_each_visible};
 use super::{slot_columns, total_columns};

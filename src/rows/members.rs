@@ -10,8 +10,9 @@
 //! Contract: who takes anything holds the table's lock for writing to the end of the transaction, and who names a harvester one against
 //! it, so nobody takes by an earlier word once a later one is committed.
 
-use super::access::{self, FamilyTable};
+use super::access;
 use super::column_types::*;
+use super::family_table::FamilyTable;
 use super::node::{self, NodeError};
 use crate::errors::CounterError;
 use crate::pg::snapshot::ActiveSnapshot;

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::access::Keyed;
+use super::keyed::Keyed;
 use super::latest;
 use super::list::Id;
 use crate::errors::{CounterError, OrRaise};

@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::ops::ControlFlow;
 
-use super::access::Keyed;
+use super::keyed::Keyed;
 use super::latest::{self, Latest};
 use crate::pg::id_scan::Range;
 use crate::pg::lock::{self, Subject};

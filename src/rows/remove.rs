@@ -4,7 +4,8 @@
 //! be deleted, because another transaction (a writer in its slot, the compactor) holds or has replaced it, is
 //! neutralised by a slot row of minus its value. What others add on top of what the snapshot saw stays.
 
-use super::access::{Keyed, Tables};
+use super::access::Tables;
+use super::keyed::Keyed;
 use super::latest;
 use super::node::{self, Whose};
 use super::{bigint_parts, slot_columns, slots, total_columns};

@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use super::access::{self, Tables};
+use super::keyed;
 use super::place::{self, Found};
 use super::slot_columns;
 use crate::errors::{CounterError, OrRaise};
@@ -97,7 +98,7 @@ impl Writer {
     pub fn search(&self, id: &[u8], limit: usize) -> Result<Vec<SlotRow>, CounterError> {
         let mut rows: Vec<SlotRow> = Vec::new();
         // The index is opened only where it is needed: most increments find their row without it.
-        let key = access::slot_key(&self.table, Access::Write)?;
+        let key = keyed::slot_key(&self.table, Access::Write)?;
         let mut scan = IdScan::begin(&self.table, &key, Range::Id(id));
         for _ in 0..MAX_ENTRIES_SEARCHED {
             let entry = scan.next_entry(|version| {

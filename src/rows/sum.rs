@@ -3,8 +3,9 @@
 use std::cell::OnceCell;
 use std::ops::ControlFlow;
 
-use super::access::{self, Keyed, Tables};
+use super::access::{self, Tables};
 use super::fold::Part;
+use super::keyed::Keyed;
 use super::node::{self, Whose};
 use super::{slot_columns, total_columns};
 use crate::errors::CounterError;

@@ -10,7 +10,8 @@
 use std::cell::{OnceCell, RefCell};
 use std::hash::BuildHasher;
 
-use super::access::{self, Keyed, Tables};
+use super::access::{self, Tables};
+use super::keyed::Keyed;
 use super::place::{self, Found};
 use super::total_columns;
 use crate::errors::CounterError;

@@ -9,8 +9,10 @@ use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::spi::Spi;
 use crate::pg::table::{Access, Table};
 use crate::pg::{Oid, catalog, confined, partition, privilege, process, table, xact};
-use crate::rows::access::{self, FamilyTable, Keyed};
+use crate::rows::access;
 use crate::rows::column_types::*;
+use crate::rows::family_table::FamilyTable;
+use crate::rows::keyed::Keyed;
 
 const HINT: &str = "GRANT it on counter_ext.bucket: reading a series needs SELECT.";
 const COLUMNS: &[u32] = &[TEXT, TIMESTAMPTZ, INT4, INT8, INT8, INT4];

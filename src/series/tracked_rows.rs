@@ -20,8 +20,9 @@ use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::write::{self, Value};
 use crate::pg::{Oid, xact, zone};
-use crate::rows::access::{FamilyTable, Keyed};
 use crate::rows::column_types::*;
+use crate::rows::family_table::FamilyTable;
+use crate::rows::keyed::Keyed;
 use crate::rows::latest::{self, Latest};
 use crate::rows::sum::for_each_visible;
 

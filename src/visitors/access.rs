@@ -9,8 +9,9 @@ use crate::pg::privilege::{self, Rights};
 use crate::pg::session::session_local;
 use crate::pg::table::Access;
 use crate::pg::{Oid, catalog, lock, xact};
-use crate::rows::access::{self, FamilyTable, Tables};
+use crate::rows::access::{self, Tables};
 use crate::rows::column_types::*;
+use crate::rows::family_table::FamilyTable;
 
 const HINT: &str =
     "GRANT it on counter_ext.visitors: visiting needs INSERT and UPDATE, reading SELECT, dropping DELETE.";

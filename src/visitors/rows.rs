@@ -27,7 +27,7 @@ use crate::pg::random;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::table::Access;
 use crate::pg::write::{self, Candidate, Value};
-use crate::rows::access::Keyed;
+use crate::rows::keyed::Keyed;
 use crate::rows::latest::{self, Latest};
 use crate::rows::list::{Id, Smallest, add_ids_of};
 use crate::rows::node::{self, Whose};
