@@ -16,8 +16,9 @@ use super::changes::Changes;
 use super::drift;
 use super::opened::{Opened, OpenedMiddle};
 use super::pairs::Pairs;
+use super::registry;
 use super::so_far::{self, Side};
-use super::through::{self, BATCH, Cache, Change, Moved, Texts};
+use super::through::{self, BATCH, Cache, Change, Moved, Query, Texts};
 use crate::counting::change;
 use crate::errors::CounterError;
 use crate::fallible;
@@ -144,7 +145,7 @@ pub fn middles_emptied(
             Ok(())
         })
     };
-    each_pair(owner, &query, &mut |mut by, length| {
+    each_pair(part.source.owner(), &query, &mut |mut by, length| {
         let to = by.split_off(usize::try_from(length).unwrap_or(0).min(by.len()));
         fallible::push(&mut batch, Moved { by, to, net: -1 }, WHAT)?;
         if batch.len() < BATCH { Ok(()) } else { hand_on(&mut batch) }
@@ -168,6 +169,9 @@ fn whole_emptied(
     }
     let prefix = definition.prefix();
     let entered = change::enter_to_count_in_rows(owner, "counter_rows")?;
+    if prefix.is_empty() {
+        registry::check_may_read_both(entered.0, opened)?;
+    }
     confined::as_owner_of_all_rows(owner, |confined| {
         // Everything committed by now, at any isolation level.
         let active = ActiveSnapshot::push_latest();
@@ -231,7 +235,7 @@ type Amount = (Vec<u8>, Vec<u8>, i128);
 fn take_over(
     (truncation, side): (Truncation, Side),
     cache: &Cache<'_>,
-    query_of_keys: &[u8],
+    query_of_keys: &Query,
     amounts: impl Fn(Vec<Texts>) -> Result<Vec<Amount>, CounterError>,
 ) -> Result<Vec<Vec<u8>>, CounterError> {
     let (base, mut keys) = so_far::with(cache.prefix, |so_far| {
@@ -243,7 +247,7 @@ fn take_over(
     keys.dedup();
     let level = xact::nest_level();
     for batch in keys.chunks(BATCH) {
-        let ask = |before| amounts(cache.ask(before, query_of_keys, batch.iter().map(Vec::as_slice))?);
+        let ask = |before| amounts(query_of_keys.ask(before, batch.iter().map(Vec::as_slice))?);
         let (shown, now) = (ask(base)?, ask(xact::current_command())?);
         so_far::with(cache.prefix, |so_far| {
             for (key, other, amount) in &shown {

@@ -42,6 +42,8 @@ pub enum CacheError {
     ThroughItself { table: Vec<u8> },
     /// A middle table whose column cannot be compared with the key.
     MiddleKeyType { table: Vec<u8> },
+    /// A middle table of another owner than the counted one's, which calls functions of users where queries are planned.
+    RunsCodeOfAnother { table: Vec<u8>, middle: Vec<u8> },
     /// A key of several columns that is to lead to a middle table.
     ManyKeysThrough,
     /// One of two caches' prefixes begins with the other's, so that both could mean the same counter.
@@ -95,6 +97,18 @@ impl Explain for CacheError {
             Self::MayNotRead { table } => Explanation::new(
                 ERRCODE_INSUFFICIENT_PRIVILEGE,
                 format!("permission denied for table {}", text(table)),
+            ),
+            Self::RunsCodeOfAnother { table, middle } => Explanation::new(
+                ERRCODE_INSUFFICIENT_PRIVILEGE,
+                format!(
+                    "to read table \"{}\" would run what its owner has written, with the rights of the owner of table \"{}\"",
+                    text(middle),
+                    text(table)
+                ),
+            )
+            .hint(
+                "Give both tables one owner; or drop its indexes, statistics, checks and partition keys that call functions of users, and \
+                 its partitions on other servers.",
             ),
             Self::NotOwner { table } => Explanation::new(
                 ERRCODE_INSUFFICIENT_PRIVILEGE,

@@ -6,8 +6,9 @@ use super::arguments::{Definition, Through};
 use super::errors::CacheError;
 use super::{key_id, names};
 use crate::errors::CounterError;
-use crate::pg::counted::{Counted, equality_sql};
+use crate::pg::counted::{Counted, Equality};
 use crate::pg::key_form::KeyForm;
+use crate::pg::key_text::KeyText;
 use crate::pg::source::Source;
 use crate::pg::{Oid, catalog, privilege};
 
@@ -67,11 +68,20 @@ impl Opened {
 
     fn checked(self) -> Result<Opened, CounterError> {
         if let Some(middle) = &self.middle
-            && !self.counted.key().text.refers_to(middle.by.key().text)
+            && !self.refers_to(middle)
         {
             return Err(CacheError::MiddleKeyType { table: middle.source.name() }.into());
         }
         Ok(self)
+    }
+
+    /// Whether the key can be compared with the middle table's, and equal ones have the same text. Types of the same output function, such as
+    /// any two enums, need not be the same.
+    fn refers_to(&self, middle: &OpenedMiddle) -> bool {
+        let (key, by) = (self.counted.key(), middle.by.key());
+        let are_alike = !matches!(key.text, KeyText::Output(_))
+            || self.source.base_type(key) == middle.source.base_type(by);
+        are_alike && key.text.refers_to(by.text)
     }
 
     /// How the rest of a counter's id is made.
@@ -123,6 +133,7 @@ impl Opened {
 
     fn joined_query(&self, middle: &OpenedMiddle, condition: &[u8]) -> Vec<u8> {
         let (by, key) = (middle.by.key(), self.counted.key());
+        let (of_by, of_key) = (Equality::of(&middle.source, by), Equality::of(&self.source, key));
         [
             b"SELECT ".as_slice(),
             &middle.to.key_sql(&middle.source, "m"),
@@ -133,11 +144,11 @@ impl Opened {
             b" AS c JOIN ",
             &middle.source.what_triggers_see(),
             b" AS m ON ",
-            &middle.source.column_sql("m", by.number()),
+            &of_by.side(&middle.source.column_sql("m", by.number())),
             b" ",
-            &equality_sql(&middle.source, by),
+            of_by.operator(),
             b" ",
-            &self.source.column_sql("c", key.number()),
+            &of_key.side(&self.source.column_sql("c", key.number())),
             b" WHERE ",
             &self.counted.condition_sql(&self.source, "c"),
             b" AND ",

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use super::arguments::Definition;
 use super::definition;
+use super::errors::CacheError;
+use super::opened::Opened;
 use super::sweeping::{self, Sweep};
 use crate::counting::{reserved, zeroes};
 use crate::errors::CounterError;
@@ -124,6 +126,25 @@ pub fn note_verified(table: Oid, definition: &Definition) -> Result<(), CounterE
         &parameters,
     )?;
     Ok(())
+}
+
+/// Checks that a query of both tables of a cache, which runs with the rights of the counted one's owner, runs nothing that the middle one's
+/// owner has written: PostgreSQL works out constant parts of what he has put into an index, as it plans the query. Keeps him from adding such
+/// a thing, to the end of the transaction. Errors: 42501.
+pub fn check_may_read_both(tables: Tables, opened: &Opened) -> Result<(), CounterError> {
+    let Some(middle) = &opened.middle else { return Ok(()) };
+    if middle.source.owner() == opened.source.owner() {
+        return Ok(());
+    }
+    let table = [Parameter::Bigint(u32::from(middle.source.oid()).into())];
+    ask(tables, b"SELECT counter_ext.lock_against_ddl($1::pg_catalog.oid)", &table)?;
+    match ask(tables, b"SELECT counter_ext.obstacle($1::pg_catalog.oid, $1::pg_catalog.oid)", &table)? {
+        None => Ok(()),
+        Some(_) => {
+            let (table, middle) = (opened.source.name(), middle.source.name());
+            Err(CacheError::RunsCodeOfAnother { table, middle }.into())
+        }
+    }
 }
 
 /// Whether a dump is being restored into this database. Asked after the rows have been read that may be some of its rows.

@@ -22,7 +22,7 @@ use super::so_far::{self, SoFar};
 use crate::errors::CounterError;
 use crate::fallible;
 use crate::pg::confined::{self, Confined};
-use crate::pg::counted::{Counted, equality_sql, type_sql};
+use crate::pg::counted::{Counted, Equality};
 use crate::pg::lock::{self, Hold, Subject};
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::source::Source;
@@ -45,8 +45,17 @@ const MOST_KEYS: usize = 512;
 pub struct Cache<'a> {
     pub tables: Tables,
     pub prefix: &'a [u8],
-    /// The counted table's, with whose rights both are read.
+    /// The counted table's, with whose rights is counted. He may read both tables.
     pub owner: Oid,
+}
+
+/// A query of one of the two tables, for some keys. It runs with the rights of that table's owner, as a foreign key's does: what he has put
+/// into an index runs as it is planned.
+pub struct Query {
+    reader: Oid,
+    sql: Vec<u8>,
+    /// The type of the keys in `$1`.
+    key_type: Oid,
 }
 
 /// A net change of what the rows of a key count for.
@@ -88,7 +97,7 @@ pub fn count_rows<'c>(
 ) -> Result<Vec<&'c Change>, CounterError> {
     let base = so_far::with(cache.prefix, |so_far| Ok(so_far.middles.base()))?;
     let changes: Vec<&Change> = fallible::collect(changes, WHAT)?;
-    let mut missing = count_shown(cache, opened, middle, (&changes, base), count)?;
+    let mut missing = count_shown(opened, middle, (&changes, base), count)?;
     so_far::with(cache.prefix, |so_far| {
         for (key, delta) in changes {
             for (to, net) in so_far.middles_of(key) {
@@ -104,7 +113,6 @@ pub fn count_rows<'c>(
 /// Counts changes of rows by the middle rows that a snapshot shows, without this transaction's own since a command. Returns those that
 /// have none there.
 fn count_shown<'c>(
-    cache: &Cache<'_>,
     opened: &Opened,
     middle: &OpenedMiddle,
     (changes, base): (&[&'c Change], u32),
@@ -113,7 +121,7 @@ fn count_shown<'c>(
     let query = middle_query(middle, opened);
     let mut missing = Vec::new();
     for batch in changes.chunks(BATCH) {
-        let found = cache.ask(base, &query, batch.iter().map(|(key, _)| &**key))?;
+        let found = query.ask(base, batch.iter().map(|(key, _)| &**key))?;
         let mut sorted: Vec<(&'c Change, bool)> =
             fallible::collect(batch.iter().map(|change| (*change, false)), WHAT)?;
         sorted.sort_unstable_by(|((one, _), _), ((other, _), _)| one.cmp(other));
@@ -146,13 +154,13 @@ fn count_arriving(
     }
     // The same command may add them, and its trigger for them comes after this one.
     let with_own = xact::current_command().saturating_add(1);
-    let missing = count_shown(cache, opened, middle, (missing, with_own), &mut |_, _| Ok(()))?;
+    let missing = count_shown(opened, middle, (missing, with_own), &mut |_, _| Ok(()))?;
     if missing.is_empty() {
         return Ok(());
     }
     lock::hold(cache.tables.total, cache.new_middles(), Hold::Shared);
     let base = so_far::with(cache.prefix, |so_far| Ok(so_far.middles.base()))?;
-    count_shown(cache, opened, middle, (&missing, base), count)?;
+    count_shown(opened, middle, (&missing, base), count)?;
     Ok(())
 }
 
@@ -217,7 +225,7 @@ pub fn count_middles(
     let base = so_far::with(cache.prefix, |so_far| Ok(so_far.rows.base()))?;
     let mut sums: Vec<(Vec<u8>, i128)> = Vec::new();
     for batch in keys.chunks(BATCH) {
-        for (key, amount) in cache.ask(base, &query, batch.iter().copied())? {
+        for (key, amount) in query.ask(base, batch.iter().copied())? {
             let Some(amount) = amount else { continue };
             fallible::push(&mut sums, (key, whole_number(&amount)?), WHAT)?;
         }
@@ -278,19 +286,21 @@ impl Cache<'_> {
         }
         Ok(())
     }
+}
 
-    /// The pairs of texts that a query has for keys, without this transaction's own changes since a command.
+impl Query {
+    /// The pairs of texts that it has for keys, without this transaction's own changes since a command.
     pub fn ask<'k>(
         &self,
         base: u32,
-        query: &[u8],
         keys: impl Iterator<Item = &'k [u8]>,
     ) -> Result<Vec<Texts>, CounterError> {
         let keys = text_array(keys)?;
-        confined::as_owner_of_all_rows(self.owner, |confined: &Confined<'_>| {
+        confined::as_owner_of_all_rows(self.reader, |confined: &Confined<'_>| {
             let active = ActiveSnapshot::push_latest_before(base);
             let spi = Spi::connect(confined)?;
-            let rows = spi.rows_with(query, &[Parameter::Text(&keys)])?;
+            let keys = Parameter::Array { element: self.key_type, text: &keys };
+            let rows = spi.rows_with(&self.sql, &[keys])?;
             drop(spi);
             drop(active);
             let pair = |row: Vec<Option<Vec<u8>>>| {
@@ -303,9 +313,10 @@ impl Cache<'_> {
 }
 
 /// The rows of the middle table of some keys, which are those of counted rows: their key, and what they name, if anything.
-pub fn middle_query(middle: &OpenedMiddle, opened: &Opened) -> Vec<u8> {
+pub fn middle_query(middle: &OpenedMiddle, opened: &Opened) -> Query {
     let source = &middle.source;
-    [
+    let key_type = Equality::of(&opened.source, opened.counted.key()).operand();
+    let sql = [
         b"SELECT ".as_slice(),
         &middle.by.key_sql(source, "m"),
         b", CASE WHEN ",
@@ -315,30 +326,29 @@ pub fn middle_query(middle: &OpenedMiddle, opened: &Opened) -> Vec<u8> {
         b" END FROM ",
         &source.what_triggers_see(),
         b" AS m WHERE ",
-        &is_one_of((source, &middle.by, "m"), opened.source.base_type(opened.counted.key())),
+        &is_one_of(source, &middle.by, "m"),
     ]
-    .concat()
+    .concat();
+    Query { reader: source.owner(), sql, key_type }
 }
 
 /// What the counted rows of some keys count for, which are those of middle rows.
-pub fn rows_query(opened: &Opened, middle: &OpenedMiddle) -> Vec<u8> {
+pub fn rows_query(opened: &Opened, middle: &OpenedMiddle) -> Query {
     let Opened { source, counted, .. } = opened;
-    let is_meant = is_one_of((source, counted, "c"), middle.source.base_type(middle.by.key()));
-    counted.count_query_where(source, &[b" AND ".as_slice(), &is_meant].concat())
+    let is_meant = is_one_of(source, counted, "c");
+    Query {
+        reader: source.owner(),
+        sql: counted.count_query_where(source, &[b" AND ".as_slice(), &is_meant].concat()),
+        key_type: Equality::of(&middle.source, middle.by.key()).operand(),
+    }
 }
 
-/// The condition that a column has one of the texts in `$1`, which are of a type that it can be compared with.
-fn is_one_of((source, counted, alias): (&Source, &Counted, &str), key_type: Oid) -> Vec<u8> {
+/// The condition that a column has one of the values in `$1`, which are of a type that it can be compared with.
+fn is_one_of(source: &Source, counted: &Counted, alias: &str) -> Vec<u8> {
     let column = counted.key();
-    [
-        &source.column_sql(alias, column.number()),
-        b" ".as_slice(),
-        &equality_sql(source, column),
-        b" ANY ($1::pg_catalog.text[]::",
-        &type_sql(key_type),
-        b"[])",
-    ]
-    .concat()
+    let equality = Equality::of(source, column);
+    let side = equality.side(&source.column_sql(alias, column.number()));
+    [&side, b" ".as_slice(), equality.operator(), b" ANY ($1)"].concat()
 }
 
 /// Whether a foreign key keeps every counted row's key in the middle table, at the end of each statement.

@@ -218,15 +218,20 @@ impl Counted {
             if !column.text.can_say(&part) {
                 return None;
             }
+            let equality = Equality::of(source, *column);
+            let value = [
+                super::spi::literal(&CString::new(part).ok()?).as_slice(),
+                b"::",
+                &type_sql(source.base_type(*column)),
+            ]
+            .concat();
             conditions.push(
                 [
-                    &source.column_sql(alias, column.number),
+                    &equality.side(&source.column_sql(alias, column.number)),
                     b" ".as_slice(),
-                    &equality_sql(source, *column),
+                    equality.operator(),
                     b" ",
-                    &super::spi::literal(&CString::new(part).ok()?),
-                    b"::",
-                    &type_sql(source.base_type(*column)),
+                    &equality.side(&value),
                 ]
                 .concat(),
             );
@@ -235,19 +240,57 @@ impl Counted {
     }
 }
 
-/// The operator that says whether two values of a column's type are equal.
-pub fn equality_sql(source: &Source, column: Column) -> Vec<u8> {
-    // SAFETY: syscache look-ups inside a transaction; the entry lives as long as the process, names are palloc'd.
-    unsafe {
-        let entry = pg_sys::lookup_type_cache(source.base_type(column), pg_sys::TYPECACHE_EQ_OPR as i32);
-        let operator = (*entry).eq_opr;
-        if operator == pg_sys::InvalidOid {
-            return b"OPERATOR(pg_catalog.=)".to_vec();
+/// How SQL asks whether a column has a value.
+///
+/// Both sides are cast to what the operator of the column's type takes: for any other type, a domain over that one for example, whoever may
+/// create operators in its schema could have made one that PostgreSQL prefers, and it would run with the rights of whoever asks. Such a
+/// cast runs nothing: from a domain to what it is over, or where the values are the same bytes.
+pub struct Equality {
+    operator: Vec<u8>,
+    operand: Oid,
+}
+
+impl Equality {
+    pub fn of(source: &Source, column: Column) -> Equality {
+        let base = source.base_type(column);
+        // SAFETY: syscache look-ups inside a transaction; the entry lives as long as the process, names are palloc'd.
+        unsafe {
+            let entry = pg_sys::lookup_type_cache(base, pg_sys::TYPECACHE_EQ_OPR as i32);
+            let operator = (*entry).eq_opr;
+            if operator == pg_sys::InvalidOid {
+                return Equality { operator: b"OPERATOR(pg_catalog.=)".to_vec(), operand: base };
+            }
+            let (mut left, mut right) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
+            pg_sys::op_input_types(operator, &mut left, &mut right);
+            let name = CStr::from_ptr(pg_sys::get_opname(operator));
+            let schema = schema_of_operator(operator);
+            Equality {
+                operator: [b"OPERATOR(".as_slice(), &schema, b".", name.to_bytes(), b")"].concat(),
+                // All enums have one operator, of pg_catalog, where nobody makes another.
+                operand: if is_polymorphic(left) { base } else { left },
+            }
         }
-        let name = CStr::from_ptr(pg_sys::get_opname(operator));
-        let schema = schema_of_operator(operator);
-        [b"OPERATOR(".as_slice(), &schema, b".", name.to_bytes(), b")"].concat()
     }
+
+    /// The operator.
+    pub fn operator(&self) -> &[u8] {
+        &self.operator
+    }
+
+    /// The type of its operands.
+    pub fn operand(&self) -> Oid {
+        self.operand
+    }
+
+    /// An expression of the column's type as one side of it.
+    pub fn side(&self, expression: &[u8]) -> Vec<u8> {
+        [b"(".as_slice(), expression, b")::", &type_sql(self.operand)].concat()
+    }
+}
+
+fn is_polymorphic(type_oid: Oid) -> bool {
+    // SAFETY: a syscache look-up inside a transaction.
+    unsafe { pg_sys::get_typtype(type_oid) as u8 == pg_sys::TYPTYPE_PSEUDO }
 }
 
 /// The schema of an operator, as SQL writes it.
@@ -272,7 +315,7 @@ fn schema_of_operator(operator: Oid) -> Vec<u8> {
 }
 
 /// A type's name with its schema, as SQL writes it.
-pub fn type_sql(type_oid: Oid) -> Vec<u8> {
+fn type_sql(type_oid: Oid) -> Vec<u8> {
     let flags = pg_sys::FORMAT_TYPE_FORCE_QUALIFY | pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN;
     // SAFETY: a syscache look-up inside a transaction; the name is palloc'd.
     unsafe { CStr::from_ptr(pg_sys::format_type_extended(type_oid, -1, flags as _)) }.to_bytes().to_vec()

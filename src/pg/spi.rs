@@ -29,6 +29,11 @@ pub enum Parameter<'a> {
     Int(i32),
     /// Days since 2000-01-01.
     Date(i32),
+    /// Values of a type, as the array's text: read by input functions alone. A cast from text could be a function of the type's owner.
+    Array {
+        element: Oid,
+        text: &'a [u8],
+    },
 }
 
 impl Parameter<'_> {
@@ -39,6 +44,8 @@ impl Parameter<'_> {
             Parameter::Int(_) => pg_sys::INT4OID,
             Parameter::Text(_) => pg_sys::TEXTOID,
             Parameter::Date(_) => pg_sys::DATEOID,
+            // SAFETY: a syscache look-up inside a transaction.
+            Parameter::Array { element, .. } => unsafe { pg_sys::get_array_type(element) },
         }
     }
 
@@ -50,6 +57,16 @@ impl Parameter<'_> {
             }),
             Parameter::Bigint(value) => pg_sys::Datum::from(value),
             Parameter::Int(value) | Parameter::Date(value) => pg_sys::Datum::from(value),
+            Parameter::Array { text, .. } => {
+                let (mut input, mut element) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
+                // SAFETY: syscache look-ups, and a copy of the text with a NUL behind it; what the array's input function makes is in the
+                // current memory context too. A text that is no array of the type is an ERROR.
+                unsafe {
+                    pg_sys::getTypeInputInfo(self.type_oid(), &mut input, &mut element);
+                    let text = pg_sys::pnstrdup(text.as_ptr().cast(), text.len() as pg_sys::Size);
+                    pg_sys::OidInputFunctionCall(input, text, element, -1)
+                }
+            }
         }
     }
 }
