@@ -8,5 +8,6 @@ bash "$root/scripts/setup.sh" build
 use_cargo
 use_postgres
 install_extension
+note_installation
 say "Installed. For the worker and reads from memory set shared_preload_libraries = '$extension' and restart;"
-say "then, in each database: CREATE EXTENSION $extension;"
+say "then, in each database: CREATE EXTENSION $extension; or, where an older version of it is: ALTER EXTENSION $extension UPDATE;"

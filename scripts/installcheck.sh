@@ -27,3 +27,4 @@ use_postgres
 schedule=$(schedule_for_server)
 check_prepared_transactions
 run_pg_regress regress/pg_regress tests/pg_regress "$schedule"
+say "The tests leave their database, as pg_regress does: DROP DATABASE ${extension}_regress;"

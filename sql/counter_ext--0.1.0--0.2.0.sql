@@ -19,14 +19,13 @@ $$;
 LOCK TABLE counter_ext.total IN ACCESS EXCLUSIVE MODE;
 
 -- 0.1.0 buffered increments in the WAL, which 0.2.0 does not read. Its own last pass takes them in; its replication slot, which nobody
--- needs any more, stands for the question whether that was made.
+-- needs any more, stands for the question whether that was made. A database that has never buffered is not updated before that either: the
+-- library of 0.1.0 that is to make the pass would not do with it.
 DO $$
 BEGIN
-    IF EXISTS (SELECT FROM counter_ext.journal j JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) j.database
-               WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
-        AND EXISTS (SELECT FROM pg_catalog.pg_replication_slots s
-                    WHERE s.slot_name OPERATOR(pg_catalog.=) 'counter_ext'::pg_catalog.name
-                        AND s.slot_type OPERATOR(pg_catalog.=) 'physical'::pg_catalog.text) THEN
+    IF EXISTS (SELECT FROM pg_catalog.pg_replication_slots s
+               WHERE s.slot_name OPERATOR(pg_catalog.=) 'counter_ext'::pg_catalog.name
+                   AND s.slot_type OPERATOR(pg_catalog.=) 'physical'::pg_catalog.text) THEN
         RAISE EXCEPTION 'increments that version 0.1.0 has buffered may be in the WAL only'
             USING ERRCODE = 'object_not_in_prerequisite_state',
             DETAIL = 'Version 0.2.0 does not read them there. The replication slot "counter_ext" of version 0.1.0 still keeps that WAL.',
@@ -55,21 +54,33 @@ $$;
 
 -- Functions whose arguments or results are others now. What users have built on one of these is named in PostgreSQL's refusal to
 -- drop it, and is to be dropped before, and made again after, the update. All others are replaced, and keep what depends on them.
-DROP VIEW @extschema@.counter_stats;
-DROP FUNCTION counter_ext.statistics(), counter_ext.limit_statistics();
-DROP FUNCTION @extschema@.counter_hottest(integer);
-DROP FUNCTION @extschema@.counter_info(bigint), @extschema@.counter_info(@extschema@.counter);
-DROP FUNCTION @extschema@.counter_incr(bigint, bigint), @extschema@.counter_incr(@extschema@.counter, bigint);
-DROP FUNCTION @extschema@.counter_allow(text, integer, interval, integer);
-DROP FUNCTION @extschema@.counter_like(bigint, bigint), @extschema@.counter_like(@extschema@.counter, bigint);
-DROP FUNCTION @extschema@.counter_unlike(bigint, bigint), @extschema@.counter_unlike(@extschema@.counter, bigint);
-DROP FUNCTION @extschema@.counter_liked(bigint, bigint), @extschema@.counter_liked(@extschema@.counter, bigint);
-DROP FUNCTION @extschema@.counter_cache(pg_catalog.regclass, text, text, boolean);
-DROP FUNCTION @extschema@.counter_verify(pg_catalog.regclass, text, text, boolean);
-DROP FUNCTION @extschema@.counter_visit(bigint, anyelement, bigint), @extschema@.counter_visit(bigint, text, bigint),
-    @extschema@.counter_visit(@extschema@.counter, anyelement, bigint), @extschema@.counter_visit(@extschema@.counter, text, bigint);
-DROP FUNCTION @extschema@.counter_likers(text, text, integer), @extschema@.counter_liked_items(text, text, integer);
-DROP FUNCTION counter_ext.discount_likes(pg_catalog.regclass);
+DO $$
+DECLARE
+    refusal text;
+    what text;
+BEGIN
+    DROP VIEW @extschema@.counter_stats;
+    DROP FUNCTION counter_ext.statistics(), counter_ext.limit_statistics();
+    DROP FUNCTION @extschema@.counter_hottest(integer);
+    DROP FUNCTION @extschema@.counter_info(bigint), @extschema@.counter_info(@extschema@.counter);
+    DROP FUNCTION @extschema@.counter_incr(bigint, bigint), @extschema@.counter_incr(@extschema@.counter, bigint);
+    DROP FUNCTION @extschema@.counter_allow(text, integer, interval, integer);
+    DROP FUNCTION @extschema@.counter_like(bigint, bigint), @extschema@.counter_like(@extschema@.counter, bigint);
+    DROP FUNCTION @extschema@.counter_unlike(bigint, bigint), @extschema@.counter_unlike(@extschema@.counter, bigint);
+    DROP FUNCTION @extschema@.counter_liked(bigint, bigint), @extschema@.counter_liked(@extschema@.counter, bigint);
+    DROP FUNCTION @extschema@.counter_cache(pg_catalog.regclass, text, text, boolean);
+    DROP FUNCTION @extschema@.counter_verify(pg_catalog.regclass, text, text, boolean);
+    DROP FUNCTION @extschema@.counter_visit(bigint, anyelement, bigint), @extschema@.counter_visit(bigint, text, bigint),
+        @extschema@.counter_visit(@extschema@.counter, anyelement, bigint), @extschema@.counter_visit(@extschema@.counter, text, bigint);
+    DROP FUNCTION @extschema@.counter_likers(text, text, integer), @extschema@.counter_liked_items(text, text, integer);
+    DROP FUNCTION counter_ext.discount_likes(pg_catalog.regclass);
+EXCEPTION WHEN dependent_objects_still_exist THEN
+    GET STACKED DIAGNOSTICS refusal := MESSAGE_TEXT, what := PG_EXCEPTION_DETAIL;
+    RAISE EXCEPTION '%', refusal
+        USING ERRCODE = 'dependent_objects_still_exist', DETAIL = what,
+        HINT = 'Version 0.2.0 has others in their place. Drop what is built on them, update, and make it again.';
+END
+$$;
 -- The view goes on under its own name, with what users have built on it.
 ALTER FUNCTION counter_ext.list_counters() RENAME TO list_counters_of_0_1_0;
 

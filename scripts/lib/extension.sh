@@ -95,6 +95,20 @@ install_extension() {
     copy_extension
 }
 
+# The servers that `make install` has put it into, a pg_config a line: `make uninstall` takes it out there and nowhere else.
+install_record() { printf '%s\n' "${CARGO_TARGET_DIR:-$root/target}/installed"; }
+
+note_installation() {
+    if ! grep -qsxF "$PG_CONFIG" "$(install_record)"; then printf '%s\n' "$PG_CONFIG" >>"$(install_record)"; fi
+}
+
+forget_installation() {
+    local others
+    [ -f "$(install_record)" ] || return 0
+    others=$(grep -vxF "$PG_CONFIG" "$(install_record)" || true)
+    printf '%s' "${others:+$others$'\n'}" >"$(install_record)"
+}
+
 # For the tests of updates.
 install_released_sql() {
     local file

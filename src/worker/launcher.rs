@@ -147,7 +147,7 @@ fn run(_argument: StartArgument) {
         let started = start_wanted(&mut wards);
         busy |= started.waits_for_an_answer;
         workers::publish_queue(started.queue);
-        if started.queue > 0 && !has_told_of_turns {
+        if started.queue > 0 && started.are_too_few && !has_told_of_turns {
             has_told_of_turns = true;
             pgrx::log!(
                 "counter_ext launcher: databases take turns at background workers, since there are too few for all; raise \
@@ -251,6 +251,8 @@ fn plan_the_next(ward: &mut Ward, verdict: WorkerState) {
 struct Round {
     /// Databases that wait until another one's worker gives way.
     queue: u32,
+    /// Whether there are too few workers for those that have the extension. Others wait to be looked into, once.
+    are_too_few: bool,
     /// Whether a first answer is still awaited, or a command kept a worker out.
     waits_for_an_answer: bool,
 }
@@ -281,6 +283,8 @@ fn start_wanted(wards: &mut HashMap<u32, Ward>) -> Round {
         .map(|(database, ward)| (!ward.is_urgent(*database), ward.served_at, *database))
         .collect();
     wanted.sort_unstable();
+    let with_extension = wards.values().filter(|ward| ward.known && ward.has_extension).count();
+    round.are_too_few = with_extension > most_workers(background::max_workers());
     let mut is_full = false;
     for (can_wait, _, database) in wanted {
         let Some(ward) = wards.get_mut(&database) else { continue };
@@ -304,6 +308,7 @@ fn start_wanted(wards: &mut HashMap<u32, Ward>) -> Round {
             Sent::KeptOut => round.waits_for_an_answer = true,
             Sent::NoPlace => {
                 is_full = true;
+                round.are_too_few = true;
                 round.queue += u32::from(!can_wait);
             }
         }

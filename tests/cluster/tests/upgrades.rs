@@ -303,6 +303,33 @@ fn counts_are_kept_and_until_the_update_nothing_counts() {
     cluster.finish_allowing(&[IDLE]);
 }
 
+#[test]
+fn a_refused_update_says_what_is_to_be_done() {
+    let cluster = Cluster::start(Settings::preloaded().without_extension());
+    let mut session = database(&cluster, "old");
+    create(&mut session, RELEASED[0], "public");
+    session.must(
+        "SELECT pg_create_physical_replication_slot('counter_ext');
+         CREATE VIEW mine AS SELECT preloaded FROM counter_stats",
+    );
+    let mut refuses = |code: &str, detail: &str, hint: &str| {
+        let error = session.run(UPDATE).expect_err("the update");
+        let error = error.as_db_error().expect("an error of the server");
+        assert_eq!(error.code().code(), code, "{error:?}");
+        assert!(error.detail().is_some_and(|said| said.contains(detail)), "{error:?}");
+        assert!(error.hint().is_some_and(|said| said.contains(hint)), "{error:?}");
+        session.must("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots");
+    };
+    // Nothing was ever buffered in this database. In another one it may have been, and the library of before is to be had again for it,
+    // which would do nothing with this one.
+    refuses("55000", "still keeps that WAL", "pg_drop_replication_slot");
+    refuses("2BP01", "view mine depends on view counter_stats", "make it again");
+    session.must("DROP VIEW mine");
+    session.must(UPDATE);
+    drop(session);
+    cluster.finish_allowing(&["nothing is compacted in database"]);
+}
+
 /// Whoever may not count, and whoever may, have made triggers, an index and locks before the update: it does not fail by them, runs nothing of
 /// theirs, and recounts the caches of those who may count later.
 #[test]

@@ -175,6 +175,37 @@ fn more_databases_than_workers_are_compacted_in_turn() {
         .map(|name| cluster.connect_to(name).value("SELECT worker_state FROM counter_stats"))
         .collect();
     println!("worker states: {states:?}");
+    let log = cluster.file("server.log");
+    let told: i64 = admin
+        .value(&format!("SELECT count(*) FROM regexp_matches(pg_read_file('{log}'), 'take turns', 'g')"));
+    assert_eq!(told, 1, "the log says it once");
+    cluster.finish();
+}
+
+/// Databases that are only to be looked into, once, are no reason to say that there are too few workers.
+#[test]
+fn as_many_databases_as_workers_are_not_said_to_take_turns() {
+    const COMPACTORS: &str =
+        "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'counter_ext compactor'";
+    // Three compactors: one has its place in the database that is there, and two more come.
+    let mut cluster = Cluster::start(Settings::restless().with("max_worker_processes", "8"));
+    let mut admin = cluster.connect();
+    for name in ["with_1", "with_2", "without_1", "without_2"] {
+        admin.must(&format!("CREATE DATABASE {name}"));
+        if name.starts_with("with_") {
+            cluster.connect_to(name).must("CREATE EXTENSION counter_ext");
+        }
+    }
+    drop(admin);
+    cluster.restart();
+    let mut admin = cluster.connect();
+    wait::until("a compactor a database", Duration::from_secs(60), || admin.value::<i64>(COMPACTORS) == 3);
+    // As long as the launcher takes for a look of its own.
+    thread::sleep(Duration::from_secs(12));
+    let log = cluster.file("server.log");
+    let told: i64 = admin
+        .value(&format!("SELECT count(*) FROM regexp_matches(pg_read_file('{log}'), 'take turns', 'g')"));
+    assert_eq!(told, 0, "three databases are said to take turns at three workers");
     cluster.finish();
 }
 

@@ -195,6 +195,12 @@ fn files_are_short() {
     );
 }
 
+#[test]
+fn the_readme_is_a_front_page() {
+    let lines = std::fs::read_to_string(root().join("README.md")).unwrap().lines().count();
+    assert!(lines <= 180, "README.md has {lines} lines: what is more belongs into docs/");
+}
+
 /// Without the network where that will do; a fresh machine may have to fetch
 /// crates that only `cargo metadata` asks for.
 fn cargo_metadata() -> serde_json::Value {
