@@ -1101,14 +1101,16 @@ END
 $$;
 
 -- What keeps others than the owner from reading these tables: functions that users can write, which planning a query could run, since
--- PostgreSQL works out constant parts of expressions in indexes, statistics, partition keys and checks as it plans; and another server,
--- which answers when it likes.
+-- PostgreSQL works out constant parts of expressions in indexes, statistics, partition keys and checks as it plans, also in partition keys of
+-- tables that these are partitions of; and another server, which answers when it likes. An operator's owner decides what its negator and its
+-- commutator call.
 CREATE FUNCTION counter_ext.obstacle(relation oid, middle oid) RETURNS text LANGUAGE sql STABLE STRICT
     SET search_path = pg_catalog, pg_temp AS $$
     WITH part AS MATERIALIZED (
         SELECT relation AS relid UNION SELECT middle
         UNION SELECT t.relid FROM counter_ext.parts(relation) AS t (relid)
         UNION SELECT t.relid FROM counter_ext.parts(middle) AS t (relid)
+        UNION SELECT t.relid FROM pg_catalog.unnest(ARRAY[relation, middle]) AS r (oid) CROSS JOIN LATERAL pg_catalog.pg_partition_ancestors(r.oid) AS t (relid)
     ), holder AS MATERIALIZED (
         SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid AS classid, p.relid AS objid FROM part p
         UNION ALL SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid, i.indexrelid
@@ -1122,16 +1124,17 @@ CREATE FUNCTION counter_ext.obstacle(relation oid, middle oid) RETURNS text LANG
             JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) h.classid AND d.objid OPERATOR(pg_catalog.=) h.objid
             JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) d.refobjid
             WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
-        UNION ALL SELECT f.proowner FROM holder h
+        UNION ALL SELECT c.owner FROM holder h
             JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) h.classid AND d.objid OPERATOR(pg_catalog.=) h.objid
             JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) d.refobjid
             JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) o.oprcode
+            CROSS JOIN LATERAL (VALUES (f.proowner), (o.oprowner)) AS c (owner)
             WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass
     )
     SELECT CASE WHEN EXISTS (SELECT FROM code c JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) c.owner WHERE NOT r.rolsuper)
-            THEN 'indexes, statistics or partitions of the table call functions of users: counter_backfill recounts it, the worker does not'
+            THEN 'indexes, statistics or partitions of the table call functions of users: counter_backfill recounts it, unless its middle table has another owner; the worker does not'
         WHEN EXISTS (SELECT FROM part p JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) p.relid WHERE c.relkind OPERATOR(pg_catalog.=) 'f'::"char")
-            THEN 'another server has rows of the table: counter_backfill recounts it, the worker does not' END
+            THEN 'another server has rows of the table: counter_backfill recounts it, unless its middle table has another owner; the worker does not' END
 $$;
 
 -- Recounts one cache; where that fails, says why and lets the worker try again later, each time. For others than the owner only where

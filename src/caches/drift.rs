@@ -208,7 +208,7 @@ impl Comparison {
         if let Some(middle) = &self.opened.middle {
             middle.check_is_read_by(source.owner())?;
         }
-        registry::check_may_read_both(tables, &self.opened)?;
+        registry::check_may_read_all(tables, &self.opened)?;
         let prefix = definition.prefix();
         let query = match &self.key {
             None => Some(self.opened.count_query(prefix.len())),

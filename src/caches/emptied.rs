@@ -81,7 +81,7 @@ pub fn rows_emptied(
             .map(|(key, amount)| Ok((key, Vec::new(), whole_number(amount.as_deref().unwrap_or(b"0"))?)))
             .collect::<Result<Vec<_>, CounterError>>()
     };
-    let query_of_keys = through::rows_query(opened, middle);
+    let query_of_keys = through::rows_query(opened, middle).by_keys_of(&opened.source, &opened.counted);
     let own = take_over((truncation, Side::Rows), &cache, &query_of_keys, amounts)?;
     let counts = !is_emptied(truncation, prefix, Side::Middles);
     let mut batch: Vec<Change> = fallible::with_room(BATCH, WHAT)?;
@@ -125,7 +125,7 @@ pub fn middles_emptied(
     let (tables, _) = change::enter_to_count_in_rows(owner, "counter_rows")?;
     let cache = Cache { tables, prefix, owner };
     middle.check_is_read_by(owner)?;
-    let query_of_keys = through::middle_query(&part, opened);
+    let query_of_keys = through::middle_query(&part, opened).by_keys_of(&part.source, &part.by);
     let own = take_over((truncation, Side::Middles), &cache, &query_of_keys, |rows| {
         Ok(rows.into_iter().filter_map(|(by, to)| Some((by, to?, 1))).collect())
     })?;
@@ -170,7 +170,7 @@ fn whole_emptied(
     let prefix = definition.prefix();
     let entered = change::enter_to_count_in_rows(owner, "counter_rows")?;
     if prefix.is_empty() {
-        registry::check_may_read_both(entered.0, opened)?;
+        registry::check_may_read_all(entered.0, opened)?;
     }
     confined::as_owner_of_all_rows(owner, |confined| {
         // Everything committed by now, at any isolation level.

@@ -42,8 +42,8 @@ pub enum CacheError {
     ThroughItself { table: Vec<u8> },
     /// A middle table whose column cannot be compared with the key.
     MiddleKeyType { table: Vec<u8> },
-    /// A middle table of another owner than the counted one's, which calls functions of users where queries are planned.
-    RunsCodeOfAnother { table: Vec<u8>, middle: Vec<u8> },
+    /// A middle table, or a partition, of another owner than the counted table's, which calls functions of users where queries are planned.
+    RunsCodeOfAnother { table: Vec<u8> },
     /// A key of several columns that is to lead to a middle table.
     ManyKeysThrough,
     /// One of two caches' prefixes begins with the other's, so that both could mean the same counter.
@@ -98,17 +98,17 @@ impl Explain for CacheError {
                 ERRCODE_INSUFFICIENT_PRIVILEGE,
                 format!("permission denied for table {}", text(table)),
             ),
-            Self::RunsCodeOfAnother { table, middle } => Explanation::new(
+            Self::RunsCodeOfAnother { table } => Explanation::new(
                 ERRCODE_INSUFFICIENT_PRIVILEGE,
                 format!(
-                    "to read table \"{}\" would run what its owner has written, with the rights of the owner of table \"{}\"",
-                    text(middle),
+                    "rows of table \"{}\" cannot be compared: what the owner of another table has written would run with the rights of its \
+                     owner",
                     text(table)
                 ),
             )
             .hint(
-                "Give both tables one owner; or drop its indexes, statistics, checks and partition keys that call functions of users, and \
-                 its partitions on other servers.",
+                "Give the tables and their partitions one owner; or drop indexes, statistics, checks and partition keys that call functions \
+                 of users, and partitions on other servers. On a standby only tables of one owner are compared: ask the primary.",
             ),
             Self::NotOwner { table } => Explanation::new(
                 ERRCODE_INSUFFICIENT_PRIVILEGE,

@@ -289,6 +289,11 @@ impl Cache<'_> {
 }
 
 impl Query {
+    /// The same of keys as a column of these rows has them.
+    pub fn by_keys_of(self, source: &Source, counted: &Counted) -> Query {
+        Query { key_type: Equality::of(source, counted.key()).operand(), ..self }
+    }
+
     /// The pairs of texts that it has for keys, without this transaction's own changes since a command.
     pub fn ask<'k>(
         &self,

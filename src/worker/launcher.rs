@@ -218,6 +218,7 @@ fn look_after(database: u32, ward: &mut Ward) -> bool {
         Progress::Sent => true,
         Progress::Serving => {
             ward.known |= verdict != WorkerState::None;
+            ward.has_extension &= verdict != WorkerState::NoExtension;
             !ward.known
         }
         Progress::Gone => {
