@@ -204,13 +204,23 @@ fn a_load_that_is_cancelled_or_killed_leaves_nothing_behind() {
     let mut session = cluster.connect();
     let mut cancelled = slow_loader(&address, 2_000);
     cancelled.must("SET statement_timeout = '200ms'");
-    for round in 0..3 {
+    // A reader who comes as late as the commit reads rows, and loads nothing: on a busy machine some do.
+    let is_read = |value: i64| assert!(value == 10 || value == 11, "read {value}");
+    let (mut cut_short, mut killed_at_it) = (0, 0);
+    for round in 0..20 {
         let id = format!("cancelled:{round}");
         session.incr(&id, 10).expect("increment");
         thread::scope(|scope| {
-            scope.spawn(|| assert_sqlstate("a load cut short", cancelled.get(&id), "57014"));
+            let load = scope.spawn(|| cancelled.get(&id));
             thread::sleep(Duration::from_millis(100));
             session.incr(&id, 1).expect("increment");
+            match load.join().expect("the reader") {
+                Ok(value) => is_read(value),
+                cut => {
+                    assert_sqlstate("a load cut short", cut, "57014");
+                    cut_short += 1;
+                }
+            }
         });
         session.assert_count(&id, 11);
 
@@ -219,13 +229,21 @@ fn a_load_that_is_cancelled_or_killed_leaves_nothing_behind() {
         let mut killed = slow_loader(&address, 2_000);
         let pid = killed.backend_pid();
         thread::scope(|scope| {
-            scope.spawn(|| killed.get(&id).expect_err("a terminated backend"));
+            let load = scope.spawn(|| killed.get(&id));
             thread::sleep(Duration::from_millis(100));
             session.incr(&id, 1).expect("increment");
             session.must(&format!("SELECT pg_terminate_backend({pid})"));
+            match load.join().expect("the reader") {
+                Ok(value) => is_read(value),
+                Err(_) => killed_at_it += 1,
+            }
         });
         session.assert_count(&id, 11);
+        if cut_short >= 3 && killed_at_it >= 3 {
+            break;
+        }
     }
+    assert!(cut_short >= 3 && killed_at_it >= 3, "{cut_short} loads were cut short, {killed_at_it} killed");
     cluster.finish();
 }
 
