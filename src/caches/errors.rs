@@ -42,7 +42,7 @@ pub enum CacheError {
     ThroughItself { table: Vec<u8> },
     /// A middle table whose column cannot be compared with the key.
     MiddleKeyType { table: Vec<u8> },
-    /// A middle table, or a partition, of another owner than the counted table's, which calls functions of users where queries are planned.
+    /// A middle table, or a partition, of another owner than the counted table's, with expressions that are worked out where queries are planned.
     RunsCodeOfAnother { table: Vec<u8> },
     /// A key of several columns that is to lead to a middle table.
     ManyKeysThrough,
@@ -107,8 +107,9 @@ impl Explain for CacheError {
                 ),
             )
             .hint(
-                "Give the tables and their partitions one owner; or drop indexes, statistics, checks and partition keys that call functions \
-                 of users, and partitions on other servers. On a standby only tables of one owner are compared: ask the primary.",
+                "Give the tables and their partitions one owner; or drop indexes and statistics on expressions, partial indexes, checks, \
+                 partition keys that are expressions, and partitions on other servers. On a standby only tables of one owner are \
+                 compared: ask the primary.",
             ),
             Self::NotOwner { table } => Explanation::new(
                 ERRCODE_INSUFFICIENT_PRIVILEGE,

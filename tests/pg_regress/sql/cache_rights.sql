@@ -90,6 +90,19 @@ RESET ROLE;
 :is_taken
 DROP INDEX cri_mid.odd;
 
+-- In the type of a range, which nothing of the index names.
+SET ROLE cri_mid;
+CREATE FUNCTION cri_mid.gap(int, int) RETURNS float8 IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM cri_mid.take(); RETURN $1 - $2; END';
+CREATE TYPE cri_mid.span AS RANGE (subtype = int4, subtype_diff = cri_mid.gap);
+ALTER TABLE cri_mid.books ADD s cri_mid.span;
+UPDATE cri_mid.books SET s = cri_mid.span(id, id + 5);
+CREATE INDEX odd ON cri_mid.books (id) WHERE author IS NOT NULL OR s @> 1000;
+ANALYZE cri_mid.books;
+SELECT * FROM counter_verify('cri_app.chapters', 'cri-by:', 'book');
+RESET ROLE;
+:is_taken
+DROP INDEX cri_mid.odd;
+
 -- In the partition key of what the middle table is a partition of. A session of its own: what is planned once is kept.
 SET ROLE cri_mid;
 CREATE TABLE cri_mid.top (id int, author int) PARTITION BY RANGE ((author + cri_mid.trap(1)));
