@@ -7,7 +7,7 @@ CREATE VIEW in_rows AS
     SELECT 'visit' AS source, id, day > '-infinity' AS is_day, count(*) AS rows, counter_hll_count(counter_hll_union_agg(sketch)) AS visitors
     FROM counter_ext.visit GROUP BY id, day
     UNION ALL SELECT 'visitors', id, day > '-infinity', count(*), counter_hll_count(counter_hll_union_agg(sketch))
-    FROM counter_ext.visitors GROUP BY id, day ORDER BY 1, 2, 3;
+    FROM counter_ext.visitors GROUP BY id, day ORDER BY 1, 2, 3, 5;
 
 -- One row a transaction, id and day; none for what changes nothing.
 SELECT counter_visit('alone:a', i) FROM generate_series(1, 3) i;
