@@ -233,7 +233,7 @@ BEGIN
         PERFORM counter_ext.release_partitions();
         -- ENABLE TRIGGER ALL, with which a restore ends, knows nothing of replicas. Only the command's own tables are looked at: it holds
         -- their locks, and nobody waits here for somebody else's.
-        FOR reset_trigger IN SELECT p.tgname, p.tgrelid::pg_catalog.regclass AS name, CASE WHEN pg_catalog.starts_with(p.tgname::pg_catalog.text, 'counter_rows_replica_') THEN 'REPLICA' ELSE 'ALWAYS' END AS sessions
+        FOR reset_trigger IN SELECT p.oid, p.tgname, p.tgrelid::pg_catalog.regclass AS name, CASE WHEN pg_catalog.starts_with(p.tgname::pg_catalog.text, 'counter_rows_replica_') THEN 'REPLICA' ELSE 'ALWAYS' END AS sessions
                 FROM counter_ext.counting_trigger u JOIN pg_catalog.pg_trigger p ON p.oid OPERATOR(pg_catalog.=) u.trigger_oid
                 WHERE p.tgenabled OPERATOR(pg_catalog.=) 'O'::"char" AND p.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
                     AND u.tgrelid IN (SELECT c.objid FROM pg_catalog.pg_event_trigger_ddl_commands() c
@@ -242,6 +242,8 @@ BEGIN
                         OR p.tgname::pg_catalog.text OPERATOR(pg_catalog.~) '^counter_rows_(insert|update|delete)_[0-9a-f]{8}$'
                         AND (p.tgtype OPERATOR(pg_catalog.&) 1::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2) LOOP
             EXECUTE pg_catalog.format('ALTER TABLE %s ENABLE %s TRIGGER %I', reset_trigger.name, reset_trigger.sessions, reset_trigger.tgname);
+            PERFORM counter_ext.check_table_was_meant((SELECT t.tgenabled OPERATOR(pg_catalog.<>) 'O'::"char" FROM pg_catalog.pg_trigger t
+                WHERE t.oid OPERATOR(pg_catalog.=) reset_trigger.oid));
         END LOOP;
     END IF;
     PERFORM counter_ext.follow_owners(CASE TG_EVENT WHEN 'ddl_command_end' THEN ARRAY(SELECT c.objid FROM pg_catalog.pg_event_trigger_ddl_commands() c
@@ -349,16 +351,16 @@ DECLARE
 BEGIN
     DELETE FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2 RETURNING c.* INTO known;
     -- A table that is gone has left the other's triggers, with its last name.
-    FOR made IN SELECT t.tgname, t.tgrelid::pg_catalog.regclass AS name FROM counter_ext.cache_trigger u
+    FOR made IN SELECT t.oid FROM counter_ext.cache_trigger u
             JOIN pg_catalog.pg_trigger t ON t.oid OPERATOR(pg_catalog.=) u.trigger_oid
             WHERE u.relid OPERATOR(pg_catalog.=) $1 AND u.arguments OPERATOR(pg_catalog.=) $2
                 AND u.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
-        UNION ALL SELECT t.tgname, t.tgrelid::pg_catalog.regclass FROM counter_ext.middle_trigger u
+        UNION ALL SELECT t.oid FROM counter_ext.middle_trigger u
             JOIN pg_catalog.pg_trigger t ON t.oid OPERATOR(pg_catalog.=) u.trigger_oid
             WHERE u.relid OPERATOR(pg_catalog.=) coalesce(known.middle, counter_ext.argument_middle($2)) AND u.prefix OPERATOR(pg_catalog.=) $2[1]
                 AND u.of_table IN (known.relation, table_name)
                 AND u.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid LOOP
-        EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', made.tgname, made.name);
+        PERFORM counter_ext.drop_trigger(made.oid);
     END LOOP;
     -- Without a prefix the counters could be anybody's. So could those that were never found to be the cache's, or are another's too: anybody
     -- makes a trigger on a table of his own, which says what it likes until its owner may count. They stay, unless the owner could drop

@@ -267,18 +267,6 @@ CREATE FUNCTION counter_ext.caller() RETURNS oid LANGUAGE sql STABLE SET search_
         WHEN 'none' THEN SESSION_USER::pg_catalog.name ELSE pg_catalog.current_setting('role')::pg_catalog.name END
 $$;
 
--- Keeps others from adding indexes, statistics and checks to a table, to the end of the transaction.
-CREATE FUNCTION counter_ext.lock_against_ddl(relation oid) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    kind pg_catalog."char" := (SELECT c.relkind FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) relation);
-BEGIN
-    IF kind IS NOT NULL THEN
-        EXECUTE pg_catalog.format('LOCK TABLE %s %s IN SHARE UPDATE EXCLUSIVE MODE',
-            CASE WHEN kind OPERATOR(pg_catalog.=) 'p'::"char" THEN '' ELSE 'ONLY' END, relation::pg_catalog.regclass);
-    END IF;
-END
-$$;
-
 -- What keeps others than the owner from reading these tables: functions that users can write, which planning a query could run, since
 -- PostgreSQL works out constant parts of expressions in indexes, statistics, partition keys and checks as it plans, also in partition keys of
 -- tables that these are partitions of; and another server, which answers when it likes. An operator's owner decides what its negator and its
@@ -454,18 +442,47 @@ CREATE FUNCTION counter_ext.is_locked(relation oid) RETURNS boolean LANGUAGE sql
         AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()))
 $$;
 
+-- Drops a trigger, if it is there. A command names its table, and that name is another one's as soon as its schema is renamed, which waits for
+-- no lock.
+CREATE FUNCTION counter_ext.drop_trigger(trigger_oid oid) RETURNS void LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    command CONSTANT pg_catalog.text := (SELECT pg_catalog.format('DROP TRIGGER %I ON %s', t.tgname, t.tgrelid::pg_catalog.regclass)
+        FROM pg_catalog.pg_trigger t WHERE t.oid OPERATOR(pg_catalog.=) trigger_oid);
+BEGIN
+    IF command IS NOT NULL THEN
+        EXECUTE command;
+        PERFORM counter_ext.check_table_was_meant(NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.oid OPERATOR(pg_catalog.=) trigger_oid));
+    END IF;
+END
+$$;
+
+-- Raises 40001 unless a command has come to the table that it was made for.
+CREATE FUNCTION counter_ext.check_table_was_meant(was_meant boolean) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF was_meant IS NOT TRUE THEN
+        RAISE EXCEPTION 'the schema of a table whose rows are counted was renamed meanwhile'
+            USING ERRCODE = 'serialization_failure', HINT = 'Try the transaction again.';
+    END IF;
+END
+$$;
+
 -- TRUNCATE of a partition fires no trigger of the partitioned table. So each partition that has rows has one of its own, with the same
 -- arguments: made with the cache, and as a partition comes. A dump holds them like any other trigger of a table: where it is restored,
 -- partitions are there before the partitioned table's triggers, so that none is made twice.
 CREATE FUNCTION counter_ext.guard_partitions(relation oid) RETURNS void LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    commands pg_catalog.text;
 BEGIN
     IF NOT EXISTS (SELECT FROM counter_ext.parts(relation)) THEN
         RETURN;
     END IF;
+    PERFORM counter_ext.run_untold(counter_ext.partition_guards(relation));
+    PERFORM counter_ext.check_table_was_meant(counter_ext.partition_guards(relation) IS NULL);
+END
+$$;
+
+-- The commands that make those that are missing; NULL where none is.
+CREATE FUNCTION counter_ext.partition_guards(relation oid) RETURNS text LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp AS $$
     SELECT pg_catalog.string_agg(pg_catalog.format('CREATE TRIGGER %1$I BEFORE TRUNCATE ON %2$s FOR EACH STATEMENT EXECUTE FUNCTION %4$s(%3$s);
-            ALTER TABLE %2$s ENABLE ALWAYS TRIGGER %1$I', made.name, made.table_name, made.literals, made.function), ';') INTO commands
+            ALTER TABLE %2$s ENABLE ALWAYS TRIGGER %1$I', made.name, made.table_name, made.literals, made.function), ';')
         FROM (SELECT DISTINCT c.oid::pg_catalog.regclass AS table_name, e.tgfoid::pg_catalog.regproc AS function,
                 pg_catalog.concat('counter_rows_truncate_', pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(e.tgargs), 'hex'), 8)) AS name,
                 (SELECT pg_catalog.string_agg(pg_catalog.quote_literal(a), ', ' ORDER BY at) FROM pg_catalog.unnest(t.arguments) WITH ORDINALITY AS each (a, at)) AS literals
@@ -475,18 +492,17 @@ BEGIN
             -- Bit 6 is TRUNCATE.
             WHERE c.relkind OPERATOR(pg_catalog.=) 'r'::"char" AND (e.tgtype OPERATOR(pg_catalog.&) 32::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2
                 AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger own WHERE own.tgrelid OPERATOR(pg_catalog.=) c.oid AND own.tgfoid OPERATOR(pg_catalog.=) e.tgfoid
-                    AND (own.tgtype OPERATOR(pg_catalog.&) 32::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2 AND own.tgargs OPERATOR(pg_catalog.=) e.tgargs)) AS made;
-    PERFORM counter_ext.run_untold(commands);
-END
+                    AND (own.tgtype OPERATOR(pg_catalog.&) 32::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2 AND own.tgargs OPERATOR(pg_catalog.=) e.tgargs)) AS made
 $$;
 
 -- Drops those of partitions that were detached: another table has the cache that they say.
 CREATE FUNCTION counter_ext.release_partitions() RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     commands pg_catalog.text;
+    released pg_catalog.oid[];
 BEGIN
-    SELECT pg_catalog.string_agg(pg_catalog.format('DROP TRIGGER %I ON %s', e.tgname, e.tgrelid::pg_catalog.regclass), ';') INTO commands
-        FROM counter_ext.counting_trigger t JOIN pg_catalog.pg_trigger e ON e.oid OPERATOR(pg_catalog.=) t.trigger_oid
+    SELECT pg_catalog.string_agg(pg_catalog.format('DROP TRIGGER %I ON %s', e.tgname, e.tgrelid::pg_catalog.regclass), ';'), pg_catalog.array_agg(e.oid)
+        INTO commands, released FROM counter_ext.counting_trigger t JOIN pg_catalog.pg_trigger e ON e.oid OPERATOR(pg_catalog.=) t.trigger_oid
         WHERE e.tgname::pg_catalog.text OPERATOR(pg_catalog.~) '^counter_rows_truncate_[0-9a-f]{8}$'
             AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger own WHERE own.tgrelid OPERATOR(pg_catalog.=) t.relid AND own.tgfoid OPERATOR(pg_catalog.=) e.tgfoid
                 AND own.oid OPERATOR(pg_catalog.<>) e.oid AND own.tgargs OPERATOR(pg_catalog.=) e.tgargs)
@@ -494,5 +510,6 @@ BEGIN
                 AND other.prefix OPERATOR(pg_catalog.=) t.prefix)
             AND counter_ext.is_locked(e.tgrelid);
     PERFORM counter_ext.run_untold(commands);
+    PERFORM counter_ext.check_table_was_meant(NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.oid OPERATOR(pg_catalog.=) ANY (released)));
 END
 $$;

@@ -664,6 +664,15 @@ LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'is_restored_wrapper';
 
 -- src/api/cache_registry.rs
+-- counter_ext::api::cache_registry::counter_ext::lock_against_ddl
+CREATE OR REPLACE FUNCTION counter_ext."lock_against_ddl"(
+	"relation" oid /* Oid */
+) RETURNS void
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'lock_against_ddl_wrapper';
+
+-- src/api/cache_registry.rs
 -- counter_ext::api::cache_registry::counter_ext::recount_cache
 CREATE OR REPLACE FUNCTION counter_ext."recount_cache"(
 	"relation" oid, /* Oid */
@@ -1064,18 +1073,6 @@ CREATE OR REPLACE FUNCTION counter_ext.caller() RETURNS oid LANGUAGE sql STABLE 
         WHEN 'none' THEN SESSION_USER::pg_catalog.name ELSE pg_catalog.current_setting('role')::pg_catalog.name END
 $$;
 
--- Keeps others from adding indexes, statistics and checks to a table, to the end of the transaction.
-CREATE OR REPLACE FUNCTION counter_ext.lock_against_ddl(relation oid) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    kind pg_catalog."char" := (SELECT c.relkind FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) relation);
-BEGIN
-    IF kind IS NOT NULL THEN
-        EXECUTE pg_catalog.format('LOCK TABLE %s %s IN SHARE UPDATE EXCLUSIVE MODE',
-            CASE WHEN kind OPERATOR(pg_catalog.=) 'p'::"char" THEN '' ELSE 'ONLY' END, relation::pg_catalog.regclass);
-    END IF;
-END
-$$;
-
 -- What keeps others than the owner from reading these tables: functions that users can write, which planning a query could run, since
 -- PostgreSQL works out constant parts of expressions in indexes, statistics, partition keys and checks as it plans, also in partition keys of
 -- tables that these are partitions of; and another server, which answers when it likes. An operator's owner decides what its negator and its
@@ -1251,18 +1248,47 @@ CREATE OR REPLACE FUNCTION counter_ext.is_locked(relation oid) RETURNS boolean L
         AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()))
 $$;
 
+-- Drops a trigger, if it is there. A command names its table, and that name is another one's as soon as its schema is renamed, which waits for
+-- no lock.
+CREATE OR REPLACE FUNCTION counter_ext.drop_trigger(trigger_oid oid) RETURNS void LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    command CONSTANT pg_catalog.text := (SELECT pg_catalog.format('DROP TRIGGER %I ON %s', t.tgname, t.tgrelid::pg_catalog.regclass)
+        FROM pg_catalog.pg_trigger t WHERE t.oid OPERATOR(pg_catalog.=) trigger_oid);
+BEGIN
+    IF command IS NOT NULL THEN
+        EXECUTE command;
+        PERFORM counter_ext.check_table_was_meant(NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.oid OPERATOR(pg_catalog.=) trigger_oid));
+    END IF;
+END
+$$;
+
+-- Raises 40001 unless a command has come to the table that it was made for.
+CREATE OR REPLACE FUNCTION counter_ext.check_table_was_meant(was_meant boolean) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF was_meant IS NOT TRUE THEN
+        RAISE EXCEPTION 'the schema of a table whose rows are counted was renamed meanwhile'
+            USING ERRCODE = 'serialization_failure', HINT = 'Try the transaction again.';
+    END IF;
+END
+$$;
+
 -- TRUNCATE of a partition fires no trigger of the partitioned table. So each partition that has rows has one of its own, with the same
 -- arguments: made with the cache, and as a partition comes. A dump holds them like any other trigger of a table: where it is restored,
 -- partitions are there before the partitioned table's triggers, so that none is made twice.
 CREATE OR REPLACE FUNCTION counter_ext.guard_partitions(relation oid) RETURNS void LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    commands pg_catalog.text;
 BEGIN
     IF NOT EXISTS (SELECT FROM counter_ext.parts(relation)) THEN
         RETURN;
     END IF;
+    PERFORM counter_ext.run_untold(counter_ext.partition_guards(relation));
+    PERFORM counter_ext.check_table_was_meant(counter_ext.partition_guards(relation) IS NULL);
+END
+$$;
+
+-- The commands that make those that are missing; NULL where none is.
+CREATE OR REPLACE FUNCTION counter_ext.partition_guards(relation oid) RETURNS text LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp AS $$
     SELECT pg_catalog.string_agg(pg_catalog.format('CREATE TRIGGER %1$I BEFORE TRUNCATE ON %2$s FOR EACH STATEMENT EXECUTE FUNCTION %4$s(%3$s);
-            ALTER TABLE %2$s ENABLE ALWAYS TRIGGER %1$I', made.name, made.table_name, made.literals, made.function), ';') INTO commands
+            ALTER TABLE %2$s ENABLE ALWAYS TRIGGER %1$I', made.name, made.table_name, made.literals, made.function), ';')
         FROM (SELECT DISTINCT c.oid::pg_catalog.regclass AS table_name, e.tgfoid::pg_catalog.regproc AS function,
                 pg_catalog.concat('counter_rows_truncate_', pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(e.tgargs), 'hex'), 8)) AS name,
                 (SELECT pg_catalog.string_agg(pg_catalog.quote_literal(a), ', ' ORDER BY at) FROM pg_catalog.unnest(t.arguments) WITH ORDINALITY AS each (a, at)) AS literals
@@ -1272,18 +1298,17 @@ BEGIN
             -- Bit 6 is TRUNCATE.
             WHERE c.relkind OPERATOR(pg_catalog.=) 'r'::"char" AND (e.tgtype OPERATOR(pg_catalog.&) 32::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2
                 AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger own WHERE own.tgrelid OPERATOR(pg_catalog.=) c.oid AND own.tgfoid OPERATOR(pg_catalog.=) e.tgfoid
-                    AND (own.tgtype OPERATOR(pg_catalog.&) 32::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2 AND own.tgargs OPERATOR(pg_catalog.=) e.tgargs)) AS made;
-    PERFORM counter_ext.run_untold(commands);
-END
+                    AND (own.tgtype OPERATOR(pg_catalog.&) 32::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2 AND own.tgargs OPERATOR(pg_catalog.=) e.tgargs)) AS made
 $$;
 
 -- Drops those of partitions that were detached: another table has the cache that they say.
 CREATE OR REPLACE FUNCTION counter_ext.release_partitions() RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     commands pg_catalog.text;
+    released pg_catalog.oid[];
 BEGIN
-    SELECT pg_catalog.string_agg(pg_catalog.format('DROP TRIGGER %I ON %s', e.tgname, e.tgrelid::pg_catalog.regclass), ';') INTO commands
-        FROM counter_ext.counting_trigger t JOIN pg_catalog.pg_trigger e ON e.oid OPERATOR(pg_catalog.=) t.trigger_oid
+    SELECT pg_catalog.string_agg(pg_catalog.format('DROP TRIGGER %I ON %s', e.tgname, e.tgrelid::pg_catalog.regclass), ';'), pg_catalog.array_agg(e.oid)
+        INTO commands, released FROM counter_ext.counting_trigger t JOIN pg_catalog.pg_trigger e ON e.oid OPERATOR(pg_catalog.=) t.trigger_oid
         WHERE e.tgname::pg_catalog.text OPERATOR(pg_catalog.~) '^counter_rows_truncate_[0-9a-f]{8}$'
             AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger own WHERE own.tgrelid OPERATOR(pg_catalog.=) t.relid AND own.tgfoid OPERATOR(pg_catalog.=) e.tgfoid
                 AND own.oid OPERATOR(pg_catalog.<>) e.oid AND own.tgargs OPERATOR(pg_catalog.=) e.tgargs)
@@ -1291,6 +1316,7 @@ BEGIN
                 AND other.prefix OPERATOR(pg_catalog.=) t.prefix)
             AND counter_ext.is_locked(e.tgrelid);
     PERFORM counter_ext.run_untold(commands);
+    PERFORM counter_ext.check_table_was_meant(NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.oid OPERATOR(pg_catalog.=) ANY (released)));
 END
 $$;
 
@@ -1529,7 +1555,7 @@ BEGIN
         PERFORM counter_ext.release_partitions();
         -- ENABLE TRIGGER ALL, with which a restore ends, knows nothing of replicas. Only the command's own tables are looked at: it holds
         -- their locks, and nobody waits here for somebody else's.
-        FOR reset_trigger IN SELECT p.tgname, p.tgrelid::pg_catalog.regclass AS name, CASE WHEN pg_catalog.starts_with(p.tgname::pg_catalog.text, 'counter_rows_replica_') THEN 'REPLICA' ELSE 'ALWAYS' END AS sessions
+        FOR reset_trigger IN SELECT p.oid, p.tgname, p.tgrelid::pg_catalog.regclass AS name, CASE WHEN pg_catalog.starts_with(p.tgname::pg_catalog.text, 'counter_rows_replica_') THEN 'REPLICA' ELSE 'ALWAYS' END AS sessions
                 FROM counter_ext.counting_trigger u JOIN pg_catalog.pg_trigger p ON p.oid OPERATOR(pg_catalog.=) u.trigger_oid
                 WHERE p.tgenabled OPERATOR(pg_catalog.=) 'O'::"char" AND p.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
                     AND u.tgrelid IN (SELECT c.objid FROM pg_catalog.pg_event_trigger_ddl_commands() c
@@ -1538,6 +1564,8 @@ BEGIN
                         OR p.tgname::pg_catalog.text OPERATOR(pg_catalog.~) '^counter_rows_(insert|update|delete)_[0-9a-f]{8}$'
                         AND (p.tgtype OPERATOR(pg_catalog.&) 1::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2) LOOP
             EXECUTE pg_catalog.format('ALTER TABLE %s ENABLE %s TRIGGER %I', reset_trigger.name, reset_trigger.sessions, reset_trigger.tgname);
+            PERFORM counter_ext.check_table_was_meant((SELECT t.tgenabled OPERATOR(pg_catalog.<>) 'O'::"char" FROM pg_catalog.pg_trigger t
+                WHERE t.oid OPERATOR(pg_catalog.=) reset_trigger.oid));
         END LOOP;
     END IF;
     PERFORM counter_ext.follow_owners(CASE TG_EVENT WHEN 'ddl_command_end' THEN ARRAY(SELECT c.objid FROM pg_catalog.pg_event_trigger_ddl_commands() c
@@ -1645,16 +1673,16 @@ DECLARE
 BEGIN
     DELETE FROM counter_ext.cache c WHERE c.relid OPERATOR(pg_catalog.=) $1 AND c.arguments OPERATOR(pg_catalog.=) $2 RETURNING c.* INTO known;
     -- A table that is gone has left the other's triggers, with its last name.
-    FOR made IN SELECT t.tgname, t.tgrelid::pg_catalog.regclass AS name FROM counter_ext.cache_trigger u
+    FOR made IN SELECT t.oid FROM counter_ext.cache_trigger u
             JOIN pg_catalog.pg_trigger t ON t.oid OPERATOR(pg_catalog.=) u.trigger_oid
             WHERE u.relid OPERATOR(pg_catalog.=) $1 AND u.arguments OPERATOR(pg_catalog.=) $2
                 AND u.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
-        UNION ALL SELECT t.tgname, t.tgrelid::pg_catalog.regclass FROM counter_ext.middle_trigger u
+        UNION ALL SELECT t.oid FROM counter_ext.middle_trigger u
             JOIN pg_catalog.pg_trigger t ON t.oid OPERATOR(pg_catalog.=) u.trigger_oid
             WHERE u.relid OPERATOR(pg_catalog.=) coalesce(known.middle, counter_ext.argument_middle($2)) AND u.prefix OPERATOR(pg_catalog.=) $2[1]
                 AND u.of_table IN (known.relation, table_name)
                 AND u.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid LOOP
-        EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', made.tgname, made.name);
+        PERFORM counter_ext.drop_trigger(made.oid);
     END LOOP;
     -- Without a prefix the counters could be anybody's. So could those that were never found to be the cache's, or are another's too: anybody
     -- makes a trigger on a table of his own, which says what it likes until its owner may count. They stay, unless the owner could drop
@@ -5902,7 +5930,7 @@ BEGIN
             pg_catalog.date_part('epoch', waits_until OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp()))::pg_catalog.int4))::pg_catalog.text, true);
         BEGIN
             FOR old IN
-                SELECT t.tgname FROM pg_catalog.pg_trigger t
+                SELECT t.oid FROM pg_catalog.pg_trigger t
                 WHERE t.tgrelid OPERATOR(pg_catalog.=) cache.relation
                     AND t.tgfoid OPERATOR(pg_catalog.=) '@extschema@.counter_rows()'::pg_catalog.regprocedure
                     AND NOT t.tgisinternal AND t.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
@@ -5910,7 +5938,7 @@ BEGIN
                     AND counter_ext.trigger_arguments(t.tgargs) OPERATOR(pg_catalog.=) cache.arguments
                     AND t.tgname OPERATOR(pg_catalog.~) '^counter_rows_(insert|delete|update|truncate)_[0-9a-f]{8}$'::pg_catalog.text
             LOOP
-                EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', old.tgname, cache.relation);
+                PERFORM counter_ext.drop_trigger(old.oid);
             END LOOP;
             PERFORM counter_ext.remake_cache(cache.relation, cache.arguments[1], cache.arguments[2]);
             UPDATE counter_ext.cache AS c SET (state, why, retry_at, restored_by) = ROW ('stale', NULL::text, NULL::timestamptz, NULL::text)

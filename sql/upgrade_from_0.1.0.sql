@@ -195,7 +195,7 @@ BEGIN
             pg_catalog.date_part('epoch', waits_until OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp()))::pg_catalog.int4))::pg_catalog.text, true);
         BEGIN
             FOR old IN
-                SELECT t.tgname FROM pg_catalog.pg_trigger t
+                SELECT t.oid FROM pg_catalog.pg_trigger t
                 WHERE t.tgrelid OPERATOR(pg_catalog.=) cache.relation
                     AND t.tgfoid OPERATOR(pg_catalog.=) '@extschema@.counter_rows()'::pg_catalog.regprocedure
                     AND NOT t.tgisinternal AND t.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
@@ -203,7 +203,7 @@ BEGIN
                     AND counter_ext.trigger_arguments(t.tgargs) OPERATOR(pg_catalog.=) cache.arguments
                     AND t.tgname OPERATOR(pg_catalog.~) '^counter_rows_(insert|delete|update|truncate)_[0-9a-f]{8}$'::pg_catalog.text
             LOOP
-                EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', old.tgname, cache.relation);
+                PERFORM counter_ext.drop_trigger(old.oid);
             END LOOP;
             PERFORM counter_ext.remake_cache(cache.relation, cache.arguments[1], cache.arguments[2]);
             UPDATE counter_ext.cache AS c SET (state, why, retry_at, restored_by) = ROW ('stale', NULL::text, NULL::timestamptz, NULL::text)

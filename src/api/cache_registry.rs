@@ -55,6 +55,13 @@ mod counter_ext {
         caches::is_restored()
     }
 
+    /// Keeps others from adding indexes, statistics and checks to a table and its partitions, to the end of the transaction. Errors: 55P03 where
+    /// that takes longer than `lock_timeout`.
+    #[pg_extern(strict)]
+    fn lock_against_ddl(relation: Oid) {
+        caches::lock_against_ddl(relation);
+    }
+
     /// Errors: 55000, 42710 a trigger that CREATE SCHEMA has made counts into another cache's counters.
     #[pg_extern(strict)]
     fn check_cache(relation: Oid, arguments: TextArray<'_>) {
@@ -81,6 +88,7 @@ extension_sql_file!(
         counter_ext::recount_cache,
         counter_ext::empty_prefix,
         counter_ext::is_restored,
+        counter_ext::lock_against_ddl,
         counter_ext::check_cache
     ]
 );

@@ -5,9 +5,13 @@ use pgrx::prelude::*;
 #[pg_schema]
 mod tests {
     use super::*;
+    use crate::pg::confined::as_caller;
+    use crate::pg::errors::SourceError;
     use crate::pg::id_scan::Range;
     use crate::pg::snapshot::Snapshot;
+    use crate::pg::spi::Spi as OurSpi;
     use crate::pg::table::Access;
+    use crate::pg::table_query::{Condition, TableQuery};
     use crate::pg::xact;
     use crate::rows::column_types::*;
     use crate::rows::family_table::FamilyTable;
@@ -36,6 +40,51 @@ mod tests {
         }
         drop(first);
         assert_eq!(second.registrations(), 1);
+    }
+
+    /// A query of users' tables runs only over what it means: their names could be another's by then.
+    #[pg_test]
+    fn a_query_of_tables_reads_and_calls_what_is_meant_only() {
+        run("CREATE TABLE meant (key text, number int); CREATE TABLE other (key text); INSERT INTO meant VALUES ('a', 1);
+            CREATE DOMAIN short AS text CHECK (length(VALUE) < 9);
+            CREATE FUNCTION says_yes(text, int) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+            CREATE OPERATOR === (LEFTARG = text, RIGHTARG = int, FUNCTION = says_yes)");
+        let oid = |query: &str| Spi::get_one::<pg_sys::Oid>(query).expect("query failed").expect("an oid");
+        let meant = oid("SELECT 'meant'::regclass::oid");
+        let operator = oid("SELECT oid FROM pg_operator WHERE oprname = '==='");
+        let read = |sql: &str, calls: bool| {
+            let condition = Condition { sql: Vec::new(), operators: vec![operator] };
+            let query = TableQuery::of(sql.into(), &[meant]).with(calls.then_some(&condition));
+            as_caller(|confined| OurSpi::connect(confined)?.rows_of(&query, &[])).map(|rows| rows.len())
+        };
+        for sql in [
+            "SELECT key FROM public.meant",
+            "SELECT k.key FROM (SELECT key, count(*) AS n FROM ONLY public.meant GROUP BY 1) AS k JOIN public.meant AS o ON k.key = o.key",
+            "SELECT pg_catalog.format('%s', key) COLLATE pg_catalog.\"C\" FROM public.meant WHERE key IN ('a', 'b') AND key IS NOT NULL",
+        ] {
+            assert_eq!(read(sql, false), Ok(1), "{sql}");
+        }
+        let renamed = Err(SourceError::Renamed.into());
+        for sql in [
+            "SELECT key FROM public.other",
+            "SELECT m.key FROM public.meant AS m JOIN public.other AS o ON m.key = o.key",
+            "SELECT key FROM (SELECT key FROM public.other) AS o",
+            "SELECT key FROM public.meant WHERE EXISTS (SELECT FROM public.other)",
+            "WITH o AS (SELECT key FROM public.other) SELECT key FROM o",
+            "SELECT key FROM public.meant WHERE public.says_yes(key, 1)",
+            "SELECT key FROM public.meant WHERE key OPERATOR(public.===) 1",
+            "SELECT key FROM public.meant WHERE key OPERATOR(public.===) ANY ('{1}'::pg_catalog.int4[])",
+            "SELECT key::public.short FROM public.meant",
+            "SELECT n FROM pg_catalog.generate_series(1, 2) AS n",
+        ] {
+            let raised = PgTryBuilder::new(|| read(sql, false).map(|_| ()))
+                .catch_when(PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE, |_| {
+                    Err(SourceError::Renamed.into())
+                })
+                .execute();
+            assert_eq!(raised, renamed, "{sql}");
+        }
+        assert_eq!(read("SELECT key FROM public.meant WHERE key OPERATOR(public.===) 1", true), Ok(1));
     }
 
     /// Whoever takes what has been noted of an id answers for all that has been.

@@ -205,9 +205,6 @@ impl Comparison {
         if !self.opened.may_be_read(privilege::current_user()) {
             return Err(CacheError::MayNotRead { table: source.name() }.into());
         }
-        if let Some(middle) = &self.opened.middle {
-            middle.check_is_read_by(source.owner())?;
-        }
         registry::check_may_read_all(tables, &self.opened)?;
         let prefix = definition.prefix();
         let query = match &self.key {

@@ -28,6 +28,7 @@ use crate::pg::counted::Counted;
 use crate::pg::session::session_local;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::spi::{Spi, whole_number};
+use crate::pg::table_query::TableQuery;
 use crate::pg::trigger::Fired;
 use crate::pg::truncation::Truncation;
 use crate::pg::xact;
@@ -210,7 +211,7 @@ fn empty_keys_of_rows(
 /// Shows all that a query of a text and a number has, of what is committed by now, and this transaction's own.
 fn each_pair(
     owner: Oid,
-    query: &[u8],
+    query: &TableQuery,
     see: &mut dyn FnMut(Vec<u8>, i128) -> Result<(), CounterError>,
 ) -> Result<(), CounterError> {
     confined::as_owner_of_all_rows(owner, |confined| {

@@ -14,6 +14,7 @@ use super::replicas;
 use crate::counting::change;
 use crate::errors::CounterError;
 use crate::pg::Oid;
+use crate::pg::errors::SourceError;
 use crate::pg::source::{Event, Source};
 use crate::pg::spi::Spi;
 use crate::pg::{catalog, confined, privilege, xact};
@@ -72,12 +73,24 @@ fn make_triggers(
             missing.iter().try_for_each(|sql| spi.run(sql))
         })?;
         xact::see_own_changes();
+        check_are_made(table, definition, &function)?;
     }
     for source in std::iter::once(table).chain(middle) {
         replicas::complete(source, definition.prefix(), &function)?;
         registry::guard_partitions(source)?;
     }
     Ok(is_new)
+}
+
+/// The commands name the tables. Errors: 40001 a name was another table's.
+fn check_are_made(table: Oid, definition: &Definition, function: &Function) -> Result<(), CounterError> {
+    let opened = Opened::of(Source::open(table)?, definition)?;
+    let (source, middle) = (&opened.source, opened.middle.as_ref());
+    let mut missing = definition::uncounted(&definition.arguments(), source, function, &EVENTS)?;
+    if let (Some(middle), Some(said)) = (middle, definition.middle(source.qualified_name())?) {
+        missing.extend(definition::uncounted(&said.arguments(), &middle.source, function, &EVENTS)?);
+    }
+    if missing.is_empty() { Ok(()) } else { Err(SourceError::Renamed.into()) }
 }
 
 /// Commands that make a table's missing triggers, and whether all are missing.

@@ -34,6 +34,7 @@ mod sweeping;
 mod tally;
 mod through;
 
+pub use crate::pg::lock::lock_against_ddl;
 pub use arguments::Definition;
 pub use definition::{all, check_created, lock_prefixes, of_table};
 pub use drift::{Difference, backfill, empty_prefix, recount, verify};

@@ -6,10 +6,11 @@ use super::arguments::{Definition, Through};
 use super::errors::CacheError;
 use super::{key_id, names};
 use crate::errors::CounterError;
-use crate::pg::counted::{Counted, Equality};
+use crate::pg::counted::{Counted, Equality, and};
 use crate::pg::key_form::KeyForm;
 use crate::pg::key_text::KeyText;
 use crate::pg::source::Source;
+use crate::pg::table_query::{Condition, TableQuery};
 use crate::pg::{Oid, catalog, privilege};
 
 /// The counted table, and the one that leads from its rows to what counters are named by.
@@ -108,33 +109,37 @@ impl Opened {
     }
 
     /// The query for what the rows of each key count for, as `key_id::complete` makes keys, in the order of their bytes.
-    pub fn count_query(&self, prefix_bytes: usize) -> Vec<u8> {
+    pub fn count_query(&self, prefix_bytes: usize) -> TableQuery {
         let unordered = match &self.middle {
             None => self.counted.count_query(&self.source),
-            Some(middle) => self.joined_query(middle, b""),
+            Some(middle) => self.joined_query(middle, None),
         };
-        key_id::count_query(&unordered, self.key_form(), prefix_bytes)
+        unordered.map(|sql| key_id::count_query(sql, self.key_form(), prefix_bytes))
     }
 
     /// The same of one key, through an index if there is one; of all, where the text is that of a digest.
-    pub fn count_query_of(&self, key: &[u8], prefix_bytes: usize) -> Option<Vec<u8>> {
+    pub fn count_query_of(&self, key: &[u8], prefix_bytes: usize) -> Option<TableQuery> {
         if key_id::is_digest_of(self.key_form(), key) {
             return Some(self.count_query(prefix_bytes));
         }
         let unordered = match &self.middle {
             None => self.counted.count_query_of(&self.source, key)?,
             Some(middle) => {
-                let condition = middle.to.has_key_sql(&middle.source, "m", key)?;
-                self.joined_query(middle, &[b" AND ".as_slice(), &condition].concat())
+                let condition = middle.to.has_key(&middle.source, "m", key)?;
+                self.joined_query(middle, Some(&condition))
             }
         };
-        Some(key_id::count_query(&unordered, self.key_form(), prefix_bytes))
+        Some(unordered.map(|sql| key_id::count_query(sql, self.key_form(), prefix_bytes)))
     }
 
-    fn joined_query(&self, middle: &OpenedMiddle, condition: &[u8]) -> Vec<u8> {
+    fn joined_query(&self, middle: &OpenedMiddle, condition: Option<&Condition>) -> TableQuery {
         let (by, key) = (middle.by.key(), self.counted.key());
         let (of_by, of_key) = (Equality::of(&middle.source, by), Equality::of(&self.source, key));
-        [
+        let is_joined = of_by.holds(
+            &of_by.side(&middle.source.column_sql("m", by.number())),
+            &of_key.side(&self.source.column_sql("c", key.number())),
+        );
+        let sql = [
             b"SELECT ".as_slice(),
             &middle.to.key_sql(&middle.source, "m"),
             b" AS key, ",
@@ -144,19 +149,16 @@ impl Opened {
             b" AS c JOIN ",
             &middle.source.what_triggers_see(),
             b" AS m ON ",
-            &of_by.side(&middle.source.column_sql("m", by.number())),
-            b" ",
-            of_by.operator(),
-            b" ",
-            &of_key.side(&self.source.column_sql("c", key.number())),
+            &is_joined.sql,
             b" WHERE ",
             &self.counted.condition_sql(&self.source, "c"),
             b" AND ",
             &middle.to.condition_sql(&middle.source, "m"),
-            condition,
+            &and(condition),
             b" GROUP BY 1",
         ]
-        .concat()
+        .concat();
+        TableQuery::of(sql, &[self.source.oid(), middle.source.oid()]).with(Some(&is_joined)).with(condition)
     }
 }
 

@@ -4,6 +4,7 @@
 
 use crate::pg::counted::Counted;
 use crate::pg::source::Source;
+use crate::pg::table_query::TableQuery;
 use crate::pg::trigger::{Fired, Rows, Side};
 
 /// What is read of a row.
@@ -44,9 +45,9 @@ impl Pairs {
     }
 
     /// The query for all pairs of a table's rows: both texts as one, and the bytes of the first.
-    pub fn query(&self, source: &Source) -> Vec<u8> {
+    pub fn query(&self, source: &Source) -> TableQuery {
         let by = self.by.key_sql(source, "m");
-        [
+        let sql = [
             b"SELECT ".as_slice(),
             &by,
             b" OPERATOR(pg_catalog.||) ",
@@ -60,7 +61,8 @@ impl Pairs {
             b" AND ",
             &self.to.condition_sql(source, "m"),
         ]
-        .concat()
+        .concat();
+        TableQuery::of(sql, &[source.oid()])
     }
 
     pub fn apart(pair: &[u8]) -> (&[u8], &[u8]) {

@@ -129,13 +129,15 @@ pub fn note_verified(table: Oid, definition: &Definition) -> Result<(), CounterE
 }
 
 /// Checks that a query of a cache's tables, which runs with the rights of the counted one's owner, runs nothing that another one's owner has
-/// written, the middle table's or a partition's. PostgreSQL works out constant parts of expressions in an index as it plans the query, and
-/// estimates what they select by functions of their operators and types. What all of these come to nobody can tell, so there must be no such
-/// expression. Keeps the owner from adding one, to the end of the transaction; on a standby nobody can be kept from it. Errors: 42501.
+/// written, the middle table's, a partition's, or that of what one is a partition of. PostgreSQL works out constant parts of expressions in an index as it plans the query, and
+/// estimates what they select by functions of their operators and types; policies of rows run in it. What all of these come to nobody can tell, so there must be no such
+/// expression. Keeps the owner from adding one, to the end of the transaction; on a standby nobody can be kept from it. Errors: 42501, also where he may not read all of the middle table.
 pub fn check_may_read_all(tables: Tables, opened: &Opened) -> Result<(), CounterError> {
     const IS_ANOTHERS: &[u8] = b"SELECT true FROM (SELECT $1::pg_catalog.oid UNION SELECT $2::pg_catalog.oid
             UNION SELECT p.relid FROM counter_ext.parts($1::pg_catalog.oid) AS p (relid)
-            UNION SELECT p.relid FROM counter_ext.parts($2::pg_catalog.oid) AS p (relid)) AS t (relid)
+            UNION SELECT p.relid FROM counter_ext.parts($2::pg_catalog.oid) AS p (relid)
+            UNION SELECT p.relid FROM pg_catalog.pg_partition_ancestors($1::pg_catalog.oid::pg_catalog.regclass) AS p (relid)
+            UNION SELECT p.relid FROM pg_catalog.pg_partition_ancestors($2::pg_catalog.oid::pg_catalog.regclass) AS p (relid)) AS t (relid)
         JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relid JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) c.relowner
         WHERE c.relowner OPERATOR(pg_catalog.<>) $3::pg_catalog.oid AND NOT r.rolsuper LIMIT 1";
     const HAS_EXPRESSIONS: &[u8] = b"SELECT true FROM (SELECT $1::pg_catalog.oid UNION SELECT $2::pg_catalog.oid
@@ -151,7 +153,11 @@ pub fn check_may_read_all(tables: Tables, opened: &Opened) -> Result<(), Counter
             OR EXISTS (SELECT FROM pg_catalog.pg_partitioned_table p WHERE p.partrelid OPERATOR(pg_catalog.=) t.relid AND p.partexprs IS NOT NULL)
             OR EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) t.relid AND c.relkind OPERATOR(pg_catalog.=) 'f'::\"char\")
         LIMIT 1";
-    if opened.middle.is_none() && !opened.source.is_partitioned() {
+    if let Some(middle) = &opened.middle {
+        middle.check_is_read_by(opened.source.owner())?;
+    }
+    let is_in_a_tree = opened.source.is_partitioned() || opened.source.is_partition();
+    if opened.middle.is_none() && !is_in_a_tree {
         return Ok(());
     }
     let middle = opened.middle.as_ref().map_or(&opened.source, |middle| &middle.source);
@@ -160,13 +166,14 @@ pub fn check_may_read_all(tables: Tables, opened: &Opened) -> Result<(), Counter
     if ask(tables, IS_ANOTHERS, &[both[0], both[1], number(opened.source.owner())])?.is_none() {
         return Ok(());
     }
-    // What the counted table's owner has written may run, unless a partition is another's.
-    let is_middle_alone = middle.owner() != opened.source.owner() && !opened.source.is_partitioned();
+    // What the counted table's owner has written may run, unless a partition is another's, or what it is a partition of.
+    let is_middle_alone = middle.owner() != opened.source.owner() && !is_in_a_tree;
     let looked_at = if is_middle_alone { [both[1], both[1]] } else { both };
     let is_refused = xact::in_recovery() || {
-        const LOCK: &[u8] = b"SELECT counter_ext.lock_against_ddl(t.relid)
-            FROM (SELECT $1::pg_catalog.oid UNION SELECT $2::pg_catalog.oid) AS t (relid)";
-        ask(tables, LOCK, &looked_at)?;
+        if !is_middle_alone {
+            lock::lock_against_ddl(opened.source.oid());
+        }
+        lock::lock_against_ddl(middle.oid());
         ask(tables, HAS_EXPRESSIONS, &looked_at)?.is_some()
     };
     if !is_refused {

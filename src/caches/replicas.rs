@@ -12,6 +12,7 @@ use std::ffi::CString;
 
 use super::definition::Function;
 use crate::errors::CounterError;
+use crate::pg::errors::SourceError;
 use crate::pg::lock::key_hash;
 use crate::pg::source::{Declared, Event, Source};
 use crate::pg::spi::{self, Spi};
@@ -19,6 +20,21 @@ use crate::pg::{Oid, confined, xact};
 
 /// Makes what is missing for replicas beside the triggers that count into a prefix, and enables it.
 pub fn complete(table: Oid, prefix: &[u8], function: &Function) -> Result<(), CounterError> {
+    let commands = missing(table, prefix, function)?;
+    if commands.is_empty() {
+        return Ok(());
+    }
+    confined::as_caller(|confined| {
+        let spi = Spi::connect(confined)?;
+        commands.iter().try_for_each(|sql| spi.run(sql))
+    })?;
+    xact::see_own_changes();
+    // They name the table, and the name could be another's by then.
+    if missing(table, prefix, function)?.is_empty() { Ok(()) } else { Err(SourceError::Renamed.into()) }
+}
+
+/// The commands that do it.
+fn missing(table: Oid, prefix: &[u8], function: &Function) -> Result<Vec<Vec<u8>>, CounterError> {
     let source = Source::open(table)?;
     let mut triggers = source.triggers();
     triggers.retain(|trigger| {
@@ -45,15 +61,7 @@ pub fn complete(table: Oid, prefix: &[u8], function: &Function) -> Result<(), Co
             commands.push(enable(&table, b"ALWAYS", &trigger.name));
         }
     }
-    drop(source);
-    if !commands.is_empty() {
-        confined::as_caller(|confined| {
-            let spi = Spi::connect(confined)?;
-            commands.iter().try_for_each(|sql| spi.run(sql))
-        })?;
-        xact::see_own_changes();
-    }
-    Ok(())
+    Ok(commands)
 }
 
 const ROW_EVENTS: [Event; 3] = [Event::Insert, Event::Delete, Event::Update];

@@ -27,6 +27,7 @@ use crate::pg::lock::{self, Hold, Subject};
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::source::Source;
 use crate::pg::spi::{Parameter, Spi, text_array, whole_number};
+use crate::pg::table_query::{Condition, TableQuery};
 use crate::pg::xact;
 use crate::pg::{Oid, process};
 use crate::rows::access::Tables;
@@ -53,7 +54,7 @@ pub struct Cache<'a> {
 /// into an index runs as it is planned.
 pub struct Query {
     reader: Oid,
-    sql: Vec<u8>,
+    query: TableQuery,
     /// The type of the keys in `$1`.
     key_type: Oid,
 }
@@ -305,7 +306,7 @@ impl Query {
             let active = ActiveSnapshot::push_latest_before(base);
             let spi = Spi::connect(confined)?;
             let keys = Parameter::Array { element: self.key_type, text: &keys };
-            let rows = spi.rows_with(&self.sql, &[keys])?;
+            let rows = spi.rows_of(&self.query, &[keys])?;
             drop(spi);
             drop(active);
             let pair = |row: Vec<Option<Vec<u8>>>| {
@@ -321,6 +322,7 @@ impl Query {
 pub fn middle_query(middle: &OpenedMiddle, opened: &Opened) -> Query {
     let source = &middle.source;
     let key_type = Equality::of(&opened.source, opened.counted.key()).operand();
+    let is_meant = is_one_of(source, &middle.by, "m");
     let sql = [
         b"SELECT ".as_slice(),
         &middle.by.key_sql(source, "m"),
@@ -331,10 +333,11 @@ pub fn middle_query(middle: &OpenedMiddle, opened: &Opened) -> Query {
         b" END FROM ",
         &source.what_triggers_see(),
         b" AS m WHERE ",
-        &is_one_of(source, &middle.by, "m"),
+        &is_meant.sql,
     ]
     .concat();
-    Query { reader: source.owner(), sql, key_type }
+    let query = TableQuery::of(sql, &[source.oid()]).with(Some(&is_meant));
+    Query { reader: source.owner(), query, key_type }
 }
 
 /// What the counted rows of some keys count for, which are those of middle rows.
@@ -343,17 +346,17 @@ pub fn rows_query(opened: &Opened, middle: &OpenedMiddle) -> Query {
     let is_meant = is_one_of(source, counted, "c");
     Query {
         reader: source.owner(),
-        sql: counted.count_query_where(source, &[b" AND ".as_slice(), &is_meant].concat()),
+        query: counted.count_query_where(source, Some(&is_meant)),
         key_type: Equality::of(&middle.source, middle.by.key()).operand(),
     }
 }
 
 /// The condition that a column has one of the values in `$1`, which are of a type that it can be compared with.
-fn is_one_of(source: &Source, counted: &Counted, alias: &str) -> Vec<u8> {
+fn is_one_of(source: &Source, counted: &Counted, alias: &str) -> Condition {
     let column = counted.key();
     let equality = Equality::of(source, column);
     let side = equality.side(&source.column_sql(alias, column.number()));
-    [&side, b" ".as_slice(), equality.operator(), b" ANY ($1)"].concat()
+    equality.holds(&side, b"ANY ($1)")
 }
 
 /// Whether a foreign key keeps every counted row's key in the middle table, at the end of each statement.

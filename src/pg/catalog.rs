@@ -256,17 +256,27 @@ unsafe extern "C-unwind" {
 
 /// The partitions of a table that hold rows, at any depth. They are not locked.
 pub fn partitions(parent: Oid) -> Vec<Oid> {
+    let mut found = tree(parent, pg_sys::NoLock as pg_sys::LOCKMODE);
+    found.retain(|oid| !is_partitioned(*oid));
+    found
+}
+
+/// Whether the relation is a partitioned table.
+pub fn is_partitioned(relation: Oid) -> bool {
+    // SAFETY: a syscache look-up inside a transaction.
+    unsafe { pg_sys::get_rel_relkind(relation) as u8 == pg_sys::RELKIND_PARTITIONED_TABLE }
+}
+
+/// A table and its partitions, at any depth, which are locked as the table is already.
+pub(super) fn tree(parent: Oid, lock_mode: pg_sys::LOCKMODE) -> Vec<Oid> {
     // SAFETY: a catalog scan inside a transaction, guarded as it may raise; the list is of oids, palloc'd in the current
     // context and freed here.
     unsafe {
         let list = pg_sys::ffi::pg_guard_ffi_boundary(|| {
-            find_all_inheritors(parent, pg_sys::NoLock as pg_sys::LOCKMODE, std::ptr::null_mut())
+            find_all_inheritors(parent, lock_mode, std::ptr::null_mut())
         });
         let count = if list.is_null() { 0 } else { (*list).length as usize };
-        let found = (0..count)
-            .map(|index| (*(*list).elements.add(index)).oid_value)
-            .filter(|oid| pg_sys::get_rel_relkind(*oid) as u8 != pg_sys::RELKIND_PARTITIONED_TABLE)
-            .collect();
+        let found = (0..count).map(|index| (*(*list).elements.add(index)).oid_value).collect();
         pg_sys::list_free(list);
         found
     }

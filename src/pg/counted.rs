@@ -10,6 +10,7 @@ use pgrx::pg_sys;
 use super::errors::SourceError;
 use super::key_form::{self, KeyForm};
 use super::source::{Column, Source};
+use super::table_query::{Condition, TableQuery};
 use super::{Oid, privilege, type_ids};
 use crate::errors::{CounterError, OrRaise};
 
@@ -134,24 +135,24 @@ impl Counted {
     }
 
     /// The query for what the rows of each key count for, in columns `key` and `count`, in any order.
-    pub fn count_query(&self, source: &Source) -> Vec<u8> {
-        self.count_query_where(source, b"")
+    pub fn count_query(&self, source: &Source) -> TableQuery {
+        self.count_query_where(source, None)
     }
 
     /// The same in the order of the keys' bytes.
-    pub fn ordered_count_query(&self, source: &Source) -> Vec<u8> {
-        [&self.count_query(source), b" ORDER BY 1".as_slice()].concat()
+    pub fn ordered_count_query(&self, source: &Source) -> TableQuery {
+        self.count_query(source).map(|sql| [sql, b" ORDER BY 1"].concat())
     }
 
     /// The same of one key, through an index if there is one; nothing where the text is no key's.
-    pub fn count_query_of(&self, source: &Source, key: &[u8]) -> Option<Vec<u8>> {
-        let condition = self.has_key_sql(source, "c", key)?;
-        Some(self.count_query_where(source, &[b" AND ".as_slice(), &condition].concat()))
+    pub fn count_query_of(&self, source: &Source, key: &[u8]) -> Option<TableQuery> {
+        let condition = self.has_key(source, "c", key)?;
+        Some(self.count_query_where(source, Some(&condition)))
     }
 
-    /// The same of rows for which a further condition holds too, which begins with AND; the table's alias is `c`.
-    pub fn count_query_where(&self, source: &Source, condition: &[u8]) -> Vec<u8> {
-        [
+    /// The same of rows for which a further condition holds too; the table's alias is `c`.
+    pub fn count_query_where(&self, source: &Source, condition: Option<&Condition>) -> TableQuery {
+        let sql = [
             b"SELECT ".as_slice(),
             &self.key_sql(source, "c"),
             b" AS key, ",
@@ -160,10 +161,11 @@ impl Counted {
             &source.what_triggers_see(),
             b" AS c WHERE ",
             &self.condition_sql(source, "c"),
-            condition,
+            &and(condition),
             b" GROUP BY 1",
         ]
-        .concat()
+        .concat();
+        TableQuery::of(sql, &[source.oid()]).with(condition)
     }
 
     /// The expression of the key's text, of rows that `condition_sql` holds for.
@@ -211,7 +213,7 @@ impl Counted {
     }
 
     /// The condition that a row has this key, as an index can tell it; nothing where the text is no key's.
-    pub fn has_key_sql(&self, source: &Source, alias: &str, text: &[u8]) -> Option<Vec<u8>> {
+    pub fn has_key(&self, source: &Source, alias: &str, text: &[u8]) -> Option<Condition> {
         let parts = self.form.split(text)?;
         let mut conditions = Vec::new();
         for (column, part) in self.keys.iter().zip(parts) {
@@ -225,18 +227,10 @@ impl Counted {
                 &type_sql(source.base_type(*column)),
             ]
             .concat();
-            conditions.push(
-                [
-                    &equality.side(&source.column_sql(alias, column.number)),
-                    b" ".as_slice(),
-                    equality.operator(),
-                    b" ",
-                    &equality.side(&value),
-                ]
-                .concat(),
-            );
+            let side = equality.side(&source.column_sql(alias, column.number));
+            conditions.push(equality.holds(&side, &equality.side(&value)));
         }
-        Some(conditions.join(b" AND ".as_slice()))
+        Some(Condition::all(conditions))
     }
 }
 
@@ -247,6 +241,7 @@ impl Counted {
 /// cast runs nothing: from a domain to what it is over, or where the values are the same bytes.
 pub struct Equality {
     operator: Vec<u8>,
+    operator_oid: Oid,
     operand: Oid,
 }
 
@@ -258,7 +253,8 @@ impl Equality {
             let entry = pg_sys::lookup_type_cache(base, pg_sys::TYPECACHE_EQ_OPR as i32);
             let operator = (*entry).eq_opr;
             if operator == pg_sys::InvalidOid {
-                return Equality { operator: b"OPERATOR(pg_catalog.=)".to_vec(), operand: base };
+                let sql = b"OPERATOR(pg_catalog.=)".to_vec();
+                return Equality { operator: sql, operator_oid: operator, operand: base };
             }
             let (mut left, mut right) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
             pg_sys::op_input_types(operator, &mut left, &mut right);
@@ -266,15 +262,17 @@ impl Equality {
             let schema = schema_of_operator(operator);
             Equality {
                 operator: [b"OPERATOR(".as_slice(), &schema, b".", name.to_bytes(), b")"].concat(),
+                operator_oid: operator,
                 // All enums have one operator, of pg_catalog, where nobody makes another.
                 operand: if is_polymorphic(left) { base } else { left },
             }
         }
     }
 
-    /// The operator.
-    pub fn operator(&self) -> &[u8] {
-        &self.operator
+    /// The condition that one side equals the other.
+    pub fn holds(&self, one: &[u8], other: &[u8]) -> Condition {
+        let sql = [one, b" ", &self.operator, b" ", other].concat();
+        Condition { sql, operators: vec![self.operator_oid] }
     }
 
     /// The type of its operands.
@@ -286,6 +284,11 @@ impl Equality {
     pub fn side(&self, expression: &[u8]) -> Vec<u8> {
         [b"(".as_slice(), expression, b")::", &type_sql(self.operand)].concat()
     }
+}
+
+/// What a further condition adds to others.
+pub fn and(condition: Option<&Condition>) -> Vec<u8> {
+    condition.map_or_else(Vec::new, |condition| [b" AND ".as_slice(), &condition.sql].concat())
 }
 
 fn is_polymorphic(type_oid: Oid) -> bool {

@@ -47,6 +47,8 @@ pub enum SourceError {
     NotHashable {
         type_name: Vec<u8>,
     },
+    /// Names in a query of a table were given to something else as it was about to run.
+    Renamed,
     /// An argument that is to name somebody or something, of a type whose values do not.
     NoName {
         argument: &'static str,
@@ -57,6 +59,11 @@ pub enum SourceError {
 impl Explain for SourceError {
     fn explain(&self) -> Explanation {
         match self {
+            Self::Renamed => Explanation::new(
+                ERRCODE_T_R_SERIALIZATION_FAILURE,
+                "the schema of a table whose rows are counted was renamed meanwhile",
+            )
+            .hint("Try the transaction again."),
             Self::NoTable { oid } => {
                 Explanation::new(ERRCODE_UNDEFINED_TABLE, format!("there is no table with OID {oid}"))
             }

@@ -3,6 +3,7 @@
 use pgrx::pg_sys;
 
 use super::Oid;
+use super::catalog;
 use super::process;
 use super::table::Access;
 
@@ -16,6 +17,17 @@ pub fn lock_table(oid: Oid, access: Access) {
 pub fn try_lock_table(oid: Oid, access: Access) -> bool {
     // SAFETY: as in `lock_table`.
     unsafe { pg_sys::ConditionalLockRelationOid(oid, access.lock_mode()) }
+}
+
+/// Keeps others from adding indexes, statistics, checks and partitions to a table, if it is there, and to its partitions, to the end of the
+/// transaction. By its oid: a name could be another one's as soon as its schema is renamed, which waits for no lock.
+pub fn lock_against_ddl(oid: Oid) {
+    const MODE: pg_sys::LOCKMODE = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
+    // SAFETY: as in `lock_table`.
+    unsafe { pg_sys::LockRelationOid(oid, MODE) }
+    if catalog::is_partitioned(oid) {
+        catalog::tree(oid, MODE);
+    }
 }
 
 /// Locks a table against everybody unless somebody uses it, and gives the lock back at once. Whether it could.

@@ -44,6 +44,7 @@ pub mod source;
 pub mod spi;
 pub mod standby;
 pub mod table;
+pub mod table_query;
 pub mod time_zone;
 pub mod transaction_setting;
 pub mod trigger;

@@ -11,6 +11,7 @@ use pgrx::pg_sys;
 use super::Oid;
 use super::args::varlena_bytes;
 use super::confined::Confined;
+use super::table_query::TableQuery;
 use crate::errors::{CounterError, OrRaise};
 use crate::fallible;
 
@@ -89,12 +90,12 @@ impl<'c> Spi<'c> {
 
     /// Runs a command that returns nothing.
     pub fn run(&self, sql: &[u8]) -> Result<(), CounterError> {
-        self.execute(sql, &[], false)
+        self.execute(&c_string(sql)?, &[], false)
     }
 
     /// The same with parameters.
     pub fn run_with(&self, sql: &[u8], parameters: &[Parameter<'_>]) -> Result<(), CounterError> {
-        self.execute(sql, parameters, false)
+        self.execute(&c_string(sql)?, parameters, false)
     }
 
     /// As `run_with`, at any isolation level under a snapshot of everything committed by now: for rows that the caller has kept others from
@@ -164,7 +165,7 @@ impl<'c> Spi<'c> {
 
     /// The rows of a query that changes something, as text.
     pub fn changing_rows(&self, sql: &[u8]) -> Result<Vec<Vec<Option<Vec<u8>>>>, CounterError> {
-        self.execute(sql, &[], false)?;
+        self.execute(&c_string(sql)?, &[], false)?;
         self.returned()
     }
 
@@ -174,7 +175,7 @@ impl<'c> Spi<'c> {
         sql: &[u8],
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Vec<Option<Vec<u8>>>>, CounterError> {
-        self.execute(sql, parameters, true)?;
+        self.execute(&c_string(sql)?, parameters, true)?;
         self.returned()
     }
 
@@ -198,8 +199,7 @@ impl<'c> Spi<'c> {
         }
     }
 
-    fn execute(&self, sql: &[u8], parameters: &[Parameter<'_>], read_only: bool) -> Result<(), CounterError> {
-        let sql = c_string(sql)?;
+    fn execute(&self, sql: &CStr, parameters: &[Parameter<'_>], read_only: bool) -> Result<(), CounterError> {
         // BOUND: as many parameters as a statement of ours has.
         let mut types: Vec<Oid> = parameters.iter().map(|parameter| parameter.type_oid()).collect();
         let mut values: Vec<_> = parameters.iter().map(|parameter| parameter.datum()).collect();
@@ -220,11 +220,22 @@ impl<'c> Spi<'c> {
         }
     }
 
-    /// Opens a query of a text column, and one of bigint or of a whole number's text, neither NULL, under the active snapshot.
-    pub fn pairs(&self, sql: &[u8]) -> Result<Pairs<'_>, CounterError> {
-        let sql = c_string(sql)?;
+    /// The rows of a query of users' tables under the active snapshot, as text. Errors: 40001 their names stand for something else.
+    pub fn rows_of(
+        &self,
+        query: &TableQuery,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Vec<Option<Vec<u8>>>>, CounterError> {
+        let sql = c_string(query.sql())?;
+        query.analyzed(&sql, || self.execute(&sql, parameters, true))??;
+        self.returned()
+    }
+
+    /// Opens a query of a text column, and one of bigint or of a whole number's text, neither NULL, under the active snapshot. Errors: 40001.
+    pub fn pairs(&self, query: &TableQuery) -> Result<Pairs<'_>, CounterError> {
+        let sql = c_string(query.sql())?;
         // SAFETY: connected while the cursor lives; an invalid query is an ERROR.
-        let portal = unsafe {
+        let portal = query.analyzed(&sql, || unsafe {
             pg_sys::SPI_cursor_open_with_args(
                 std::ptr::null(),
                 sql.as_ptr(),
@@ -235,7 +246,7 @@ impl<'c> Spi<'c> {
                 true,
                 0,
             )
-        };
+        })?;
         Ok(Pairs { portal, batch: Vec::new().into_iter(), is_done: false, _spi: PhantomData })
     }
 }
