@@ -5,10 +5,11 @@ use pgrx::prelude::*;
 #[pg_schema]
 mod tests {
     use super::*;
+    use crate::pg::Oid;
     use crate::pg::confined::as_caller;
     use crate::pg::errors::SourceError;
     use crate::pg::id_scan::Range;
-    use crate::pg::snapshot::Snapshot;
+    use crate::pg::snapshot::{ActiveSnapshot, Snapshot};
     use crate::pg::spi::Spi as OurSpi;
     use crate::pg::table::Access;
     use crate::pg::table_query::{Condition, TableQuery};
@@ -49,18 +50,23 @@ mod tests {
             CREATE DOMAIN short AS text CHECK (length(VALUE) < 9);
             CREATE FUNCTION says_yes(text, int) RETURNS boolean LANGUAGE sql AS 'SELECT true';
             CREATE OPERATOR === (LEFTARG = text, RIGHTARG = int, FUNCTION = says_yes)");
-        let oid = |query: &str| Spi::get_one::<pg_sys::Oid>(query).expect("query failed").expect("an oid");
+        let oid = |query: &str| Spi::get_one::<Oid>(query).expect("query failed").expect("an oid");
         let meant = oid("SELECT 'meant'::regclass::oid");
         let operator = oid("SELECT oid FROM pg_operator WHERE oprname = '==='");
         let read = |sql: &str, calls: bool| {
             let condition = Condition { sql: Vec::new(), operators: vec![operator] };
             let query = TableQuery::of(sql.into(), &[meant]).with(calls.then_some(&condition));
-            as_caller(|confined| OurSpi::connect(confined)?.rows_of(&query, &[])).map(|rows| rows.len())
+            as_caller(|confined| {
+                let active = ActiveSnapshot::push_latest();
+                let rows = OurSpi::connect(confined)?.rows_of(&query, &[]);
+                drop(active);
+                rows.map(|rows| rows.len())
+            })
         };
         for sql in [
             "SELECT key FROM public.meant",
             "SELECT k.key FROM (SELECT key, count(*) AS n FROM ONLY public.meant GROUP BY 1) AS k JOIN public.meant AS o ON k.key = o.key",
-            "SELECT pg_catalog.format('%s', key) COLLATE pg_catalog.\"C\" FROM public.meant WHERE key IN ('a', 'b') AND key IS NOT NULL",
+            "SELECT pg_catalog.format('%s', key) COLLATE pg_catalog.\"C\" FROM public.meant WHERE key = ANY ('{a,b}'::pg_catalog.text[]) AND key IS NOT NULL",
         ] {
             assert_eq!(read(sql, false), Ok(1), "{sql}");
         }

@@ -122,6 +122,9 @@ fn install() {
 }
 
 /// Called by PostgreSQL as a post_parse_analyze_hook.
+///
+/// # Safety
+/// The arguments must be such a hook's.
 #[pg_guard]
 unsafe extern "C-unwind" fn on_analyzed(
     state: *mut pg_sys::ParseState,
@@ -149,13 +152,16 @@ unsafe extern "C-unwind" fn on_analyzed(
 }
 
 /// Whether a node of a query, or any in it, is something else than the TableQuery means that `context` points to.
+///
+/// # Safety
+/// The node must be null, or one of an analyzed query; the context must point to a TableQuery that lives meanwhile.
 #[pg_guard]
 unsafe extern "C-unwind" fn is_other(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
     use pg_sys::NodeTag::*;
     if node.is_null() {
         return false;
     }
-    // SAFETY: a node is what its tag says; the context is `on_analyzed`'s, which lives meanwhile.
+    // SAFETY: by the caller's promise; a node is what its tag says.
     unsafe {
         let meant = &*context.cast::<TableQuery>();
         let may_call = |operator: Oid| is_pinned(operator) || meant.operators.contains(&operator);

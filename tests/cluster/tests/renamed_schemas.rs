@@ -5,9 +5,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use counter_ext_cluster_tests::session::describe;
-use counter_ext_cluster_tests::{Cluster, Session, Settings};
+use counter_ext_cluster_tests::{Cluster, Session, Settings, assert_sqlstate, wait};
 
 const FOR: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(60);
 
 fn connect_as(cluster: &Cluster, role: &str) -> Session {
     let mut session = cluster.connect();
@@ -76,5 +77,82 @@ fn a_view_in_a_tables_place_runs_with_nobody_elses_rights() {
         admin.value::<String>("SELECT coalesce(string_agg(DISTINCT who, ', '), 'none') FROM public.taken");
     assert_eq!(taken, "none", "mallory's code ran with somebody's rights");
     drop((alice, admin));
+    cluster.finish();
+}
+
+/// While a lock is waited for, the table's owner gives its name to another one, and its group's rights to nobody.
+#[test]
+fn what_is_waited_for_is_the_table_that_is_read() {
+    let cluster = Cluster::start(Settings::preloaded());
+    let mut admin = cluster.connect();
+    admin.must(
+        "CREATE ROLE app; CREATE ROLE mid; GRANT SELECT, INSERT, UPDATE ON counter_ext.total TO app, mid;
+         DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO mid', current_database()); END $$;
+         CREATE SCHEMA app AUTHORIZATION app; CREATE SCHEMA mid AUTHORIZATION mid; GRANT USAGE ON SCHEMA app TO mid; GRANT USAGE ON SCHEMA mid TO app;
+         CREATE TABLE public.taken (who name); GRANT INSERT ON public.taken TO PUBLIC;
+         CREATE ROLE team; GRANT team TO app; GRANT team TO mid WITH ADMIN OPTION",
+    );
+    let (mut app, mut mid, mut other) =
+        (connect_as(&cluster, "app"), connect_as(&cluster, "mid"), connect_as(&cluster, "mid"));
+    mid.must(
+        "CREATE SCHEMA mid_code; GRANT USAGE ON SCHEMA mid_code TO PUBLIC;
+         CREATE FUNCTION mid_code.take() RETURNS int LANGUAGE plpgsql AS $$
+             BEGIN INSERT INTO public.taken SELECT current_user WHERE current_user <> 'mid'; RETURN 1; END $$;
+         CREATE FUNCTION mid_code.trap(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN mid_code.take(); END';
+         CREATE FUNCTION mid_code.may(int) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RETURN mid_code.take() = 1; END';
+         CREATE TABLE mid.books (id int PRIMARY KEY, author int); INSERT INTO mid.books VALUES (1, 7);
+         CREATE TABLE mid.ruled (id int PRIMARY KEY, author int); INSERT INTO mid.ruled VALUES (1, 7);
+         GRANT SELECT ON mid.books, mid.ruled TO app; CREATE SCHEMA mid_b; CREATE TABLE mid_b.books (id int PRIMARY KEY, author int);
+         CREATE POLICY p ON mid.ruled USING (mid_code.may(id)); ALTER TABLE mid.ruled ENABLE ROW LEVEL SECURITY;
+         GRANT CREATE, USAGE ON SCHEMA mid TO team; ALTER TABLE mid.ruled OWNER TO team",
+    );
+    app.must(
+        "CREATE TABLE app.chapters (id int PRIMARY KEY, book int); GRANT SELECT ON app.chapters TO mid;
+         CREATE TRIGGER i AFTER INSERT ON app.chapters REFERENCING NEW TABLE AS n FOR EACH STATEMENT
+             EXECUTE FUNCTION counter_rows('by:', 'book', 'through', 'mid.books', 'by', 'id', 'to', 'author');
+         CREATE TABLE app.lines (id int PRIMARY KEY, book int); GRANT SELECT ON app.lines TO mid;
+         CREATE TRIGGER i AFTER INSERT ON app.lines REFERENCING NEW TABLE AS n FOR EACH STATEMENT
+             EXECUTE FUNCTION counter_rows('ruled:', 'book', 'through', 'mid.ruled', 'by', 'id', 'to', 'author');
+         INSERT INTO app.chapters VALUES (1, 1); INSERT INTO app.lines VALUES (1, 1)",
+    );
+    let taken = "SELECT coalesce(string_agg(DISTINCT who, ', '), 'none') FROM public.taken";
+    let waits = |admin: &mut Session, pid: i32| {
+        wait::until("it waits for a lock", SOON, || {
+            admin.value::<bool>(&format!(
+                "SELECT count(*) > 0 FROM pg_locks WHERE pid = {pid} AND NOT granted"
+            ))
+        });
+    };
+
+    // An index's lock stops the planner before it works out what statistics say, which needs no lock on the table.
+    let pid = app.backend_pid();
+    mid.must("BEGIN; LOCK TABLE mid.books IN SHARE UPDATE EXCLUSIVE MODE");
+    other.must("BEGIN; ALTER INDEX mid.books_pkey SET TABLESPACE pg_default");
+    thread::scope(|scope| {
+        let verify = scope.spawn(|| app.run("SELECT counter_verify('app.chapters', 'by:', 'book')"));
+        waits(&mut admin, pid);
+        mid.must("ALTER SCHEMA mid RENAME TO mid_a; ALTER SCHEMA mid_b RENAME TO mid; COMMIT");
+        waits(&mut admin, pid);
+        let mut adds = connect_as(&cluster, "mid");
+        adds.must("SET lock_timeout = '2s'");
+        let added = adds.run("CREATE STATISTICS mid_a.s ON (author + mid_code.trap(1)), id FROM mid_a.books");
+        other.must("ROLLBACK");
+        let verified = verify.join().expect("no panic");
+        assert!(added.is_err(), "statistics came between the check and the query: {verified:?}");
+    });
+    assert_eq!(admin.value::<String>(taken), "none", "mid's code ran with somebody's rights");
+
+    // Whose rows a policy hides is asked when they are read.
+    mid.must("ALTER SCHEMA mid RENAME TO mid_b; ALTER SCHEMA mid_a RENAME TO mid");
+    let pid = other.backend_pid();
+    mid.must("BEGIN; LOCK TABLE mid.ruled IN SHARE UPDATE EXCLUSIVE MODE");
+    thread::scope(|scope| {
+        let verify = scope.spawn(|| other.run("SELECT counter_verify('app.lines', 'ruled:', 'book')"));
+        waits(&mut admin, pid);
+        mid.must("REVOKE team FROM app; COMMIT");
+        assert_sqlstate("rows that a policy hides", verify.join().expect("no panic"), "42501");
+    });
+    assert_eq!(admin.value::<String>(taken), "none", "mid's policy ran with somebody's rights");
+    drop((app, mid, other, admin));
     cluster.finish();
 }

@@ -137,6 +137,54 @@ SELECT * FROM counter_verify('cri_app.split', 'cri-split:', 'author');
 RESET ROLE;
 :is_taken
 
+-- In a partition key of what a table is a partition of, which another owns.
+SET ROLE cri_mid;
+CREATE TABLE cri_mid.above (id int, author int) PARTITION BY RANGE ((author + cri_mid.trap(1)));
+CREATE TABLE cri_mid.sub2 PARTITION OF cri_mid.above FOR VALUES FROM (0) TO (1000000) PARTITION BY LIST (id);
+CREATE TABLE cri_mid.leaf2 PARTITION OF cri_mid.sub2 DEFAULT;
+CREATE TABLE cri_mid.top2 (id int, author int) PARTITION BY RANGE ((author + cri_mid.trap(1)));
+CREATE TABLE cri_mid.part PARTITION OF cri_mid.top2 FOR VALUES FROM (0) TO (1000000);
+RESET ROLE;
+GRANT CREATE ON SCHEMA cri_mid TO cri_app;
+ALTER TABLE cri_mid.sub2 OWNER TO cri_app;
+ALTER TABLE cri_mid.leaf2 OWNER TO cri_app;
+ALTER TABLE cri_mid.part OWNER TO cri_app;
+SET ROLE cri_app;
+CREATE TRIGGER i AFTER INSERT ON cri_mid.sub2 FOR EACH ROW EXECUTE FUNCTION counter_rows('cri-sub2:', 'author');
+CREATE TRIGGER i AFTER INSERT ON cri_mid.part FOR EACH ROW EXECUTE FUNCTION counter_rows('cri-part:', 'author');
+GRANT SELECT ON cri_mid.sub2, cri_mid.part TO cri_mid;
+\c -
+SET ROLE cri_mid;
+SET constraint_exclusion = on;
+SELECT * FROM counter_verify('cri_mid.sub2', 'cri-sub2:', 'author');
+SELECT * FROM counter_verify('cri_mid.part', 'cri-part:', 'author');
+RESET constraint_exclusion;
+RESET ROLE;
+:is_taken
+REVOKE SELECT ON cri_app.secret FROM cri_mid;
+
+-- In a policy of the middle table, where TRUNCATE of it brings the counters to nothing.
+SET ROLE cri_mid;
+CREATE TABLE cri_mid.ruled (id int PRIMARY KEY, author text);
+GRANT SELECT, TRIGGER ON cri_mid.ruled TO cri_app;
+INSERT INTO cri_mid.ruled VALUES (1, 'cri-x');
+SET ROLE cri_app;
+CREATE TABLE cri_app.lines (id int PRIMARY KEY, book int);
+CREATE TRIGGER i AFTER INSERT ON cri_app.lines REFERENCING NEW TABLE AS n FOR EACH STATEMENT
+    EXECUTE FUNCTION counter_rows('', 'book', 'through', 'cri_mid.ruled', 'by', 'id', 'to', 'author');
+INSERT INTO cri_app.lines VALUES (1, 1);
+SET ROLE cri_mid;
+CREATE TRIGGER i AFTER INSERT ON cri_mid.ruled REFERENCING NEW TABLE AS n FOR EACH STATEMENT
+    EXECUTE FUNCTION counter_rows('', 'id', 'to', 'author', 'of', 'cri_app.lines');
+CREATE TRIGGER t BEFORE TRUNCATE ON cri_mid.ruled FOR EACH STATEMENT
+    EXECUTE FUNCTION counter_rows('', 'id', 'to', 'author', 'of', 'cri_app.lines');
+CREATE FUNCTION cri_mid.may(int) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN PERFORM cri_mid.take(); RETURN true; END';
+CREATE POLICY p ON cri_mid.ruled USING (cri_mid.may(id));
+ALTER TABLE cri_mid.ruled ENABLE ROW LEVEL SECURITY;
+TRUNCATE cri_mid.ruled;
+RESET ROLE;
+:is_taken
+
 -- Keys of counted rows are of their own column's type, wherever they are asked for.
 SET ROLE cri_app;
 CREATE TABLE cri_app.wide (key int8, n int) PARTITION BY LIST (n);
