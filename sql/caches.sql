@@ -457,9 +457,9 @@ END
 $$;
 
 -- Raises 40001 unless a command has come to the table that it was made for.
-CREATE FUNCTION counter_ext.check_table_was_meant(was_meant boolean) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION counter_ext.check_table_was_meant(was_meant boolean) RETURNS void LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF was_meant IS NOT TRUE THEN
+    IF NOT was_meant THEN
         RAISE EXCEPTION 'the schema of a table whose rows are counted was renamed meanwhile'
             USING ERRCODE = 'serialization_failure', HINT = 'Try the transaction again.';
     END IF;

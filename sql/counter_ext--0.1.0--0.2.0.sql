@@ -1263,9 +1263,9 @@ END
 $$;
 
 -- Raises 40001 unless a command has come to the table that it was made for.
-CREATE OR REPLACE FUNCTION counter_ext.check_table_was_meant(was_meant boolean) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE OR REPLACE FUNCTION counter_ext.check_table_was_meant(was_meant boolean) RETURNS void LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF was_meant IS NOT TRUE THEN
+    IF NOT was_meant THEN
         RAISE EXCEPTION 'the schema of a table whose rows are counted was renamed meanwhile'
             USING ERRCODE = 'serialization_failure', HINT = 'Try the transaction again.';
     END IF;
@@ -1564,8 +1564,8 @@ BEGIN
                         OR p.tgname::pg_catalog.text OPERATOR(pg_catalog.~) '^counter_rows_(insert|update|delete)_[0-9a-f]{8}$'
                         AND (p.tgtype OPERATOR(pg_catalog.&) 1::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2) LOOP
             EXECUTE pg_catalog.format('ALTER TABLE %s ENABLE %s TRIGGER %I', reset_trigger.name, reset_trigger.sessions, reset_trigger.tgname);
-            PERFORM counter_ext.check_table_was_meant((SELECT t.tgenabled OPERATOR(pg_catalog.<>) 'O'::"char" FROM pg_catalog.pg_trigger t
-                WHERE t.oid OPERATOR(pg_catalog.=) reset_trigger.oid));
+            PERFORM counter_ext.check_table_was_meant(EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.oid OPERATOR(pg_catalog.=) reset_trigger.oid
+                AND t.tgenabled OPERATOR(pg_catalog.<>) 'O'::"char"));
         END LOOP;
     END IF;
     PERFORM counter_ext.follow_owners(CASE TG_EVENT WHEN 'ddl_command_end' THEN ARRAY(SELECT c.objid FROM pg_catalog.pg_event_trigger_ddl_commands() c
