@@ -3814,7 +3814,10 @@ CREATE OR REPLACE FUNCTION counter_ext."check_written_by_hand"()
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'check_written_by_hand_wrapper';
 
--- Also under session_replication_role = replica: anybody to whom that is granted could set it.
+-- These rows are written by who owns the table: see src/rows/by_hand.rs. The statement is refused before it locks anything, and each row as well: an apply worker
+-- fires no triggers of statements, and from PostgreSQL 16 on it may apply with the rights of whoever has made its subscription. This trigger comes
+-- before the others of its row, which go by their names. Also under session_replication_role = replica: apply workers and restores set it, and anybody
+-- to whom that is granted could.
 DO $$
 DECLARE
     relation text;
@@ -3822,7 +3825,16 @@ BEGIN
     FOREACH relation IN ARRAY ARRAY['watch', 'expiry', 'cache', 'tracked', 'board', 'board_snapshot', 'board_window', 'board_score'] LOOP
         EXECUTE pg_catalog.format('CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.%I
             FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.check_written_by_hand()', relation);
-        EXECUTE pg_catalog.format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER check_written_by_hand', relation);
+        EXECUTE pg_catalog.format('CREATE TRIGGER check_row_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.%I
+            FOR EACH ROW EXECUTE FUNCTION counter_ext.check_written_by_hand()', relation);
+        EXECUTE pg_catalog.format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER check_written_by_hand,
+            ENABLE ALWAYS TRIGGER check_row_written_by_hand', relation);
+    END LOOP;
+    -- Statements that fill these are refused by note_foreign_insert.
+    FOREACH relation IN ARRAY ARRAY['rolled', 'audit_pending', 'audit_log_default', 'audit_head', 'audit_anchor'] LOOP
+        EXECUTE pg_catalog.format('CREATE TRIGGER check_row_written_by_hand BEFORE INSERT ON counter_ext.%I
+            FOR EACH ROW EXECUTE FUNCTION counter_ext.check_written_by_hand()', relation);
+        EXECUTE pg_catalog.format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER check_row_written_by_hand', relation);
     END LOOP;
 END
 $$;
@@ -3960,7 +3972,7 @@ BEGIN
 END
 $$;
 
--- What these rows say, the worker and others do: only who owns the tables writes them by hand.
+-- What these rows say, the worker and others do: only who owns the tables writes them by hand, or has them sent by another server.
 DO $$
 DECLARE
     relation text;
@@ -3968,7 +3980,10 @@ BEGIN
     FOREACH relation IN ARRAY ARRAY['member', 'drop_request', 'drop_wanted', 'like_of_node'] LOOP
         EXECUTE pg_catalog.format('CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.%I
             FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.check_written_by_hand()', relation);
-        EXECUTE pg_catalog.format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER check_written_by_hand', relation);
+        EXECUTE pg_catalog.format('CREATE TRIGGER check_row_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.%I
+            FOR EACH ROW EXECUTE FUNCTION counter_ext.check_written_by_hand()', relation);
+        EXECUTE pg_catalog.format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER check_written_by_hand,
+            ENABLE ALWAYS TRIGGER check_row_written_by_hand', relation);
     END LOOP;
 END
 $$;
@@ -4589,7 +4604,10 @@ COMMENT ON TABLE counter_ext.moving IS 'amounts of counters on their way to the 
 CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.moving
     FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.check_written_by_hand();
 
-ALTER TABLE counter_ext.moving ENABLE ALWAYS TRIGGER check_written_by_hand;
+CREATE TRIGGER check_row_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.moving
+    FOR EACH ROW EXECUTE FUNCTION counter_ext.check_written_by_hand();
+
+ALTER TABLE counter_ext.moving ENABLE ALWAYS TRIGGER check_written_by_hand, ENABLE ALWAYS TRIGGER check_row_written_by_hand;
 
 -- Shards of other nodes, and how far this node has come with giving away what it has of them.
 CREATE TABLE counter_ext.shard_vacated (
@@ -4617,12 +4635,18 @@ COMMENT ON TABLE counter_ext.shard_arrived IS 'shards of this node that no other
 CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.shard_vacated
     FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.check_written_by_hand();
 
-ALTER TABLE counter_ext.shard_vacated ENABLE ALWAYS TRIGGER check_written_by_hand;
+CREATE TRIGGER check_row_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.shard_vacated
+    FOR EACH ROW EXECUTE FUNCTION counter_ext.check_written_by_hand();
+
+ALTER TABLE counter_ext.shard_vacated ENABLE ALWAYS TRIGGER check_written_by_hand, ENABLE ALWAYS TRIGGER check_row_written_by_hand;
 
 CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.shard_arrived
     FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.check_written_by_hand();
 
-ALTER TABLE counter_ext.shard_arrived ENABLE ALWAYS TRIGGER check_written_by_hand;
+CREATE TRIGGER check_row_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.shard_arrived
+    FOR EACH ROW EXECUTE FUNCTION counter_ext.check_written_by_hand();
+
+ALTER TABLE counter_ext.shard_arrived ENABLE ALWAYS TRIGGER check_written_by_hand, ENABLE ALWAYS TRIGGER check_row_written_by_hand;
 
 -- Where the shards are that say whose each id is, and whether everything of them has arrived there as far as this node knows. No rows where nothing is
 -- spread. STABLE: it sees what its caller's statement sees.
@@ -5283,6 +5307,12 @@ CREATE TRIGGER note_audited_change AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE 
 
 ALTER TABLE counter_ext.audited ENABLE ALWAYS TRIGGER note_audited_change;
 
+-- An apply worker fires none of statements.
+CREATE TRIGGER note_audited_change_row AFTER INSERT OR UPDATE OR DELETE ON counter_ext.audited
+    FOR EACH ROW EXECUTE FUNCTION counter_ext.note_audited_change();
+
+ALTER TABLE counter_ext.audited ENABLE REPLICA TRIGGER note_audited_change_row;
+
 -- While a restore fills them, nothing is sealed.
 DO $$
 DECLARE
@@ -5309,6 +5339,12 @@ CREATE TRIGGER note_board_change_row AFTER INSERT OR UPDATE OR DELETE ON counter
 ALTER TABLE counter_ext.board ENABLE ALWAYS TRIGGER note_board_change_before, ENABLE ALWAYS TRIGGER note_board_change,
     ENABLE ALWAYS TRIGGER note_board_change_row;
 
+-- An apply worker fires none of statements.
+CREATE TRIGGER note_board_change_row_before BEFORE INSERT OR UPDATE OR DELETE ON counter_ext.board
+    FOR EACH ROW EXECUTE FUNCTION counter_ext.note_board_change();
+
+ALTER TABLE counter_ext.board ENABLE REPLICA TRIGGER note_board_change_row_before;
+
 CREATE TRIGGER note_board_window_change_before BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON counter_ext.board_window
     FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_board_window_change();
 
@@ -5320,6 +5356,11 @@ CREATE TRIGGER note_board_window_change_row AFTER INSERT OR UPDATE OR DELETE ON 
 
 ALTER TABLE counter_ext.board_window ENABLE ALWAYS TRIGGER note_board_window_change_before,
     ENABLE ALWAYS TRIGGER note_board_window_change, ENABLE ALWAYS TRIGGER note_board_window_change_row;
+
+CREATE TRIGGER note_board_window_change_row_before BEFORE INSERT OR UPDATE OR DELETE ON counter_ext.board_window
+    FOR EACH ROW EXECUTE FUNCTION counter_ext.note_board_window_change();
+
+ALTER TABLE counter_ext.board_window ENABLE REPLICA TRIGGER note_board_window_change_row_before;
 
 -- While a restore fills them, no window is built.
 CREATE TRIGGER note_foreign_insert BEFORE INSERT ON counter_ext.board_window
@@ -5341,11 +5382,26 @@ CREATE TRIGGER note_watch_change AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON
 
 ALTER TABLE counter_ext.watch ENABLE ALWAYS TRIGGER note_watch_change_before, ENABLE ALWAYS TRIGGER note_watch_change;
 
+-- An apply worker fires none of those.
+CREATE TRIGGER note_watch_change_row_before BEFORE INSERT OR UPDATE OR DELETE ON counter_ext.watch
+    FOR EACH ROW EXECUTE FUNCTION counter_ext.note_watch_change();
+
+CREATE TRIGGER note_watch_change_row AFTER INSERT OR UPDATE OR DELETE ON counter_ext.watch
+    FOR EACH ROW EXECUTE FUNCTION counter_ext.note_watch_change();
+
+ALTER TABLE counter_ext.watch ENABLE REPLICA TRIGGER note_watch_change_row_before, ENABLE REPLICA TRIGGER note_watch_change_row;
+
 -- Also under session_replication_role = replica: restores set it.
 CREATE TRIGGER note_tracked_change AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON counter_ext.tracked
     FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_tracked_change();
 
 ALTER TABLE counter_ext.tracked ENABLE ALWAYS TRIGGER note_tracked_change;
+
+-- An apply worker fires none of statements.
+CREATE TRIGGER note_tracked_change_row AFTER INSERT OR UPDATE OR DELETE ON counter_ext.tracked
+    FOR EACH ROW EXECUTE FUNCTION counter_ext.note_tracked_change();
+
+ALTER TABLE counter_ext.tracked ENABLE REPLICA TRIGGER note_tracked_change_row;
 
 -- While a restore fills them, nothing is rolled up.
 CREATE TRIGGER note_foreign_insert BEFORE INSERT ON counter_ext.tracked

@@ -92,7 +92,7 @@ BEGIN
 END
 $$;
 
--- What these rows say, the worker and others do: only who owns the tables writes them by hand.
+-- What these rows say, the worker and others do: only who owns the tables writes them by hand, or has them sent by another server.
 DO $$
 DECLARE
     relation text;
@@ -100,7 +100,10 @@ BEGIN
     FOREACH relation IN ARRAY ARRAY['member', 'drop_request', 'drop_wanted', 'like_of_node'] LOOP
         EXECUTE pg_catalog.format('CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.%I
             FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.check_written_by_hand()', relation);
-        EXECUTE pg_catalog.format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER check_written_by_hand', relation);
+        EXECUTE pg_catalog.format('CREATE TRIGGER check_row_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.%I
+            FOR EACH ROW EXECUTE FUNCTION counter_ext.check_written_by_hand()', relation);
+        EXECUTE pg_catalog.format('ALTER TABLE counter_ext.%I ENABLE ALWAYS TRIGGER check_written_by_hand,
+            ENABLE ALWAYS TRIGGER check_row_written_by_hand', relation);
     END LOOP;
 END
 $$;

@@ -20,7 +20,9 @@ COMMENT ON TABLE counter_ext.moving IS 'amounts of counters on their way to the 
 -- What these rows say, the worker does: only who owns the table writes them by hand.
 CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.moving
     FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.check_written_by_hand();
-ALTER TABLE counter_ext.moving ENABLE ALWAYS TRIGGER check_written_by_hand;
+CREATE TRIGGER check_row_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.moving
+    FOR EACH ROW EXECUTE FUNCTION counter_ext.check_written_by_hand();
+ALTER TABLE counter_ext.moving ENABLE ALWAYS TRIGGER check_written_by_hand, ENABLE ALWAYS TRIGGER check_row_written_by_hand;
 
 -- Shards move, and rows follow. That everything has come is known of a shard of this node once every other node has said that it has nothing of it
 -- any more; until then nobody here can tell whether a token was seen. Both tables say which placement is meant by its xmin here: a shard that has been
@@ -49,10 +51,14 @@ COMMENT ON TABLE counter_ext.shard_arrived IS 'shards of this node that no other
 
 CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.shard_vacated
     FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.check_written_by_hand();
-ALTER TABLE counter_ext.shard_vacated ENABLE ALWAYS TRIGGER check_written_by_hand;
+CREATE TRIGGER check_row_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.shard_vacated
+    FOR EACH ROW EXECUTE FUNCTION counter_ext.check_written_by_hand();
+ALTER TABLE counter_ext.shard_vacated ENABLE ALWAYS TRIGGER check_written_by_hand, ENABLE ALWAYS TRIGGER check_row_written_by_hand;
 CREATE TRIGGER check_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.shard_arrived
     FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.check_written_by_hand();
-ALTER TABLE counter_ext.shard_arrived ENABLE ALWAYS TRIGGER check_written_by_hand;
+CREATE TRIGGER check_row_written_by_hand BEFORE INSERT OR UPDATE ON counter_ext.shard_arrived
+    FOR EACH ROW EXECUTE FUNCTION counter_ext.check_written_by_hand();
+ALTER TABLE counter_ext.shard_arrived ENABLE ALWAYS TRIGGER check_written_by_hand, ENABLE ALWAYS TRIGGER check_row_written_by_hand;
 
 -- Where the shards are that say whose each id is, and whether everything of them has arrived there as far as this node knows. No rows where nothing is
 -- spread. STABLE: it sees what its caller's statement sees.

@@ -75,7 +75,7 @@ mod counter_ext {
     use super::*;
     use crate::api::triggers;
 
-    /// Statement trigger: somebody else, a restore for one, changes which counters are audited.
+    /// Trigger, after a statement, or a row that comes without one: somebody else, a restore for one, changes which counters are audited.
     #[pg_trigger]
     fn note_audited_change<'a>(
         trigger: &'a PgTrigger<'a>,
@@ -112,6 +112,10 @@ extension_sql!(
 CREATE TRIGGER note_audited_change AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON counter_ext.audited
     FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_audited_change();
 ALTER TABLE counter_ext.audited ENABLE ALWAYS TRIGGER note_audited_change;
+-- An apply worker fires none of statements.
+CREATE TRIGGER note_audited_change_row AFTER INSERT OR UPDATE OR DELETE ON counter_ext.audited
+    FOR EACH ROW EXECUTE FUNCTION counter_ext.note_audited_change();
+ALTER TABLE counter_ext.audited ENABLE REPLICA TRIGGER note_audited_change_row;
 -- While a restore fills them, nothing is sealed.
 DO $$
 DECLARE

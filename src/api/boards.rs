@@ -141,7 +141,8 @@ fn shown(
 mod counter_ext {
     use super::*;
 
-    /// Trigger: before a statement, after each of its rows, and after all. Somebody else, a restore for one, changes which boards there are.
+    /// Trigger: before a statement, or a row that comes without one, after each row, and after all. Somebody else, a restore for one, changes which
+    /// boards there are.
     #[pg_trigger]
     fn note_board_change<'a>(
         trigger: &'a PgTrigger<'a>,
@@ -153,7 +154,8 @@ mod counter_ext {
         if let Some(table) = BOARD.find() {
             followed::announce(table);
         }
-        for row in [trigger.old(), trigger.new()].into_iter().flatten() {
+        let is_done = !trigger.event().fired_before();
+        for row in [trigger.old(), trigger.new()].into_iter().flatten().filter(|_| is_done) {
             if let Ok(Some(prefix)) = row.get_by_name::<TextBytes>("prefix") {
                 declaring::changed_by_hand(&prefix.0).or_raise();
             }
@@ -173,7 +175,8 @@ mod counter_ext {
         if let Some(table) = WINDOWS.find() {
             followed::announce(table);
         }
-        for row in [trigger.old(), trigger.new()].into_iter().flatten() {
+        let is_done = !trigger.event().fired_before();
+        for row in [trigger.old(), trigger.new()].into_iter().flatten().filter(|_| is_done) {
             if let (Ok(Some(prefix)), Ok(Some(length))) =
                 (row.get_by_name::<TextBytes>("prefix"), row.get_by_name::<TextBytes>("length"))
             {
@@ -203,6 +206,10 @@ CREATE TRIGGER note_board_change_row AFTER INSERT OR UPDATE OR DELETE ON counter
     FOR EACH ROW EXECUTE FUNCTION counter_ext.note_board_change();
 ALTER TABLE counter_ext.board ENABLE ALWAYS TRIGGER note_board_change_before, ENABLE ALWAYS TRIGGER note_board_change,
     ENABLE ALWAYS TRIGGER note_board_change_row;
+-- An apply worker fires none of statements.
+CREATE TRIGGER note_board_change_row_before BEFORE INSERT OR UPDATE OR DELETE ON counter_ext.board
+    FOR EACH ROW EXECUTE FUNCTION counter_ext.note_board_change();
+ALTER TABLE counter_ext.board ENABLE REPLICA TRIGGER note_board_change_row_before;
 
 CREATE TRIGGER note_board_window_change_before BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON counter_ext.board_window
     FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_board_window_change();
@@ -212,6 +219,9 @@ CREATE TRIGGER note_board_window_change_row AFTER INSERT OR UPDATE OR DELETE ON 
     FOR EACH ROW EXECUTE FUNCTION counter_ext.note_board_window_change();
 ALTER TABLE counter_ext.board_window ENABLE ALWAYS TRIGGER note_board_window_change_before,
     ENABLE ALWAYS TRIGGER note_board_window_change, ENABLE ALWAYS TRIGGER note_board_window_change_row;
+CREATE TRIGGER note_board_window_change_row_before BEFORE INSERT OR UPDATE OR DELETE ON counter_ext.board_window
+    FOR EACH ROW EXECUTE FUNCTION counter_ext.note_board_window_change();
+ALTER TABLE counter_ext.board_window ENABLE REPLICA TRIGGER note_board_window_change_row_before;
 -- While a restore fills them, no window is built.
 CREATE TRIGGER note_foreign_insert BEFORE INSERT ON counter_ext.board_window
     FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_insert();

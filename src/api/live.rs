@@ -50,7 +50,7 @@ fn counter_unwatch(prefix: Option<TextArg<'_>>, channel: Option<TextArg<'_>>) ->
 mod counter_ext {
     use super::*;
 
-    /// Statement trigger, before and after it: somebody else, a restore for one, changes what is watched.
+    /// Trigger, before and after a statement, or a row that comes without one: somebody else, a restore for one, changes what is watched.
     #[pg_trigger]
     fn note_watch_change<'a>(
         trigger: &'a PgTrigger<'a>,
@@ -62,7 +62,7 @@ mod counter_ext {
         if let Some(table) = WATCH.find() {
             followed::announce(table);
         }
-        Ok(trigger.new())
+        Ok(trigger.new().or(trigger.old()))
     }
 }
 
@@ -76,6 +76,12 @@ CREATE TRIGGER note_watch_change_before BEFORE INSERT OR UPDATE OR DELETE OR TRU
 CREATE TRIGGER note_watch_change AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON counter_ext.watch
     FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_watch_change();
 ALTER TABLE counter_ext.watch ENABLE ALWAYS TRIGGER note_watch_change_before, ENABLE ALWAYS TRIGGER note_watch_change;
+-- An apply worker fires none of those.
+CREATE TRIGGER note_watch_change_row_before BEFORE INSERT OR UPDATE OR DELETE ON counter_ext.watch
+    FOR EACH ROW EXECUTE FUNCTION counter_ext.note_watch_change();
+CREATE TRIGGER note_watch_change_row AFTER INSERT OR UPDATE OR DELETE ON counter_ext.watch
+    FOR EACH ROW EXECUTE FUNCTION counter_ext.note_watch_change();
+ALTER TABLE counter_ext.watch ENABLE REPLICA TRIGGER note_watch_change_row_before, ENABLE REPLICA TRIGGER note_watch_change_row;
 "#,
     name = "counter_live_triggers",
     requires = ["counter_live_tables", counter_ext::note_watch_change, "foreign_change_triggers"]

@@ -173,7 +173,7 @@ mod counter_ext {
         )
     }
 
-    /// Statement trigger: somebody else, a restore for one, changes what is tracked.
+    /// Trigger, after a statement, or a row that comes without one: somebody else, a restore for one, changes what is tracked.
     #[pg_trigger]
     fn note_tracked_change<'a>(
         trigger: &'a PgTrigger<'a>,
@@ -194,6 +194,10 @@ extension_sql!(
 CREATE TRIGGER note_tracked_change AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON counter_ext.tracked
     FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_tracked_change();
 ALTER TABLE counter_ext.tracked ENABLE ALWAYS TRIGGER note_tracked_change;
+-- An apply worker fires none of statements.
+CREATE TRIGGER note_tracked_change_row AFTER INSERT OR UPDATE OR DELETE ON counter_ext.tracked
+    FOR EACH ROW EXECUTE FUNCTION counter_ext.note_tracked_change();
+ALTER TABLE counter_ext.tracked ENABLE REPLICA TRIGGER note_tracked_change_row;
 -- While a restore fills them, nothing is rolled up.
 CREATE TRIGGER note_foreign_insert BEFORE INSERT ON counter_ext.tracked
     FOR EACH STATEMENT EXECUTE FUNCTION counter_ext.note_foreign_insert();

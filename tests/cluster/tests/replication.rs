@@ -163,3 +163,113 @@ fn rows_that_come_by_replication_are_counted_once() {
     first.finish();
     second.finish();
 }
+
+/// Subscriptions of an ordinary role, which apply with its rights. Before PostgreSQL 16 they are a superuser's first.
+fn subscribe_as_role(admin: &mut Session, source: &str, table: &str, role: &str) {
+    let options = if admin.value::<i32>("SELECT current_setting('server_version_num')::integer") >= 160_000 {
+        ", run_as_owner = true, password_required = false"
+    } else {
+        ""
+    };
+    admin.must(&format!(
+        "CREATE SUBSCRIPTION to_{table} CONNECTION '{source}' PUBLICATION of_{table} \
+         WITH (create_slot = false, enabled = false, copy_data = false, slot_name = 'of_{table}'{options})"
+    ));
+    admin.must(&format!("ALTER ROLE {role} SUPERUSER"));
+    admin.must(&format!("ALTER SUBSCRIPTION to_{table} OWNER TO {role}"));
+    admin.must(&format!("ALTER ROLE {role} NOSUPERUSER"));
+    admin.must(&format!("ALTER SUBSCRIPTION to_{table} ENABLE"));
+}
+
+/// Rows of ours that say what is done, which a role has sent to itself. Apply workers fire no triggers of statements.
+#[test]
+fn who_may_not_write_rows_by_hand_does_not_have_them_replicated_either() {
+    const TABLES: [(&str, &str, &str); 5] = [
+        (
+            "watch",
+            "prefix text, channel text, at_most_every interval, role text, PRIMARY KEY (prefix, channel)",
+            "'sent:', 'sent', '0 s', 'postgres'",
+        ),
+        ("expiry", "prefix text PRIMARY KEY, idle interval", "'sent:', '1 microsecond'"),
+        ("drop_wanted", "id text, entry bigint, PRIMARY KEY (id, entry)", "'sent:a', 1"),
+        ("member", "node integer PRIMARY KEY, version text", "7, '0.2.0'"),
+        (
+            "audit_anchor",
+            "name text PRIMARY KEY, chains bigint, entries bigint, hash bytea",
+            "'sent', 1, 1, '\\x00'",
+        ),
+    ];
+    let cluster = Cluster::start(nodes::settings(1));
+    let mut admin = cluster.connect();
+    admin.must("CREATE DATABASE theirs");
+    admin.must("CREATE ROLE sender LOGIN");
+    let mut theirs = cluster.connect_to("theirs");
+    theirs.must("DROP EXTENSION IF EXISTS counter_ext; CREATE SCHEMA IF NOT EXISTS counter_ext");
+    let source = nodes::parameters(&cluster).replace("dbname=postgres", "dbname=theirs");
+    for (table, columns, values) in TABLES {
+        theirs.must(&format!("CREATE TABLE counter_ext.{table} ({columns})"));
+        theirs.must(&format!("CREATE PUBLICATION of_{table} FOR TABLE counter_ext.{table}"));
+        theirs.must(&format!("SELECT pg_create_logical_replication_slot('of_{table}', 'pgoutput')"));
+        theirs.must(&format!("INSERT INTO counter_ext.{table} VALUES ({values})"));
+        admin.must(&format!("GRANT SELECT, INSERT, UPDATE, DELETE ON counter_ext.{table} TO sender"));
+    }
+    // Counted by a session that knows of no watch.
+    let mut counts = cluster.connect();
+    counts.must("SELECT counter_incr('sent:a', 5)");
+    let mut have_come = Vec::new();
+    for (table, ..) in TABLES {
+        subscribe_as_role(&mut admin, &source, table, "sender");
+        let refused = format!(
+            "SELECT EXISTS (SELECT FROM pg_stat_subscription_stats WHERE subname = 'to_{table}' AND apply_error_count > 0)"
+        );
+        let came = format!("SELECT count(*) FROM counter_ext.{table}");
+        wait::until(&format!("the row of {table} is refused, or comes"), LIMIT, || {
+            admin.value::<bool>(&refused) || admin.value::<i64>(&came) > 0
+        });
+        if admin.value::<i64>(&came) > 0 {
+            have_come.push(table);
+        }
+        admin.must(&format!("ALTER SUBSCRIPTION to_{table} DISABLE"));
+    }
+    assert!(have_come.is_empty(), "rows have come of {have_come:?}");
+    assert_eq!(admin.get("sent:a").expect("counter_get"), 5);
+
+    // Who may write them by hand has them replicated too, and all sessions hear of it.
+    let mut hears = cluster.connect();
+    hears.must("LISTEN sent");
+    admin.must("GRANT TRUNCATE ON counter_ext.watch TO sender");
+    admin.must("ALTER SUBSCRIPTION to_watch ENABLE");
+    wait::until("the row of watch comes", LIMIT, || {
+        admin.value::<i64>("SELECT count(*) FROM counter_ext.watch") == 1
+    });
+    counts.must("SELECT counter_incr('sent:a', 1)");
+    let mut heard = Vec::new();
+    wait::until("the watch is heard", LIMIT, || {
+        heard.extend(hears.notifications(Duration::from_millis(200)).expect("notifications"));
+        !heard.is_empty()
+    });
+    assert_eq!(heard, [("sent".to_owned(), r#"[{"id":"sent:a","value":6}]"#.to_owned())]);
+    theirs.must("DELETE FROM counter_ext.watch");
+    wait::until("the watch is ended", LIMIT, || {
+        admin.value::<i64>("SELECT count(*) FROM counter_ext.watch") == 0
+    });
+
+    for (table, ..) in TABLES {
+        admin.must(&format!("ALTER SUBSCRIPTION to_{table} DISABLE"));
+        admin.must(&format!("ALTER SUBSCRIPTION to_{table} SET (slot_name = NONE)"));
+        admin.must(&format!("DROP SUBSCRIPTION to_{table}"));
+        wait::until("the slot is free", LIMIT, || {
+            theirs.run(&format!("SELECT pg_drop_replication_slot('of_{table}')")).is_ok()
+        });
+    }
+    drop((admin, theirs, counts, hears));
+    cluster.finish_expecting(&TABLES.map(|(table, ..)| -> &str {
+        match table {
+            "watch" => "permission denied to write table counter_ext.watch by hand",
+            "expiry" => "permission denied to write table counter_ext.expiry by hand",
+            "drop_wanted" => "permission denied to write table counter_ext.drop_wanted by hand",
+            "member" => "permission denied to write table counter_ext.member by hand",
+            _ => "permission denied to write table counter_ext.audit_anchor by hand",
+        }
+    }));
+}

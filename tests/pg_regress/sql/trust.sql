@@ -145,6 +145,18 @@ DELETE FROM counter_ext.expiry;
 RESET ROLE;
 DROP OWNED BY counter_ext_says;
 DROP ROLE counter_ext_says;
+-- An apply worker fires no triggers of statements. So where a statement is refused, each row is refused as well, in whatever role a session is.
+CREATE TEMP VIEW guards AS SELECT tgrelid AS table, tgtype & 1 = 1 AS is_row, tgtype & 2 = 2 AS is_before, tgtype & 20 AS commands, tgenabled, tgqual IS NULL AS is_all
+    FROM pg_trigger WHERE tgfoid IN ('counter_ext.check_written_by_hand'::regproc, 'counter_ext.note_foreign_insert'::regproc, 'counter_ext.note_foreign_change'::regproc);
+SELECT count(*) > 20 AS some FROM guards WHERE NOT is_row;
+SELECT s.table::regclass FROM guards s WHERE NOT is_row AND commands > 0 AND NOT EXISTS (SELECT FROM guards r WHERE r.table = s.table AND r.is_row
+    AND r.is_before AND r.is_all AND r.tgenabled = 'A' AND r.commands & s.commands = s.commands) ORDER BY 1;
+-- All other tables of ours: what may be written there by hand, or sent by another server, is what the rights on the table say. A new one is
+-- here by decision.
+SELECT c.relname AS table FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+    WHERE c.relnamespace = 'counter_ext'::regnamespace AND c.relkind IN ('r', 'p')
+    AND NOT EXISTS (SELECT FROM guards r WHERE r.table = c.oid AND is_row AND is_all) ORDER BY c.relname COLLATE "C";
+DROP VIEW guards;
 -- Nobody declares a board of what ids of families, and names of windows, begin with: it would never be built.
 \set VERBOSITY terse
 INSERT INTO counter_ext.board (prefix) VALUES (E'\x01');
