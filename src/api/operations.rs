@@ -10,6 +10,7 @@ use crate::memory::epochs;
 use crate::memory::statistics::Count;
 use crate::memory::{databases, limits, sketches, statistics, table, workers};
 use crate::pg::Oid;
+use crate::pg::privilege::Rights;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::{catalog, privilege, process, xact};
 use crate::rows::access::{self, Purpose, Tables};
@@ -18,7 +19,7 @@ use crate::rows::sum::Reader;
 use crate::visitors::read;
 
 /// Runs one compaction pass now and returns how many rows it folded: of slots, and of visits. Where the database has a worker, the worker
-/// runs it and this waits; else it runs in the caller's transaction.
+/// runs it and this waits; else it runs in the caller's transaction. Who may count and not read gets 0: which rows are folded depends on totals.
 ///
 /// Errors: 25006 read-only transaction or standby; 42501 INSERT or UPDATE on counter_ext.total is missing; 55006 buffered increments
 /// cannot be folded since a backend stands still in its commit.
@@ -29,6 +30,12 @@ fn counter_compact() -> i64 {
 
 fn compact() -> Result<u64, CounterError> {
     let tables = transaction::enter_to_change("counter_compact", Purpose::Count, xact::nest_level())?;
+    let rows = make_pass(tables)?;
+    let may_read = privilege::has_all(tables.total, privilege::current_user(), Rights::SELECT);
+    Ok(if may_read { rows } else { 0 })
+}
+
+fn make_pass(tables: Tables) -> Result<u64, CounterError> {
     let database = u32::from(catalog::my_database());
     // A pass of the worker takes what is in memory. It leaves what a backend that stands in its commit has still to bring there.
     let goal = folding::goal(tables);

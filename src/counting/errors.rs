@@ -48,11 +48,10 @@ impl Explain for AmountError {
     }
 }
 
-/// The totals of a prefix are to be exact, and are not.
+/// All that is counted under a prefix is to be in totals, and is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CountingError {
     TotalHeld { id: Vec<u8> },
-    TotalsOutOfRange { prefix: Vec<u8> },
 }
 
 impl Explain for CountingError {
@@ -63,11 +62,6 @@ impl Explain for CountingError {
                 format!("total of counter \"{}\" is held by another transaction", text(id)),
             )
             .hint(TRY_AGAIN),
-            Self::TotalsOutOfRange { prefix } => Explanation::new(
-                ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
-                format!("the total of a counter under \"{}\" is out of range for bigint", text(prefix)),
-            )
-            .hint("Increment it back into range, or call counter_set or counter_drop."),
         }
     }
 }

@@ -27,9 +27,9 @@ pub fn change_by_hand() -> Result<(), CounterError> {
     Ok(())
 }
 
-/// As `keep_writers_out`; then all that is counted under the prefix is in totals. Waits for open transactions, and for a compaction
-/// pass under way. Errors: 55006 somebody holds such a total; 22003 one would leave bigint; 55000 after a start, what is buffered
-/// could not be read back.
+/// As `keep_writers_out`; then all that is counted under the prefix is in totals, but for what one of them cannot take: of that the family is told when
+/// it can. Waits for open transactions, and for a compaction pass under way. Errors: 55006 somebody holds such a total; 55000 after a start, what is
+/// buffered could not be read back.
 pub fn gather(prefix: &[u8]) -> Result<Tables, CounterError> {
     folding::ensure_recovered_before(access::tables()?, Access::AgainstWriters)?;
     let tables = keep_writers_out()?;
