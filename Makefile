@@ -7,7 +7,7 @@ export PG PG_CONFIG CLUSTER_JOBS STAGES MAJORS FUZZ_SECONDS FUZZ_RUNS MINUTES RO
 export GATEWAY_LISTEN GATEWAY_RATE GATEWAY_SECONDS
 
 # Files of cluster tests that are about several servers. Those of Citus say aloud that they are skipped where it is not installed.
-many_servers := nodes citus citus_retries replication standby standby_journal failover pooler
+many_servers := nodes node_names citus citus_retries replication standby standby_journal failover pooler
 
 .PHONY: help setup demo gateway gateway-bench test test-cluster matrix servers sql install uninstall deb installcheck bench soak crash clean
 

@@ -102,3 +102,5 @@ extension_sql_file!(
         counter_ext::drop_node_slot
     ]
 );
+
+extension_sql_file!("../../sql/node_links.sql", name = "counter_node_links", requires = ["counter_nodes"]);

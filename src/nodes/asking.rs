@@ -15,13 +15,29 @@ const VERSION: &CStr = c"SELECT pg_catalog.json_build_object('version', e.extver
     WHERE e.extname OPERATOR(pg_catalog.=) 'counter_ext'::pg_catalog.name";
 
 /// What a node with the extension says of itself, as JSON. Anybody who may replicate, and read our tables, may ask it. `published` are the nodes
-/// whose rows it publishes; `unpublished` those that have left, and whose rows it ought to publish, as the lowest that has not left.
+/// whose rows it publishes; `unpublished` those that have left, and whose rows it ought to publish, as the lowest that has not left. A publication is in no schema, so
+/// one of that name may be anybody's, and have any tables: `is_a_superusers` (NULL where there is none) and `is_right` say so. It is no node's before
+/// the node has a row of its own, which comes with it.
 const ABOUT: &CStr = c"SELECT pg_catalog.json_build_object(\
     'node', coalesce(pg_catalog.current_setting('counter_ext.node', true), '0'), \
     'version', (SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'counter_ext'::pg_catalog.name), \
     'wal_level', pg_catalog.current_setting('wal_level'), \
     'database', (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()), \
-    'is_published', EXISTS (SELECT FROM pg_catalog.pg_publication p WHERE p.pubname OPERATOR(pg_catalog.=) 'counter_node'::pg_catalog.name), \
+    'is_a_superusers', (SELECT r.rolsuper FROM pg_catalog.pg_publication p JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) p.pubowner \
+        WHERE p.pubname OPERATOR(pg_catalog.=) 'counter_node'::pg_catalog.name), \
+    'is_set_up', EXISTS (SELECT FROM pg_catalog.pg_publication p WHERE p.pubname OPERATOR(pg_catalog.=) 'counter_node'::pg_catalog.name) \
+        AND EXISTS (SELECT FROM counter_ext.member m \
+            WHERE m.node OPERATOR(pg_catalog.=) coalesce(pg_catalog.current_setting('counter_ext.node', true), '0')::pg_catalog.int4), \
+    'is_right', EXISTS (SELECT FROM pg_catalog.pg_publication p WHERE p.pubname OPERATOR(pg_catalog.=) 'counter_node'::pg_catalog.name \
+        AND NOT p.puballtables \
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_publication_namespace s WHERE s.pnpubid OPERATOR(pg_catalog.=) p.oid) \
+        AND (SELECT pg_catalog.count(*) FROM pg_catalog.pg_publication_rel r WHERE r.prpubid OPERATOR(pg_catalog.=) p.oid) OPERATOR(pg_catalog.=) 5 \
+        AND (SELECT pg_catalog.count(*) FROM pg_catalog.pg_publication_rel r \
+            JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.prrelid \
+            JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+            WHERE r.prpubid OPERATOR(pg_catalog.=) p.oid AND n.nspname OPERATOR(pg_catalog.=) 'counter_ext'::pg_catalog.name \
+                AND c.relname OPERATOR(pg_catalog.=) ANY (ARRAY['total', 'visitors', 'member', 'like_of_node', 'drop_request']::pg_catalog.name[])) \
+            OPERATOR(pg_catalog.=) 5), \
     'published', (SELECT pg_catalog.string_to_array(pg_catalog.substring(p.rowfilter, 'ARRAY[[]([0-9, ]+)[]]'), ', ') \
         FROM pg_catalog.pg_publication_tables p WHERE p.pubname OPERATOR(pg_catalog.=) 'counter_node'::pg_catalog.name \
             AND p.schemaname OPERATOR(pg_catalog.=) 'counter_ext'::pg_catalog.name AND p.tablename OPERATOR(pg_catalog.=) 'member'::pg_catalog.name), \
