@@ -1182,7 +1182,8 @@ BEGIN
     FOR changed IN SELECT k.relid, k.prefix, k.arguments, k.middle, k.state, c.relowner,
                 pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'INSERT')
                 AND pg_catalog.has_table_privilege(c.relowner, 'counter_ext.total'::pg_catalog.regclass, 'UPDATE') AS may_count,
-                (SELECT coalesce(pg_catalog.bool_and(pg_catalog.has_column_privilege(c.relowner, k.middle, n.number, 'SELECT')), true)
+                (SELECT coalesce(pg_catalog.bool_and(pg_catalog.has_column_privilege(c.relowner, k.middle, n.number, 'SELECT')
+                        AND pg_catalog.has_schema_privilege(c.relowner, (SELECT m.relnamespace FROM pg_catalog.pg_class m WHERE m.oid OPERATOR(pg_catalog.=) k.middle), 'USAGE')), true)
                     FROM pg_catalog.unnest(k.numbers) WITH ORDINALITY AS n (number, at) WHERE n.at OPERATOR(pg_catalog.>) 2
                         AND k.arguments[n.at OPERATOR(pg_catalog.-) 1] IN ('by', 'to')) AS may_read
             FROM counter_ext.cache k JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.relid

@@ -54,7 +54,7 @@ mod tests {
         let meant = oid("SELECT 'meant'::regclass::oid");
         let operator = oid("SELECT oid FROM pg_operator WHERE oprname = '==='");
         let read = |sql: &str, calls: bool| {
-            let condition = Condition { sql: Vec::new(), operators: vec![operator] };
+            let condition = Condition { sql: Vec::new(), operators: vec![operator], values: Vec::new() };
             let query = TableQuery::of(sql.into(), &[meant]).with(calls.then_some(&condition));
             as_caller(|confined| {
                 let active = ActiveSnapshot::push_latest();

@@ -195,10 +195,12 @@ fn readers(source: &Source) -> [Oid; 2] {
     [source.owner(), privilege::current_user()]
 }
 
-/// Opening takes a lock that lasts: nobody holds one on a table that he has no right to. What is gone may be opened, which says so.
+/// Opening takes a lock that lasts: nobody holds one on a table that he has no right to, and could not name. What is gone may be opened, which says so.
 fn may_open(table: Oid, users: &[Oid]) -> bool {
     privilege::owner_of_relation(table).is_none()
-        || users.iter().any(|user| privilege::may_read_some(table, *user))
+        || users
+            .iter()
+            .any(|user| privilege::may_use_schema_of(table, *user) && privilege::may_read_some(table, *user))
 }
 
 /// Opens a table that one of the users may read something of. Errors: 42501; 42P01.

@@ -10,7 +10,7 @@ use pgrx::pg_sys;
 use super::errors::SourceError;
 use super::key_form::{self, KeyForm};
 use super::source::{Column, Source};
-use super::table_query::{Condition, TableQuery};
+use super::table_query::{Condition, TableQuery, Value};
 use super::{Oid, privilege, type_ids};
 use crate::errors::{CounterError, OrRaise};
 
@@ -131,7 +131,8 @@ impl Counted {
 
     /// Whether the user may read what is counted.
     pub fn may_be_read(&self, source: &Source, user: Oid) -> bool {
-        self.numbers().all(|number| privilege::may_read_column(source.oid(), number, user))
+        privilege::may_use_schema_of(source.oid(), user)
+            && self.numbers().all(|number| privilege::may_read_column(source.oid(), number, user))
     }
 
     /// The query for what the rows of each key count for, in columns `key` and `count`, in any order.
@@ -216,19 +217,17 @@ impl Counted {
     pub fn has_key(&self, source: &Source, alias: &str, text: &[u8]) -> Option<Condition> {
         let parts = self.form.split(text)?;
         let mut conditions = Vec::new();
-        for (column, part) in self.keys.iter().zip(parts) {
+        for ((column, part), number) in self.keys.iter().zip(parts).zip(1..) {
             if !column.text.can_say(&part) {
                 return None;
             }
             let equality = Equality::of(source, *column);
-            let value = [
-                super::spi::literal(&CString::new(part).ok()?).as_slice(),
-                b"::",
-                &type_sql(source.base_type(*column)),
-            ]
-            .concat();
             let side = equality.side(&source.column_sql(alias, column.number));
-            conditions.push(equality.holds(&side, &equality.side(&value)));
+            // PostgreSQL reads it as a C string.
+            let text = CString::new(part).ok()?.into_bytes();
+            let value = Value { type_oid: equality.operand, text };
+            let condition = equality.holds(&side, format!("${number}").as_bytes());
+            conditions.push(Condition { values: vec![value], ..condition });
         }
         Some(Condition::all(conditions))
     }
@@ -272,7 +271,7 @@ impl Equality {
     /// The condition that one side equals the other.
     pub fn holds(&self, one: &[u8], other: &[u8]) -> Condition {
         let sql = [one, b" ", &self.operator, b" ", other].concat();
-        Condition { sql, operators: vec![self.operator_oid] }
+        Condition { sql, operators: vec![self.operator_oid], values: Vec::new() }
     }
 
     /// The type of its operands.

@@ -93,6 +93,22 @@ pub fn may_read_some(table: Oid, user: Oid) -> bool {
         }
 }
 
+/// Whether the user has USAGE on the relation's schema, without which nobody can name it.
+pub fn may_use_schema_of(relation: Oid, user: Oid) -> bool {
+    let usage = pg_sys::ACL_USAGE as pg_sys::AclMode;
+    with_row(pg_sys::SysCacheIdentifier::RELOID, relation, |row| {
+        // SAFETY: a pg_class row; the other is a syscache look-up of the schema that the row names.
+        unsafe {
+            let schema = (*(row as pg_sys::Form_pg_class)).relnamespace;
+            #[cfg(feature = "pg15")]
+            let result = pg_sys::pg_namespace_aclcheck(schema, user, usage);
+            #[cfg(not(feature = "pg15"))]
+            let result = pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, schema, user, usage);
+            result == pg_sys::AclResult::ACLCHECK_OK
+        }
+    })
+}
+
 /// Whether row security on the table would filter what this user sees or writes.
 pub fn row_security_applies(table: Oid, user: Oid) -> bool {
     // SAFETY: a syscache look-up; noError makes it report instead of raise.

@@ -35,6 +35,11 @@ pub enum Parameter<'a> {
         element: Oid,
         text: &'a [u8],
     },
+    /// A value of a type, as its text, which is read by the type's input function.
+    Value {
+        type_oid: Oid,
+        text: &'a [u8],
+    },
 }
 
 impl Parameter<'_> {
@@ -47,6 +52,7 @@ impl Parameter<'_> {
             Parameter::Date(_) => pg_sys::DATEOID,
             // SAFETY: a syscache look-up inside a transaction.
             Parameter::Array { element, .. } => unsafe { pg_sys::get_array_type(element) },
+            Parameter::Value { type_oid, .. } => type_oid,
         }
     }
 
@@ -58,10 +64,10 @@ impl Parameter<'_> {
             }),
             Parameter::Bigint(value) => pg_sys::Datum::from(value),
             Parameter::Int(value) | Parameter::Date(value) => pg_sys::Datum::from(value),
-            Parameter::Array { text, .. } => {
+            Parameter::Array { text, .. } | Parameter::Value { text, .. } => {
                 let (mut input, mut element) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
-                // SAFETY: syscache look-ups, and a copy of the text with a NUL behind it; what the array's input function makes is in the
-                // current memory context too. A text that is no array of the type is an ERROR.
+                // SAFETY: syscache look-ups, and a copy of the text with a NUL behind it; what the input function makes is in the
+                // current memory context too. A text that is none of the type's is an ERROR.
                 unsafe {
                     pg_sys::getTypeInputInfo(self.type_oid(), &mut input, &mut element);
                     let text = pg_sys::pnstrdup(text.as_ptr().cast(), text.len() as pg_sys::Size);
@@ -234,14 +240,21 @@ impl<'c> Spi<'c> {
     /// Opens a query of a text column, and one of bigint or of a whole number's text, neither NULL, under the active snapshot. Errors: 40001.
     pub fn pairs(&self, query: &TableQuery) -> Result<Pairs<'_>, CounterError> {
         let sql = c_string(query.sql())?;
-        // SAFETY: connected while the cursor lives; an invalid query is an ERROR.
+        let parameters = query
+            .values()
+            .iter()
+            .map(|value| Parameter::Value { type_oid: value.type_oid, text: &value.text });
+        // BOUND: as many parameters as a key has columns.
+        let (mut types, mut values): (Vec<Oid>, Vec<pg_sys::Datum>) =
+            parameters.map(|parameter| (parameter.type_oid(), parameter.datum())).unzip();
+        // SAFETY: connected while the cursor lives; as many types as values, none of them NULL, which PostgreSQL copies; an invalid query is an ERROR.
         let portal = query.analyzed(&sql, || unsafe {
             pg_sys::SPI_cursor_open_with_args(
                 std::ptr::null(),
                 sql.as_ptr(),
-                0,
-                std::ptr::null_mut(),
-                std::ptr::null_mut(),
+                types.len() as i32,
+                types.as_mut_ptr(),
+                values.as_mut_ptr(),
                 std::ptr::null(),
                 true,
                 0,

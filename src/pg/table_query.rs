@@ -3,7 +3,9 @@
 //! Such a query is a text, in which tables, types and operators have names. Whoever owns a schema can rename it at any moment, which waits
 //! for no lock, and give its name to another one: with a view there in the table's place, whose functions would run with the rights that the
 //! query has. So what its names were taken for is looked at each time that PostgreSQL has analyzed the text, which it may do twice, before it
-//! rewrites, plans or runs anything (`post_parse_analyze_hook`). What is not meant, or of no kind that these queries have, is refused.
+//! rewrites, plans or runs anything (`post_parse_analyze_hook`). What is not meant, or of no kind that these queries have, is refused. While it is
+//! analyzed, PostgreSQL reads literals by the input functions of the types that are named beside them, and that of a composite type calls the checks
+//! of its domains: so values are parameters, whose types are said by oid.
 //!
 //! BOUND: what SQL says of the columns of two tables.
 
@@ -25,25 +27,35 @@ pub struct TableQuery {
     sql: Vec<u8>,
     relations: Vec<Oid>,
     operators: Vec<Oid>,
+    values: Vec<Value>,
 }
 
-/// A condition on rows, and the operators that it calls.
+/// The text of a value, and its type: `$1` is the first of a query.
+#[derive(Clone, Debug)]
+pub struct Value {
+    pub type_oid: Oid,
+    pub text: Vec<u8>,
+}
+
+/// A condition on rows, the operators that it calls, and its values.
 #[derive(Clone, Debug)]
 pub struct Condition {
     pub sql: Vec<u8>,
     pub operators: Vec<Oid>,
+    pub values: Vec<Value>,
 }
 
 impl Condition {
     /// That all of them hold.
     pub fn all(conditions: Vec<Condition>) -> Condition {
-        let mut all = Condition { sql: Vec::new(), operators: Vec::new() };
+        let mut all = Condition { sql: Vec::new(), operators: Vec::new(), values: Vec::new() };
         for (at, mut condition) in conditions.into_iter().enumerate() {
             if at > 0 {
                 all.sql.extend_from_slice(b" AND ");
             }
             all.sql.append(&mut condition.sql);
             all.operators.append(&mut condition.operators);
+            all.values.append(&mut condition.values);
         }
         all
     }
@@ -52,18 +64,25 @@ impl Condition {
 impl TableQuery {
     /// A query of tables whose locks are held.
     pub fn of(sql: Vec<u8>, relations: &[Oid]) -> TableQuery {
-        TableQuery { sql, relations: relations.to_vec(), operators: Vec::new() }
+        TableQuery { sql, relations: relations.to_vec(), operators: Vec::new(), values: Vec::new() }
     }
 
-    /// The same as one that calls a condition's operators.
+    /// The same as one that has a condition: at most one of those has values.
     pub fn with(mut self, condition: Option<&Condition>) -> TableQuery {
-        self.operators.extend(condition.into_iter().flat_map(|condition| &condition.operators));
+        if let Some(condition) = condition {
+            self.operators.extend_from_slice(&condition.operators);
+            self.values.extend_from_slice(&condition.values);
+        }
         self
     }
 
     /// Another query of the same tables.
     pub fn map(self, to: impl FnOnce(&[u8]) -> Vec<u8>) -> TableQuery {
         TableQuery { sql: to(&self.sql), ..self }
+    }
+
+    pub fn values(&self) -> &[Value] {
+        &self.values
     }
 
     pub fn sql(&self) -> &[u8] {

@@ -80,6 +80,61 @@ fn a_view_in_a_tables_place_runs_with_nobody_elses_rights() {
     cluster.finish();
 }
 
+/// PostgreSQL reads a literal of a named type while it analyzes a query, and that of a composite type calls what checks its domains. What that has done is
+/// rolled back, but not what it has drawn from a sequence.
+#[test]
+fn a_type_in_another_ones_place_reads_no_key() {
+    let cluster = Cluster::start(Settings::preloaded());
+    let mut admin = cluster.connect();
+    admin.must(
+        "CREATE ROLE alice; CREATE ROLE mallory; GRANT SELECT, INSERT, UPDATE ON counter_ext.total TO alice, mallory;
+         CREATE SCHEMA alice AUTHORIZATION alice; CREATE SCHEMA m AUTHORIZATION mallory; GRANT USAGE ON SCHEMA alice, m TO alice, mallory",
+    );
+    let mut mallory = connect_as(&cluster, "mallory");
+    mallory.must(
+        "CREATE TYPE m.mood AS ENUM ('sad', 'glad'); CREATE SEQUENCE m.taken; GRANT USAGE ON SEQUENCE m.taken TO PUBLIC;
+         CREATE FUNCTION m.take(text) RETURNS boolean LANGUAGE plpgsql AS $$
+             BEGIN IF current_user <> 'mallory' THEN PERFORM nextval('m.taken'); END IF; RETURN true; END $$;
+         CREATE DOMAIN m.checked AS text CHECK (m.take(VALUE)); CREATE TYPE m.mood0 AS (x m.checked);
+         CREATE CAST (m.mood AS m.mood0) WITH INOUT",
+    );
+    let mut alice = connect_as(&cluster, "alice");
+    alice.must(
+        "CREATE TABLE alice.votes (k m.mood); GRANT SELECT ON alice.votes TO mallory; SELECT counter_cache('alice.votes', 'votes:', 'k');
+         INSERT INTO alice.votes VALUES ('sad'), ('glad')",
+    );
+    let until = Instant::now() + FOR;
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            while Instant::now() < until {
+                mallory.must(
+                    "BEGIN; ALTER TYPE m.mood RENAME TO mood1; ALTER TYPE m.mood0 RENAME TO mood; COMMIT;
+                     BEGIN; ALTER TYPE m.mood RENAME TO mood0; ALTER TYPE m.mood1 RENAME TO mood; COMMIT",
+                );
+            }
+        });
+        let mut asked = 0;
+        while Instant::now() < until {
+            // One that has been asked hears of a new name late.
+            let mut asks = connect_as(&cluster, "mallory");
+            asked += i32::from(
+                asks.run("SELECT counter_verify('alice.votes', 'votes:', 'k', key => '(a)')").is_ok(),
+            );
+            asked += i32::from(
+                asks.run("SELECT counter_verify('alice.votes', 'votes:', 'k', key => 'sad')").is_ok(),
+            );
+        }
+        println!("{asked} answered");
+        assert!(asked > 0, "nothing was answered");
+    });
+    assert!(
+        !admin.value::<bool>("SELECT is_called FROM m.taken"),
+        "mallory's code ran with somebody's rights"
+    );
+    drop((alice, admin));
+    cluster.finish();
+}
+
 /// While a lock is waited for, the table's owner gives its name to another one, and its group's rights to nobody.
 #[test]
 fn what_is_waited_for_is_the_table_that_is_read() {

@@ -185,6 +185,24 @@ TRUNCATE cri_mid.ruled;
 RESET ROLE;
 :is_taken
 
+-- A table in a schema that is closed to somebody is closed to him, whatever rights he has on the table.
+SET ROLE cri_app;
+CREATE TABLE cri_app.open (id int PRIMARY KEY, author text);
+CREATE TABLE cri_app.votes (k text);
+GRANT SELECT ON cri_app.open, cri_app.votes TO PUBLIC;
+SELECT counter_cache('cri_app.votes', 'cri-votes:', 'k');
+SELECT 'cri_app.votes'::regclass::oid AS votes \gset
+REVOKE USAGE ON SCHEMA cri_app FROM cri_mid;
+SET ROLE cri_mid;
+SELECT * FROM counter_verify(:votes, 'cri-votes:', 'k');
+SELECT * FROM counter_verify(:votes, 'cri-votes:', 'k', key => 'x');
+CREATE TABLE cri_mid.refers (book int);
+CREATE TRIGGER i AFTER INSERT ON cri_mid.refers REFERENCING NEW TABLE AS n FOR EACH STATEMENT
+    EXECUTE FUNCTION counter_rows('cri-refers:', 'book', 'through', 'cri_app.open', 'by', 'id', 'to', 'author');
+INSERT INTO cri_mid.refers VALUES (1);
+RESET ROLE;
+GRANT USAGE ON SCHEMA cri_app TO cri_mid;
+
 -- Keys of counted rows are of their own column's type, wherever they are asked for.
 SET ROLE cri_app;
 CREATE TABLE cri_app.wide (key int8, n int) PARTITION BY LIST (n);
