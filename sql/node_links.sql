@@ -165,7 +165,7 @@ BEGIN
 END
 $$;
 
--- Ends subscriptions to nodes that take what is no counter, as somebody may have had them do with ALTER SUBSCRIPTION … REFRESH PUBLICATION; returns whether there
+-- Ends subscriptions to nodes that take what is no counter, as somebody may have had them do with REFRESH PUBLICATION; returns whether there
 -- was one.
 CREATE FUNCTION counter_ext.end_strange_subscriptions() RETURNS boolean
     LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$

@@ -185,6 +185,14 @@ pub fn violations(file: &TextFile) -> Vec<String> {
     found.iter().map(|each| format!("{}, {each}", file.path)).collect()
 }
 
+/// Lines of a script that are not ASCII. PostgreSQL reads a script in the encoding of the database that it is run in, where other bytes are something else, or
+/// an error.
+pub fn beyond_ascii(file: &TextFile) -> Vec<String> {
+    let lines =
+        file.text.lines().zip(1..).filter(|(line, _)| file.path.ends_with(".sql") && !line.is_ascii());
+    lines.map(|(_, number)| format!("{}:{number}: a script is ASCII", file.path)).collect()
+}
+
 /// SQL among the literals of a Rust file, with the lines where they begin.
 fn literals(tokens: &[TokenTree]) -> Vec<(usize, String)> {
     const BEGINNINGS: [&str; 9] =

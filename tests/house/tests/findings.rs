@@ -235,10 +235,18 @@ fn traces_of_a_machine_are_found() {
 
 mod scripts {
     use counter_ext_house::repository::TextFile;
-    use counter_ext_house::script::{unqualified, violations};
+    use counter_ext_house::script::{beyond_ascii, unqualified, violations};
 
     fn found(sql: &str) -> Vec<String> {
         unqualified(sql).into_iter().map(|each| each.what).collect()
+    }
+
+    #[test]
+    fn what_is_not_ascii_is_found_in_scripts() {
+        let file = |path: &str, text: &str| TextFile { path: path.into(), text: text.into() };
+        assert_eq!(beyond_ascii(&file("a.sql", "-- a\n-- b \u{2026}\n")), ["a.sql:2: a script is ASCII"]);
+        assert_eq!(beyond_ascii(&file("a.sql", "-- a ...")), [""; 0]);
+        assert_eq!(beyond_ascii(&file("a.md", "b \u{2026}")), [""; 0]);
     }
 
     #[test]

@@ -74,6 +74,7 @@ fn sql_of_ours_is_looked_up_in_no_search_path() {
     }
     assert!(files.iter().any(|f| f.path == "sql/schema.sql"), "sql/schema.sql was not found");
     assert_none(&files.iter().flat_map(script::violations).collect::<Vec<_>>());
+    assert_none(&files.iter().flat_map(script::beyond_ascii).collect::<Vec<_>>());
 }
 
 /// The C functions that a script names.
